@@ -1,0 +1,42 @@
+"""liftlayers: invertible layers by the lifting scheme, for PyTorch."""
+
+from liftlayers import functional, testing
+from liftlayers.invertible import Inverse, InverseCheck, Invertible, Sequential, check_inverse
+from liftlayers.layers import (
+    AdditiveCoupling,
+    ConvPredictor,
+    Haar,
+    LayerNorm2d,
+    LiftingBlock,
+    NAFBlock,
+    Predict,
+    ResidualPredictor,
+    SimpleGate,
+    Update,
+)
+from liftlayers.networks import LiftingPyramid, MultiTaskNAFUNet, NAFUNet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdditiveCoupling",
+    "ConvPredictor",
+    "Haar",
+    "Inverse",
+    "InverseCheck",
+    "Invertible",
+    "LayerNorm2d",
+    "LiftingBlock",
+    "LiftingPyramid",
+    "MultiTaskNAFUNet",
+    "NAFBlock",
+    "NAFUNet",
+    "Predict",
+    "ResidualPredictor",
+    "Sequential",
+    "SimpleGate",
+    "Update",
+    "check_inverse",
+    "functional",
+    "testing",
+]

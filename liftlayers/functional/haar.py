@@ -1,0 +1,108 @@
+"""One level of the orthonormal two-dimensional Haar transform, and its inverse."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from liftlayers.functional._checks import require_image, require_same_device
+
+__all__ = ["haar_analysis", "haar_synthesis"]
+
+
+def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Splits an image into its Haar approximation and detail bands.
+
+    With :math:`x_{rs}` the samples of row parity :math:`r` and column parity :math:`s`,
+
+    .. math::
+
+        c_A &= \tfrac12 (x_{00} + x_{01} + x_{10} + x_{11}) &\quad
+        c_H &= \tfrac12 (x_{00} + x_{01} - x_{10} - x_{11}) \\
+        c_V &= \tfrac12 (x_{00} - x_{01} + x_{10} - x_{11}) &\quad
+        c_D &= \tfrac12 (x_{00} - x_{01} - x_{10} + x_{11})
+
+    The transform is orthonormal: it keeps the sum of squares, and a constant image has zero detail.
+
+    **Convention.** Order and sign of the bands are those of ``pywt.dwt2(x, "haar", "periodization")``: horizontal
+    detail (the difference of rows), vertical (the difference of columns), diagonal. They are stacked band by band,
+    ``b (k c) h w``. The approximation of a constant image is twice that constant.
+
+    Args:
+        x: Image of shape :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, any floating-point dtype and range.
+
+    Returns:
+        Approximation of shape :math:`(B, C, H/2, W/2)` and detail of shape :math:`(B, 3C, H/2, W/2)`.
+
+    Raises:
+        TypeError: If `x` is not floating-point.
+        ValueError: If `x` is not four-dimensional, or its height or width is odd.
+
+    References:
+        [Haar1910]_; [Mallat2009]_, section 7.7; :doc:`/conventions`.
+
+    Example:
+        >>> approx, detail = haar_analysis(torch.ones(1, 3, 4, 6))
+        >>> approx.shape, detail.shape
+        (torch.Size([1, 3, 2, 3]), torch.Size([1, 9, 2, 3]))
+        >>> float(approx.max()), float(detail.abs().max())
+        (2.0, 0.0)
+    """
+    require_image("haar_analysis", x)
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        raise ValueError(f"haar_analysis needs an even height and width, got {height} x {width}")
+    top, bottom = x[..., 0::2, :], x[..., 1::2, :]
+    sums, differences = top + bottom, top - bottom  # of rows
+    left, right = sums[..., 0::2], sums[..., 1::2]
+    left_difference, right_difference = differences[..., 0::2], differences[..., 1::2]
+    horizontal = left_difference + right_difference
+    vertical = left - right
+    diagonal = left_difference - right_difference
+    return 0.5 * (left + right), 0.5 * torch.cat((horizontal, vertical, diagonal), dim=1)
+
+
+def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
+    r"""Puts the image together again from its Haar bands: the inverse, and the transpose, of `haar_analysis`.
+
+    .. math::
+
+        x_{rs} = \tfrac12 \left(c_A + (-1)^r c_H + (-1)^s c_V + (-1)^{r + s} c_D\right)
+
+    Args:
+        approx: Approximation of shape :math:`(B, C, H, W)`.
+        detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`.
+
+    Returns:
+        Image of shape :math:`(B, C, 2H, 2W)`.
+
+    Raises:
+        TypeError: If a band is not floating-point.
+        ValueError: If the shapes of the bands do not fit together, or the bands are on different devices.
+
+    References:
+        As for `haar_analysis`.
+
+    Example:
+        >>> x = torch.rand(1, 3, 4, 6)
+        >>> torch.allclose(haar_synthesis(*haar_analysis(x)), x)
+        True
+    """
+    require_image("haar_synthesis", approx)
+    batch, channels, height, width = approx.shape
+    require_image("haar_synthesis", detail)
+    if detail.shape != (batch, 3 * channels, height, width):
+        raise ValueError(
+            f"haar_synthesis needs a detail of shape {(batch, 3 * channels, height, width)} "
+            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
+        )
+    require_same_device("haar_synthesis", approx, detail)
+    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
+    left, right = approx + vertical, approx - vertical
+    left_difference, right_difference = horizontal + diagonal, horizontal - diagonal
+    quarters = [
+        left + left_difference,
+        right + right_difference,
+        left - left_difference,
+        right - right_difference,
+    ]
+    return 0.5 * rearrange(quarters, "(r s) b c h w -> b c (h r) (w s)", r=2)

@@ -1,0 +1,35 @@
+"""Zero padding up to a multiple, for networks that halve their input a few times."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from liftlayers.functional._checks import require_image
+
+__all__ = ["pad_to_multiple"]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pads an image with zeros at the right and bottom until both sides are multiples of a number.
+
+    Cropping the result to ``[..., :H, :W]`` undoes it.
+
+    Args:
+        x: Image of shape :math:`(B, C, H, W)`.
+        multiple: What the new height and width are to be divisible by, at least 1.
+
+    Returns:
+        Image of shape :math:`(B, C, H', W')`; `x` itself where nothing is missing.
+
+    Raises:
+        TypeError: If `x` is not floating-point.
+        ValueError: If `x` is not four-dimensional or `multiple` is below 1.
+
+    Example:
+        >>> pad_to_multiple(torch.ones(1, 3, 5, 8), 4).shape
+        torch.Size([1, 3, 8, 8])
+    """
+    require_image("pad_to_multiple", x)
+    if multiple < 1:
+        raise ValueError(f"pad_to_multiple needs a multiple of at least 1, got {multiple}")
+    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x

@@ -1,0 +1,139 @@
+"""The two lifting steps, predict and update, and the block that does one after the other."""
+
+from torch import Tensor, nn
+
+from liftlayers.invertible import Invertible
+from liftlayers.layers.coupling import evaluate
+
+__all__ = ["LiftingBlock", "Predict", "Update"]
+
+
+class Predict(Invertible):
+    r"""Subtracts from the detail what the approximation predicts of it.
+
+    .. math:: a' = a, \qquad d' = d - P(a)
+
+    The inverse adds :math:`P(a)` back: :math:`P` is never inverted, so any deterministic network will do.
+
+    Args:
+        network: The predictor :math:`P`, from :math:`(B, C_a, H, W)` to :math:`(B, C_d, H, W)`.
+
+    Shape:
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
+          any range.
+
+    Raises:
+        TypeError: If a band is not floating-point.
+        ValueError: If the bands are on different devices, or the network's output has not the shape of the detail.
+
+    References:
+        [Sweldens1998]_; equation (3) of :doc:`/mathematics`.
+
+    Example:
+        >>> step = Predict(nn.Conv2d(3, 9, 3, padding=1))
+        >>> approx, detail = step(torch.ones(1, 3, 8, 8), torch.ones(1, 9, 8, 8))
+        >>> approx.shape, detail.shape
+        (torch.Size([1, 3, 8, 8]), torch.Size([1, 9, 8, 8]))
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        return approx, detail - evaluate("Predict", self.network, approx, detail)
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        return approx, detail + evaluate("Predict", self.network, approx, detail)
+
+
+class Update(Invertible):
+    r"""Adds to the approximation what the detail knows of it.
+
+    .. math:: a' = a + U(d), \qquad d' = d
+
+    The inverse subtracts :math:`U(d)` again: :math:`U` is never inverted, so any deterministic network will do.
+
+    Args:
+        network: The update :math:`U`, from :math:`(B, C_d, H, W)` to :math:`(B, C_a, H, W)`.
+
+    Shape:
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
+          any range.
+
+    Raises:
+        TypeError: If a band is not floating-point.
+        ValueError: If the bands are on different devices, or the network's output has not the shape of the
+            approximation.
+
+    References:
+        [Sweldens1998]_; equation (4) of :doc:`/mathematics`.
+
+    Example:
+        >>> step = Update(nn.Conv2d(9, 3, 3, padding=1))
+        >>> approx, detail = step(torch.ones(1, 3, 8, 8), torch.ones(1, 9, 8, 8))
+        >>> torch.equal(detail, torch.ones(1, 9, 8, 8))
+        True
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        return approx + evaluate("Update", self.network, detail, approx), detail
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        return approx - evaluate("Update", self.network, detail, approx), detail
+
+
+class LiftingBlock(Invertible):
+    r"""Predicts the detail from the approximation, then updates the approximation from what is left of the detail.
+
+    .. math:: d' = d - P(a), \qquad a' = a + U(d')
+
+    Undone in the opposite order, :math:`a = a' - U(d')` and then :math:`d = d' + P(a)`::
+
+        a ──┬──────────(+)── a'         a' ─(-)──────────┬── a
+            P           │                    │           P
+            │           U                    U           │
+        d ─(-)──────────┴── d'          d' ──┴──────────(+)─ d
+
+               forward                         inverse
+
+    Args:
+        predict: The predictor :math:`P`, from :math:`(B, C_a, H, W)` to :math:`(B, C_d, H, W)`; or a `Predict` around
+            it.
+        update: The update :math:`U`, from :math:`(B, C_d, H, W)` to :math:`(B, C_a, H, W)`; or an `Update` around it.
+
+    Shape:
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
+          any range.
+
+    Raises:
+        TypeError: If a band is not floating-point.
+        ValueError: If the bands are on different devices, or a network's output has not the shape of its band.
+
+    References:
+        [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)
+        does not undo; equation (5) of :doc:`/mathematics`.
+
+    Example:
+        >>> block = LiftingBlock(nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(9, 3, 3, padding=1))
+        >>> a, d = torch.rand(1, 3, 8, 8), torch.rand(1, 9, 8, 8)
+        >>> [torch.allclose(x, y, atol=1e-6) for x, y in zip(block.inverse(*block(a, d)), (a, d))]
+        [True, True]
+    """
+
+    def __init__(self, predict: nn.Module, update: nn.Module) -> None:
+        super().__init__()
+        self.predict = predict if isinstance(predict, Predict) else Predict(predict)
+        self.update = update if isinstance(update, Update) else Update(update)
+
+    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        approx, detail = self.predict(approx, detail)
+        return self.update(approx, detail)
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        approx, detail = self.update.inverse(approx, detail)
+        return self.predict.inverse(approx, detail)

@@ -1,0 +1,78 @@
+"""Multi-scale transforms: the approximation is split again and again."""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from liftlayers.invertible import Invertible, as_tuple
+
+__all__ = ["LiftingPyramid"]
+
+
+class LiftingPyramid(Invertible):
+    r"""Splits an image, then its approximation, then the approximation of that, level by level.
+
+    .. math:: a_0 = x, \qquad (a_l, d_l) = f_l(a_{l-1}), \quad l = 1, \dots, L
+
+    Undone from the coarsest level up::
+
+        x ── f1 ── a1 ── f2 ── a2 ── … ── fL ── aL
+             │           │                │
+             d1          d2               dL
+
+    Bands come coarsest first, as from ``pywt.wavedec2``: ``(approx, detail_L, ..., detail_1)``.
+
+    Args:
+        levels: One invertible module per level, finest first, each from an image to its approximation and detail, such
+            as ``Sequential(Haar(), *blocks)``.
+
+    Shape:
+        - Forward, with `Haar` levels: :math:`(B, C, H, W)` to :math:`(B, C, H/2^L, W/2^L)` and details
+          :math:`(B, 3C, H/2^l, W/2^l)`; :math:`H` and :math:`W` divisible by :math:`2^L`. With Haar levels the
+          approximation grows two-fold a level.
+        - Inverse: back again.
+
+    Raises:
+        TypeError: If a level is not `Invertible`.
+        ValueError: If there is no level, a level returns other than two bands, or the inverse gets another number of
+            details than there are levels.
+
+    References:
+        [Mallat2009]_, section 7.7; [Deng2023]_, section 3.3.
+
+    Example:
+        >>> pyramid = LiftingPyramid([Haar(), Haar()])
+        >>> [tuple(band.shape[1:]) for band in pyramid(torch.rand(1, 3, 8, 8))]
+        [(3, 2, 2), (9, 2, 2), (9, 4, 4)]
+    """
+
+    def __init__(self, levels: Iterable[Invertible]) -> None:
+        super().__init__()
+        levels = list(levels)
+        if not levels:
+            raise ValueError("LiftingPyramid needs at least one level, got none")
+        for position, level in enumerate(levels):
+            if not isinstance(level, Invertible):
+                raise TypeError(f"LiftingPyramid needs Invertible levels, got {type(level).__name__} at {position}")
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        details: list[Tensor] = []
+        for position, level in enumerate(self.levels):
+            bands = as_tuple(level(x))
+            if len(bands) != 2:
+                raise ValueError(
+                    f"LiftingPyramid needs levels that return two bands, got {len(bands)} from level {position} "
+                    f"({type(level).__name__})"
+                )
+            x, detail = bands
+            details.append(detail)
+        return (x, *reversed(details))
+
+    def inverse(self, approx: Tensor, *details: Tensor) -> Tensor:
+        if len(details) != len(self.levels):
+            raise ValueError(f"LiftingPyramid needs {len(self.levels)} details, coarsest first, got {len(details)}")
+        x = approx
+        for level, detail in zip(reversed(self.levels), details, strict=True):
+            x = level.inverse(x, detail)  # type: ignore[operator]  # a ModuleList forgets what its modules are
+        return x
