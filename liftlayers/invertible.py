@@ -8,6 +8,8 @@ one tensor is returned bare, several as a tuple. Three laws hold for every one o
 3. No size is fixed at construction: shapes are checked when a tensor arrives, by the layer that needs them.
 """
 
+__all__ = ["InverseCheck", "Inverse", "Invertible", "Sequential", "check_inverse"]
+
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -16,8 +18,6 @@ from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
-
-__all__ = ["InverseCheck", "Inverse", "Invertible", "Sequential", "check_inverse"]
 
 Bands = Tensor | tuple[Tensor, ...]
 
@@ -175,7 +175,7 @@ class InverseCheck(NamedTuple):
     error: float
     """Largest absolute difference between a band and what came back of it."""
     units: float
-    r"""The same in units of :math:`\varepsilon A`; at most 32 for additive chains of up to 96 blocks and growth 4."""
+    r"""The same in units of :math:`\varepsilon A`; expect at most 32 for additive chains of up to 96 blocks, growth 4."""
     growth: float
     """Largest absolute value of any band on the way, over the largest one of the input."""
 

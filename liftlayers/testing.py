@@ -3,14 +3,14 @@
 Randomise the parameters first: many networks start at zero, where every block is the identity and every law holds.
 """
 
+__all__ = ["assert_inverts", "assert_same_gradients", "randomise_"]
+
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from liftlayers.invertible import Inverse, Invertible, as_tuple, check_inverse
-
-__all__ = ["assert_inverts", "assert_same_gradients", "randomise_"]
 
 M = TypeVar("M", bound=nn.Module)
 

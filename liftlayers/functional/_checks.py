@@ -1,8 +1,8 @@
 """Checks of what a caller hands over, shared by every floor: each error says who, what is needed and what came."""
 
-from torch import Tensor
-
 __all__ = ["require_float", "require_image", "require_same_device"]
+
+from torch import Tensor
 
 
 def require_float(who: str, *tensors: Tensor) -> None:

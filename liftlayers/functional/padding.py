@@ -1,11 +1,11 @@
 """Zero padding up to a multiple, for networks that halve their input a few times."""
 
+__all__ = ["pad_to_multiple"]
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from liftlayers.functional._checks import require_image
-
-__all__ = ["pad_to_multiple"]
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

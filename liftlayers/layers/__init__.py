@@ -1,11 +1,5 @@
 """Invertible layers, and the networks that go inside them."""
 
-from liftlayers.layers.coupling import AdditiveCoupling
-from liftlayers.layers.lifting import LiftingBlock, Predict, Update
-from liftlayers.layers.naf import LayerNorm2d, NAFBlock, SimpleGate
-from liftlayers.layers.predictors import ConvPredictor, ResidualPredictor
-from liftlayers.layers.wavelet import Haar
-
 __all__ = [
     "AdditiveCoupling",
     "ConvPredictor",
@@ -18,3 +12,9 @@ __all__ = [
     "SimpleGate",
     "Update",
 ]
+
+from liftlayers.layers.coupling import AdditiveCoupling
+from liftlayers.layers.lifting import LiftingBlock, Predict, Update
+from liftlayers.layers.naf import LayerNorm2d, NAFBlock, SimpleGate
+from liftlayers.layers.predictors import ConvPredictor, ResidualPredictor
+from liftlayers.layers.wavelet import Haar

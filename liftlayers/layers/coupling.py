@@ -1,11 +1,11 @@
 """The additive coupling, the step that every lifting scheme is made of."""
 
+__all__ = ["AdditiveCoupling"]
+
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_float, require_same_device
 from liftlayers.invertible import Invertible
-
-__all__ = ["AdditiveCoupling"]
 
 
 def evaluate(who: str, network: nn.Module, source: Tensor, target: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class AdditiveCoupling(Invertible):
           floating-point, of any range.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or a network returns no tensor.
         ValueError: If the bands are on different devices, or the network's output has not the shape of :math:`b`.
 
     References:

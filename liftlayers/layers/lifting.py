@@ -1,11 +1,11 @@
 """The two lifting steps, predict and update, and the block that does one after the other."""
 
+__all__ = ["LiftingBlock", "Predict", "Update"]
+
 from torch import Tensor, nn
 
 from liftlayers.invertible import Invertible
 from liftlayers.layers.coupling import evaluate
-
-__all__ = ["LiftingBlock", "Predict", "Update"]
 
 
 class Predict(Invertible):
@@ -23,7 +23,7 @@ class Predict(Invertible):
           any range.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or a network returns no tensor.
         ValueError: If the bands are on different devices, or the network's output has not the shape of the detail.
 
     References:
@@ -62,7 +62,7 @@ class Update(Invertible):
           any range.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or a network returns no tensor.
         ValueError: If the bands are on different devices, or the network's output has not the shape of the
             approximation.
 
@@ -111,7 +111,7 @@ class LiftingBlock(Invertible):
           any range.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or a network returns no tensor.
         ValueError: If the bands are on different devices, or a network's output has not the shape of its band.
 
     References:

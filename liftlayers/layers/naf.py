@@ -1,12 +1,12 @@
 """The block of NAFNet, which needs no activation function, and its two parts."""
 
+__all__ = ["LayerNorm2d", "NAFBlock", "SimpleGate"]
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_image
-
-__all__ = ["LayerNorm2d", "NAFBlock", "SimpleGate"]
 
 
 class LayerNorm2d(nn.Module):
@@ -25,10 +25,11 @@ class LayerNorm2d(nn.Module):
         - Input and output :math:`(B, C, H, W)`.
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If the input has not the right shape.
 
     References:
-        [Ba2016]_; [Chen2022]_, section 3.2.
+        [Ba2016]_; [Chen2022]_.
 
     Example:
         >>> y = LayerNorm2d(4)(torch.rand(1, 4, 2, 2))
@@ -57,10 +58,11 @@ class SimpleGate(nn.Module):
         - Input :math:`(B, 2C, H, W)`, output :math:`(B, C, H, W)`.
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If the number of channels is odd, or the input is not four-dimensional.
 
     References:
-        [Chen2022]_, section 3.3.
+        [Chen2022]_.
 
     Example:
         >>> SimpleGate()(torch.full((1, 4, 2, 2), 3.0)).unique()
@@ -94,6 +96,7 @@ class NAFBlock(nn.Module):
         - Input and output :math:`(B, C, H, W)`, of any size.
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If the input has not the right shape.
 
     References:

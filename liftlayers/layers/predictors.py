@@ -4,13 +4,13 @@ The last convolution of each starts at zero, so that a chain starts as the exact
 first steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
 """
 
+__all__ = ["ConvPredictor", "ResidualPredictor"]
+
 import itertools
 
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_image
-
-__all__ = ["ConvPredictor", "ResidualPredictor"]
 
 
 class ConvPredictor(nn.Module):
@@ -30,6 +30,7 @@ class ConvPredictor(nn.Module):
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If `num_hidden` is below 1, or the input has not the right shape.
 
     Example:
@@ -77,10 +78,11 @@ class ResidualPredictor(nn.Module):
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If `kernel_size` is even, or the input has not the right shape.
 
     References:
-        [Deng2023]_, section 3.2.
+        [Deng2023]_; sizes as in the authors' released code.
 
     Example:
         >>> sum(p.numel() for p in ResidualPredictor(12, 12).parameters())

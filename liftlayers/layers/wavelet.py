@@ -1,11 +1,11 @@
 """Wavelet transforms as layers."""
 
+__all__ = ["Haar"]
+
 from torch import Tensor
 
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.invertible import Invertible
-
-__all__ = ["Haar"]
 
 
 class Haar(Invertible):

@@ -1,5 +1,7 @@
 """A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder a task."""
 
+__all__ = ["MultiTaskNAFUNet"]
+
 from collections.abc import Sequence
 
 import torch
@@ -8,8 +10,6 @@ from torch import Tensor, nn
 from liftlayers.functional._checks import require_image
 from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.networks.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_levels
-
-__all__ = ["MultiTaskNAFUNet"]
 
 
 class MultiTaskNAFUNet(nn.Module):
@@ -40,6 +40,7 @@ class MultiTaskNAFUNet(nn.Module):
         - Input and output :math:`(B, C, H, W)`, any size. `task` is one name, or one name an image.
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If encoder and decoder differ in their number of levels, there are not as many middles as tasks, a
             task is unknown, there are not as many names as images, or the input has not the right shape.
 
@@ -47,9 +48,8 @@ class MultiTaskNAFUNet(nn.Module):
         [Deng2023]_, figure 4.
 
     Example:
-        >>> net = MultiTaskNAFUNet(
-        ...     9, 8, encoder=(1, 1), middles=(0, 1), decoder_middle=1, decoder=(1, 1), tasks=("denoise", "deblur")
-        ... )
+        >>> depths = dict(encoder=(1, 1), middles=(0, 1), decoder_middle=1, decoder=(1, 1))
+        >>> net = MultiTaskNAFUNet(9, 8, **depths, tasks=("denoise", "deblur"))
         >>> net(torch.rand(2, 9, 8, 8), ("deblur", "denoise")).shape
         torch.Size([2, 9, 8, 8])
     """

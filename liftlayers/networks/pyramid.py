@@ -1,12 +1,12 @@
 """Multi-scale transforms: the approximation is split again and again."""
 
+__all__ = ["LiftingPyramid"]
+
 from collections.abc import Iterable
 
 from torch import Tensor, nn
 
 from liftlayers.invertible import Invertible, as_tuple
-
-__all__ = ["LiftingPyramid"]
 
 
 class LiftingPyramid(Invertible):
@@ -38,7 +38,7 @@ class LiftingPyramid(Invertible):
             details than there are levels.
 
     References:
-        [Mallat2009]_, section 7.7; [Deng2023]_, section 3.3.
+        [Mallat2009]_, section 7.7; [Deng2023]_.
 
     Example:
         >>> pyramid = LiftingPyramid([Haar(), Haar()])

@@ -1,5 +1,7 @@
 """U-Nets of NAFBlocks: one encoder, one decoder."""
 
+__all__ = ["NAFUNet"]
+
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -8,8 +10,6 @@ from liftlayers.functional._checks import require_image
 from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.layers.naf import NAFBlock
 from liftlayers.layers.predictors import zero_
-
-__all__ = ["NAFUNet"]
 
 
 class NAFEncoder(nn.Module):
@@ -76,6 +76,7 @@ class NAFUNet(nn.Module):
         - Input and output :math:`(B, C, H, W)`, any size; for images, values in [0, 1].
 
     Raises:
+        TypeError: If the input is not floating-point.
         ValueError: If encoder and decoder differ in their number of levels, or the input has not the right shape.
 
     References:

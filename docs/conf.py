@@ -1,0 +1,90 @@
+"""How Sphinx builds these pages. The build needs no network; see `contributing` for the command."""
+
+import os
+import re
+
+import liftlayers
+
+project = "liftlayers"
+author = "The liftlayers developers"
+project_copyright = author
+version = release = liftlayers.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+default_role = "py:obj"  # `name` in a docstring links to the name if these pages document it, else it is plain code
+
+# Links into other projects' pages need a network, so they wait until they are asked for.
+if os.environ.get("LIFTLAYERS_DOCS_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
+
+autosummary_generate = True
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False  # else every forward repeats the docstring of nn.Module.forward
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 160
+napoleon_custom_sections = ["Shape"]
+napoleon_preprocess_types = False
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = f"liftlayers {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_copy_source = False
+html_show_sourcelink = False
+
+
+def public_names():
+    """Yields the full name of everything public."""
+    for module in (liftlayers, liftlayers.functional, liftlayers.testing):
+        for name in module.__all__:
+            if (full := f"{module.__name__}.{name}") not in ("liftlayers.functional", "liftlayers.testing"):
+                yield full
+
+
+def resolve_short_name(app, env, node, contnode):
+    """Links `Haar`, written anywhere, to `liftlayers.Haar`, the only public thing of that name."""
+    if node.get("refdomain") != "py":
+        return None
+    for full in public_names():
+        if full.rpartition(".")[2] == node["reftarget"]:
+            domain = env.get_domain("py")
+            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, contnode)
+    return None
+
+
+def require_documented(_app, env):
+    """Warns of every public name that no page documents."""
+    from sphinx.util import logging  # here: doctest collectors import this file where there may be no Sphinx
+
+    for name in sorted(set(public_names()) - env.get_domain("py").objects.keys()):
+        logging.getLogger(__name__).warning("%s is public, but api/index.rst does not list it", name)
+
+
+def trim_blocks(_app, _docname, source):
+    """Drops the empty line before a closing fence, which doctest needs and a reader does not."""
+    source[0] = re.sub(r"\n\n```$", "\n```", source[0], flags=re.MULTILINE)
+
+
+def setup(app):
+    app.connect("source-read", trim_blocks)
+    app.connect("missing-reference", resolve_short_name)
+    app.connect("env-check-consistency", require_documented)

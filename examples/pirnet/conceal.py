@@ -1,0 +1,61 @@
+"""The client hides a photo, degraded as it is, inside an innocent cover.
+
+    python examples/pirnet/conceal.py COVER SECRET -o STEGO.png
+
+Needs lih.safetensors, the client's key: whoever holds it can reveal.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch.nn.functional as F
+import tyro
+from pirnet import doors, runs
+from pirnet.checkpoint import load_lih
+from pirnet.images import quantise_uint8, read_picture, write_png
+from pirnet.metrics import psnr
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hide a secret photo in a cover."""
+
+    cover: tyro.conf.Positional[Path]
+    """Photo that everybody may see; its alpha channel is kept."""
+    secret: tyro.conf.Positional[Path]
+    """Photo to hide, of the same size."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """PNG file to write."""
+    weights: Path | None = None
+    """Folder with lih.safetensors; without one, the latest run's."""
+    resize: bool = False
+    """Resize the secret to the size of the cover."""
+    force: bool = False
+    """Overwrite an existing file."""
+
+
+def main() -> None:
+    options = doors.parse(Options, __doc__)
+    lih = load_lih(doors.weights_folder(options.weights, runs.LIH_WEIGHTS) / runs.LIH_WEIGHTS)
+    cover, secret = read_picture(options.cover), read_picture(options.secret).pixels
+    if secret.shape != cover.pixels.shape:
+        sizes = [" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret)]
+        if not options.resize:
+            raise ValueError(
+                f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize makes it so"
+            )
+        secret = resized(secret, cover.pixels)
+    stego = doors.on_multiple(lambda c, s: quantise_uint8(lih(c, s)[0]), cover.pixels, secret, multiple=2)
+    write_png(options.output, stego, alpha=cover.alpha, force=options.force)
+    print(f"{options.output}: {float(psnr(stego[None], cover.pixels[None])):.1f} dB from the cover")
+
+
+def resized(secret: Tensor, cover: Tensor) -> Tensor:
+    """The secret (3, H, W) at the size of the cover, bicubic."""
+    return F.interpolate(secret[None], cover.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+if __name__ == "__main__":
+    doors.run(main)

@@ -1,0 +1,170 @@
+"""How secrets are spoilt before they are hidden: noise, blur and low resolution."""
+
+__all__ = ["TASKS", "Degradation", "add_noise", "gaussian_blur", "low_resolution", "degrade"]
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pirnet.images import check_pixels
+
+TASKS = ("denoise", "deblur", "sr")
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """The ranges from which `degrade` draws; the defaults are the fixed test: sigma 25, 15 x 15 at 1.6, x4.
+
+    Raises:
+        ValueError: A range is empty or holds a value that its degradation cannot take.
+    """
+
+    noise_sigma: tuple[float, float] = (25.0, 25.0)
+    """Lowest and highest standard deviation of the noise, in 8-bit grey levels."""
+
+    blur_kernel: tuple[int, int] = (15, 15)
+    """Smallest and largest size of the blur kernel, in pixels; odd sizes are drawn."""
+
+    blur_sigma: tuple[float, float] = (1.6, 1.6)
+    """Lowest and highest standard deviation of the Gaussian blur, in pixels."""
+
+    factors: tuple[int, ...] = (4,)
+    """Factors of low resolution, one of which is drawn."""
+
+    antialias: bool = True
+    """Whether bicubic resizing smooths before it subsamples, as MATLAB does; without, as the released PIRNet code."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise_sigma[0] <= self.noise_sigma[1] < math.inf:
+            raise ValueError(f"Degradation needs 0 <= lowest <= highest noise_sigma, got {self.noise_sigma}")
+        if not 0 < self.blur_sigma[0] <= self.blur_sigma[1] < math.inf:
+            raise ValueError(f"Degradation needs 0 < lowest <= highest blur_sigma, got {self.blur_sigma}")
+        if self.blur_kernel[0] < 1 or not self._kernel_sizes():
+            raise ValueError(
+                f"Degradation needs a blur_kernel range with an odd size from 1 up, got {self.blur_kernel}"
+            )
+        if not self.factors or min(self.factors) < 1:
+            raise ValueError(f"Degradation needs one or more factors of at least 1, got {self.factors}")
+
+    def _kernel_sizes(self) -> range:
+        return range(self.blur_kernel[0] | 1, self.blur_kernel[1] + 1, 2)
+
+
+def add_noise(x: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
+    r"""Adds white Gaussian noise, unclipped: the sum may leave :math:`[0, 1]`.
+
+    .. math:: y = x + \tfrac{\sigma}{255}\, n, \qquad n \sim \mathcal N(0, 1)
+
+    Args:
+        x: An image :math:`(B, 3, H, W)` in :math:`[0, 1]`.
+        sigma: The standard deviation :math:`\sigma` in 8-bit grey levels.
+        generator: Draws the noise on its own device: a CPU generator gives the same noise for any ``x``.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``x`` has another shape, or ``sigma`` is negative or not finite.
+    """
+    check_pixels("add_noise", x, batched=True)
+    if not 0 <= sigma < math.inf:
+        raise ValueError(f"add_noise needs a finite sigma of at least 0, got {sigma}")
+    noise = torch.randn(x.shape, generator=generator, device=generator.device, dtype=torch.float32)
+    return x + noise.to(x) * (sigma / 255)
+
+
+def gaussian_blur(x: Tensor, kernel_size: int, sigma: float) -> Tensor:
+    r"""Blurs every channel with a truncated Gaussian, borders mirrored about the outermost pixel.
+
+    .. math:: y_{ij} = \sum_{s,t=-r}^{r} g_s g_t\, x_{i+s,\,j+t}, \qquad
+              g_s = \frac{e^{-s^2 / 2\sigma^2}}{\sum_{t=-r}^{r} e^{-t^2 / 2\sigma^2}}, \qquad r = \tfrac{k - 1}{2}
+
+    Args:
+        x: An image :math:`(B, 3, H, W)`, height and width more than :math:`r`.
+        kernel_size: The odd number of taps :math:`k` along each axis.
+        sigma: The standard deviation :math:`\sigma` in pixels.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``x`` has another shape or is too small, ``kernel_size`` is even, or ``sigma`` is not positive.
+    """
+    check_pixels("gaussian_blur", x, batched=True)
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"gaussian_blur needs an odd kernel size, got {kernel_size}")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"gaussian_blur needs a finite sigma above 0, got {sigma}")
+    radius = kernel_size // 2
+    if min(x.shape[-2:]) <= radius:
+        raise ValueError(
+            f"gaussian_blur with a kernel of {kernel_size} needs more than {radius} pixels a side, "
+            f"got {x.shape[-2]} x {x.shape[-1]}"
+        )
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    taps = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = (taps / taps.sum()).to(x).expand(3, 1, 1, -1)
+    y = F.pad(x, (radius, radius, radius, radius), mode="reflect")
+    with torch.autocast(x.device.type, enabled=False):  # else it would round the photo itself to bfloat16
+        y = F.conv2d(y, kernel, groups=3)
+        return F.conv2d(y, kernel.transpose(-1, -2), groups=3)
+
+
+def low_resolution(x: Tensor, factor: int, *, antialias: bool = True) -> Tensor:
+    r"""Takes the resolution down and the size up again, both bicubic.
+
+    .. math:: y = \mathrm{up}\bigl(\mathrm{down}(x)\bigr), \qquad
+              \mathrm{down}: (H, W) \to (\lceil H / f \rceil, \lceil W / f \rceil)
+
+    Args:
+        x: An image :math:`(B, 3, H, W)` in :math:`[0, 1]`; the result may overshoot the range a little.
+        factor: The factor :math:`f`.
+        antialias: Whether the kernel widens with the factor, as MATLAB's ``imresize`` does (its parameter a = -0.5);
+            without, pixels are picked from four neighbours a side and alias (a = -0.75).
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``x`` has another shape, or ``factor`` is less than 1.
+    """
+    check_pixels("low_resolution", x, batched=True)
+    if factor < 1:
+        raise ValueError(f"low_resolution needs a factor of at least 1, got {factor}")
+    height, width = x.shape[-2:]
+    small = _bicubic(x, (-(-height // factor), -(-width // factor)), antialias=antialias)  # (B, 3, H/f, W/f)
+    return _bicubic(small, (height, width), antialias=antialias)
+
+
+def degrade(x: Tensor, task: str, degradation: Degradation, *, generator: torch.Generator) -> Tensor:
+    """Applies the degradation that a task undoes, with one draw of its parameters for the whole batch.
+
+    Args:
+        x: Images :math:`(B, 3, H, W)` in :math:`[0, 1]`.
+        task: ``"denoise"``, ``"deblur"`` or ``"sr"``.
+        degradation: The ranges of the parameters.
+        generator: Draws the parameters, then the noise.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: ``x`` has another shape, or ``task`` is unknown.
+    """
+    if task == "denoise":
+        return add_noise(x, _uniform(degradation.noise_sigma, generator), generator=generator)
+    if task == "deblur":
+        sizes = degradation._kernel_sizes()
+        return gaussian_blur(x, sizes[_below(len(sizes), generator)], _uniform(degradation.blur_sigma, generator))
+    if task == "sr":
+        factor = degradation.factors[_below(len(degradation.factors), generator)]
+        return low_resolution(x, factor, antialias=degradation.antialias)
+    raise ValueError(f"degrade needs a task among {', '.join(TASKS)}, got {task!r}")
+
+
+def _bicubic(x: Tensor, size: tuple[int, int], *, antialias: bool) -> Tensor:
+    return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=antialias)
+
+
+def _uniform(bounds: tuple[float, float], generator: torch.Generator) -> float:
+    low, high = bounds
+    return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
+
+
+def _below(bound: int, generator: torch.Generator) -> int:
+    return int(torch.randint(bound, (), generator=generator, device=generator.device))

@@ -1,0 +1,87 @@
+"""What the doors share: the command line, one-line errors, weights, devices, and pictures of any size."""
+
+__all__ = ["device", "on_multiple", "parse", "peek", "run", "weights_folder"]
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+
+from pirnet import runs
+
+T = TypeVar("T")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls a door's `main`; what the user can mend is told in one line on standard error, with exit status 2."""
+    try:
+        main()
+    except (OSError, ValueError) as error:  # every error of ours about files, weights and values is one of these
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
+    """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help."""
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
+    if default is None:
+        return tyro.cli(kind, description=description, config=config)
+    return tyro.cli(kind, description=description, default=default, config=config)
+
+
+def peek(option: str, choices: Sequence[str] = ()) -> str | None:
+    """The value of an option that decides about the defaults of all others, before those are read; None without it.
+
+    Raises:
+        ValueError: If it is not one of the choices.
+    """
+    value = None
+    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True):
+        if word == option:
+            value = following
+        elif word.startswith(f"{option}="):
+            value = word.removeprefix(f"{option}=")
+    if value is not None and choices and value not in choices:
+        raise ValueError(f"{option} needs one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU where there is one.
+
+    Raises:
+        ValueError: If there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:  # an assertion where torch is built without CUDA
+        raise ValueError(f"--device {name} is not to be had here: {str(error).splitlines()[0]}") from error
+
+
+def weights_folder(option: Path | None, file: str) -> Path:
+    """Where a door's weights are: the folder of `--weights`, else the latest run."""
+    return runs.latest_run(file) if option is None else option
+
+
+def on_multiple(function: Callable[..., Tensor], *images: Tensor, multiple: int) -> Tensor:
+    """Calls a function of (3, H, W) images of any size as one of (1, 3, H', W') batches on multiples of a number.
+
+    Borders are repeated outwards at the right and bottom, and cropped off the result.
+    """
+    height, width = images[0].shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    with torch.inference_mode():
+        batches = [F.pad(image[None], padding, mode="replicate") for image in images]
+        return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))[
+            0, :, :height, :width
+        ]

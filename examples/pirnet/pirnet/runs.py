@@ -1,0 +1,78 @@
+"""Run folders: where they are, what is in them, and stopping cleanly."""
+
+__all__ = ["RUNS", "Stop", "latest_run", "new_run", "save", "trim_log"]
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from pirnet.checkpoint import CheckpointError, save_state, save_weights
+from pirnet.engine import Trainer
+from pirnet.images import atomic_path
+
+RUNS = Path("runs")
+CHECKPOINT, LIH_WEIGHTS, LSR_WEIGHTS = "checkpoint.pt", "lih.safetensors", "lsr.safetensors"
+
+
+def new_run(preset: str) -> Path:
+    """A folder that does not exist yet: `runs/PRESET`, else `runs/PRESET-2`, ..."""
+    names = [preset, *(f"{preset}-{number}" for number in range(2, 10_000))]
+    return next(RUNS / name for name in names if not (RUNS / name).exists())
+
+
+def latest_run(holding: str) -> Path:
+    """The run under `runs/` whose file of that name is the newest.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    files = sorted(RUNS.glob(f"*/{holding}"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise CheckpointError(f"no {holding} in any folder of {RUNS}/: train with train.py first, or name a folder")
+    return files[-1].parent
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Writes the resume state and both networks' weights, each all or nothing."""
+    save_state(folder / CHECKPOINT, trainer.state_dict())
+    save_weights(folder / LIH_WEIGHTS, trainer.model.lih, trainer.config.lih)
+    save_weights(folder / LSR_WEIGHTS, trainer.model.lsr, trainer.config.lsr)
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drops the lines of steps that a resumed run will take again."""
+    if path.is_file():
+        lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines))
+
+
+class Stop:
+    """Whether it is time to stop: asked for by Ctrl-C, or after some minutes. A second Ctrl-C stops at once."""
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self.interrupted = False
+
+    def __bool__(self) -> bool:
+        return self.interrupted or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        """Lets a step finish that Ctrl-C or a request to terminate comes upon."""
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,278 @@
+"""Pictures in and out: exact round trips, every refusal by its message, nothing half-written."""
+
+import struct
+import zlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pirnet.images import (
+    ImageError,
+    atomic_path,
+    check_pixels,
+    quantise_uint8,
+    read_picture,
+    read_stego,
+    to_uint8,
+    write_png,
+)
+from torch import Tensor
+
+
+def random_levels(seed: int, *shape: int) -> Tensor:
+    return torch.randint(256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def pillow_image(seed: int = 0, channels: int = 3, height: int = 20, width: int = 24) -> Image.Image:
+    return Image.fromarray(random_levels(seed, height, width, channels).squeeze(-1).numpy())
+
+
+def png_of_16_bits(width: int, height: int) -> bytes:
+    """A 16-bit RGB file: Pillow opens such files as 8 bit without a word, and cannot write them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(6 * width)) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31), height=st.integers(16, 40), width=st.integers(16, 40), with_alpha=st.booleans())
+def test_png_round_trip_is_exact(seed: int, height: int, width: int, with_alpha: bool) -> None:
+    pixels = random_levels(seed, 3, height, width).float() / 255
+    alpha = random_levels(seed + 1, 1, height, width) if with_alpha else None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.png"
+        write_png(path, pixels, alpha=alpha)
+        picture = read_stego(path)
+        assert [entry.name for entry in Path(folder).iterdir()] == ["a.png"]
+    assert picture.pixels.dtype == torch.float32
+    assert torch.equal(picture.pixels, pixels)
+    if alpha is None:
+        assert picture.alpha is None
+    else:
+        assert picture.alpha is not None
+        assert torch.equal(picture.alpha, alpha)
+
+
+def test_writing_rounds_and_clamps(tmp_path: Path) -> None:
+    pixels = torch.full((3, 16, 16), 0.4999)  # 127.47
+    pixels[0], pixels[1, 0, 0] = 127.6 / 255, -0.3
+    pixels[2, 0, 0] = 1.2
+    write_png(tmp_path / "a.png", pixels.requires_grad_())
+    levels = to_uint8(read_picture(tmp_path / "a.png").pixels)
+    assert levels[0].unique().tolist() == [128]
+    assert levels[1].unique().tolist() == [0, 127]
+    assert levels[2].unique().tolist() == [127, 255]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp", ".bmp", ""])
+def test_only_png_is_written(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(
+        ImageError, match=r"must end in .png, got .*lossy formats \(JPEG, WebP\) destroy what is hidden"
+    ):
+        write_png(tmp_path / f"a{suffix}", torch.zeros(3, 16, 16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_files_need_force(tmp_path: Path) -> None:
+    path = tmp_path / "a.PNG"
+    write_png(path, torch.zeros(3, 16, 16))
+    before = path.read_bytes()
+    with pytest.raises(ImageError, match=r"a.PNG: exists already"):
+        write_png(path, torch.ones(3, 16, 16))
+    assert path.read_bytes() == before
+    write_png(path, torch.ones(3, 16, 16), force=True)
+    assert read_picture(path).pixels.min() == 1
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode  # not the private mode of a temporary file
+
+
+def test_unwritable_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match=r"the folder .*missing does not exist"):
+        write_png(tmp_path / "missing" / "a.png", torch.zeros(3, 16, 16))
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(ImageError, match=r"b.png: cannot write, this is a folder"):
+        write_png(tmp_path / "b.png", torch.zeros(3, 16, 16), force=True)
+
+    def full_disk(_: Image.Image, path: Path, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(ImageError, match=r"c.png: cannot write, No space left on device"):
+        write_png(tmp_path / "c.png", torch.zeros(3, 16, 16))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.png"]
+
+
+def test_wrong_tensors_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    with pytest.raises(TypeError, match=r"write_png needs a floating-point image, got torch.uint8"):
+        write_png(path, torch.zeros(3, 16, 16, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"shape \(3, H, W\), got \(1, 3, 16, 16\)"):
+        write_png(path, torch.zeros(1, 3, 16, 16))
+    with pytest.raises(ValueError, match="write_png needs finite pixels"):
+        write_png(path, torch.full((3, 16, 16), float("nan")))
+    with pytest.raises(TypeError, match=r"alpha of torch.uint8, got torch.float32"):
+        write_png(path, torch.zeros(3, 16, 16), alpha=torch.zeros(1, 16, 16))
+    with pytest.raises(ValueError, match=r"alpha of shape \(1, 16, 16\), got \(1, 8, 16\)"):
+        write_png(path, torch.zeros(3, 16, 16), alpha=torch.zeros(1, 8, 16, dtype=torch.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_atomic_path_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_gray_and_palette_become_rgb(tmp_path: Path, mode: str) -> None:
+    image = pillow_image().convert(mode)
+    image.save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.alpha is None
+    assert np.array_equal(to_uint8(picture.pixels).permute(1, 2, 0).numpy(), np.array(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_kept(tmp_path: Path, mode: str) -> None:
+    image = pillow_image(channels=4).convert(mode)
+    image.save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.alpha is not None
+    assert picture.pixels.shape == (3, 20, 24)
+    assert np.array_equal(picture.alpha[0].numpy(), np.array(image)[..., -1])
+
+
+def test_palette_and_key_transparency_become_alpha(tmp_path: Path) -> None:
+    palette = pillow_image().convert("P")
+    palette.save(tmp_path / "p.png", transparency=bytes(range(256)))
+    picture = read_picture(tmp_path / "p.png")
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha[0].numpy(), np.array(palette))
+
+    key = Image.new("RGB", (16, 16), (1, 2, 3))
+    key.putpixel((5, 0), (9, 9, 9))
+    key.save(tmp_path / "k.png", transparency=(1, 2, 3))
+    picture = read_picture(tmp_path / "k.png")
+    assert picture.alpha is not None
+    assert picture.alpha.sum() == picture.alpha[0, 0, 5] == 255
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_exif_orientation_is_honoured(tmp_path: Path, name: str) -> None:
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 255, 255), (0, 0, 20, 20))  # the left half is white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise sets it upright
+    image.save(tmp_path / name, exif=exif)
+    pixels = read_picture(tmp_path / name).pixels
+    assert pixels.shape == (3, 40, 20)
+    assert pixels[:, :16].min() > 0.9
+    assert pixels[:, 24:].max() < 0.1
+
+
+def test_deep_pictures_are_refused(tmp_path: Path) -> None:
+    deep = np.zeros((16, 16))
+    Image.fromarray(deep.astype(np.uint16)).save(tmp_path / "gray16.png")
+    Image.fromarray(deep.astype(np.int32)).save(tmp_path / "gray32.tif")
+    Image.fromarray(deep.astype(np.float32)).save(tmp_path / "float.tif")
+    (tmp_path / "rgb16.png").write_bytes(png_of_16_bits(16, 16))
+    for name, mode in {"gray16.png": "I;16", "gray32.tif": "I", "float.tif": "F", "rgb16.png": "RGB, RGB;16B"}.items():
+        with pytest.raises(ImageError, match=f"{name}: more than 8 bits a channel .mode {mode}.*convert it to 8 bits"):
+            read_picture(tmp_path / name)
+
+
+def test_other_kinds_are_refused(tmp_path: Path) -> None:
+    pillow_image().convert("CMYK").save(tmp_path / "print.jpg")
+    with pytest.raises(ImageError, match=r"print.jpg: colour mode CMYK is not supported"):
+        read_picture(tmp_path / "print.jpg")
+    pillow_image().save(tmp_path / "film.tif", save_all=True, append_images=[pillow_image(1)])
+    with pytest.raises(ImageError, match=r"film.tif: needs a single picture, got 2 frames"):
+        read_picture(tmp_path / "film.tif")
+    pillow_image(height=15, width=30).save(tmp_path / "small.png")
+    with pytest.raises(ImageError, match=r"small.png: needs at least 16 x 16 .* got 15 x 30"):
+        read_picture(tmp_path / "small.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(ImageError, match=r"text.png: not a PNG, JPEG, WebP, BMP or TIFF picture"):
+        read_picture(tmp_path / "text.png")
+    with pytest.raises(ImageError, match=r"nothing.png: no such file"):
+        read_picture(tmp_path / "nothing.png")
+    with pytest.raises(ImageError, match="this is a folder, a picture file is needed"):
+        read_picture(tmp_path)
+
+
+def test_too_large_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow_image().save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with pytest.raises(ImageError, match=r"a.png: too large to be opened safely"):
+        read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_truncated_files_are_named(tmp_path: Path, name: str, share: float) -> None:
+    path = tmp_path / name
+    pillow_image(height=64, width=64).save(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ImageError, match=rf"{name}: (cannot be read, damaged or truncated|not a PNG)") as caught:
+        read_picture(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.png", "JPEG"), ("a.jpg", "JPEG"), ("a.webp", "WEBP"), ("a.tif", "TIFF")]
+)
+def test_lossy_stego_is_refused_by_content(tmp_path: Path, name: str, format: str) -> None:
+    pillow_image().save(tmp_path / name, format=format, compression="jpeg" if format == "TIFF" else None)
+    with pytest.raises(ImageError, match=f"{name}: a {format} file .* does not survive lossy compression such as JPEG"):
+        read_stego(tmp_path / name)
+    assert read_picture(tmp_path / name).pixels.shape == (3, 20, 24)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31), double=st.booleans())
+def test_quantise_lies_on_the_grid_with_identity_gradient(seed: int, double: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, 5, 7, generator=generator, dtype=torch.float64 if double else torch.float32)
+    x.requires_grad_()
+    y = quantise_uint8(x)
+    assert y.dtype == x.dtype
+    assert torch.equal(y, to_uint8(x).to(x.dtype) / 255)
+    assert torch.equal(quantise_uint8(y), y)
+    assert (y - x.clamp(0, 1)).abs().max() <= 0.5 / 255 + 1e-6
+    weight = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    (gradient,) = torch.autograd.grad((weight * y).sum(), x)
+    assert torch.equal(gradient, weight)
+
+
+def test_quantise_refuses_integers() -> None:
+    with pytest.raises(TypeError, match=r"quantise_uint8 needs a floating-point tensor, got torch.int64"):
+        quantise_uint8(torch.zeros(3, dtype=torch.int64))
+
+
+def test_quantise_passes_nan_on() -> None:
+    assert quantise_uint8(torch.tensor([float("nan"), 0.5])).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 4, 8, 8), (0, 3, 8, 8), (8,)])
+def test_check_pixels_names_the_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"who needs an RGB image of shape \(B, 3, H, W\), got \(" + str(shape[0])):
+        check_pixels("who", torch.zeros(shape), batched=True)

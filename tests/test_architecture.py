@@ -1,0 +1,171 @@
+"""The floor rule: a module imports only from floors below its own, or from siblings in its own package."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import liftlayers
+
+ROOT = Path(__file__).parents[1]
+LIBRARY, EXAMPLES = ROOT / "liftlayers", ROOT / "examples"
+
+FLOORS = {"functional": 0, "memory": 1, "invertible": 1, "layers": 2, "testing": 2, "networks": 3, "interop": 4}
+SIBLINGS = {("invertible", "memory")}  # files of the top package on one floor, the one above the other
+LIBRARY_NEEDS = {"torch", "einops", "numpy", "liftlayers"}
+PUBLIC_PARTS = {"functional": liftlayers.functional, "testing": liftlayers.testing}
+
+
+def imports(source: str, package: str) -> Iterator[tuple[str, str | None]]:
+    """Every import, wherever it stands: the module in full, and the name taken from it if there is one."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, None
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield module, alias.name
+
+
+def floor_violations(path: str, source: str) -> list[str]:
+    """What breaks the floor rule in a file of the library, given by its path inside `liftlayers`."""
+    parts = path.removesuffix(".py").split("/")
+    if parts == ["__init__"]:
+        return []  # the roof: it sees everything
+    unit, found = parts[0], []
+    for module, name in imports(source, ".".join(["liftlayers", *parts[:-1]])):
+        top, *below = module.split(".")
+        if top != "liftlayers":
+            if top not in LIBRARY_NEEDS and top not in sys.stdlib_module_names:
+                found.append(f"`{path}` imports `{top}`, which the library does not need")
+            continue
+        target = below[0] if below else name if name in FLOORS else "liftlayers"
+        allowed = target == unit or (unit, target) in SIBLINGS or FLOORS.get(target, 99) < FLOORS.get(unit, -1)
+        if not allowed:
+            found.append(f"`{path}` imports `{target}`, which is not below it")
+    return found
+
+
+def example_violations(path: str, source: str) -> list[str]:
+    """What a file of the examples takes from the library that is not public, or from another baseline."""
+    found = []
+    for module, name in imports(source, ".".join(Path(path).parent.parts)):
+        top, *below = module.split(".")
+        if top == "liftlayers":
+            inside = PUBLIC_PARTS.get(below[0]) if len(below) == 1 else None
+            public = inside.__all__ if inside else [] if below else liftlayers.__all__
+            if name is None and (inside or not below):
+                continue
+            if name not in public:
+                taken = f"{module}.{name}" if name else module
+                found.append(f"`{path}` imports `{taken}`, which is not public")
+        elif "baselines" in Path(path).parent.parts and Path(path).name != "__init__.py":
+            whole = f"{module}.{name}" if name else module
+            room, _, rest = whole.partition("baselines.")
+            if rest and room.endswith((".", "")) and Path(path).with_suffix("").parts[-1] != rest.split(".")[-1]:
+                found.append(f"`{path}` imports `baselines.{rest}`, another baseline")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "liftlayers":
+            if node.attr not in (*liftlayers.__all__, "__version__"):
+                found.append(f"`{path}` uses `liftlayers.{node.attr}`, which is not public")
+    return found
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files_of(LIBRARY))
+def test_library_keeps_the_floor_rule(path: str) -> None:
+    assert floor_violations(path, (LIBRARY / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", files_of(EXAMPLES))
+def test_examples_use_public_names_only(path: str) -> None:
+    assert example_violations(path, (EXAMPLES / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", files_of(LIBRARY))
+def test_every_file_stands_on_a_floor_and_is_short(path: str) -> None:
+    unit = path.removesuffix(".py").split("/")[0]
+    assert unit in FLOORS or path == "__init__.py"
+    assert len((LIBRARY / path).read_text(encoding="utf-8").splitlines()) <= 300
+
+
+# That the rules catch what they are for
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "message"),
+    [
+        ("layers/lifting.py", "from liftlayers.networks import NAFUNet", "`networks`, which is not below it"),
+        ("layers/lifting.py", "import liftlayers.networks.unet as u", "`networks`, which is not below it"),
+        ("layers/lifting.py", "from ..networks.unet import NAFUNet", "`networks`, which is not below it"),
+        ("layers/lifting.py", "from .. import networks", "`networks`, which is not below it"),
+        ("layers/lifting.py", "def f():\n    from liftlayers import networks", "`networks`, which is not below it"),
+        ("layers/lifting.py", "from liftlayers import Haar", "`liftlayers`, which is not below it"),
+        ("layers/lifting.py", "import liftlayers", "`liftlayers`, which is not below it"),
+        ("layers/lifting.py", "from liftlayers.testing import randomise_", "`testing`, which is not below it"),
+        ("layers/lifting.py", "from liftlayers.cellar import x", "`cellar`, which is not below it"),
+        ("testing.py", "from liftlayers.layers import Haar", "`layers`, which is not below it"),
+        ("memory.py", "from liftlayers.invertible import Inverse", "`invertible`, which is not below it"),
+        ("functional/haar.py", "from liftlayers.invertible import Inverse", "`invertible`, which is not below it"),
+        ("networks/unet.py", "import matplotlib.pyplot as plt", "`matplotlib`, which the library does not need"),
+        ("networks/unet.py", "from PIL import Image", "`PIL`, which the library does not need"),
+        ("networks/unet.py", "import pirnet", "`pirnet`, which the library does not need"),
+    ],
+)
+def test_bad_imports_are_caught(path: str, source: str, message: str) -> None:
+    assert floor_violations(path, source) == [f"`{path}` imports {message}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("layers/lifting.py", "from liftlayers.invertible import Invertible\nimport liftlayers.functional"),
+        ("layers/lifting.py", "from liftlayers.layers.coupling import evaluate\nfrom .coupling import evaluate"),
+        ("invertible.py", "from liftlayers.memory import chain\nfrom liftlayers import functional"),
+        ("networks/unet.py", "import math\nimport numpy as np\nimport torch.nn.functional as F\nimport einops"),
+        ("interop/nafnet.py", "from liftlayers.networks import NAFUNet"),
+        ("__init__.py", "from liftlayers.networks import NAFUNet"),
+    ],
+)
+def test_good_imports_are_not(path: str, source: str) -> None:
+    assert floor_violations(path, source) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from liftlayers.layers import Haar", "imports `liftlayers.layers.Haar`, which is not public"),
+        ("from liftlayers.layers.naf import NAFBlock", "imports `liftlayers.layers.naf.NAFBlock`, which is not public"),
+        ("import liftlayers.invertible", "imports `liftlayers.invertible`, which is not public"),
+        ("from liftlayers import layers", "imports `liftlayers.layers`, which is not public"),
+        ("from liftlayers.functional import _checks", "imports `liftlayers.functional._checks`, which is not public"),
+        ("from liftlayers.functional.haar import x", "imports `liftlayers.functional.haar.x`, which is not public"),
+        ("import liftlayers\nliftlayers.layers", "uses `liftlayers.layers`, which is not public"),
+        ("from .ridnet import RIDNet", "imports `baselines.ridnet.RIDNet`, another baseline"),
+        ("from . import ridnet", "imports `baselines.ridnet`, another baseline"),
+        ("from pirnet.baselines.ridnet import x", "imports `baselines.ridnet.x`, another baseline"),
+    ],
+)
+def test_bad_imports_of_an_example_are_caught(source: str, message: str) -> None:
+    path = "pirnet/pirnet/baselines/dncnn.py"
+    assert example_violations(path, source) == [f"`{path}` {message}"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import liftlayers\nliftlayers.Haar()\nliftlayers.__version__",
+        "from liftlayers import Haar, Sequential, functional, testing",
+        "from liftlayers.functional import haar_analysis\nimport liftlayers.testing",
+        "import matplotlib.pyplot as plt\nfrom PIL import Image\nfrom pirnet.images import read_picture",
+    ],
+)
+def test_public_imports_of_an_example_are_fine(source: str) -> None:
+    assert example_violations("pirnet/pirnet/baselines/dncnn.py", source) == []

@@ -1,0 +1,99 @@
+"""The public list: sorted, complete, and documented with examples that run."""
+
+import inspect
+import re
+from types import ModuleType
+
+import pytest
+from torch import nn
+
+import liftlayers
+from liftlayers import functional, layers, networks, testing
+
+NAMESPACES: list[ModuleType] = [liftlayers, functional, layers, networks, testing]
+
+
+def public_objects() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for namespace in (liftlayers, functional, testing):
+        found |= {f"{namespace.__name__}.{name}": getattr(namespace, name) for name in namespace.__all__}
+    return {name: value for name, value in found.items() if not isinstance(value, ModuleType)}
+
+
+OBJECTS = public_objects()
+CLASSES = {name: value for name, value in OBJECTS.items() if isinstance(value, type)}
+FUNCTIONS = {name: value for name, value in OBJECTS.items() if inspect.isfunction(value)}
+
+
+def documented(value: object) -> str:
+    return inspect.getdoc(value) or ""
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading of a Google-style docstring."""
+    found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)+)", text, flags=re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES, ids=lambda namespace: namespace.__name__)
+def test_lists_are_sorted_and_hold_what_is_there(namespace: ModuleType) -> None:
+    assert list(namespace.__all__) == sorted(set(namespace.__all__))
+    assert all(hasattr(namespace, name) for name in namespace.__all__)
+
+
+def test_the_list_is_complete() -> None:
+    """Whatever a layer's or network's own file calls public can be had from `liftlayers`."""
+    for namespace in (liftlayers.invertible, layers, networks):
+        for name in namespace.__all__:
+            assert name in liftlayers.__all__, name
+            assert getattr(liftlayers, name) is getattr(namespace, name)
+    assert {"functional", "testing"} <= set(liftlayers.__all__)
+    imported = {name for name, value in vars(liftlayers).items() if isinstance(value, type)}
+    assert imported <= set(liftlayers.__all__)
+
+
+def test_every_promised_name_is_there() -> None:
+    """Names that others rely on: they may be joined by more, and never go."""
+    promised = """AdditiveCoupling ConvPredictor Haar Inverse Invertible LayerNorm2d LiftingBlock LiftingPyramid
+    MultiTaskNAFUNet NAFBlock NAFUNet Predict ResidualPredictor Sequential SimpleGate Update check_inverse"""
+    assert set(promised.split()) <= set(liftlayers.__all__)
+    assert {"haar_analysis", "haar_synthesis"} <= set(functional.__all__)
+    assert {"assert_inverts", "assert_same_gradients", "randomise_"} <= set(testing.__all__)
+
+
+@pytest.mark.parametrize("name", list(OBJECTS))
+def test_every_public_object_has_a_docstring_with_an_example(name: str) -> None:
+    text = documented(OBJECTS[name])
+    assert text.split("\n")[0].endswith("."), "the first line is one sentence"
+    assert ">>> " in section(text, "Example"), "an Example: section with a doctest"
+
+
+@pytest.mark.parametrize("name", [name for name, value in CLASSES.items() if issubclass(value, nn.Module)])
+def test_every_public_module_documents_its_arguments_and_shapes(name: str) -> None:
+    kind = CLASSES[name]
+    text, own = documented(kind), "__init__" in vars(kind)
+    arguments = [name for name in inspect.signature(kind.__init__).parameters if name != "self"] if own else []
+    for argument in arguments:
+        assert re.search(rf"^ +{argument}: \S", section(text, "Args"), flags=re.MULTILINE), argument
+    if not inspect.isabstract(kind):
+        assert section(text, "Shape").strip(), "a Shape: section"
+
+
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+def test_every_public_function_documents_its_arguments(name: str) -> None:
+    text, function = documented(FUNCTIONS[name]), FUNCTIONS[name]
+    assert callable(function)
+    for argument in inspect.signature(function).parameters:
+        assert re.search(rf"^ +{argument}: \S", section(text, "Args"), flags=re.MULTILINE), argument
+
+
+@pytest.mark.parametrize("name", list(CLASSES))
+def test_public_methods_name_no_direction_by_a_flag(name: str) -> None:
+    """Two methods, no flag."""
+    for method in ("forward", "inverse"):
+        if function := getattr(CLASSES[name], method, None):
+            assert not {"rev", "reverse", "inverse", "direction"} & set(inspect.signature(function).parameters)
+
+
+def test_version_is_three_numbers() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", liftlayers.__version__)
