@@ -150,19 +150,20 @@ def _split(shape: Shape, levels: int) -> tuple[Shape, ...]:
 
 
 @st.composite
-def _walk(draw: st.DrawFn, shapes: tuple[Shape, ...], steps: int, depth: int) -> tuple[Callable[[], Sequential], tuple]:
+def _walk(
+    draw: st.DrawFn, shapes: tuple[Shape, ...], steps: int, depth: int
+) -> tuple[Callable[[], Sequential], tuple[Shape, ...]]:
     """Factories of chains of steps that each fit what the one before left, and the shapes that are left at last."""
     makes: list[Callable[[], Invertible]] = []
     for _ in range(steps):
         channels, height, width = shapes[0]
         choices = ["nested"] if depth else []
         if len(shapes) == 1:
-            choices += ["pyramid1"] if height % 2 == width % 2 == 0 else []
-            choices += ["haar"] if height % 2 == width % 2 == 0 else []
+            choices += ["haar", "pyramid1"] if height % 2 == width % 2 == 0 else []
             choices += ["pyramid2"] if height % 4 == width % 4 == 0 else []
         elif len(shapes) == 2:
             choices += ["coupling", "coupling"]
-            choices += ["unhaar"] if shapes[1] == (3 * channels, height, width) else []
+            choices += ["unhaar"] if shapes[-1] == (3 * channels, height, width) else []
         else:
             choices += ["unpyramid"]
         if not choices:
@@ -171,7 +172,7 @@ def _walk(draw: st.DrawFn, shapes: tuple[Shape, ...], steps: int, depth: int) ->
         if choice == "nested":
             make, shapes = draw(_walk(shapes, draw(st.integers(0, 2)), depth - 1))
         elif choice == "coupling":
-            make = draw(_couplings(channels, shapes[1][0]))
+            make = draw(_couplings(channels, shapes[-1][0]))
         elif choice == "haar":
             make, shapes = Haar, _split(shapes[0], 1)
         elif choice == "unhaar":
@@ -230,7 +231,7 @@ INVERTIBLES: dict[str, tuple[Callable[[], Invertible], tuple[Shape, ...]]] = {
 
 
 def listed(name: str, seed: int = 0, *, batch: int = 2, dtype: torch.dtype = torch.float32) -> Case:
-    """A module of `INVERTIBLES`, randomised, with bands for it."""
+    """A module of `INVERTIBLES`, randomised, with bands that it takes."""
     factory, shapes = INVERTIBLES[name]
     given = tuple(tensor(seed + i, batch, *shape, dtype=dtype) for i, shape in enumerate(shapes))
     return Case(build(factory, seed, dtype), given)

@@ -68,11 +68,10 @@ def example_violations(path: str, source: str) -> list[str]:
             room, _, rest = whole.partition("baselines.")
             if rest and room.endswith((".", "")) and Path(path).with_suffix("").parts[-1] != rest.split(".")[-1]:
                 found.append(f"`{path}` imports `baselines.{rest}`, another baseline")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "liftlayers":
-            if node.attr not in (*liftlayers.__all__, "__version__"):
-                found.append(f"`{path}` uses `liftlayers.{node.attr}`, which is not public")
-    return found
+    attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    used = (node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id == "liftlayers")
+    public = {*liftlayers.__all__, "__version__"}
+    return found + [f"`{path}` uses `liftlayers.{name}`, which is not public" for name in used if name not in public]
 
 
 def files_of(folder: Path) -> list[str]:

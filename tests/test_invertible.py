@@ -67,7 +67,7 @@ def test_both_directions_must_be_defined() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x
 
-    with pytest.raises(TypeError, match="abstract method '?inverse'?"):
+    with pytest.raises(TypeError, match=r"abstract method .*inverse"):
         Half()  # type: ignore[abstract]
 
 
@@ -92,8 +92,8 @@ def test_sequential_runs_its_steps_in_order_and_back(case: Case) -> None:
 
 def test_order_matters_and_is_kept() -> None:
     chain = Sequential(Scale(2.0), Shift(1.0))
-    assert chain(torch.tensor([3.0])).tolist() == [7.0]
-    assert chain.inverse(torch.tensor([7.0])).tolist() == [3.0]
+    assert as_tuple(chain(torch.tensor([3.0])))[0].item() == 7.0
+    assert as_tuple(chain.inverse(torch.tensor([7.0])))[0].item() == 3.0
 
 
 def test_sequential_is_a_list_of_its_steps() -> None:
@@ -375,3 +375,8 @@ def test_an_inverse_of_another_shape_is_refused() -> None:
 def test_nothing_to_invert_is_refused() -> None:
     with pytest.raises(ValueError, match="check_inverse needs at least one band, got none"):
         check_inverse(Haar())
+
+
+def test_integer_bands_have_no_roundoff() -> None:
+    with pytest.raises(TypeError, match=r"check_inverse needs floating-point tensors, got torch\.int64"):
+        check_inverse(Sequential(), torch.ones(2, dtype=torch.int64))

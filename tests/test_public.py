@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 import liftlayers
-from liftlayers import functional, layers, networks, testing
+from liftlayers import functional, invertible, layers, networks, testing
 
 NAMESPACES: list[ModuleType] = [liftlayers, functional, layers, networks, testing]
 
@@ -43,7 +43,7 @@ def test_lists_are_sorted_and_hold_what_is_there(namespace: ModuleType) -> None:
 
 def test_the_list_is_complete() -> None:
     """Whatever a layer's or network's own file calls public can be had from `liftlayers`."""
-    for namespace in (liftlayers.invertible, layers, networks):
+    for namespace in (invertible, layers, networks):
         for name in namespace.__all__:
             assert name in liftlayers.__all__, name
             assert getattr(liftlayers, name) is getattr(namespace, name)

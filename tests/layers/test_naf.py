@@ -60,8 +60,8 @@ def naf_block(channels: int, seed: int) -> NAFBlock:
     """In float64, with scales of order one: their zero start would hide both branches."""
     block = randomise_(NAFBlock(channels).double(), seed)
     with torch.no_grad():
-        block.beta += 1
-        block.gamma -= 1
+        block.beta.add_(1)
+        block.gamma.sub_(1)
     return block
 
 

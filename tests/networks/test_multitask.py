@@ -28,8 +28,10 @@ SRM = Depths(encoder=(2, 2, 4), middles=(0, 2, 2), decoder_middle=2, decoder=(2,
 
 
 def srm(decoder_middle: int = 2) -> MultiTaskNAFUNet:
+    depths = SRM.copy()
+    depths["decoder_middle"] = decoder_middle
     with torch.device("meta"):
-        return MultiTaskNAFUNet(9, 32, **(SRM | {"decoder_middle": decoder_middle}), tasks=TASKS)
+        return MultiTaskNAFUNet(9, 32, **depths, tasks=TASKS)
 
 
 def small(channels: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> MultiTaskNAFUNet:
@@ -155,6 +157,18 @@ def test_other_numbers_of_middles_than_tasks_are_refused(middles: tuple[int, ...
     message = f"MultiTaskNAFUNet needs one middle a task, got {len(middles)} for {len(tasks)} tasks"
     with pytest.raises(ValueError, match=message):
         MultiTaskNAFUNet(3, 2, encoder=(1,), middles=middles, decoder_middle=1, decoder=(1,), tasks=tasks)
+
+
+def test_tasks_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="MultiTaskNAFUNet needs tasks of different names, got sr, deblur, sr"):
+        MultiTaskNAFUNet(
+            3, 2, encoder=(1,), middles=(0, 1, 1), decoder_middle=1, decoder=(1,), tasks=("sr", "deblur", "sr")
+        )
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="MultiTaskNAFUNet needs at least one image, got a batch of 0"):
+        small(dtype=torch.float32)(torch.zeros(0, 3, 8, 8), "denoise")
 
 
 def test_other_numbers_of_levels_are_refused() -> None:

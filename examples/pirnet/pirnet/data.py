@@ -159,7 +159,7 @@ def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> P
 
 
 def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
-    """Parts photos by name into those for training and those held out; both keep the order of ``photos``.
+    """Parts photos by name into those for training and those held out; both keep the order of `photos`.
 
     Args:
         photos: All photos.
@@ -184,17 +184,17 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
 class PairCrops:
     """Draws training batches of (cover, secret): random photos, positions and horizontal flips.
 
-    A batch depends on ``(seed, index)`` alone, neither on the batches asked for before nor on any global generator:
+    A batch depends on `(seed, index)` alone, neither on the batches asked for before nor on any global generator:
     a resumed run sees what the uninterrupted one would have seen, and ranks share the work by their indices. The two
     photos of a pair are never the same one.
 
     Args:
-        photos: At least two photos, each of at least ``crop`` x ``crop`` pixels.
+        photos: At least two photos, each of at least `crop` x `crop` pixels.
         crop: Height and width of a crop, in pixels.
         seed: Any integer.
 
     Raises:
-        ValueError: ``crop`` is not positive, there are fewer than two photos, or one is smaller than the crop.
+        ValueError: `crop` is not positive, there are fewer than two photos, or one is smaller than the crop.
 
     Example:
         >>> photos = Photos(("a", "b"), (torch.zeros(3, 20, 30).byte(), torch.full((3, 16, 16), 255).byte()))
@@ -230,7 +230,7 @@ class PairCrops:
             The covers and the secrets, each of shape :math:`(B, 3, crop, crop)`, float32, in :math:`[0, 1]`.
 
         Raises:
-            ValueError: ``size`` is not positive.
+            ValueError: `size` is not positive.
         """
         if size < 1:
             raise ValueError(f"PairCrops.batch needs a size of at least 1, got {size}")
@@ -256,7 +256,7 @@ def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -
     """Pairs consecutive photos: the first is the secret of the second, the third of the fourth, and so on.
 
     An odd one out at the end takes the first photo as its cover. Both photos are cropped about their centres to the
-    largest size that both allow, a multiple of ``multiple`` and at most 1024 a side.
+    largest size that both allow, a multiple of `multiple` and at most 1024 a side.
 
     Args:
         photos: At least two photos.
@@ -264,7 +264,7 @@ def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -
         swap: Whether the same pairs follow with the roles exchanged.
 
     Raises:
-        ValueError: ``multiple`` is out of range, there are fewer than two photos, or two have no common crop.
+        ValueError: `multiple` is out of range, there are fewer than two photos, or two have no common crop.
     """
     if not 1 <= multiple <= MAX_SIDE:
         raise ValueError(f"evaluation_pairs needs a multiple from 1 to {MAX_SIDE}, got {multiple}")

@@ -61,11 +61,11 @@ def add_noise(x: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
     Args:
         x: An image :math:`(B, 3, H, W)` in :math:`[0, 1]`.
         sigma: The standard deviation :math:`\sigma` in 8-bit grey levels.
-        generator: Draws the noise on its own device: a CPU generator gives the same noise for any ``x``.
+        generator: Draws the noise on its own device: a CPU generator gives the same noise for any `x`.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has another shape, or ``sigma`` is negative or not finite.
+        TypeError: `x` is not floating point.
+        ValueError: `x` has another shape, or `sigma` is negative or not finite.
     """
     check_pixels("add_noise", x, batched=True)
     if not 0 <= sigma < math.inf:
@@ -86,8 +86,8 @@ def gaussian_blur(x: Tensor, kernel_size: int, sigma: float) -> Tensor:
         sigma: The standard deviation :math:`\sigma` in pixels.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has another shape or is too small, ``kernel_size`` is even, or ``sigma`` is not positive.
+        TypeError: `x` is not floating point.
+        ValueError: `x` has another shape or is too small, `kernel_size` is even, or `sigma` is not positive.
     """
     check_pixels("gaussian_blur", x, batched=True)
     if kernel_size < 1 or kernel_size % 2 == 0:
@@ -118,12 +118,12 @@ def low_resolution(x: Tensor, factor: int, *, antialias: bool = True) -> Tensor:
     Args:
         x: An image :math:`(B, 3, H, W)` in :math:`[0, 1]`; the result may overshoot the range a little.
         factor: The factor :math:`f`.
-        antialias: Whether the kernel widens with the factor, as MATLAB's ``imresize`` does (its parameter a = -0.5);
+        antialias: Whether the kernel widens with the factor, as MATLAB's `imresize` does (its parameter a = -0.5);
             without, pixels are picked from four neighbours a side and alias (a = -0.75).
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has another shape, or ``factor`` is less than 1.
+        TypeError: `x` is not floating point.
+        ValueError: `x` has another shape, or `factor` is less than 1.
     """
     check_pixels("low_resolution", x, batched=True)
     if factor < 1:
@@ -138,13 +138,13 @@ def degrade(x: Tensor, task: str, degradation: Degradation, *, generator: torch.
 
     Args:
         x: Images :math:`(B, 3, H, W)` in :math:`[0, 1]`.
-        task: ``"denoise"``, ``"deblur"`` or ``"sr"``.
+        task: `"denoise"`, `"deblur"` or `"sr"`.
         degradation: The ranges of the parameters.
         generator: Draws the parameters, then the noise.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has another shape, or ``task`` is unknown.
+        TypeError: `x` is not floating point.
+        ValueError: `x` has another shape, or `task` is unknown.
     """
     if task == "denoise":
         return add_noise(x, _uniform(degradation.noise_sigma, generator), generator=generator)

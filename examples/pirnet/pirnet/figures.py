@@ -41,7 +41,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256,
     A smaller picture is shown whole. Long titles and captions wrap. An existing file is replaced, in one step.
 
     Args:
-        path: The file to write, ``.png`` or ``.webp``; its folder exists.
+        path: The file to write, `.png` or `.webp`; its folder exists.
         rows: The panels, row by row; rows may differ in length.
         panel: The side of the window, in pixels.
         heading: A line above everything, or nothing.
@@ -49,7 +49,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256,
     Raises:
         ImageError: The name has another ending, or the folder is missing or not writable.
         TypeError: An image is not floating point.
-        ValueError: There is no panel, an image has another shape, or ``panel`` is less than 32.
+        ValueError: There is no panel, an image has another shape, or `panel` is less than 32.
     """
     if path.suffix.lower() not in FORMATS:
         raise ImageError(f"{path}: the name of a sheet must end in .png or .webp, got {path.suffix or 'no ending'!r}")

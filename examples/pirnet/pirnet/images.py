@@ -68,7 +68,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def read_stego(path: Path) -> Picture:
-    """Reads a picture that carries a hidden one: as :func:`read_picture`, but lossy formats are refused.
+    """Reads a picture that carries a hidden one: as `read_picture`, but lossy formats are refused.
 
     The hidden part lives in differences of a few grey levels, which JPEG and lossy WebP throw away first.
 
@@ -76,7 +76,7 @@ def read_stego(path: Path) -> Picture:
         path: The file; its format is found from the content, not from the name.
 
     Raises:
-        ImageError: As :func:`read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression.
+        ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression.
     """
     return _read(path, stego=True)
 
@@ -87,16 +87,16 @@ def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force:
     Values are clamped to :math:`[0, 1]` and rounded, not truncated, to multiples of 1/255.
 
     Args:
-        path: The file to write; its name ends in ``.png``.
+        path: The file to write; its name ends in `.png`.
         pixels: Red, green, blue of shape :math:`(3, H, W)`, floating point, in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8.
         force: Whether an existing file may be replaced.
 
     Raises:
-        ImageError: The name is not a PNG file's, the file exists and ``force`` is not given, or its folder is missing
+        ImageError: The name is not a PNG file's, the file exists and `force` is not given, or its folder is missing
             or not writable.
-        TypeError: ``pixels`` is not floating point, or ``alpha`` is not uint8.
-        ValueError: A shape is wrong, or ``pixels`` holds a value that is not finite.
+        TypeError: `pixels` is not floating point, or `alpha` is not uint8.
+        ValueError: A shape is wrong, or `pixels` holds a value that is not finite.
     """
     check_pixels("write_png", pixels, batched=False)
     if not torch.isfinite(pixels).all():
@@ -132,7 +132,7 @@ def quantise_uint8(x: Tensor) -> Tensor:
         x: Values around :math:`[0, 1]`, floating point, of any shape. (bfloat16 cannot tell all 256 levels apart.)
 
     Raises:
-        TypeError: ``x`` is not floating point.
+        TypeError: `x` is not floating point.
 
     References:
         The straight-through estimator: Bengio, Leonard, Courville, arXiv:1308.3432 (2013).
@@ -156,7 +156,7 @@ def grey_levels(x: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Rounds an image in [0, 1] to uint8 grey levels, as :func:`write_png` does.
+    """Rounds an image in [0, 1] to uint8 grey levels, as `write_png` does.
 
     Args:
         x: Finite values around :math:`[0, 1]`, floating point, of any shape.
@@ -169,12 +169,12 @@ def check_pixels(who: str, x: Tensor, *, batched: bool) -> None:
 
     Args:
         who: The function that needs it, for the message.
-        x: The tensor to check, :math:`(B, 3, H, W)` where ``batched``, else :math:`(3, H, W)`; none of its sizes 0.
+        x: The tensor to check, :math:`(B, 3, H, W)` where `batched`, else :math:`(3, H, W)`; none of its sizes 0.
         batched: Whether a batch is needed.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``x`` has another shape.
+        TypeError: `x` is not floating point.
+        ValueError: `x` has another shape.
     """
     if not x.is_floating_point():
         raise TypeError(f"{who} needs a floating-point image, got {x.dtype}")
@@ -185,7 +185,7 @@ def check_pixels(who: str, x: Tensor, *, batched: bool) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Lends a temporary name in the same folder; it becomes ``path`` on success and vanishes on failure.
+    """Lends a temporary name in the same folder; it becomes `path` on success and vanishes on failure.
 
     Args:
         path: The file to write or replace.
