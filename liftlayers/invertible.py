@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
+from liftlayers.functional._checks import require_float
+
 Bands = Tensor | tuple[Tensor, ...]
 
 
@@ -170,14 +172,19 @@ class Inverse(Invertible):
 
 
 class InverseCheck(NamedTuple):
-    """What `check_inverse` measured."""
+    """What `check_inverse` measured.
+
+    Example:
+        >>> check_inverse(Haar(), torch.ones(1, 1, 2, 2))
+        InverseCheck(error=0.0, units=0.0, growth=2.0)
+    """
 
     error: float
     """Largest absolute difference between a band and what came back of it."""
     units: float
-    r"""The same in units of :math:`\varepsilon A`; expect at most 32 for additive chains of up to 96 blocks, growth 4."""
+    r"""The same in units of :math:`\varepsilon A`: at most 32 is usual for additive chains, see `check_inverse`."""
     growth: float
-    """Largest absolute value of any band on the way, over the largest one of the input."""
+    """Largest absolute value of any band on the way over the largest one of the input."""
 
 
 @torch.no_grad()
@@ -189,8 +196,8 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
         e = \max |x - f^{-1}(f(x))|, \qquad \text{units} = \frac{e}{\varepsilon A}, \qquad
         \text{growth} = \frac{A}{\max |x|}
 
-    where :math:`A` is the largest absolute value of any band on the way forward (inputs and outputs of all invertible
-    modules inside included) and :math:`\varepsilon` the unit roundoff: :math:`2^{-24}` in float32, :math:`2^{-53}` in
+    where :math:`A` is the largest absolute value of any band on the way (inputs and outputs of all invertible modules
+    inside included) and :math:`\varepsilon` the unit roundoff: :math:`2^{-24}` in float32, :math:`2^{-53}` in
     float64. For additive chains of up to 96 blocks and a growth of at most 4, expect at most 32 units.
 
     Args:
@@ -213,30 +220,37 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
     """
     if not bands:
         raise ValueError("check_inverse needs at least one band, got none")
+    require_float("check_inverse", *bands)
     largest = [_largest(bands)]
 
     def record(_module: nn.Module, _inputs: object, outputs: Bands) -> None:
         largest.append(_largest(as_tuple(outputs)))
 
+    # Methods named inverse have no hooks, but what a module does in one direction it undoes in the other.
     hooks = [step.register_forward_hook(record) for step in module.modules() if isinstance(step, Invertible)]
     try:
         outputs = as_tuple(module(*bands))
+        returned = as_tuple(module.inverse(*outputs))
     finally:
         for hook in hooks:
             hook.remove()
-    returned = as_tuple(module.inverse(*outputs))
     if [band.shape for band in returned] != [band.shape for band in bands]:
         shapes = [[tuple(band.shape) for band in side] for side in (bands, returned)]
         raise ValueError(f"check_inverse needs bands of shapes {shapes[0]} back, got {shapes[1]}")
     error = _largest(tuple(x - y for x, y in zip(bands, returned, strict=True)))
-    amplitude, roundoff = max(largest), max(torch.finfo(band.dtype).eps for band in bands) / 2
+    amplitude, roundoff = _max(largest), max(torch.finfo(band.dtype).eps for band in bands) / 2
     # An all-zero pass has no scale: any error is then infinitely many units, none is zero.
     units = error / (roundoff * amplitude) if amplitude else (math.inf if error else 0.0)
     return InverseCheck(error, units, amplitude / largest[0] if largest[0] else 1.0)
 
 
 def _largest(bands: tuple[Tensor, ...]) -> float:
-    return max(float(band.abs().max()) if band.numel() else 0.0 for band in bands)
+    return _max([float(band.abs().max()) if band.numel() else 0.0 for band in bands])
+
+
+def _max(values: list[float]) -> float:
+    """The greatest value, nan if one is: `max` alone passes over a nan that does not come first."""
+    return math.nan if any(math.isnan(value) for value in values) else max(values)
 
 
 def _num_bands(method: Callable[..., Bands]) -> tuple[int, float]:

@@ -31,6 +31,7 @@ __all__ = [
     "bands",
     "build",
     "chains",
+    "deep_chain",
     "flat_jacobian",
     "images",
     "listed",
@@ -197,7 +198,7 @@ def chains(draw: st.DrawFn, *, max_steps: int = 5, dtype: torch.dtype | None = N
     shapes: tuple[Shape, ...] = ((channels, height, width),)
     if draw(st.booleans()):
         shapes += ((draw(st.integers(1, 4)), height, width),)
-    make, _ = draw(_walk(shapes, draw(st.integers(0, max_steps)), 2))
+    make, _ = draw(_walk(shapes, draw(st.integers(1, max_steps)), 2))
     seed, kind = draw(seeds()), dtype or draw(dtypes)
     given = tuple(tensor(seed + i, batch, *shape, dtype=kind) for i, shape in enumerate(shapes))
     memory_format = draw(memory_formats)
@@ -235,6 +236,26 @@ def listed(name: str, seed: int = 0, *, batch: int = 2, dtype: torch.dtype = tor
     factory, shapes = INVERTIBLES[name]
     given = tuple(tensor(seed + i, batch, *shape, dtype=dtype) for i, shape in enumerate(shapes))
     return Case(build(factory, seed, dtype), given)
+
+
+def deep_chain(num_blocks: int, dtype: torch.dtype, seed: int) -> Sequential:
+    """Alternating convolutional and residual blocks; 96 random ones would grow beyond four, so the last
+    convolutions are scaled as training leaves them: closer to the zero that they start from."""
+
+    def block(position: int) -> LiftingBlock:
+        if position % 2:
+            return LiftingBlock(ConvPredictor(3, 9, hidden_channels=8), ConvPredictor(9, 3, hidden_channels=8))
+        small = {"hidden_channels": 8, "num_blocks": 1, "kernel_size": 3}
+        return LiftingBlock(ResidualPredictor(3, 9, **small), ResidualPredictor(9, 3, **small))
+
+    chain = build(lambda: Sequential(*(block(position) for position in range(num_blocks))), seed, dtype)
+    assert isinstance(chain, Sequential)
+    if num_blocks > 24:
+        with torch.no_grad():
+            for name, parameter in chain.named_parameters():
+                if ".last." in name:
+                    parameter.mul_(0.5)
+    return chain
 
 
 def flat_jacobian(module: Invertible, *given: Tensor) -> Tensor:

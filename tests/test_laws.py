@@ -17,13 +17,12 @@ from liftlayers import (
     Inverse,
     Invertible,
     LiftingBlock,
-    ResidualPredictor,
     Sequential,
     check_inverse,
 )
 from liftlayers.invertible import as_tuple
 from liftlayers.testing import assert_inverts, randomise_
-from tests.strategies import INVERTIBLES, Case, bands, build, chains, flat_jacobian, images, listed, tensor
+from tests.strategies import INVERTIBLES, Case, bands, build, chains, deep_chain, flat_jacobian, images, listed, tensor
 
 names = pytest.mark.parametrize("name", list(INVERTIBLES))
 float_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -151,26 +150,6 @@ def test_parameters_are_reachable_and_move_together(name: str) -> None:
     module, given_bands = listed(name)
     outputs = as_tuple(module.double()(*(x.double() for x in given_bands)))
     assert {y.dtype for y in outputs} == {torch.float64}
-
-
-def deep_chain(num_blocks: int, dtype: torch.dtype, seed: int) -> Sequential:
-    """Alternating convolutional and residual blocks; 96 random ones would grow beyond four, so the last
-    convolutions are scaled as training leaves them: closer to the zero that they start from."""
-
-    def block(position: int) -> LiftingBlock:
-        if position % 2:
-            return LiftingBlock(ConvPredictor(3, 9, hidden_channels=8), ConvPredictor(9, 3, hidden_channels=8))
-        small = {"hidden_channels": 8, "num_blocks": 1, "kernel_size": 3}
-        return LiftingBlock(ResidualPredictor(3, 9, **small), ResidualPredictor(9, 3, **small))
-
-    chain = build(lambda: Sequential(*(block(position) for position in range(num_blocks))), seed, dtype)
-    assert isinstance(chain, Sequential)
-    if num_blocks > 24:
-        with torch.no_grad():
-            for name, parameter in chain.named_parameters():
-                if ".last." in name:
-                    parameter.mul_(0.5)
-    return chain
 
 
 @float_dtypes

@@ -69,6 +69,8 @@ class MultiTaskNAFUNet(nn.Module):
         require_same_levels("MultiTaskNAFUNet", encoder, decoder)
         if not tasks or len(middles) != len(tasks):
             raise ValueError(f"MultiTaskNAFUNet needs one middle a task, got {len(middles)} for {len(tasks)} tasks")
+        if len(set(tasks)) < len(tasks):
+            raise ValueError(f"MultiTaskNAFUNet needs tasks of different names, got {', '.join(tasks)}")
         coarsest = width * 2 ** len(encoder)
         self.in_channels = in_channels
         self.tasks = tuple(tasks)
@@ -79,6 +81,8 @@ class MultiTaskNAFUNet(nn.Module):
 
     def forward(self, x: Tensor, task: str | Sequence[str]) -> Tensor:
         require_image("MultiTaskNAFUNet", x, channels=self.in_channels)
+        if not len(x):
+            raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
         names = self._names(task, len(x))
         height, width = x.shape[-2:]
         features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
