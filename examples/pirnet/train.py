@@ -107,9 +107,8 @@ def train(trainer: Trainer, folder: Path, *, stop: runs.Stop, log_every: int) ->
             if trainer.step % log_every == 0 or trainer.step == trainer.total:
                 bar.set_description(f"stage {row['stage']}", refresh=False)
                 bar.set_postfix_str(headline(row))
-                print(json.dumps(row | {"seconds": round(time.monotonic() - begun, 4)}), file=log, flush=True)
+                print(evaluation.to_json(row | {"seconds": round(time.monotonic() - begun, 4)}), file=log, flush=True)
             if trainer.step % trainer.config.train.save_every == 0:
-                trainer.mark_good()
                 runs.save(trainer, folder)
         runs.save(trainer, folder)
 
@@ -132,14 +131,17 @@ def parse() -> Options:
         folder = Path(out) if (out := doors.peek("--out")) else runs.latest_run(runs.CHECKPOINT)
         if not (folder / "config.json").is_file():
             raise CheckpointError(f"no run in {folder}: there is nothing to resume")
-        run = json.loads((folder / "config.json").read_text())
-        default = dataclasses.replace(
-            default,
-            config=from_dict(Config, run["config"]),
-            out=folder,
-            data=None if run["data"] is None else Path(run["data"]),
-            held_out=run["held_out"],
-        )
+        try:
+            run = json.loads((folder / "config.json").read_text())
+            default = dataclasses.replace(
+                default,
+                config=from_dict(Config, run["config"]),
+                out=folder,
+                data=None if run["data"] is None else Path(run["data"]),
+                held_out=run["held_out"],
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / 'config.json'} is damaged or of another version: {error}") from error
     return doors.parse(Options, __doc__, default=default)
 
 

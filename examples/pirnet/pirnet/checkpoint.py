@@ -28,7 +28,7 @@ def save_weights(path: Path, network: LIH | LSR, config: LIHConfig | LSRConfig) 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"network": type(network).__name__, "config": json.dumps(dataclasses.asdict(config))}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata)
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it private
 
 
 def load_lih(path: Path) -> LIH:
@@ -59,7 +59,7 @@ def _load(path: Path, kind: str, build: Callable[[dict[str, object]], N]) -> N:
     try:
         network = build(json.loads(metadata["config"]))
         network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     return network.eval()
 

@@ -2,6 +2,7 @@
 
 __all__ = ["device", "on_multiple", "parse", "peek", "run", "weights_folder"]
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def peek(option: str, choices: Sequence[str] = ()) -> str | None:
         ValueError: If it is not one of the choices.
     """
     value = None
-    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True):
+    for word, following in itertools.zip_longest(sys.argv[1:], sys.argv[2:], fillvalue=""):
         if word == option:
             value = following
         elif word.startswith(f"{option}="):

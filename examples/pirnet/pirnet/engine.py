@@ -6,7 +6,6 @@ resumed run goes exactly the way it would have gone.
 
 __all__ = ["TrainStep", "Trainer"]
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -59,14 +58,20 @@ class Trainer:
         device: Where to train.
 
     Raises:
-        ValueError: If a photo is smaller than the crop, or there are fewer than two.
+        ValueError: If a photo is smaller than the crop, there are fewer than two, the crop is not divisible by 2^K, or
+            a task is unknown.
     """
 
     def __init__(self, config: Config, photos: Photos, *, device: torch.device) -> None:
+        multiple, tasks = 2**config.lsr.num_scales, config.train.tasks
+        if config.train.crop % multiple:
+            raise ValueError(f"training needs a crop divisible by {multiple}, got {config.train.crop}")
+        if not tasks or not set(tasks) <= set(TASKS):
+            raise ValueError(f"training needs tasks among {', '.join(TASKS)}, got {', '.join(tasks) or 'none'}")
         self.config = config
         self.device = device
         self.crops = PairCrops(photos, crop=config.train.crop, seed=config.seed)
-        self.tasks = [config.train.tasks[i % len(config.train.tasks)] for i in range(config.train.batch_size)]
+        self.tasks = sorted(tasks[i % len(tasks)] for i in range(config.train.batch_size))  # neighbours are cheaper
         torch.manual_seed(config.seed)
         self.model = PIRNet(config).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
@@ -75,7 +80,7 @@ class Trainer:
         self.step = 0
         self.rate_factor = 1.0
         self.optimizer = self._new_optimizer()
-        self.mark_good()
+        self.last_good = self._weights()
 
     @property
     def total(self) -> int:
@@ -93,11 +98,12 @@ class Trainer:
         if done == 0:
             self.guard.forget()
             self.optimizer = self._new_optimizer()
+            self.last_good = self._weights()  # a step back must not undo an earlier stage
         generator = seeded_generator(self.config.seed, self.step)
         torch.manual_seed(generator.initial_seed())  # for z="gaussian"
         cover, truth = self.crops.batch(self.step, train.batch_size)
         secret = torch.empty_like(truth)
-        for task in TASKS:
+        for task in sorted(set(self.tasks)):
             chosen = [i for i, name in enumerate(self.tasks) if name == task]
             secret[chosen] = degrade(truth[chosen], task, self.config.degradation, generator=generator)
         cover, truth, secret = (
@@ -117,6 +123,8 @@ class Trainer:
         self.step += 1
         if self.guard.gave_up:
             self._step_back()
+        elif self.step % train.save_every == 0 and not self.guard.skipped_in_a_row:
+            self.last_good = self._weights()
         row: dict[str, object] = {"step": self.step, "stage": stage, "loss": loss.item()}
         row |= {"rate": rate, "gradient_norm": norm, "skipped": self.guard.skipped}
         return row | _psnrs(output, cover, truth, secret)
@@ -130,6 +138,7 @@ class Trainer:
             "rate_factor": self.rate_factor,
             "guard": self.guard.state_dict(),
             "model": self.model.state_dict(),
+            "last_good": self.last_good,
             "optimizer": self.optimizer.state_dict() if self._position()[1] else None,  # each stage starts a new one
         }
 
@@ -137,8 +146,11 @@ class Trainer:
         """Takes back what `state_dict` gave.
 
         Raises:
-            ValueError: If it comes from another config or other photos; the fields that differ are named.
+            ValueError: If it is no such state, or comes from another config or other photos; the fields that differ
+                are named.
         """
+        if not isinstance(state, Mapping) or not self.state_dict().keys() <= state.keys():
+            raise ValueError("the checkpoint holds no state of this training")
         now = {"config": dataclasses.asdict(self.config), "photos": list(self.crops.photos.names)}
         then = {key: state[key] for key in now}
         if differences := _differences(now, then):
@@ -146,8 +158,8 @@ class Trainer:
         self.step, self.rate_factor = cast(int, state["step"]), cast(float, state["rate_factor"])
         self.guard.load_state_dict(cast(dict, state["guard"]))
         self.model.load_state_dict(cast(dict, state["model"]))
+        self.last_good = cast(dict, state["last_good"])
         self._load_optimizer(state)
-        self.mark_good()
 
     def _position(self) -> tuple[int, int]:
         """Stage, 1 to 3, and steps done in it."""
@@ -169,14 +181,13 @@ class Trainer:
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(cast(dict, state["optimizer"]))
 
-    def mark_good(self) -> None:
-        """Remembers the present state, to go back to if the next steps do damage."""
-        self.last_good = copy.deepcopy(self.state_dict())
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def _step_back(self) -> None:
         """Takes back the last good weights, with half the step size; the count of steps goes on."""
         self.rate_factor *= 0.5
-        self.model.load_state_dict(cast(dict, self.last_good["model"]))
+        self.model.load_state_dict(self.last_good)
         self.optimizer = self._new_optimizer()
         self.guard.forget()
 

@@ -1,11 +1,12 @@
 """What a trained PIRNet reaches on photos it has not seen, beside the rows that give the numbers a meaning."""
 
-__all__ = ["Example", "Row", "evaluate", "save_sheets", "table", "write_json"]
+__all__ = ["Example", "Row", "evaluate", "save_sheets", "table", "to_json", "write_json"]
 
 import json
+import math
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -114,14 +115,22 @@ def save_sheets(folder: Path, first: Sequence[Example]) -> None:
             heading=f"PIRNet: {example.task}",
         )
     chosen = (0, 1, 2, 4, 6, 7)  # leaves out the difference and the secret revealed without restoration
-    pages = [[_panels(example)[i] for i in chosen] for example in first]
-    save_sheet(folder / "result.webp", pages, panel=192)
+    rows = [[_panels(example)[i] for i in chosen] for example in first]
+    for row, example in zip(rows, first, strict=True):
+        row[0] = replace(row[0], title=f"{example.task}: cover")
+    save_sheet(folder / "result.webp", rows, panel=192)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes JSON, all of it or nothing."""
+    """Writes JSON, all of it or nothing; figures as `to_json`."""
+    text = to_json(content, indent=2)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(text + "\n")
+
+
+def to_json(content: object, indent: int | None = None) -> str:
+    """JSON with null for what is infinite or not a number, which JSON does not know (equal images: infinite PSNR)."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
 def summary(rows: Sequence[Row], *, data: str, pairs: Sequence[Pair]) -> dict[str, object]:
@@ -158,6 +167,14 @@ def _mean(rows: Sequence[Row]) -> Row:
 
     numbers = {name: mean(name) for name, kind in Row.__annotations__.items() if kind is not str}
     return Row(rows[0].task, rows[0].row, rows[0].pipeline, **numbers)  # type: ignore[arg-type]
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _panels(example: Example) -> list[Panel]:

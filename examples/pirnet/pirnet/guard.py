@@ -10,15 +10,15 @@ WINDOW, LEAST, FACTOR, PATIENCE = 50, 20, 10.0, 10
 
 
 class SpikeGuard:
-    """Judges each step by the running medians of loss and gradient norm.
+    """Judges each step by the running median of the losses.
 
-    A step is thrown away if its loss or gradient is not finite, or either is ten times the median of the last fifty.
+    A step is thrown away if its loss or gradient is not finite, or its loss is ten times the median of the last fifty.
     That asks for batches that are alike: noise is a hundred times harder to hide than blur, so that one median for
     batches of one task each would throw away good steps. Ours hold all tasks.
     """
 
     def __init__(self) -> None:
-        self.accepted: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self.accepted: deque[float] = deque(maxlen=WINDOW)
         self.skipped = 0
         self.skipped_in_a_row = 0
 
@@ -26,10 +26,9 @@ class SpikeGuard:
         """Whether to take the step; counts it if not."""
         good = math.isfinite(loss) and math.isfinite(gradient_norm)
         if good and len(self.accepted) >= LEAST:
-            losses, norms = zip(*self.accepted, strict=True)
-            good = loss <= FACTOR * statistics.median(losses) and gradient_norm <= FACTOR * statistics.median(norms)
+            good = loss <= FACTOR * statistics.median(self.accepted)
         if good:
-            self.accepted.append((loss, gradient_norm))
+            self.accepted.append(loss)
             self.skipped_in_a_row = 0
         else:
             self.skipped += 1

@@ -46,9 +46,10 @@ def save(trainer: Trainer, folder: Path) -> None:
 def trim_log(path: Path, step: int) -> None:
     """Drops the lines of steps that a resumed run will take again."""
     if path.is_file():
-        lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        lines = [line for line in whole if json.loads(line)["step"] <= step]
         with atomic_path(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines))
+            temporary.write_text("".join(lines))
 
 
 class Stop:

@@ -1,0 +1,138 @@
+"""The smallest networks and photos that train, and the example's scripts called as a user calls them."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+from pirnet.config import Config, LIHConfig, LSRConfig, quick
+from pirnet.data import Photos
+from pirnet.images import to_uint8
+from torch import Tensor, nn
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pirnet"
+
+TINY_LSR = LSRConfig(
+    num_scales=1,
+    num_blocks=1,
+    predictor="conv",
+    hidden_channels=4,
+    width=4,
+    encoder=(1,),
+    middles=(0, 1, 1),
+    decoder_middle=0,
+    decoder=(1,),
+)
+TINY = (  # the same as `tiny()`, on the command line
+    *("--train.batch-size", "4", "--train.crop", "32", "--log-every", "1", "--device", "cpu"),
+    *("--lih.num-blocks", "2", "--lih.hidden-channels", "8", "--lsr.num-scales", "1", "--lsr.num-blocks", "1"),
+    *("--lsr.hidden-channels", "4", "--lsr.width", "4", "--lsr.encoder", "1", "--lsr.middles", "0", "1", "1"),
+    *("--lsr.decoder-middle", "0", "--lsr.decoder", "1"),
+)
+
+
+def tiny(steps: tuple[int, int, int] = (3, 3, 2), **changes: object) -> Config:
+    """The quick preset with the smallest networks; `changes` are of its `train`."""
+    train = {"batch_size": 4, "crop": 32, "warmup": 1, "steps": steps} | changes
+    return replace(
+        quick(),
+        lih=LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8),
+        lsr=TINY_LSR,
+        train=replace(quick().train, **train),
+    )
+
+
+def smooth_image(seed: int, height: int, width: int) -> Tensor:
+    """A random image as smooth as a photo: (3, H, W) in [0, 1]."""
+    small = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.interpolate(small, (height, width), mode="bicubic")[0].clamp(0, 1)
+
+
+def smooth_photos(count: int = 4, side: int = 40) -> Photos:
+    return Photos(
+        tuple(f"photo{i}" for i in range(count)), tuple(to_uint8(smooth_image(i, side, side)) for i in range(count))
+    )
+
+
+def save_image(
+    path: Path, seed: int, height: int, width: int, mode: str = "RGB", exif: Image.Exif | None = None
+) -> None:
+    """Writes a smooth random photo of a Pillow mode; an alpha channel runs from left to right."""
+    image = Image.fromarray(to_uint8(smooth_image(seed, height, width)).permute(1, 2, 0).numpy()).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").rotate(90).resize((width, height)))
+    image.save(path, exif=exif or Image.Exif())
+
+
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
+    mine, other = a.state_dict(), b.state_dict()
+    return mine.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in mine.items())
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def strict_json(text: str) -> dict:
+    """Reads JSON as every other program does: without Python's NaN and Infinity."""
+
+    def refuse(constant: str) -> object:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def log_of(run: Path) -> list[dict]:
+    """The lines of a run's log, without the times."""
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def run_door(name: str, *arguments: object, cwd: Path) -> Result:
+    """Runs one of the example's scripts as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLE / name, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "120"},
+        timeout=300,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Door:
+    """Runs the example's scripts in this process, which spares the seconds that importing torch takes."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._patch = patch
+        self._capture = capture
+
+    def __call__(self, name: str, *arguments: object) -> Result:
+        """What the script printed and its exit status; an exception that it lets through comes through here too."""
+        self._capture.readouterr()
+        with self._patch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setenv("COLUMNS", "120")  # help is wrapped to the terminal
+            patch.setattr(sys, "argv", [str(EXAMPLE / name), *map(str, arguments)])
+            status = 0
+            try:
+                runpy.run_path(str(EXAMPLE / name), run_name="__main__")
+            except SystemExit as stop:
+                status = stop.code if isinstance(stop.code, int) else 1
+        out, err = self._capture.readouterr()
+        return Result(status, str(out), str(err))

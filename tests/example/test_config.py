@@ -1,0 +1,89 @@
+"""Presets, scaled runs, and the trip through JSON."""
+
+import ast
+import dataclasses
+import inspect
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pirnet.config import PRESETS, Config, LIHConfig, LSRConfig, TrainConfig, from_dict, paper, quick, scaled
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json(name: str) -> None:
+    config = PRESETS[name]()
+    assert config.preset == name
+    assert from_dict(Config, json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+def test_presets_are_what_they_say() -> None:
+    assert (paper().lih, paper().lsr) == (LIHConfig(), LSRConfig())
+    assert (paper().lih.num_blocks, paper().lsr.num_scales) == (24, 3)
+    assert (paper().loss.conceal, paper().loss.reveal, paper().loss.low_frequency) == (2, 1, 0.25)
+    assert (paper().loss.secret, paper().loss.stego) == (3, 1)
+    assert paper().degradation.noise_sigma == (0, 55)
+    assert quick().degradation.noise_sigma == (25, 25)
+    for preset in (quick(), paper()):
+        assert preset.stego == "uint8"
+        assert preset.z == "zero"
+        assert set(preset.train.tasks) == {"denoise", "deblur", "sr"}
+
+
+@given(
+    steps=st.integers(1, 10_000),
+    before=st.tuples(st.integers(1, 9_999), st.integers(0, 9_999), st.integers(0, 9_999)),
+    warmup=st.integers(0, 500),
+)
+def test_scaled_steps_add_up(steps: int, before: tuple[int, int, int], warmup: int) -> None:
+    config = replace(quick(), train=replace(quick().train, steps=before, warmup=warmup))
+    after = scaled(config, steps)
+    assert sum(after.train.steps) == steps
+    for new, old in zip(after.train.steps, before, strict=True):
+        assert new == pytest.approx(steps * old / sum(before), abs=1)
+    assert after.train.warmup <= warmup
+    assert replace(after, train=config.train) == config
+    assert scaled(after, steps) == after
+
+
+def test_a_scaled_run_keeps_every_stage() -> None:
+    assert scaled(quick(), 3).train.steps == (1, 1, 1)
+    assert scaled(quick(), sum(quick().train.steps)) == quick()
+
+
+@pytest.mark.parametrize("steps", [0, -5])
+def test_no_step_is_refused(steps: int) -> None:
+    with pytest.raises(ValueError, match=f"--steps needs at least 1, got {steps}"):
+        scaled(quick(), steps)
+
+
+def test_other_fields_are_named() -> None:
+    values = dataclasses.asdict(quick())
+    del values["train"]["crop"]
+    values["train"]["cropp"] = 64
+    with pytest.raises(ValueError, match="TrainConfig has other fields than this version knows: crop, cropp"):
+        from_dict(Config, values)
+    with pytest.raises(ValueError, match=r"LIHConfig has other fields .*: hidden_channels, num_blocks, predictor"):
+        from_dict(LIHConfig, {})
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        quick().seed = 1  # type: ignore[misc]
+    assert len({quick(), quick(), paper()}) == 2
+
+
+def test_fields_explain_themselves() -> None:
+    """Every option's help is the string under its field: none may be missing."""
+    for kind in (Config, TrainConfig, LIHConfig, LSRConfig):
+        body = ast.parse(inspect.getsource(kind)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        explained = [
+            node.target.id
+            for node, following in zip(body.body, [*body.body[1:], None], strict=True)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(following, ast.Expr)
+        ]
+        nested = {"lih", "lsr", "loss", "train", "degradation"}
+        assert {field.name for field in dataclasses.fields(kind)} - set(explained) <= nested

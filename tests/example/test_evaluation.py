@@ -1,0 +1,201 @@
+"""The evaluation: its rows, its words, its files."""
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from pirnet import evaluation
+from pirnet.data import Pair, seeded_generator
+from pirnet.degrade import TASKS, Degradation, degrade
+from pirnet.evaluation import Row, evaluate, save_sheets, summary, table, write_json
+from pirnet.metrics import psnr, ssim
+from pirnet.model import PIRNet
+from torch import nn
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import smooth_image, strict_json, tiny
+
+CPU = torch.device("cpu")
+ROWS = ("do nothing", "no restoration", "ours")
+
+
+def pairs(count: int = 2) -> list[Pair]:
+    names = [chr(ord("a") + i) for i in range(2 * count)]
+    photos = [smooth_image(i, 32, 48) for i in range(2 * count)]
+    return [Pair(names[i], names[i + 1], photos[i], photos[i + 1]) for i in range(0, 2 * count, 2)]
+
+
+def shaken(model: nn.Module, by: float = 0.02) -> None:
+    """Moves weights a little, so that a network does something, but no photo falls apart."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(by * torch.randn(parameter.shape, generator=generator))
+
+
+def model(*, lsr: bool = True, **changes: object) -> PIRNet:
+    torch.manual_seed(0)
+    net = PIRNet(replace(tiny(), **changes))
+    shaken(net.lih)
+    if lsr:
+        shaken(net.lsr)
+    return net
+
+
+def find(rows: list[Row], task: str, name: str) -> Row:
+    (row,) = (row for row in rows if (row.task, row.row) == (task, name))
+    return row
+
+
+def test_three_rows_a_task() -> None:
+    rows, first = evaluate(model(), pairs(), device=CPU)
+    assert [(row.task, row.row) for row in rows] == [(task, name) for task in TASKS for name in ROWS]
+    assert {row.pipeline for row in rows} == {"uint8"}
+    assert [example.task for example in first] == list(TASKS)
+    for row in rows:
+        assert (row.stego_psnr is None) == (row.stego_ssim is None) == (row.row == "do nothing")
+        assert (row.revealed_psnr is None) == (row.row != "no restoration")
+        assert row.secret_ssim <= 1
+
+
+def test_rows_are_means_over_the_pairs() -> None:
+    net, given = model(), pairs(3)
+    rows, _ = evaluate(net, given, device=CPU)
+    net.eval()
+    for task in TASKS:
+        stego_db, secret_db, revealed_db, restored_db, nothing_db, similar = ([] for _ in range(6))
+        for number, pair in enumerate(given):
+            truth, cover = pair.secret[None], pair.cover[None]
+            secret = degrade(truth, task, Degradation(), generator=seeded_generator(number))
+            with torch.no_grad():
+                stego = net.conceal(cover, secret)
+                restored = net.reveal(net.restore(stego, task))
+                revealed = net.reveal(stego)
+            nothing_db.append(float(psnr(secret, truth)))
+            stego_db.append(float(psnr(stego, cover)))
+            secret_db.append(float(psnr(revealed, truth)))
+            revealed_db.append(float(psnr(revealed, secret)))
+            restored_db.append(float(psnr(restored, truth)))
+            similar.append(float(ssim(restored, truth)))
+        unrestored = find(rows, task, "no restoration")
+        assert find(rows, task, "do nothing").secret_psnr == pytest.approx(sum(nothing_db) / 3, abs=1e-3)
+        assert unrestored.stego_psnr == pytest.approx(sum(stego_db) / 3, abs=1e-3)
+        assert unrestored.secret_psnr == pytest.approx(sum(secret_db) / 3, abs=1e-3)
+        assert unrestored.revealed_psnr == pytest.approx(sum(revealed_db) / 3, abs=1e-3)
+        assert find(rows, task, "ours").secret_psnr == pytest.approx(sum(restored_db) / 3, abs=1e-3)
+        assert find(rows, task, "ours").secret_ssim == pytest.approx(sum(similar) / 3, abs=1e-3)
+
+
+def test_the_same_model_is_the_same_table() -> None:
+    torch.manual_seed(1)
+    rows, _ = evaluate(model(), pairs(), device=CPU)
+    torch.manual_seed(2)
+    assert evaluate(model(), pairs(), device=CPU)[0] == rows
+
+
+def test_without_a_restorer_ours_is_no_restoration() -> None:
+    rows, _ = evaluate(model(lsr=False), pairs(), device=CPU)
+    for task in TASKS:
+        ours, unrestored = find(rows, task, "ours"), find(rows, task, "no restoration")
+        assert ours.secret_psnr == unrestored.secret_psnr
+        assert ours.stego_psnr == unrestored.stego_psnr
+    gains = [
+        line.split()[-1] for line in table(rows).splitlines() if line.split()[:2] in [[task, "ours"] for task in TASKS]
+    ]
+    assert gains == ["0.00"] * 3
+
+
+def test_the_float_pipeline_is_named() -> None:
+    rows, _ = evaluate(model(stego="float"), pairs(1), device=CPU)
+    assert {row.pipeline for row in rows} == {"float"}
+
+
+def test_the_table_says_where_ours_does_not_beat_doing_nothing() -> None:
+    rows = []
+    for task, ours in (("denoise", 25.0), ("deblur", 26.5), ("sr", 30.0)):
+        rows += [
+            Row(task, "do nothing", "uint8", None, 26.5, None, 0.5),
+            Row(task, "no restoration", "uint8", 33.0, 25.5, 0.9, 0.6, 31.25),
+            Row(task, "ours", "uint8", 32.0, ours, 0.9, 0.7),
+        ]
+    lines = table(rows).splitlines()
+    assert lines[0].split()[:6] == ["task", "row", "stego", "secret", "reveal", "gain"]
+    assert lines[1].split() == ["denoise", "do", "nothing", "26.50"]
+    assert lines[2].split() == ["denoise", "no", "restoration", "33.00", "25.50", "31.25"]
+    assert lines[3].split() == ["denoise", "ours", "32.00", "25.00", "-0.50"]
+    assert lines[9].split()[-1] == "4.50"
+    assert lines[-2:] == [
+        "denoise: ours (25.00 dB) does not beat doing nothing (26.50 dB).",
+        "deblur: ours (26.50 dB) does not beat doing nothing (26.50 dB).",
+    ]
+    assert "sr: ours" not in table(rows)
+    for cell, column in (("33.00", "stego"), ("25.50", "secret"), ("31.25", "reveal")):
+        assert lines[2].index(cell) + len(cell) == lines[0].index(column) + len(column)
+
+
+def test_the_summary_has_the_agreed_form(tmp_path: Path) -> None:
+    rows, _ = evaluate(model(), pairs(), device=CPU)
+    write_json(tmp_path / "summary.json", summary(rows, data="my photos", pairs=pairs()))
+    content = strict_json((tmp_path / "summary.json").read_text())
+    assert content.keys() >= {"data", "pairs", "rows"}
+    assert content["data"] == "my photos"
+    assert content["pairs"] == 2
+    assert content["names"] == [{"secret": "a", "cover": "b"}, {"secret": "c", "cover": "d"}]
+    assert [Row(**row) for row in content["rows"]] == rows
+    assert content["rows"][0]["stego_psnr"] is None
+    assert {field.name for field in fields(Row)} >= {
+        "task",
+        "row",
+        "pipeline",
+        "stego_psnr",
+        "secret_psnr",
+        "stego_ssim",
+    }
+
+
+def test_what_is_infinite_is_still_json(tmp_path: Path) -> None:
+    """An untrained network hides nothing, and its stego equals the cover in 8 bit: infinitely many decibels."""
+    rows, _ = evaluate(PIRNet(tiny()), pairs(1), device=CPU)
+    assert find(rows, "sr", "ours").stego_psnr in (None, float("inf"))
+    write_json(tmp_path / "summary.json", summary(rows, data="", pairs=pairs(1)))
+    content = strict_json((tmp_path / "summary.json").read_text())
+    assert content["rows"][-1]["stego_psnr"] is None
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [1, None, "é"]})
+    before = path.read_text()
+    assert strict_json(before) == {"a": [1, None, "é"]}
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(path, {"a": object()})
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sheets_are_written_and_readable(tmp_path: Path) -> None:
+    _, first = evaluate(randomise_(model()), pairs(1), device=CPU)  # far out of [0, 1]: sheets must take that
+    save_sheets(tmp_path, first)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "deblur.png",
+        "denoise.png",
+        "result.webp",
+        "sr.png",
+    ]
+    sizes = {}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            image.load()
+            sizes[path.name] = image.size
+    assert sizes["sr.png"] == sizes["denoise.png"] == sizes["deblur.png"]
+    assert sizes["sr.png"][0] > 4 * 256  # four panels a row
+    assert sizes["result.webp"][0] > 6 * 192
+
+
+def test_rows_are_plain() -> None:
+    rows, _ = evaluate(model(), pairs(1), device=CPU)
+    for row in rows:
+        assert {type(value) for value in asdict(row).values()} <= {str, float, type(None)}
+    assert set(evaluation.__all__) <= set(vars(evaluation))
