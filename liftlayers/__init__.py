@@ -1,7 +1,8 @@
 """liftlayers: invertible layers by the lifting scheme, for PyTorch."""
 
 from liftlayers import functional, testing
-from liftlayers.invertible import Inverse, InverseCheck, Invertible, Sequential, check_inverse
+from liftlayers.accuracy import InverseCheck, check_inverse
+from liftlayers.invertible import Inverse, Invertible, VolumePreserving
 from liftlayers.layers import (
     AdditiveCoupling,
     ConvPredictor,
@@ -15,6 +16,7 @@ from liftlayers.layers import (
     Update,
 )
 from liftlayers.networks import LiftingPyramid, MultiTaskNAFUNet, NAFUNet
+from liftlayers.sequential import Sequential
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "Sequential",
     "SimpleGate",
     "Update",
+    "VolumePreserving",
     "check_inverse",
     "functional",
     "testing",

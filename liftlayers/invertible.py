@@ -1,4 +1,4 @@
-"""The protocol that every layer here keeps, chains of such layers, and a measure of how exactly one inverts.
+"""The protocol that every layer here keeps.
 
 An invertible module has two methods, `forward` and `inverse`, and no direction flag. Its bands are positional tensors:
 one tensor is returned bare, several as a tuple. Three laws hold for every one of them:
@@ -8,25 +8,20 @@ one tensor is returned bare, several as a tuple. Three laws hold for every one o
 3. No size is fixed at construction: shapes are checked when a tensor arrives, by the layer that needs them.
 """
 
-__all__ = ["InverseCheck", "Inverse", "Invertible", "Sequential", "check_inverse"]
+__all__ = ["Inverse", "Invertible", "VolumePreserving"]
 
 import inspect
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, overload
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from liftlayers.functional._checks import require_float
+from liftlayers.memory import as_tuple
 
 Bands = Tensor | tuple[Tensor, ...]
-
-
-def as_tuple(bands: Bands) -> tuple[Tensor, ...]:
-    """Several bands as they are, a bare one as a tuple of one."""
-    return bands if isinstance(bands, tuple) else (bands,)
+Rebuilt = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
 class Invertible(nn.Module, ABC):
@@ -36,6 +31,9 @@ class Invertible(nn.Module, ABC):
 
     Subclasses define `forward` and `inverse`, both from positional tensors to a tensor or a tuple of tensors, and
     write into none of them. :doc:`/extending` shows one in twenty lines, put through the laws of `liftlayers.testing`.
+
+    A condition travels as the keyword ``condition=`` to every layer, and from there to every network, whose signature
+    names it.
 
     Example:
         >>> class Negate(Invertible):
@@ -56,78 +54,56 @@ class Invertible(nn.Module, ABC):
     def inverse(self, *bands: Any, **options: Any) -> Bands:
         """Maps the bands back: the inverse of `forward`."""
 
+    def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
+        r"""Maps forward and returns :math:`\log |\det \partial y / \partial x|` too, of shape :math:`(B,)`."""
+        raise NotImplementedError(self._no_log_det())
 
-class Sequential(Invertible):
-    r"""Invertible steps, one after the other; the inverse undoes them from the last to the first.
+    def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
+        r"""Maps back and returns :math:`\log |\det \partial x / \partial y|` too, of shape :math:`(B,)`."""
+        raise NotImplementedError(self._no_log_det())
 
-    .. math:: f = f_n \circ \dots \circ f_1, \qquad f^{-1} = f_1^{-1} \circ \dots \circ f_n^{-1}
+    def _no_log_det(self) -> str:
+        return (
+            f"{type(self).__name__} needs forward_and_log_det and inverse_and_log_det of its own, "
+            "or VolumePreserving as its base, for a log-determinant"
+        )
 
-    Each step receives all bands that the step before it returned. ``len``, iteration, indices and slices work as for
-    a list; a slice is a `Sequential` of the same steps. Parameters are named ``0.…``, ``1.…``, as in `torch.nn`.
+    def rebuild(self, *outputs: Any, **options: Any) -> Rebuilt:
+        """Inputs from outputs, and the outputs again with a graph from those inputs, for training without stored bands.
 
-    Args:
-        steps: The steps :math:`f_1, \dots, f_n`, in the order of `forward`.
+        This default evaluates everything twice; couplings know how to do with once. Where a module returns as many
+        bands as it takes, an output that requires no gradient says that its input needs none.
+        """
+        return _rebuild(self.inverse, self, outputs, options)
 
-    Shape:
-        - As the first step takes and the last one returns them.
+    def rebuild_inverse(self, *outputs: Any, **options: Any) -> Rebuilt:
+        """The same for `inverse`: its inputs from its outputs, and these again with a graph."""
+        return _rebuild(self, self.inverse, outputs, options)
 
-    Raises:
-        TypeError: If a step is not `Invertible`.
-        ValueError: If a step takes another number of bands than the step before it returned; both are named.
+    @property
+    def conditional(self) -> bool:
+        """Whether the module has a use for ``condition=``."""
+        return "condition" in inspect.signature(self.forward).parameters
+
+    def steps(self) -> "tuple[Invertible, ...]":
+        """The steps that this module takes one after the other, as fine as they go: itself, unless it is a chain."""
+        return (self,)
+
+
+class VolumePreserving(Invertible):
+    r"""An invertible module with :math:`|\det \partial y / \partial x| = 1`: its log-determinant is zero at no cost.
 
     Example:
-        >>> chain = Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
-        >>> approx, detail = chain(torch.rand(1, 3, 8, 8))
-        >>> chain.inverse(approx, detail).shape
-        torch.Size([1, 3, 8, 8])
-        >>> len(chain), type(chain[0]).__name__
-        (2, 'Haar')
+        >>> bands, log_det = Haar().forward_and_log_det(torch.rand(2, 3, 4, 4))
+        >>> log_det
+        tensor([0., 0.])
     """
 
-    def __init__(self, *steps: Invertible) -> None:
-        super().__init__()
-        for position, step in enumerate(steps):
-            if not isinstance(step, Invertible):
-                raise TypeError(f"Sequential needs Invertible steps, got {type(step).__name__} at position {position}")
-            self.add_module(str(position), step)
-        # Looked up once: a signature is slow to inspect, and torch.compile cannot.
-        self._takes = [(_num_bands(step.forward), _num_bands(step.inverse)) for step in steps]
+    def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
+        return self(*bands, **options), zero_log_det(bands)
 
-    def forward(self, *bands: Tensor) -> Bands:
-        for position, step in enumerate(self):
-            self._check(position, bands, source=position - 1)
-            bands = as_tuple(step(*bands))
-        return bands[0] if len(bands) == 1 else bands
-
-    def inverse(self, *bands: Tensor) -> Bands:
-        for position, step in reversed(list(enumerate(self))):
-            self._check(position, bands, source=position + 1, direction=1)
-            bands = as_tuple(step.inverse(*bands))
-        return bands[0] if len(bands) == 1 else bands
-
-    def _check(self, position: int, bands: tuple[Tensor, ...], *, source: int, direction: int = 0) -> None:
-        least, most = self._takes[position][direction]
-        if not least <= len(bands) <= most:
-            origin = f"step {source} ({type(self[source]).__name__})" if 0 <= source < len(self) else "the caller"
-            verb = ("takes", "takes back")[direction]
-            raise ValueError(
-                f"Sequential step {position} ({type(self[position]).__name__}) {verb} {least} band(s), "
-                f"got {len(bands)} from {origin}"
-            )
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Invertible]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
-
-    @overload
-    def __getitem__(self, index: int) -> Invertible: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Sequential": ...
-    def __getitem__(self, index: int | slice) -> Invertible:
-        steps = list(self)
-        return Sequential(*steps[index]) if isinstance(index, slice) else steps[index]
+    def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
+        return self.inverse(*bands, **options), zero_log_det(bands)
 
 
 class Inverse(Invertible):
@@ -164,98 +140,48 @@ class Inverse(Invertible):
         super().__init__()
         self.module = module
 
-    def forward(self, *bands: Tensor) -> Bands:
-        return self.module.inverse(*bands)
+    def forward(self, *bands: Tensor, **options: Tensor) -> Bands:
+        return self.module.inverse(*bands, **options)
 
-    def inverse(self, *bands: Tensor) -> Bands:
-        return self.module(*bands)
+    def inverse(self, *bands: Tensor, **options: Tensor) -> Bands:
+        return self.module(*bands, **options)
 
+    def forward_and_log_det(self, *bands: Tensor, **options: Tensor) -> tuple[Bands, Tensor]:
+        return self.module.inverse_and_log_det(*bands, **options)
 
-class InverseCheck(NamedTuple):
-    """What `check_inverse` measured.
+    def inverse_and_log_det(self, *bands: Tensor, **options: Tensor) -> tuple[Bands, Tensor]:
+        return self.module.forward_and_log_det(*bands, **options)
 
-    Example:
-        >>> check_inverse(Haar(), torch.ones(1, 1, 2, 2))
-        InverseCheck(error=0.0, units=0.0, growth=2.0)
-    """
+    def rebuild(self, *outputs: Tensor, **options: Tensor) -> Rebuilt:
+        return self.module.rebuild_inverse(*outputs, **options)
 
-    error: float
-    """Largest absolute difference between a band and what came back of it."""
-    units: float
-    r"""The same in units of :math:`\varepsilon A`: at most 32 is usual for additive chains, see `check_inverse`."""
-    growth: float
-    """Largest absolute value of any band on the way over the largest one of the input."""
+    def rebuild_inverse(self, *outputs: Tensor, **options: Tensor) -> Rebuilt:
+        return self.module.rebuild(*outputs, **options)
 
+    @property
+    def conditional(self) -> bool:
+        return self.module.conditional
 
-@torch.no_grad()
-def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
-    r"""Measures how exactly a module undoes itself on given bands.
-
-    .. math::
-
-        e = \max |x - f^{-1}(f(x))|, \qquad \text{units} = \frac{e}{\varepsilon A}, \qquad
-        \text{growth} = \frac{A}{\max |x|}
-
-    where :math:`A` is the largest absolute value of any band on the way (inputs and outputs of all invertible modules
-    inside included) and :math:`\varepsilon` the unit roundoff: :math:`2^{-24}` in float32, :math:`2^{-53}` in
-    float64. For additive chains of up to 96 blocks and a growth of at most 4, expect at most 32 units.
-
-    Args:
-        module: The module :math:`f`, evaluated in the mode it is in, without gradients.
-        bands: Its input :math:`x`, floating-point.
-
-    Returns:
-        The error, the same in units of :math:`\varepsilon A`, and the growth.
-
-    Raises:
-        ValueError: If no band is given, or the inverse returns other shapes than it was to rebuild.
-
-    References:
-        [Behrmann2021]_ on how inverses of invertible networks lose digits.
-
-    Example:
-        >>> chain = Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
-        >>> check_inverse(chain, torch.rand(1, 3, 16, 16)).units < 32
-        True
-    """
-    if not bands:
-        raise ValueError("check_inverse needs at least one band, got none")
-    require_float("check_inverse", *bands)
-    largest = [_largest(bands)]
-
-    def record(_module: nn.Module, _inputs: object, outputs: Bands) -> None:
-        largest.append(_largest(as_tuple(outputs)))
-
-    # Methods named inverse have no hooks, but what a module does in one direction it undoes in the other.
-    hooks = [step.register_forward_hook(record) for step in module.modules() if isinstance(step, Invertible)]
-    try:
-        outputs = as_tuple(module(*bands))
-        returned = as_tuple(module.inverse(*outputs))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if [band.shape for band in returned] != [band.shape for band in bands]:
-        shapes = [[tuple(band.shape) for band in side] for side in (bands, returned)]
-        raise ValueError(f"check_inverse needs bands of shapes {shapes[0]} back, got {shapes[1]}")
-    error = _largest(tuple(x - y for x, y in zip(bands, returned, strict=True)))
-    amplitude, roundoff = _max(largest), max(torch.finfo(band.dtype).eps for band in bands) / 2
-    # An all-zero pass has no scale: any error is then infinitely many units, none is zero.
-    units = error / (roundoff * amplitude) if amplitude else (math.inf if error else 0.0)
-    return InverseCheck(error, units, amplitude / largest[0] if largest[0] else 1.0)
+    def steps(self) -> tuple[Invertible, ...]:
+        finer = self.module.steps()
+        return (self,) if finer == (self.module,) else tuple(Inverse(step) for step in reversed(finer))
 
 
-def _largest(bands: tuple[Tensor, ...]) -> float:
-    return _max([float(band.abs().max()) if band.numel() else 0.0 for band in bands])
+def bare(bands: tuple[Tensor, ...]) -> Bands:
+    """One band bare, several as a tuple."""
+    return bands[0] if len(bands) == 1 else bands
 
 
-def _max(values: list[float]) -> float:
-    """The greatest value, nan if one is: `max` alone passes over a nan that does not come first."""
-    return math.nan if any(math.isnan(value) for value in values) else max(values)
+def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
+    """A zero an image, of shape (B,), in the bands' dtype and on their device."""
+    return bands[0].new_zeros(len(bands[0]))
 
 
-def _num_bands(method: Callable[..., Bands]) -> tuple[int, float]:
-    """Least and greatest number of positional tensors that a method takes."""
-    parameters = inspect.signature(method).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    least = sum(p.default is p.empty for p in positional)
-    return least, math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
+def _rebuild(
+    back: Callable[..., Bands], forth: Callable[..., Bands], outputs: tuple[Tensor, ...], options: dict[str, Any]
+) -> Rebuilt:
+    with torch.no_grad():
+        inputs = as_tuple(back(*outputs, **options))
+    inputs = tuple(x.detach().requires_grad_() for x in inputs)
+    with torch.enable_grad():
+        return inputs, as_tuple(forth(*inputs, **options))

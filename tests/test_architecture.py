@@ -12,8 +12,16 @@ import liftlayers
 ROOT = Path(__file__).parents[1]
 LIBRARY, EXAMPLES = ROOT / "liftlayers", ROOT / "examples"
 
-FLOORS = {"functional": 0, "memory": 1, "invertible": 1, "layers": 2, "testing": 2, "networks": 3, "interop": 4}
-SIBLINGS = {("invertible", "memory")}  # files of the top package on one floor, the one above the other
+FLOORS = {"functional": 0, "layers": 2, "testing": 2, "networks": 3, "interop": 4} | dict.fromkeys(
+    ("memory", "invertible", "sequential", "accuracy"), 1
+)
+SIBLINGS = {  # files of the top package on one floor, the one above the other
+    ("invertible", "memory"),
+    ("sequential", "invertible"),
+    ("sequential", "memory"),
+    ("accuracy", "invertible"),
+    ("accuracy", "memory"),
+}
 LIBRARY_NEEDS = {"torch", "einops", "numpy", "liftlayers"}
 PUBLIC_PARTS = {"functional": liftlayers.functional, "testing": liftlayers.testing}
 

@@ -18,6 +18,7 @@ from liftlayers import (
     Invertible,
     LiftingBlock,
     Sequential,
+    VolumePreserving,
     check_inverse,
 )
 from liftlayers.invertible import as_tuple
@@ -40,7 +41,8 @@ def repickled(module: Invertible) -> Invertible:
 
 def test_every_public_invertible_module_is_listed() -> None:
     public = [getattr(liftlayers, name) for name in liftlayers.__all__]
-    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Invertible)} - {Invertible}
+    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Invertible)}
+    kinds -= {Invertible, VolumePreserving}
     assert kinds <= {type(factory()) for factory, _ in INVERTIBLES.values()}
 
 
@@ -172,7 +174,7 @@ def test_deep_chains_stay_within_32_units(num_blocks: int, dtype: torch.dtype, s
 class UndoesInTheWrongOrder(LiftingBlock):
     """Takes back the prediction first, then the update."""
 
-    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         approx, detail = self.predict.inverse(approx, detail)
         return self.update.inverse(approx, detail)
 
@@ -180,7 +182,7 @@ class UndoesInTheWrongOrder(LiftingBlock):
 class UpdatesFromTheOldDetail(LiftingBlock):
     """The misprint of the paper: the update sees the detail from before the prediction."""
 
-    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         _, residual = self.predict(approx, detail)
         updated, _ = self.update(approx, detail)
         return updated, residual
@@ -189,7 +191,7 @@ class UpdatesFromTheOldDetail(LiftingBlock):
 class FeedsEveryStepTheOriginal(Sequential):
     """The bug of the released code: every block is fed the original bands, so that only the last one counts."""
 
-    def forward(self, *bands: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *bands: Tensor, **_: object) -> tuple[Tensor, ...]:
         outputs = bands
         for step in self:
             outputs = as_tuple(step(*bands))
@@ -199,7 +201,7 @@ class FeedsEveryStepTheOriginal(Sequential):
 class WritesIntoItsInput(LiftingBlock):
     """Saves an allocation on the way back, at the caller's expense."""
 
-    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         approx, detail = self.update.inverse(approx, detail)
         return approx, detail.add_(self.predict.network(approx))
 
@@ -207,7 +209,7 @@ class WritesIntoItsInput(LiftingBlock):
 class WritesIntoItsInputGoingForward(LiftingBlock):
     """The same on the way there."""
 
-    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         return self.update(approx, detail.sub_(self.predict.network(approx)))
 
 

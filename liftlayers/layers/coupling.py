@@ -2,25 +2,59 @@
 
 __all__ = ["AdditiveCoupling"]
 
+import inspect
+
+import torch
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_float, require_same_device
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import Rebuilt, VolumePreserving
 
 
-def evaluate(who: str, network: nn.Module, source: Tensor, target: Tensor) -> Tensor:
-    """Returns `network(source)`, which `who` is about to add to `target`, once all of it is known to fit."""
-    require_float(who, source, target)
-    require_same_device(who, source, target)
-    output = network(source)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"{who} needs a network that returns a tensor, got {type(output).__name__}")
-    if output.shape != target.shape:  # else it would broadcast in silence
-        raise ValueError(f"{who} needs a network output of shape {tuple(target.shape)}, got {tuple(output.shape)}")
-    return output
+class AdditiveStep(VolumePreserving):
+    """Base of the steps that add a function of one band to the other: what they have in common is that function."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._conditional = "condition" in inspect.signature(network.forward).parameters
+
+    @property
+    def conditional(self) -> bool:
+        return self._conditional
+
+    def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        """The network's value, which is about to be added to `target`, once all of it is known to fit."""
+        who = type(self).__name__
+        require_float(who, source, target)
+        require_same_device(who, source, target)
+        if condition is None:
+            output = self.network(source)
+        elif self._conditional:
+            output = self.network(source, condition=condition)
+        else:
+            raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
+        if not isinstance(output, Tensor):
+            raise TypeError(f"{who} needs a network that returns a tensor, got {type(output).__name__}")
+        if output.shape != target.shape:  # else it would broadcast in silence
+            raise ValueError(f"{who} needs a network output of shape {tuple(target.shape)}, got {tuple(output.shape)}")
+        return output
+
+    def rebuild_target(
+        self, source: Tensor, target: Tensor, condition: Tensor | None, *, sign: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Undoes ``target + sign * network(source)`` and does it again, with one evaluation for both."""
+        source = source.detach().requires_grad_(source.requires_grad)
+        with torch.enable_grad():
+            value = self.evaluate(source, target, condition)
+        with torch.no_grad():
+            before = target - value if sign > 0 else target + value
+        before.requires_grad_(target.requires_grad)
+        with torch.enable_grad():
+            return source, before, before + value if sign > 0 else before - value
 
 
-class AdditiveCoupling(Invertible):
+class AdditiveCoupling(AdditiveStep):
     r"""Adds a function of the first band to the second.
 
     .. math:: a' = a, \qquad b' = b + f(a)
@@ -49,12 +83,16 @@ class AdditiveCoupling(Invertible):
         True
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
+    def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return a, b + self.evaluate(a, b, condition)
 
-    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        return a, b + evaluate("AdditiveCoupling", self.network, a, b)
+    def inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return a, b - self.evaluate(a, b, condition)
 
-    def inverse(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        return a, b - evaluate("AdditiveCoupling", self.network, a, b)
+    def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        a, before, after = self.rebuild_target(a, b, condition, sign=+1)
+        return (a, before), (a, after)
+
+    def rebuild_inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        a, before, after = self.rebuild_target(a, b, condition, sign=-1)
+        return (a, before), (a, after)

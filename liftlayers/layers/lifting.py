@@ -4,11 +4,11 @@ __all__ = ["LiftingBlock", "Predict", "Update"]
 
 from torch import Tensor, nn
 
-from liftlayers.invertible import Invertible
-from liftlayers.layers.coupling import evaluate
+from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving
+from liftlayers.layers.coupling import AdditiveStep
 
 
-class Predict(Invertible):
+class Predict(AdditiveStep):
     r"""Subtracts from the detail what the approximation predicts of it.
 
     .. math:: a' = a, \qquad d' = d - P(a)
@@ -36,18 +36,22 @@ class Predict(Invertible):
         (torch.Size([1, 3, 8, 8]), torch.Size([1, 9, 8, 8]))
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
+    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx, detail - self.evaluate(approx, detail, condition)
 
-    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        return approx, detail - evaluate("Predict", self.network, approx, detail)
+    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx, detail + self.evaluate(approx, detail, condition)
 
-    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        return approx, detail + evaluate("Predict", self.network, approx, detail)
+    def rebuild(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        approx, before, after = self.rebuild_target(approx, detail, condition, sign=-1)
+        return (approx, before), (approx, after)
+
+    def rebuild_inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        approx, before, after = self.rebuild_target(approx, detail, condition, sign=+1)
+        return (approx, before), (approx, after)
 
 
-class Update(Invertible):
+class Update(AdditiveStep):
     r"""Adds to the approximation what the detail knows of it.
 
     .. math:: a' = a + U(d), \qquad d' = d
@@ -76,18 +80,22 @@ class Update(Invertible):
         True
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
+    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx + self.evaluate(detail, approx, condition), detail
 
-    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        return approx + evaluate("Update", self.network, detail, approx), detail
+    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx - self.evaluate(detail, approx, condition), detail
 
-    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        return approx - evaluate("Update", self.network, detail, approx), detail
+    def rebuild(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        detail, before, after = self.rebuild_target(detail, approx, condition, sign=+1)
+        return (before, detail), (after, detail)
+
+    def rebuild_inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        detail, before, after = self.rebuild_target(detail, approx, condition, sign=-1)
+        return (before, detail), (after, detail)
 
 
-class LiftingBlock(Invertible):
+class LiftingBlock(VolumePreserving):
     r"""Predicts the detail from the approximation, then updates the approximation from what is left of the detail.
 
     .. math:: d' = d - P(a), \qquad a' = a + U(d')
@@ -130,10 +138,21 @@ class LiftingBlock(Invertible):
         self.predict = predict if isinstance(predict, Predict) else Predict(predict)
         self.update = update if isinstance(update, Update) else Update(update)
 
-    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        approx, detail = self.predict(approx, detail)
-        return self.update(approx, detail)
+    @property
+    def conditional(self) -> bool:
+        return self.predict.conditional or self.update.conditional
 
-    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        approx, detail = self.update.inverse(approx, detail)
-        return self.predict.inverse(approx, detail)
+    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        approx, detail = self.predict(approx, detail, **self._for(self.predict, condition))
+        return self.update(approx, detail, **self._for(self.update, condition))
+
+    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        approx, detail = self.update.inverse(approx, detail, **self._for(self.update, condition))
+        return self.predict.inverse(approx, detail, **self._for(self.predict, condition))
+
+    def steps(self) -> tuple[Invertible, ...]:
+        return self.predict, self.update
+
+    def _for(self, step: AdditiveStep, condition: Tensor | None) -> dict[str, Tensor]:
+        """The condition for whichever of the two steps takes it; both refuse it if neither does."""
+        return {} if condition is None or (self.conditional and not step.conditional) else {"condition": condition}

@@ -5,10 +5,10 @@ __all__ = ["Haar"]
 from torch import Tensor
 
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import VolumePreserving
 
 
-class Haar(Invertible):
+class Haar(VolumePreserving):
     r"""One level of the orthonormal Haar transform: an image into its approximation and detail bands.
 
     .. math:: (a, d) = \operatorname{haar\_analysis}(x), \qquad x = \operatorname{haar\_synthesis}(a, d)

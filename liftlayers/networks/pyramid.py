@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from liftlayers.invertible import Invertible, as_tuple
+from liftlayers.invertible import Invertible, zero_log_det
+from liftlayers.memory import as_tuple
 
 
 class LiftingPyramid(Invertible):
@@ -56,23 +57,66 @@ class LiftingPyramid(Invertible):
                 raise TypeError(f"LiftingPyramid needs Invertible levels, got {type(level).__name__} at {position}")
         self.levels = nn.ModuleList(levels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, ...]:
         details: list[Tensor] = []
-        for position, level in enumerate(self.levels):
-            bands = as_tuple(level(x))
-            if len(bands) != 2:
-                raise ValueError(
-                    f"LiftingPyramid needs levels that return two bands, got {len(bands)} from level {position} "
-                    f"({type(level).__name__})"
-                )
+        for position, level in enumerate(self._levels()):
+            bands = as_tuple(level(x, **self._options(level, condition)))
+            _require_two(position, level, bands)
             x, detail = bands
             details.append(detail)
         return (x, *reversed(details))
 
-    def inverse(self, approx: Tensor, *details: Tensor) -> Tensor:
+    def inverse(self, approx: Tensor, *details: Tensor, condition: Tensor | None = None) -> Tensor:
+        self._require_details(details)
+        x = approx
+        for level, detail in zip(reversed(self._levels()), details, strict=True):
+            (x,) = as_tuple(level.inverse(x, detail, **self._options(level, condition)))
+        return x
+
+    def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        details: list[Tensor] = []
+        total = zero_log_det((x,))
+        for position, level in enumerate(self._levels()):
+            bands, log_det = level.forward_and_log_det(x, **self._options(level, condition))
+            _require_two(position, level, as_tuple(bands))
+            x, detail = bands
+            details.append(detail)
+            total = total + log_det
+        return (x, *reversed(details)), total
+
+    def inverse_and_log_det(
+        self, approx: Tensor, *details: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        self._require_details(details)
+        x, total = approx, zero_log_det((approx,))
+        for level, detail in zip(reversed(self._levels()), details, strict=True):
+            bands, log_det = level.inverse_and_log_det(x, detail, **self._options(level, condition))
+            (x,) = as_tuple(bands)
+            total = total + log_det
+        return x, total
+
+    @property
+    def conditional(self) -> bool:
+        return any(level.conditional for level in self._levels())
+
+    def _levels(self) -> list[Invertible]:
+        return list(self.levels)  # type: ignore[arg-type]  # a ModuleList forgets what its modules are
+
+    def _options(self, level: Invertible, condition: Tensor | None) -> dict[str, Tensor]:
+        if condition is None:
+            return {}
+        if not self.conditional:
+            raise ValueError(f"LiftingPyramid got a condition, but none of its {len(self.levels)} levels takes one")
+        return {"condition": condition} if level.conditional else {}
+
+    def _require_details(self, details: tuple[Tensor, ...]) -> None:
         if len(details) != len(self.levels):
             raise ValueError(f"LiftingPyramid needs {len(self.levels)} details, coarsest first, got {len(details)}")
-        x = approx
-        for level, detail in zip(reversed(self.levels), details, strict=True):
-            x = level.inverse(x, detail)  # type: ignore[operator]  # a ModuleList forgets what its modules are
-        return x
+
+
+def _require_two(position: int, level: Invertible, bands: tuple[Tensor, ...]) -> None:
+    if len(bands) != 2:
+        raise ValueError(
+            f"LiftingPyramid needs levels that return two bands, got {len(bands)} from level {position} "
+            f"({type(level).__name__})"
+        )

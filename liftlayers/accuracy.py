@@ -1,0 +1,95 @@
+"""A measure of how exactly an invertible module undoes itself."""
+
+__all__ = ["InverseCheck", "check_inverse"]
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers.functional._checks import require_float
+from liftlayers.invertible import Bands, Invertible
+from liftlayers.memory import as_tuple
+
+
+class InverseCheck(NamedTuple):
+    """What `check_inverse` measured.
+
+    Example:
+        >>> check_inverse(Haar(), torch.ones(1, 1, 2, 2))
+        InverseCheck(error=0.0, units=0.0, growth=2.0)
+    """
+
+    error: float
+    """Largest absolute difference between a band and what came back of it."""
+    units: float
+    r"""The same in units of :math:`\varepsilon A`: at most 32 is usual for additive chains, see `check_inverse`."""
+    growth: float
+    """Largest absolute value of any band on the way over the largest one of the input."""
+
+
+@torch.no_grad()
+def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
+    r"""Measures how exactly a module undoes itself on given bands.
+
+    .. math::
+
+        e = \max |x - f^{-1}(f(x))|, \qquad \text{units} = \frac{e}{\varepsilon A}, \qquad
+        \text{growth} = \frac{A}{\max |x|}
+
+    where :math:`A` is the largest absolute value of any band on the way (inputs and outputs of all invertible modules
+    inside included) and :math:`\varepsilon` the unit roundoff: :math:`2^{-24}` in float32, :math:`2^{-53}` in
+    float64. For additive chains of up to 96 blocks and a growth of at most 4, expect at most 32 units.
+
+    Args:
+        module: The module :math:`f`, evaluated in the mode it is in, without gradients.
+        bands: Its input :math:`x`, floating-point.
+
+    Returns:
+        The error, the same in units of :math:`\varepsilon A`, and the growth.
+
+    Raises:
+        ValueError: If no band is given, or the inverse returns other shapes than it was to rebuild.
+
+    References:
+        [Behrmann2021]_ on how inverses of invertible networks lose digits.
+
+    Example:
+        >>> chain = Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
+        >>> check_inverse(chain, torch.rand(1, 3, 16, 16)).units < 32
+        True
+    """
+    if not bands:
+        raise ValueError("check_inverse needs at least one band, got none")
+    require_float("check_inverse", *bands)
+    largest = [_largest(bands)]
+
+    def record(_module: nn.Module, _inputs: object, outputs: Bands) -> None:
+        largest.append(_largest(as_tuple(outputs)))
+
+    # Methods named inverse have no hooks, but what a module does in one direction it undoes in the other.
+    hooks = [step.register_forward_hook(record) for step in module.modules() if isinstance(step, Invertible)]
+    try:
+        outputs = as_tuple(module(*bands))
+        returned = as_tuple(module.inverse(*outputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if [band.shape for band in returned] != [band.shape for band in bands]:
+        shapes = [[tuple(band.shape) for band in side] for side in (bands, returned)]
+        raise ValueError(f"check_inverse needs bands of shapes {shapes[0]} back, got {shapes[1]}")
+    error = _largest(tuple(x - y for x, y in zip(bands, returned, strict=True)))
+    amplitude, roundoff = _max(largest), max(torch.finfo(band.dtype).eps for band in bands) / 2
+    # An all-zero pass has no scale: any error is then infinitely many units, none is zero.
+    units = error / (roundoff * amplitude) if amplitude else (math.inf if error else 0.0)
+    return InverseCheck(error, units, amplitude / largest[0] if largest[0] else 1.0)
+
+
+def _largest(bands: tuple[Tensor, ...]) -> float:
+    return _max([float(band.abs().max()) if band.numel() else 0.0 for band in bands])
+
+
+def _max(values: list[float]) -> float:
+    """The greatest value, nan if one is: `max` alone passes over a nan that does not come first."""
+    return math.nan if any(math.isnan(value) for value in values) else max(values)

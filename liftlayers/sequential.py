@@ -1,0 +1,187 @@
+"""Chains of invertible steps."""
+
+__all__ = ["Sequential"]
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from liftlayers.invertible import Bands, Inverse, Invertible, bare, zero_log_det
+from liftlayers.memory import as_tuple, can_rebuild, reversible
+
+Memory = Literal["store", "reversible", "checkpoint"]
+
+
+class Sequential(Invertible):
+    r"""Invertible steps, one after the other; the inverse undoes them from the last to the first.
+
+    .. math:: f = f_n \circ \dots \circ f_1, \qquad f^{-1} = f_1^{-1} \circ \dots \circ f_n^{-1}
+
+    Each step receives all bands that the step before it returned. ``len``, iteration, indices and slices work as for
+    a list; a slice is a `Sequential` of the same steps. Parameters are named ``0.…``, ``1.…``, as in `torch.nn`.
+
+    Args:
+        steps: The steps :math:`f_1, \dots, f_n`, in the order of `forward`.
+        memory: What is kept for the gradient, in either direction; it may be set later, and no name depends on it.
+            ``"store"`` leaves that to autograd. ``"reversible"`` keeps the last bands and rebuilds the rest from them,
+            for a third more computation and up to rounding, which is watched. ``"checkpoint"`` keeps the bands between
+            steps and computes each step again. :doc:`/memory` compares them.
+
+    Shape:
+        - As the first step takes and the last one returns them.
+
+    Raises:
+        TypeError: If a step is not `Invertible`.
+        ValueError: If a step takes another number of bands than the step before it returned (both are named), if
+            `memory` is none of the three, or if there is a condition and no step takes one.
+
+    Example:
+        >>> chain = Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)), memory="reversible")
+        >>> approx, detail = chain(torch.rand(1, 3, 8, 8))
+        >>> chain.inverse(approx, detail).shape
+        torch.Size([1, 3, 8, 8])
+        >>> len(chain), type(chain[0]).__name__
+        (2, 'Haar')
+    """
+
+    def __init__(self, *steps: Invertible, memory: Memory = "store") -> None:
+        super().__init__()
+        for position, step in enumerate(steps):
+            if not isinstance(step, Invertible):
+                raise TypeError(f"Sequential needs Invertible steps, got {type(step).__name__} at position {position}")
+            self.add_module(str(position), step)
+        self.memory = memory
+        # Looked up once: a signature is slow to inspect, and torch.compile cannot.
+        self._takes = [(_num_bands(step), _num_bands(step, backwards=True)) for step in steps]
+        self._conditional = [step.conditional for step in steps]
+
+    @property
+    def memory(self) -> Memory:
+        """What is kept for the gradient: ``"store"``, ``"reversible"`` or ``"checkpoint"``."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        if memory not in ("store", "reversible", "checkpoint"):
+            raise ValueError(f"Sequential needs a memory of 'store', 'reversible' or 'checkpoint', got {memory!r}")
+        self._memory: Memory = memory
+
+    def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        if self.memory == "reversible" and can_rebuild():
+            return self._reversible(self.steps(), bands, condition)
+        for position, step in enumerate(self):
+            self._check(position, bands)
+            bands = as_tuple(self._keeping(step)(*bands, **self._options(position, condition)))
+        return bare(bands)
+
+    def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        if self.memory == "reversible" and can_rebuild():
+            return self._reversible(Inverse(self).steps(), bands, condition)
+        for position, step in reversed(list(enumerate(self))):
+            self._check(position, bands, backwards=True)
+            bands = as_tuple(self._keeping(step.inverse)(*bands, **self._options(position, condition)))
+        return bare(bands)
+
+    def forward_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        total = zero_log_det(bands)
+        for position, step in enumerate(self):
+            self._check(position, bands)
+            outputs, log_det = step.forward_and_log_det(*bands, **self._options(position, condition))
+            bands, total = as_tuple(outputs), total + log_det
+        return bare(bands), total
+
+    def inverse_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        total = zero_log_det(bands)
+        for position, step in reversed(list(enumerate(self))):
+            self._check(position, bands, backwards=True)
+            outputs, log_det = step.inverse_and_log_det(*bands, **self._options(position, condition))
+            bands, total = as_tuple(outputs), total + log_det
+        return bare(bands), total
+
+    @property
+    def conditional(self) -> bool:
+        return any(self._conditional)
+
+    def steps(self) -> tuple[Invertible, ...]:
+        return tuple(finer for step in self for finer in step.steps())
+
+    def _keeping(self, function: Callable[..., Bands]) -> Callable[..., Bands]:
+        """The function, or one that keeps its input alone and is evaluated again for its gradient."""
+        if self.memory == "store" or not torch.is_grad_enabled():
+            return function
+        return functools.partial(checkpoint, function, use_reentrant=False)
+
+    def _reversible(self, steps: tuple[Invertible, ...], bands: tuple[Tensor, ...], condition: Tensor | None) -> Bands:
+        self._require_use(condition)
+        used = {} if condition is None else {"condition": condition}
+
+        def check(position: int, bands: tuple[Tensor, ...]) -> None:
+            before = None if position == 0 else (position - 1, steps[position - 1])
+            _require_num_bands(position, steps[position], _num_bands(steps[position]), bands, before)
+
+        return bare(reversible(steps, bands, [used if step.conditional else {} for step in steps], check))
+
+    def _check(self, position: int, bands: tuple[Tensor, ...], *, backwards: bool = False) -> None:
+        source = position + 1 if backwards else position - 1
+        before = (source, self[source]) if 0 <= source < len(self) else None
+        verb = "takes back" if backwards else "takes"
+        _require_num_bands(position, self[position], self._takes[position][backwards], bands, before, verb)
+
+    def _options(self, position: int, condition: Tensor | None) -> dict[str, Tensor]:
+        self._require_use(condition)
+        return {"condition": condition} if condition is not None and self._conditional[position] else {}
+
+    def _require_use(self, condition: Tensor | None) -> None:
+        if condition is not None and not any(self._conditional):
+            raise ValueError(f"Sequential got a condition, but none of its {len(self)} steps takes one")
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Invertible]:
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+    @overload
+    def __getitem__(self, index: int) -> Invertible: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+    def __getitem__(self, index: int | slice) -> Invertible:
+        steps = list(self)
+        return Sequential(*steps[index], memory=self.memory) if isinstance(index, slice) else steps[index]
+
+
+def _require_num_bands(
+    position: int,
+    step: Invertible,
+    takes: tuple[int, float],
+    bands: tuple[Tensor, ...],
+    before: tuple[int, Invertible] | None,
+    verb: str = "takes",
+) -> None:
+    least, most = takes
+    if not least <= len(bands) <= most:
+        origin = "the caller" if before is None else f"step {before[0]} ({type(before[1]).__name__})"
+        raise ValueError(
+            f"Sequential step {position} ({type(step).__name__}) {verb} {least} band(s), got {len(bands)} from {origin}"
+        )
+
+
+def _num_bands(step: Invertible, *, backwards: bool = False) -> tuple[int, float]:
+    """Least and greatest number of bands that a step takes, or takes back."""
+    if isinstance(step, Inverse):
+        return _num_bands(step.module, backwards=not backwards)
+    return _num_positional(type(step).inverse if backwards else type(step).forward)
+
+
+@functools.cache
+def _num_positional(function: Callable[..., Bands]) -> tuple[int, float]:
+    _self, *parameters = inspect.signature(function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in positional)
+    return least, math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
