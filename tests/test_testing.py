@@ -216,7 +216,7 @@ def test_a_missing_gradient_is_caught_on_either_side() -> None:
     class KeepsTheBand(DetachedPrediction):
         """Its bands' gradients are right; its network's are missing."""
 
-        def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
             frozen = torch.func.functional_call(
                 self.network, {name: value.detach() for name, value in self.network.named_parameters()}, approx
             )
