@@ -345,3 +345,11 @@ def test_hiding_is_learnt() -> None:
     losses = [float(str(run.take_step()["loss"])) for _ in range(60)]
     assert run.guard.skipped == 0
     assert sum(losses[-5:]) < sum(losses[:5]) / 3
+
+
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+def test_every_memory_trains_alike(memory: str) -> None:
+    plain, other = (Trainer(tiny(bf16=False, memory=kind), smooth_photos(), device=CPU) for kind in ("store", memory))
+    for _ in range(plain.total):
+        expected, actual = plain.take_step()["loss"], other.take_step()["loss"]
+        assert actual == pytest.approx(expected, rel=1e-4)

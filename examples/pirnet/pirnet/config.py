@@ -105,6 +105,8 @@ class TrainConfig:
     """Greatest norm of a gradient; usual ones are a third of the default, since the losses are means."""
     save_every: int = 1000
     """Steps between checkpoints."""
+    memory: Literal["store", "reversible", "checkpoint"] = "reversible"
+    """What the chains of lifting blocks keep for their gradients: everything, their last bands, or those between."""
     bf16: bool = True
     """Run the networks inside the couplings in bfloat16; bands and sums stay in float32."""
 
@@ -157,6 +159,7 @@ def quick() -> Config:
             tasks=("denoise", "denoise", "deblur", "sr"),
             warmup=50,
             save_every=200,
+            memory="store",
         ),
     )
 

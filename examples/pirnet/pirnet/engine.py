@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from liftlayers import Sequential
 from pirnet.config import Config, TrainConfig
 from pirnet.data import PairCrops, Photos, seeded_generator
 from pirnet.degrade import TASKS, degrade
@@ -75,6 +76,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = PIRNet(config).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        for module in self.model.modules():
+            if isinstance(module, Sequential):
+                module.memory = config.train.memory
         self.train_step = TrainStep(self.model, config)
         self.guard = SpikeGuard()
         self.step = 0
