@@ -450,7 +450,7 @@ def test_existing_files_need_force(half_and_double: Path, door: Door, tmp_path: 
     ):
         assert door(name, *arguments, *weights).status == 0
         before = listing(tmp_path)
-        assert_refused(door(name, *arguments, *weights), name, "exists already and is not overwritten without force")
+        assert_refused(door(name, *arguments, *weights), name, "exists already and is not overwritten without --force")
         assert door(name, *arguments, *weights, "--force").status == 0
         assert listing(tmp_path) == before
 

@@ -111,7 +111,7 @@ def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force:
     if path.is_dir():
         raise ImageError(f"{path}: cannot write, this is a folder")
     if path.exists() and not force:
-        raise ImageError(f"{path}: exists already and is not overwritten without force")
+        raise ImageError(f"{path}: exists already and is not overwritten without --force")
     image = _to_pillow(pixels, alpha)
     try:
         with atomic_path(path) as temporary:
