@@ -1,5 +1,6 @@
 """How Sphinx builds these pages. The build needs no network; see `contributing` for the command."""
 
+import inspect
 import os
 import re
 
@@ -54,10 +55,10 @@ html_show_sourcelink = False
 
 def public_names():
     """Yields the full name of everything public."""
-    for module in (liftlayers, liftlayers.functional, liftlayers.testing):
+    for module in (liftlayers, liftlayers.functional, liftlayers.interop, liftlayers.testing):
         for name in module.__all__:
-            if (full := f"{module.__name__}.{name}") not in ("liftlayers.functional", "liftlayers.testing"):
-                yield full
+            if not inspect.ismodule(getattr(module, name)):
+                yield f"{module.__name__}.{name}"
 
 
 def resolve_short_name(app, env, node, contnode):

@@ -1,18 +1,26 @@
 """liftlayers: invertible layers by the lifting scheme, for PyTorch."""
 
-from liftlayers import functional, testing
+from liftlayers import functional, interop, testing
 from liftlayers.accuracy import InverseCheck, check_inverse
 from liftlayers.invertible import Inverse, Invertible, VolumePreserving
 from liftlayers.layers import (
+    ActNorm,
     AdditiveCoupling,
+    AffineCoupling,
     ConvPredictor,
+    DensePredictor,
     Haar,
+    InvertibleConv1x1,
     LayerNorm2d,
     LiftingBlock,
     NAFBlock,
+    Parallel,
+    PixelUnshuffle,
     Predict,
     ResidualPredictor,
     SimpleGate,
+    Split,
+    Swap,
     Update,
 )
 from liftlayers.networks import LiftingPyramid, MultiTaskNAFUNet, NAFUNet
@@ -21,25 +29,34 @@ from liftlayers.sequential import Sequential
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActNorm",
     "AdditiveCoupling",
+    "AffineCoupling",
     "ConvPredictor",
+    "DensePredictor",
     "Haar",
     "Inverse",
     "InverseCheck",
     "Invertible",
+    "InvertibleConv1x1",
     "LayerNorm2d",
     "LiftingBlock",
     "LiftingPyramid",
     "MultiTaskNAFUNet",
     "NAFBlock",
     "NAFUNet",
+    "Parallel",
+    "PixelUnshuffle",
     "Predict",
     "ResidualPredictor",
     "Sequential",
     "SimpleGate",
+    "Split",
+    "Swap",
     "Update",
     "VolumePreserving",
     "check_inverse",
     "functional",
+    "interop",
     "testing",
 ]

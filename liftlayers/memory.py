@@ -87,7 +87,9 @@ class _Reversible(torch.autograd.Function):
             raise RuntimeError(
                 "Sequential with memory='reversible' cannot be differentiated twice; use memory='store' or 'checkpoint'"
             )
-        outputs, shared = ctx.saved_tensors[: ctx.num_outputs], ctx.saved_tensors[ctx.num_outputs :]
+        saved = ctx.saved_tensors  # read once: inside a checkpoint torch refuses to unpack twice
+        outputs, shared = saved[: ctx.num_outputs], saved[ctx.num_outputs :]
+        del saved
         of_bands, of_shared = ctx.chain.differentiate(outputs, gradients, shared)
         return (None, None, *of_bands, *of_shared)
 
@@ -151,6 +153,7 @@ class _Chain:
             needs = self.needs if number == 0 and len(self.needs) == len(outputs) else [True] * len(outputs)
             outputs = tuple(x.detach().requires_grad_(need) for x, need in zip(outputs, needs, strict=True))
             inputs, again = self._rebuild(number, leaves, outputs)
+            del outputs  # nothing needs them any more, and memory is what this is for
             targets = [*(x for x in inputs if x.requires_grad), *wanted.values()]
             reached = [(y, g) for y, g in zip(again, gradients, strict=True) if y.requires_grad]
             if reached and targets:

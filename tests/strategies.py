@@ -11,16 +11,23 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from liftlayers import (
+    ActNorm,
     AdditiveCoupling,
+    AffineCoupling,
     ConvPredictor,
     Haar,
     Inverse,
     Invertible,
+    InvertibleConv1x1,
     LiftingBlock,
     LiftingPyramid,
+    Parallel,
+    PixelUnshuffle,
     Predict,
     ResidualPredictor,
     Sequential,
+    Split,
+    Swap,
     Update,
 )
 from liftlayers.testing import randomise_
@@ -215,12 +222,27 @@ def _block(channels: int = 3) -> LiftingBlock:
 IMAGE: tuple[Shape, ...] = ((1, 4, 4),)
 BANDS: tuple[Shape, ...] = ((1, 3, 2), (3, 3, 2))
 
+
 # One entry a kind of module, and the kinds of composition that its users make: name -> factory, shapes of its bands.
+def _act_norm() -> ActNorm:
+    """One that has seen its first batch: another would set it again."""
+    layer = ActNorm(3)
+    layer(tensor(0, 2, 3, 4, 4))
+    return layer
+
+
 INVERTIBLES: dict[str, tuple[Callable[[], Invertible], tuple[Shape, ...]]] = {
     "Haar": (Haar, IMAGE),
     "AdditiveCoupling": (lambda: AdditiveCoupling(nn.Conv2d(1, 3, 3, padding=1)), BANDS),
     "Predict": (lambda: Predict(ConvPredictor(1, 3, hidden_channels=4)), BANDS),
     "Update": (lambda: Update(ConvPredictor(3, 1, hidden_channels=4)), BANDS),
+    "AffineCoupling": (lambda: AffineCoupling(nn.Conv2d(1, 6, 3, padding=1)), BANDS),
+    "Swap": (Swap, BANDS),
+    "Split": (lambda: Split(1, 2), ((3, 4, 4),)),
+    "PixelUnshuffle": (lambda: PixelUnshuffle(2), IMAGE),
+    "Parallel": (lambda: Parallel(InvertibleConv1x1(1), InvertibleConv1x1(3)), BANDS),
+    "InvertibleConv1x1": (lambda: InvertibleConv1x1(3), ((3, 4, 4),)),
+    "ActNorm": (_act_norm, ((3, 4, 4),)),
     "LiftingBlock": (lambda: _block(1), BANDS),
     "LiftingPyramid": (lambda: LiftingPyramid([Sequential(Haar(), _block(1)), Haar()]), IMAGE),
     "Sequential": (lambda: Sequential(Haar(), _block(1), _block(1), Inverse(Haar())), IMAGE),

@@ -1,20 +1,34 @@
 """Invertible layers, and the networks that go inside them."""
 
 __all__ = [
+    "ActNorm",
     "AdditiveCoupling",
+    "AffineCoupling",
     "ConvPredictor",
+    "DensePredictor",
     "Haar",
+    "InvertibleConv1x1",
     "LayerNorm2d",
     "LiftingBlock",
     "NAFBlock",
+    "Parallel",
+    "PixelUnshuffle",
     "Predict",
     "ResidualPredictor",
     "SimpleGate",
+    "Split",
+    "Swap",
     "Update",
 ]
 
+from liftlayers.layers.actnorm import ActNorm
+from liftlayers.layers.affine import AffineCoupling
+from liftlayers.layers.conv1x1 import InvertibleConv1x1
 from liftlayers.layers.coupling import AdditiveCoupling
+from liftlayers.layers.dense import DensePredictor
 from liftlayers.layers.lifting import LiftingBlock, Predict, Update
+from liftlayers.layers.mixing import PixelUnshuffle, Split, Swap
 from liftlayers.layers.naf import LayerNorm2d, NAFBlock, SimpleGate
+from liftlayers.layers.parallel import Parallel
 from liftlayers.layers.predictors import ConvPredictor, ResidualPredictor
 from liftlayers.layers.wavelet import Haar

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_float, require_same_device
-from liftlayers.invertible import Rebuilt, VolumePreserving
+from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving
 
 
-class AdditiveStep(VolumePreserving):
-    """Base of the steps that add a function of one band to the other: what they have in common is that function."""
+class NetworkStep(Invertible):
+    """Base of the steps that change one band by what a network makes of the other."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -23,9 +23,11 @@ class AdditiveStep(VolumePreserving):
     def conditional(self) -> bool:
         return self._conditional
 
-    def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        """The network's value, which is about to be added to `target`, once all of it is known to fit."""
-        who = type(self).__name__
+    def evaluate(
+        self, source: Tensor, target: Tensor, condition: Tensor | None, *, needed: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """The network's value, which is about to change `target`, once its shape (else `target`'s) is as needed."""
+        who, needed = type(self).__name__, tuple(target.shape) if needed is None else needed
         require_float(who, source, target)
         require_same_device(who, source, target)
         if condition is None:
@@ -36,9 +38,13 @@ class AdditiveStep(VolumePreserving):
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
         if not isinstance(output, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(output).__name__}")
-        if output.shape != target.shape:  # else it would broadcast in silence
-            raise ValueError(f"{who} needs a network output of shape {tuple(target.shape)}, got {tuple(output.shape)}")
+        if output.shape != needed:  # else it would broadcast in silence
+            raise ValueError(f"{who} needs a network output of shape {needed}, got {tuple(output.shape)}")
         return output
+
+
+class AdditiveStep(NetworkStep, VolumePreserving):
+    """Base of the steps that add the network's value to the other band, or subtract it."""
 
     def rebuild_target(
         self, source: Tensor, target: Tensor, condition: Tensor | None, *, sign: int

@@ -1,0 +1,197 @@
+"""The bands of one level in the layouts of other libraries: their order, sign, scale and stacking."""
+
+__all__ = ["from_layout", "from_pywavelets", "to_layout", "to_pywavelets"]
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from liftlayers.functional._checks import require_image, require_same_device
+
+Coefficients = tuple[Tensor, tuple[Tensor, Tensor, Tensor]]
+
+
+class Layout(NamedTuple):
+    """How a library arranges the four bands of a level in one tensor."""
+
+    order: str  # of the Approximation, Horizontal, Vertical and Diagonal detail
+    factors: tuple[float, float, float, float]  # theirs = factor * ours, in that order: sign and scale
+    stacking: str  # of band k and channel c
+
+
+LAYOUTS = {
+    "freia": Layout("AVHD", (1.0, 1.0, 1.0, 1.0), "b (c k) h w"),
+    "freia_wavelet": Layout("AVHD", (1.0, 1.0, 1.0, 1.0), "b (k c) h w"),
+    "hinet": Layout("AVHD", (1.0, -1.0, -1.0, 1.0), "b (k c) h w"),
+    "irn": Layout("AVHD", (0.5, 0.5, 0.5, 0.5), "b (k c) h w"),
+}
+
+
+def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
+    r"""Arranges our bands as another library does, in one tensor.
+
+    .. math:: y_{\pi(k, c)} = s_k \, b_{\sigma(k), c}, \qquad b = (c_A, c_H, c_V, c_D)
+
+    ================= ============================================================================ =================
+    `layout`          :math:`s_k b_{\sigma(k)}`, :math:`k = 0, \dots, 3`                           :math:`\pi(k, c)`
+    ================= ============================================================================ =================
+    ``freia``         :math:`c_A, c_V, c_H, c_D`                                                   :math:`4c + k`
+    ``freia_wavelet`` :math:`c_A, c_V, c_H, c_D`                                                   :math:`kC + c`
+    ``hinet``         :math:`c_A, -c_V, -c_H, c_D`                                                 :math:`kC + c`
+    ``irn``           :math:`\tfrac12 c_A, \tfrac12 c_V, \tfrac12 c_H, \tfrac12 c_D`               :math:`kC + c`
+    ================= ============================================================================ =================
+
+    ``hinet`` is the layout of HiNet, PIRNet and DeepMIH; ``irn`` that of IRN, whose approximation is the mean;
+    ``freia`` that of FrEIA's ``HaarDownsampling``, and ``freia_wavelet`` the same with ``order_by_wavelet=True``. With
+    ``rebalance=r`` FrEIA's bands are :math:`r` times these.
+
+    Args:
+        approx: Approximation of shape :math:`(B, C, H, W)`.
+        detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`.
+        layout: Name of the layout.
+
+    Returns:
+        Bands of shape :math:`(B, 4C, H, W)`.
+
+    Raises:
+        TypeError: If a band is not floating-point.
+        ValueError: If there is no such layout, if the shapes of the bands do not fit together, or if they are on
+            different devices.
+
+    References:
+        :doc:`/conventions`.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 2.0], [4.0, 8.0]]).view(1, 1, 2, 2)
+        >>> to_layout(*haar_analysis(x), "hinet").flatten()
+        tensor([7.5000, 2.5000, 4.5000, 1.5000])
+    """
+    order, factors, stacking = _named("to_layout", layout)
+    names = dict(zip("AHVD", _split("to_layout", approx, detail), strict=True))
+    bands = [_times(factor, names[name]) for name, factor in zip(order, factors, strict=True)]
+    return rearrange(bands, f"k b c h w -> {stacking}")
+
+
+def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
+    r"""Arranges another library's bands as ours: the inverse of `to_layout`, bit for bit.
+
+    .. math:: b_{\sigma(k), c} = y_{\pi(k, c)} / s_k
+
+    with the symbols of `to_layout`.
+
+    Args:
+        bands: Bands of shape :math:`(B, 4C, H, W)`.
+        layout: Name of their layout: ``"freia"``, ``"freia_wavelet"``, ``"hinet"`` or ``"irn"``.
+
+    Returns:
+        Approximation of shape :math:`(B, C, H, W)` and detail of shape :math:`(B, 3C, H, W)`.
+
+    Raises:
+        TypeError: If `bands` is not floating-point.
+        ValueError: If there is no such layout, or the channels are not four bands of as many.
+
+    References:
+        :doc:`/conventions`.
+
+    Example:
+        >>> approx, detail = from_layout(torch.tensor([7.5, 2.5, 4.5, 1.5]).view(1, 4, 1, 1), "hinet")
+        >>> haar_synthesis(approx, detail).flatten()
+        tensor([1., 2., 4., 8.])
+    """
+    order, factors, stacking = _named("from_layout", layout)
+    require_image("from_layout", bands)
+    if bands.shape[1] % 4:
+        raise ValueError(f"from_layout needs four bands of as many channels, got {bands.shape[1]} channels")
+    stacked = rearrange(bands, f"{stacking} -> k b c h w", k=4)
+    names = {name: _times(1 / factor, band) for name, factor, band in zip(order, factors, stacked, strict=True)}
+    return names["A"], torch.cat([names["H"], names["V"], names["D"]], dim=1)
+
+
+def to_pywavelets(approx: Tensor, detail: Tensor) -> Coefficients:
+    r"""Takes our bands apart into ``(cA, (cH, cV, cD))``, as ``pywt.dwt2`` returns them.
+
+    .. math:: c_A = a, \qquad (c_H, c_V, c_D) = (d_{0 \dots C}, d_{C \dots 2C}, d_{2C \dots 3C})
+
+    Order, sign and scale are the same: nothing but the stacking changes.
+
+    Args:
+        approx: Approximation :math:`a` of shape :math:`(B, C, H, W)`.
+        detail: Detail :math:`d` of shape :math:`(B, 3C, H, W)`.
+
+    Returns:
+        ``(cA, (cH, cV, cD))``, each of shape :math:`(B, C, H, W)`.
+
+    Raises:
+        TypeError: If a band is not floating-point.
+        ValueError: If the shapes of the bands do not fit together, or they are on different devices.
+
+    Example:
+        >>> cA, (cH, cV, cD) = to_pywavelets(*haar_analysis(torch.rand(2, 3, 8, 8)))
+        >>> cA.shape, cH.shape
+        (torch.Size([2, 3, 4, 4]), torch.Size([2, 3, 4, 4]))
+    """
+    approx, horizontal, vertical, diagonal = _split("to_pywavelets", approx, detail)
+    return approx, (horizontal, vertical, diagonal)
+
+
+def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
+    r"""Stacks ``(cA, (cH, cV, cD))``: the inverse of `to_pywavelets`.
+
+    .. math:: a = c_A, \qquad d = (c_H, c_V, c_D)
+
+    Args:
+        coefficients: ``(cA, (cH, cV, cD))`` as tensors, each of shape :math:`(B, C, H, W)`.
+
+    Returns:
+        Approximation :math:`a` of shape :math:`(B, C, H, W)` and detail :math:`d` of shape :math:`(B, 3C, H, W)`.
+
+    Raises:
+        TypeError: If a band is no floating-point tensor.
+        ValueError: If there are not three details, a detail has another shape than the approximation, or they are on
+            different devices.
+
+    Example:
+        >>> band = torch.ones(1, 2, 4, 4)
+        >>> approx, detail = from_pywavelets((band, (band, band, band)))
+        >>> approx.shape, detail.shape
+        (torch.Size([1, 2, 4, 4]), torch.Size([1, 6, 4, 4]))
+    """
+    approx, details = coefficients
+    require_image("from_pywavelets", approx)
+    if len(details) != 3:
+        raise ValueError(f"from_pywavelets needs three details, (cH, cV, cD), got {len(details)}")
+    for name, band in zip(("cH", "cV", "cD"), details, strict=True):
+        require_image("from_pywavelets", band)
+        if band.shape != approx.shape:
+            raise ValueError(
+                f"from_pywavelets needs {name} to have the shape of cA, {tuple(approx.shape)}, got {tuple(band.shape)}"
+            )
+    require_same_device("from_pywavelets", approx, *details)
+    return approx, torch.cat(details, dim=1)
+
+
+def _named(who: str, layout: str) -> Layout:
+    if layout not in LAYOUTS:
+        raise ValueError(f"{who} needs a layout of {', '.join(map(repr, LAYOUTS))}, got {layout!r}")
+    return LAYOUTS[layout]
+
+
+def _split(who: str, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Approximation, horizontal, vertical and diagonal detail, once it is known that they fit together."""
+    require_image(who, approx)
+    require_image(who, detail)
+    batch, channels, height, width = approx.shape
+    if detail.shape != (batch, 3 * channels, height, width):
+        raise ValueError(
+            f"{who} needs a detail of shape {(batch, 3 * channels, height, width)} "
+            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
+        )
+    require_same_device(who, approx, detail)
+    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
+    return approx, horizontal, vertical, diagonal
+
+
+def _times(factor: float, band: Tensor) -> Tensor:
+    return band if factor == 1.0 else factor * band

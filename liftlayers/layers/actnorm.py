@@ -1,0 +1,122 @@
+"""Activation normalisation: a scale and a bias for every channel, initialised from the first batch."""
+
+__all__ = ["ActNorm"]
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers.invertible import Invertible
+from liftlayers.layers._checks import require_fitting_image, require_positive
+
+
+class ActNorm(Invertible):
+    r"""Shifts and scales every channel, so that the first batch leaves with zero mean and unit variance.
+
+    .. math::
+
+        y_c = e^{\lambda_c} (x_c + \beta_c), \qquad x_c = e^{-\lambda_c} y_c - \beta_c, \qquad
+        \log |\det| = H W \sum_c \lambda_c
+
+    The first `forward` in training mode sets :math:`\beta = -\operatorname{mean}(x)` and
+    :math:`\lambda = -\log \operatorname{std}(x)` over batch, height and width; from then on they are ordinary
+    parameters. A channel that is constant up to rounding keeps its scale. The buffer `initialised` remembers that it
+    was done, through copies, pickles and state dicts.
+
+    Under `DistributedDataParallel` and `torch.compile`, pass one batch through the module before it is wrapped: else
+    each process would initialise from its own data.
+
+    Convention: the bias is added before the scale, as in Glow's code; its paper adds it after.
+
+    Args:
+        channels: Channels :math:`C`.
+
+    Shape:
+        - Input and output: :math:`(B, C, H, W)`, of any range.
+        - Log-determinant: :math:`(B,)`.
+
+    Raises:
+        TypeError: If a tensor has not the parameters' dtype.
+        ValueError: If `channels` is below 1, a tensor has another shape or device than the parameters, or the first
+            batch is empty or not finite.
+        RuntimeError: If it is not initialised and `forward` is called in evaluation mode or under a transform of
+            `torch.func`, or `inverse` is called.
+
+    References:
+        [Kingma2018]_, section 3.1.
+
+    Example:
+        >>> norm = ActNorm(3)
+        >>> y = norm(5 + 2 * torch.rand(4, 3, 8, 8))
+        >>> torch.allclose(y.var(dim=(0, 2, 3), correction=0), torch.ones(3))
+        True
+        >>> norm.initialised
+        tensor(True)
+    """
+
+    initialised: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        require_positive("ActNorm", "channels", channels)
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("initialised", torch.tensor(False))
+        # What the buffer says, for Python: reading a tensor stops GPUs and compilers, and a chain that rebuilds its
+        # bands runs its backward pass with the buffers that its forward pass found.
+        self._ready = False
+        self.register_load_state_dict_post_hook(_read_flag)
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_fitting_image("ActNorm", x, self.bias)
+        if self.training and not self._is_ready():
+            self._initialise(x.detach())
+        self._require_ready("forward in evaluation mode")
+        return self.log_scale.exp().view(-1, 1, 1) * (x + self.bias.view(-1, 1, 1))
+
+    def inverse(self, x: Tensor) -> Tensor:
+        require_fitting_image("ActNorm", x, self.bias)
+        self._require_ready("inverse")
+        return (-self.log_scale).exp().view(-1, 1, 1) * x - self.bias.view(-1, 1, 1)
+
+    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self(x), self._log_det(x)
+
+    def inverse_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inverse(x), -self._log_det(x)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return (x.shape[2] * x.shape[3] * self.log_scale.sum()).expand(len(x))
+
+    @torch.no_grad()
+    def _initialise(self, x: Tensor) -> None:
+        """Sets the parameters from a batch, in place, so that optimisers and graphs keep track of them."""
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(
+                "ActNorm needs its first batch outside torch.func, whose transforms cannot set parameters"
+            )
+        if x.numel() == 0 or not x.isfinite().all():
+            found = "an empty one" if x.numel() == 0 else "infinite or nan values"
+            raise ValueError(f"ActNorm needs a batch of finite numbers to initialise from, got {found}")
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # squares of 16-bit numbers overflow
+        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        std = variance.sqrt()
+        constant = std <= 64 * torch.finfo(x.dtype).eps * mean.abs()
+        self.bias.copy_(-mean)
+        self.log_scale.copy_(torch.where(constant, 1.0, std).log().neg())
+        self.initialised.fill_(True)
+        self._ready = isinstance(self.bias, nn.Parameter)  # not if functional_call lent it others to write to
+
+    def _is_ready(self) -> bool:
+        return self._ready or bool(self.initialised)
+
+    def _require_ready(self, what: str) -> None:
+        if not self._is_ready():
+            raise RuntimeError(
+                f"ActNorm needs to be initialised before {what}: "
+                "call its forward once in training mode, or load a state dict of one that is"
+            )
+
+
+def _read_flag(module: nn.Module, _keys: object) -> None:
+    assert isinstance(module, ActNorm)
+    module._ready = bool(module.initialised)
