@@ -135,14 +135,16 @@ VARIANTS: dict[str, Callable[[list[tuple[nn.Module, nn.Module]], int], nn.Module
 
 
 def build(name: str, depth: int, size: int, *, gain: float = 1.0, smooth: bool = False) -> nn.Module:
-    """A variant with the same weights as every other of that depth."""
+    """A variant with the same weights as every other of that depth; `weights` lists them in the same order."""
     torch.manual_seed(0)
     pairs = [tuple(subnet(nn.SiLU if smooth else nn.LeakyReLU) for _ in range(2)) for _ in range(depth)]
     with torch.no_grad():
         for pair in pairs:
             for net in pair:
                 net[-1].weight.mul_(gain)
-    return VARIANTS[name](pairs, size)
+    model = VARIANTS[name](pairs, size)
+    vars(model)["weights"] = [p for pair in pairs for net in pair for p in net.parameters()]
+    return model
 
 
 def take_step(model: nn.Module, x: Tensor) -> None:
@@ -198,11 +200,11 @@ def gradient_error(name: str, depth: int, gain: float) -> float:
     """Largest relative error of a parameter's gradient in float32, against the plain loop in float64."""
     torch.manual_seed(1)
     x = torch.rand(1, 2 * CHANNELS, 16, 16)
-    exact, model = build("plain loop", depth, 16, gain=gain, smooth=True).double(), None
+    exact = build("plain loop", depth, 16, gain=gain, smooth=True).double()
     take_step(exact, x.double().requires_grad_())
     model = build(name, depth, 16, gain=gain, smooth=True)
     take_step(model, x.requires_grad_())
-    pairs = zip(exact.parameters(), model.parameters(), strict=True)
+    pairs = zip(exact.weights, model.weights, strict=True)
     return max(float((p.grad - q.grad.double()).norm() / p.grad.norm()) for p, q in pairs)  # type: ignore[union-attr,operator]
 
 

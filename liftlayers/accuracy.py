@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_float
 from liftlayers.invertible import Bands, Invertible
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 
 
 class InverseCheck(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple, without_trace
 
 Bands = Tensor | tuple[Tensor, ...]
 Rebuilt = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
@@ -74,11 +74,19 @@ class Invertible(nn.Module, ABC):
         This default evaluates everything twice; couplings know how to do with once. Where a module returns as many
         bands as it takes, an output that requires no gradient says that its input needs none.
         """
-        return _rebuild(self.inverse, self, outputs, options)
+        return _rebuild(Inverse(self), self, outputs, options)
 
     def rebuild_inverse(self, *outputs: Any, **options: Any) -> Rebuilt:
         """The same for `inverse`: its inputs from its outputs, and these again with a graph."""
         return _rebuild(self, self.inverse, outputs, options)
+
+    def __init_subclass__(cls) -> None:
+        """Whoever defines a direction anew does not inherit how the old one is rebuilt or taken apart."""
+        super().__init_subclass__()
+        inherited = [getattr(super(cls, cls), name) for name in ("forward", "inverse") if name in vars(cls)]
+        if not all(getattr(method, "__isabstractmethod__", False) for method in inherited):
+            for name in {"rebuild", "rebuild_inverse", "steps"} - vars(cls).keys():
+                setattr(cls, name, getattr(Invertible, name))
 
     @property
     def conditional(self) -> bool:
@@ -178,10 +186,8 @@ def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
 
 
 def _rebuild(
-    back: Callable[..., Bands], forth: Callable[..., Bands], outputs: tuple[Tensor, ...], options: dict[str, Any]
+    back: Invertible, forth: Callable[..., Bands], outputs: tuple[Tensor, ...], options: dict[str, Any]
 ) -> Rebuilt:
-    with torch.no_grad():
-        inputs = as_tuple(back(*outputs, **options))
-    inputs = tuple(x.detach().requires_grad_() for x in inputs)
+    inputs = tuple(x.detach().requires_grad_() for x in without_trace(back, outputs, options))
     with torch.enable_grad():
         return inputs, as_tuple(forth(*inputs, **options))

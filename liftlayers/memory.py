@@ -12,14 +12,16 @@ numbers and autocast state both times, and its buffers are updated once.
 __all__ = ["can_rebuild", "reversible"]
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
-from torch.utils.checkpoint import get_device_states, set_device_states
+
+from liftlayers.replay import Record, Step, as_tuple
 
 Bands = tuple[Tensor, ...]
 
@@ -28,21 +30,14 @@ ANCHOR_SIZE = 256  # numbers kept of each band there
 DRIFT_ALLOWED = 1e-3
 
 
-class Step(Protocol):
-    """What a chain asks of a step, which is a module."""
-
-    def __call__(self, *bands: Tensor, **options: Tensor) -> Tensor | Bands: ...
-    def rebuild(self, *outputs: Tensor, **options: Tensor) -> tuple[Bands, Bands]: ...
-    def named_parameters(self, *, remove_duplicate: bool) -> Iterator[tuple[str, Tensor]]: ...
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]: ...
-
-
 def can_rebuild() -> bool:
-    """Whether a chain can be its own autograd function: with gradients on, outside torch.compile and torch.func."""
+    """Whether autograd alone looks on, with gradients on: no torch.compile, torch.func or forward mode, which cannot
+    follow a chain that is its own autograd function, nor, but for the first, a checkpoint."""
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
     )
 
 
@@ -79,18 +74,18 @@ class _Reversible(torch.autograd.Function):
         outputs = chain.run(tensors[:num_bands], tensors[num_bands:], ctx.needs_input_grad[2 : 2 + num_bands])
         ctx.chain, ctx.num_outputs = chain, len(outputs)
         ctx.save_for_backward(*outputs, *tensors[num_bands:])
+        ctx.set_materialize_grads(False)  # None is less work than zeros, and stays None where it comes to a parameter
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "Sequential with memory='reversible' cannot be differentiated twice; use memory='store' or 'checkpoint'"
             )
-        saved = ctx.saved_tensors  # read once: inside a checkpoint torch refuses to unpack twice
-        outputs, shared = saved[: ctx.num_outputs], saved[ctx.num_outputs :]
-        del saved
-        of_bands, of_shared = ctx.chain.differentiate(outputs, gradients, shared)
+        saved = list(ctx.saved_tensors)  # once: a checkpoint around the chain refuses to unpack them again
+        ctx.maybe_clear_saved_tensors()  # the last bands need not outlive the last step
+        of_bands, of_shared = ctx.chain.differentiate(saved, ctx.num_outputs, gradients)
         return (None, None, *of_bands, *of_shared)
 
 
@@ -119,7 +114,7 @@ class _Chain:
             {name: share(p) for name, p in step.named_parameters(remove_duplicate=False)} for step in steps
         ]
         self.options = [{name: share(tensor) for name, tensor in option.items()} for option in options]
-        self.records: list[_Record] = []
+        self.records: list[Record] = []
         self.anchors: dict[int, list[Tensor]] = {}
         self.autocast: list[dict[str, Any]] = []
         self.needs: Sequence[bool] = ()
@@ -133,16 +128,21 @@ class _Chain:
             if number % every == 0:
                 self.anchors[number] = [_sample(band) for band in bands]
             self.check(number, bands)
-            record = _Record(step, bands)
+            record = Record(step, bands)
             bands = as_tuple(step(*bands, **{name: shared[p] for name, p in self.options[number].items()}))
             record.keep_changes(step)
             self.records.append(record)
         return bands
 
     def differentiate(
-        self, outputs: Bands, gradients: Sequence[Tensor], shared: Sequence[Tensor]
-    ) -> tuple[Sequence[Tensor], list[Tensor | None]]:
-        """Backward: gradients of the chain's input and of what its steps share, from those of its output."""
+        self, saved: list[Tensor], num_outputs: int, gradients: Sequence[Tensor | None]
+    ) -> tuple[Sequence[Tensor | None], list[Tensor | None]]:
+        """Backward: gradients of the chain's input and of what its steps share, from those of its output.
+
+        `saved` are the outputs and what is shared; it is emptied, so that no band is held longer than it is needed.
+        """
+        outputs, shared = tuple(saved[:num_outputs]), saved[num_outputs:]
+        saved.clear()
         totals: list[Tensor | None] = [None] * len(shared)
         drifts: dict[int, Tensor] = {}
         for number in reversed(range(len(self.steps))):
@@ -155,16 +155,17 @@ class _Chain:
             inputs, again = self._rebuild(number, leaves, outputs)
             del outputs  # nothing needs them any more, and memory is what this is for
             targets = [*(x for x in inputs if x.requires_grad), *wanted.values()]
-            reached = [(y, g) for y, g in zip(again, gradients, strict=True) if y.requires_grad]
+            reached = [(y, g) for y, g in zip(again, gradients, strict=True) if y.requires_grad and g is not None]
             if reached and targets:
                 # Not autograd.grad: under it the hooks of torch's own module trackers fail on leaves.
                 torch.autograd.backward([y for y, _ in reached], [g for _, g in reached], inputs=targets)
-            gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in inputs]
+            gradients = [x.grad for x in inputs]
             for p, leaf in wanted.items():
                 if leaf.grad is not None:
                     total = totals[p]
                     totals[p] = leaf.grad if total is None else total + leaf.grad
             outputs = tuple(x.detach() for x in inputs)
+            del inputs, again, reached, targets
             if number in self.anchors:
                 drifts[number] = _drift(outputs, self.anchors[number])
         _warn_of_drift(drifts, len(self.steps))
@@ -172,9 +173,9 @@ class _Chain:
 
     def _rebuild(self, number: int, leaves: dict[int, Tensor], outputs: Bands) -> tuple[Bands, Bands]:
         record = self.records[number]
-        state = {name: leaves[p] for name, p in self.parameters[number].items()} | record.changed_buffers()
+        state = {name: leaves[p] for name, p in self.parameters[number].items()} | record.buffers_again()
         options = {name: leaves[p] for name, p in self.options[number].items()}
-        with record.random_numbers_again(), ExitStack() as stack:
+        with record.brought_back(), ExitStack() as stack:
             for settings in self.autocast:
                 stack.enter_context(torch.autocast(**settings))
             rebuilder = _Rebuilder(self.steps[number])
@@ -190,66 +191,6 @@ class _Rebuilder(nn.Module):
 
     def forward(self, *outputs: Tensor, **options: Tensor) -> tuple[Bands, Bands]:
         return self.step.rebuild(*outputs, **options)
-
-
-class _Record:
-    """Random state and buffers as a step found them, kept where the step changed them."""
-
-    def __init__(self, step: Step, bands: Bands) -> None:
-        self.bands = bands
-        self.buffers = {name: (buffer, buffer._version, buffer.clone()) for name, buffer in step.named_buffers()}
-        self.random: _RandomState | None = _RandomState(bands)
-
-    def keep_changes(self, step: Step) -> None:
-        """Lets go of all that the step left as it was."""
-        after = dict(step.named_buffers())
-        self.buffers = {
-            name: kept
-            for name, kept in self.buffers.items()
-            if after.get(name) is not kept[0] or kept[0]._version != kept[1]
-        }
-        if self.random is not None and self.random == _RandomState(self.bands):
-            self.random = None
-        self.bands = ()
-
-    def changed_buffers(self) -> dict[str, Tensor]:
-        """The buffers as they were before; clones, since a step is to be free to write into them again."""
-        return {name: before.clone() for name, (_, _, before) in self.buffers.items()}
-
-    @contextmanager
-    def random_numbers_again(self) -> Iterator[None]:
-        """Draws the same random numbers as then, and none from the caller's point of view."""
-        if self.random is None:
-            yield
-            return
-        with torch.random.fork_rng(self.random.devices, device_type=self.random.device_type):
-            self.random.bring_back()
-            yield
-
-
-class _RandomState:
-    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
-
-    def __init__(self, bands: Bands) -> None:
-        self.cpu = torch.get_rng_state()
-        self.devices, self.others = get_device_states(*bands)
-        self.device_type = next((band.device.type for band in bands if band.device.type != "cpu"), "cuda")
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _RandomState)
-            and torch.equal(self.cpu, other.cpu)
-            and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
-        )
-
-    def bring_back(self) -> None:
-        torch.set_rng_state(self.cpu)
-        set_device_states(self.devices, self.others, device_type=self.device_type)
-
-
-def as_tuple(bands: Tensor | Bands) -> Bands:
-    """Several bands as they are, a bare one as a tuple of one."""
-    return bands if isinstance(bands, tuple) else (bands,)
 
 
 def _autocast_state(device_type: str) -> dict[str, Any]:
@@ -271,7 +212,8 @@ def _drift(rebuilt: Bands, anchors: Sequence[Tensor]) -> Tensor:
     """Relative error of the rebuilt bands, all together: one of them may be zero. Judged by their samples."""
     then = torch.cat([kept.float() for kept in anchors])
     now = torch.cat([_sample(band).float() for band in rebuilt])
-    return (now - then).norm() / then.norm().clamp_min(torch.finfo(then.dtype).tiny)
+    scale = then.norm()
+    return (now - then).norm() / torch.where(scale == 0, 1, scale)  # of all zeros, what they came back as
 
 
 def _warn_of_drift(drifts: dict[int, Tensor], num_steps: int) -> None:

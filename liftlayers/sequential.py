@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from liftlayers.invertible import Bands, Inverse, Invertible, bare, zero_log_det
-from liftlayers.memory import as_tuple, can_rebuild, reversible
+from liftlayers.memory import can_rebuild, reversible
+from liftlayers.replay import as_tuple, checkpointed
 
 Memory = Literal["store", "reversible", "checkpoint"]
 
@@ -74,7 +75,7 @@ class Sequential(Invertible):
 
     def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
         if self.memory == "reversible" and can_rebuild():
-            return self._reversible(self.steps(), bands, condition)
+            return self._reversible(bands, condition)
         for position, step in enumerate(self):
             self._check(position, bands)
             bands = as_tuple(self._keeping(step)(*bands, **self._options(position, condition)))
@@ -82,10 +83,10 @@ class Sequential(Invertible):
 
     def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
         if self.memory == "reversible" and can_rebuild():
-            return self._reversible(Inverse(self).steps(), bands, condition)
+            return self._reversible(bands, condition, backwards=True)
         for position, step in reversed(list(enumerate(self))):
             self._check(position, bands, backwards=True)
-            bands = as_tuple(self._keeping(step.inverse)(*bands, **self._options(position, condition)))
+            bands = as_tuple(self._keeping(step, backwards=True)(*bands, **self._options(position, condition)))
         return bare(bands)
 
     def forward_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
@@ -111,21 +112,40 @@ class Sequential(Invertible):
     def steps(self) -> tuple[Invertible, ...]:
         return tuple(finer for step in self for finer in step.steps())
 
-    def _keeping(self, function: Callable[..., Bands]) -> Callable[..., Bands]:
-        """The function, or one that keeps its input alone and is evaluated again for its gradient."""
-        if self.memory == "store" or not torch.is_grad_enabled():
-            return function
-        return functools.partial(checkpoint, function, use_reentrant=False)
+    def _keeping(self, step: Invertible, *, backwards: bool = False) -> Callable[..., Bands]:
+        """A step's direction, or a function that keeps its input alone and is evaluated again for its gradient."""
+        if self.memory != "store" and can_rebuild():
+            return functools.partial(checkpointed, Inverse(step) if backwards else step)
+        function = step.inverse if backwards else step
+        if self.memory != "store" and torch.is_grad_enabled() and torch.compiler.is_compiling():
+            return functools.partial(checkpoint, function, use_reentrant=False)
+        return function
 
-    def _reversible(self, steps: tuple[Invertible, ...], bands: tuple[Tensor, ...], condition: Tensor | None) -> Bands:
+    def _reversible(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, backwards: bool = False) -> Bands:
         self._require_use(condition)
+        walked = self._walk(backwards)
         used = {} if condition is None else {"condition": condition}
+        options = [used if step.conditional else {} for step, _ in walked]
 
-        def check(position: int, bands: tuple[Tensor, ...]) -> None:
-            before = None if position == 0 else (position - 1, steps[position - 1])
-            _require_num_bands(position, steps[position], _num_bands(steps[position]), bands, before)
+        def check(number: int, bands: tuple[Tensor, ...]) -> None:
+            for fits in walked[number][1]:
+                fits(bands)
 
-        return bare(reversible(steps, bands, [used if step.conditional else {} for step in steps], check))
+        return bare(reversible([step for step, _ in walked], bands, options, check)) if walked else bare(bands)
+
+    def _walk(self, backwards: bool) -> list[tuple[Invertible, list[Callable[[tuple[Tensor, ...]], None]]]]:
+        """The steps in a direction, as fine as they go, each with the checks of the chains in which it is next."""
+        walked = []
+        for position, step in reversed(list(enumerate(self))) if backwards else enumerate(self):
+            inner, inwards = (step.module, not backwards) if isinstance(step, Inverse) else (step, backwards)
+            if isinstance(inner, Sequential) and type(inner).steps is Sequential.steps:
+                finer = inner._walk(inwards)
+            else:
+                finer = [(s, []) for s in (Inverse(step) if backwards else step).steps()]
+            if finer:
+                finer[0][1].insert(0, functools.partial(self._check, position, backwards=backwards))
+            walked += finer
+        return walked
 
     def _check(self, position: int, bands: tuple[Tensor, ...], *, backwards: bool = False) -> None:
         source = position + 1 if backwards else position - 1

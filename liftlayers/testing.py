@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from liftlayers.accuracy import check_inverse
 from liftlayers.invertible import Inverse, Invertible
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -13,14 +13,16 @@ ROOT = Path(__file__).parents[1]
 LIBRARY, EXAMPLES = ROOT / "liftlayers", ROOT / "examples"
 
 FLOORS = {"functional": 0, "layers": 2, "testing": 2, "networks": 3, "interop": 4} | dict.fromkeys(
-    ("memory", "invertible", "sequential", "accuracy"), 1
+    ("replay", "memory", "invertible", "sequential", "accuracy"), 1
 )
 SIBLINGS = {  # files of the top package on one floor, the one above the other
-    ("invertible", "memory"),
+    ("memory", "replay"),
+    ("invertible", "replay"),
     ("sequential", "invertible"),
     ("sequential", "memory"),
+    ("sequential", "replay"),
     ("accuracy", "invertible"),
-    ("accuracy", "memory"),
+    ("accuracy", "replay"),
 }
 LIBRARY_NEEDS = {"torch", "einops", "numpy", "liftlayers"}
 PUBLIC_PARTS = {"functional": liftlayers.functional, "testing": liftlayers.testing}
@@ -135,7 +137,7 @@ def test_bad_imports_are_caught(path: str, source: str, message: str) -> None:
     [
         ("layers/lifting.py", "from liftlayers.invertible import Invertible\nimport liftlayers.functional"),
         ("layers/lifting.py", "from liftlayers.layers.coupling import evaluate\nfrom .coupling import evaluate"),
-        ("invertible.py", "from liftlayers.memory import chain\nfrom liftlayers import functional"),
+        ("invertible.py", "from liftlayers.replay import chain\nfrom liftlayers import functional"),
         ("networks/unet.py", "import math\nimport numpy as np\nimport torch.nn.functional as F\nimport einops"),
         ("interop/nafnet.py", "from liftlayers.networks import NAFUNet"),
         ("__init__.py", "from liftlayers.networks import NAFUNet"),

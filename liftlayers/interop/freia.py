@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers.invertible import Bands, Invertible, bare
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 
 Dims = tuple[int, ...]  # a shape without its batch
 

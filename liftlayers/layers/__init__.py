@@ -6,11 +6,13 @@ __all__ = [
     "AffineCoupling",
     "ConvPredictor",
     "DensePredictor",
+    "Exact",
     "Haar",
     "InvertibleConv1x1",
     "LayerNorm2d",
     "LiftingBlock",
     "NAFBlock",
+    "OnGrid",
     "Parallel",
     "PixelUnshuffle",
     "Predict",
@@ -18,7 +20,9 @@ __all__ = [
     "SimpleGate",
     "Split",
     "Swap",
+    "ToGrid",
     "Update",
+    "exact",
 ]
 
 from liftlayers.layers.actnorm import ActNorm
@@ -26,6 +30,7 @@ from liftlayers.layers.affine import AffineCoupling
 from liftlayers.layers.conv1x1 import InvertibleConv1x1
 from liftlayers.layers.coupling import AdditiveCoupling
 from liftlayers.layers.dense import DensePredictor
+from liftlayers.layers.fixed_point import Exact, OnGrid, ToGrid, exact
 from liftlayers.layers.lifting import LiftingBlock, Predict, Update
 from liftlayers.layers.mixing import PixelUnshuffle, Split, Swap
 from liftlayers.layers.naf import LayerNorm2d, NAFBlock, SimpleGate

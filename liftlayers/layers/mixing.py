@@ -41,6 +41,8 @@ class Split(VolumePreserving):
         torch.Size([1, 3, 4, 4])
     """
 
+    exact_on_grid = True  # it only moves numbers about
+
     def __init__(self, *sizes: int) -> None:
         super().__init__()
         if len(sizes) < 2:
@@ -82,6 +84,8 @@ class Swap(VolumePreserving):
         (tensor([1.]), tensor([0.]))
     """
 
+    exact_on_grid = True  # it only moves numbers about
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return b, a
 
@@ -109,6 +113,8 @@ class PixelUnshuffle(VolumePreserving):
         >>> PixelUnshuffle(2)(torch.rand(1, 3, 8, 6)).shape
         torch.Size([1, 12, 4, 3])
     """
+
+    exact_on_grid = True  # it only moves numbers about
 
     def __init__(self, factor: int) -> None:
         super().__init__()

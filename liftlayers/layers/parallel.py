@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from liftlayers.invertible import Bands, Invertible, Rebuilt, bare
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 
 
 class Parallel(Invertible):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from liftlayers.invertible import Invertible, zero_log_det
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 
 
 class LiftingPyramid(Invertible):

@@ -20,7 +20,7 @@ from liftlayers import (
 )
 from liftlayers.layers.fixed_point import Exact, ToGrid
 from liftlayers.layers.parallel import Parallel
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 from tests.strategies import tensor
 
 Bands = tuple[Tensor, ...]

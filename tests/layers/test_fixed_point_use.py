@@ -21,7 +21,7 @@ from liftlayers import (
     VolumePreserving,
 )
 from liftlayers.layers.fixed_point import Exact, OnGrid, ToGrid, exact
-from liftlayers.memory import as_tuple
+from liftlayers.replay import as_tuple
 from liftlayers.testing import randomise_
 from tests.layers.exact_chains import (
     Bands,

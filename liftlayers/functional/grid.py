@@ -1,0 +1,76 @@
+"""The dyadic grid on which sums in floating point have no rounding."""
+
+__all__ = ["grid_limit", "round_to_grid"]
+
+import torch
+from torch import Tensor
+
+from liftlayers.functional._checks import require_float
+
+DIGITS = {torch.float32: 24, torch.float64: 53}  # of the significand, the hidden one included
+
+
+def round_to_grid(x: Tensor, bits: int) -> Tensor:
+    r"""Rounds to the nearest multiple of a power of two, half to even.
+
+    .. math:: y = 2^{-k} \operatorname{round}(2^k x), \qquad \frac{\partial y}{\partial x} := 1
+
+    Sums and differences of such numbers are exact while they stay within `grid_limit`, in any order: an additive
+    coupling whose network's output is rounded has an inverse without error. Rounding has the derivative zero almost
+    everywhere; the gradient is passed on as it is instead (straight through). A zero comes out as positive.
+
+    Args:
+        x: Numbers in float32 or float64, of any shape. Those beyond ``grid_limit(x.dtype, bits)`` have no digits below
+            the grid and stay as they are.
+        bits: The exponent :math:`k`; 8 is about the step of an 8-bit image in [0, 1].
+
+    Returns:
+        The rounded numbers, in the shape and dtype of `x`.
+
+    Raises:
+        TypeError: If `x` is neither float32 nor float64.
+
+    References:
+        [Bengio2013]_ for the gradient; :doc:`/mathematics`.
+
+    Example:
+        >>> round_to_grid(torch.tensor([0.3, 0.375, 0.625]), bits=2)
+        tensor([0.2500, 0.5000, 0.5000])
+    """
+    _require_digits("round_to_grid", x)
+    with torch.no_grad():
+        rounded = torch.round(x * 2.0**bits) * 2.0**-bits
+    return rounded + (x - x.detach())  # x minus itself: zero, with the gradient of x
+
+
+def grid_limit(dtype: torch.dtype, bits: int) -> float:
+    r"""The bound below which every multiple of :math:`2^{-k}` is a number of a floating-point type.
+
+    .. math:: L = 2^{p - k}
+
+    with the :math:`p` digits of its significand. A sum of two such numbers that is computed to be below :math:`L` is
+    exact; one that is not may have lost its last digit.
+
+    Args:
+        dtype: float32 (:math:`p = 24`) or float64 (:math:`p = 53`).
+        bits: The exponent :math:`k`.
+
+    Returns:
+        The limit :math:`L`: 256 for 16 bits in float32.
+
+    Raises:
+        TypeError: If `dtype` is neither.
+
+    Example:
+        >>> grid_limit(torch.float32, 16)
+        256.0
+    """
+    if dtype not in DIGITS:
+        raise TypeError(f"grid_limit needs torch.float32 or torch.float64, got {dtype}")
+    return 2.0 ** (DIGITS[dtype] - bits)
+
+
+def _require_digits(who: str, x: Tensor) -> None:
+    require_float(who, x)
+    if x.dtype not in DIGITS:
+        raise TypeError(f"{who} needs a float32 or float64 tensor, got {x.dtype}; call .float() first")

@@ -1,0 +1,94 @@
+"""Data-parallel training on two processes: gradients of half a batch each, averaged, are those of the whole."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from liftlayers import LiftingBlock, Sequential
+from liftlayers.testing import randomise_
+from tests.strategies import tensor
+
+MODES = ("store", "reversible", "checkpoint")
+
+pytestmark = pytest.mark.skipif(
+    not (distributed.is_available() and distributed.is_gloo_available()), reason="needs torch.distributed with gloo"
+)
+
+
+def stack(memory: Any) -> Sequential:
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inputs, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, outputs, 3, padding=1))
+
+    blocks = [LiftingBlock(network(1, 3), network(3, 1)) for _ in range(2)]
+    return randomise_(Sequential(*blocks, memory=memory).double())
+
+
+def step(chain: nn.Module, images: slice) -> None:
+    bands = (tensor(channels, 4, channels, 4, 4, dtype=torch.float64)[images] for channels in (1, 3))
+    torch.stack([(y.sin() * y).mean() for y in chain(*bands)]).sum().backward()
+
+
+def train(rank: int, folder: str) -> None:
+    """One of the two processes: saves the gradients of a step, and of two accumulated ones, in each mode."""
+    torch.set_num_threads(1)
+    store = FileStore(f"{folder}/store", 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    try:
+        gradients: dict[str, list[list[Tensor | None]]] = {}
+        half = slice(2 * rank, 2 * rank + 2)
+        for memory in MODES:
+            chain = stack(memory)
+            parallel = DistributedDataParallel(chain)
+            step(parallel, half)
+            once = [None if p.grad is None else p.grad.clone() for p in chain.parameters()]
+            chain.zero_grad()
+            with parallel.no_sync():
+                step(parallel, half)
+            step(parallel, half)
+            gradients[memory] = [once, [p.grad for p in chain.parameters()]]
+        torch.save(gradients, f"{folder}/{rank}.pt")
+    finally:
+        distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[list[Tensor]]]]:
+    """What both processes saved."""
+    folder: Path = tmp_path_factory.mktemp("distributed")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("OMP_NUM_THREADS", "1")
+    if Path("/sys/class/net/lo").exists():  # so that no name of this machine needs to resolve
+        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    workers = spawn(train, (str(folder),), nprocs=2, join=False)
+    assert workers is not None
+    try:
+        for _ in range(2):  # returns whenever a process ends, raises what it raised
+            if workers.join(timeout=60):
+                break
+    finally:
+        patch.undo()
+        for process in workers.processes:
+            if process is not None:
+                process.kill()
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_gradients_are_those_of_the_full_batch(
+    memory: str, steps: int, gradients: list[dict[str, list[list[Tensor]]]]
+) -> None:
+    whole = stack("store")
+    for _ in range(steps):
+        step(whole, slice(None))
+    for rank in range(2):
+        saved = gradients[rank][memory][steps - 1]
+        for parameter, averaged in zip(whole.parameters(), saved, strict=True):
+            assert parameter.grad is not None
+            assert torch.allclose(averaged, parameter.grad, rtol=1e-10, atol=1e-14)
