@@ -29,7 +29,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import liftlayers
-from liftlayers import AdditiveCoupling, Sequential, Swap
+from liftlayers import AdditiveCoupling, Sequential, Update
 
 CHANNELS, HIDDEN = 12, 32
 Step = Callable[[Tensor], Tensor]
@@ -51,7 +51,7 @@ class Ours(nn.Module):
 
     def __init__(self, pairs: list[tuple[nn.Module, nn.Module]], memory: str) -> None:
         super().__init__()
-        steps = [step for f, g in pairs for step in (Swap(), AdditiveCoupling(f), Swap(), AdditiveCoupling(g))]
+        steps = [step for f, g in pairs for step in (Update(f), AdditiveCoupling(g))]
         self.chain = Sequential(*steps, memory=memory)
 
     def forward(self, x: Tensor) -> Tensor:
