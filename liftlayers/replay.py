@@ -4,7 +4,7 @@ __all__ = ["Record", "Step", "as_tuple", "checkpointed", "without_trace"]
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ def without_trace(step: Step, bands: Bands, options: dict[str, Tensor]) -> Bands
     random = _RandomState(bands)
     buffers = {name: buffer.clone() for name, buffer in step.named_buffers()}
     with torch.no_grad(), torch.random.fork_rng(random.devices, device_type=random.device_type):
-        return as_tuple(functional_call(_module(step), buffers, bands, options))
+        return as_tuple(functional_call(cast(nn.Module, step), buffers, bands, options))
 
 
 class _Again:
@@ -58,7 +58,7 @@ class _Again:
             _require_unchanged(f"parameter {name}", parameter, version)
         state = {name: parameter for name, (parameter, _) in self.parameters.items()} | self.record.buffers_again()
         with self.record.brought_back():
-            return functional_call(_module(self.step), state, bands, self.options)
+            return functional_call(cast(nn.Module, self.step), state, bands, self.options)
 
 
 class Record:
@@ -140,10 +140,6 @@ def _require_unchanged(name: str, tensor: Tensor, version: int) -> None:
             f"one of the variables needed for gradient computation has been modified by an inplace operation: {name} "
             f"is at version {tensor._version}; expected version {version}"
         )
-
-
-def _module(step: Any) -> nn.Module:
-    return step
 
 
 def as_tuple(bands: Tensor | Bands) -> Bands:

@@ -182,7 +182,7 @@ def _require_num_bands(
     takes: tuple[int, float],
     bands: tuple[Tensor, ...],
     before: tuple[int, Invertible] | None,
-    verb: str = "takes",
+    verb: str,
 ) -> None:
     least, most = takes
     if not least <= len(bands) <= most:

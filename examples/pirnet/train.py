@@ -22,8 +22,9 @@ import tyro
 from pirnet import doors, evaluation, runs
 from pirnet.checkpoint import CheckpointError, load_state
 from pirnet.config import PRESETS, Config, from_dict, quick, scaled
-from pirnet.data import Pair, Photos, bundled_photos, evaluation_pairs, hold_out, read_folder
+from pirnet.data import Pair, evaluation_pairs
 from pirnet.engine import Trainer
+from pirnet.photos import Photos, bundled_photos, hold_out, read_folder
 from tqdm import tqdm
 
 import liftlayers

@@ -8,17 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pirnet import data
-from pirnet.data import (
-    PairCrops,
-    Photos,
-    bundled_photos,
-    evaluation_pairs,
-    hold_out,
-    read_folder,
-    seeded_generator,
-)
+from pirnet import photos as photo_room
+from pirnet.data import PairCrops, evaluation_pairs
 from pirnet.images import ImageError
+from pirnet.photos import Photos, bundled_photos, hold_out, read_folder
+from pirnet.seeds import seeded_generator
 
 
 def constant_photos(count: int, height: int = 24, width: int = 32) -> Photos:
@@ -72,7 +66,7 @@ def test_missing_scikit_image_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         patch.setitem(sys.modules, "skimage", None)
         with pytest.raises(ImageError, match="need scikit-image: pip install scikit-image"):
             bundled_photos()
-    monkeypatch.setattr(data.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(photo_room.resources, "files", lambda _: tmp_path)
     with pytest.raises(ImageError, match=r"astronaut.png: this photo is missing from the installed scikit-image"):
         bundled_photos()
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 from pirnet import evaluation
-from pirnet.data import Pair, seeded_generator
+from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation, degrade
 from pirnet.evaluation import Row, evaluate, save_sheets, summary, table, write_json
 from pirnet.metrics import psnr, ssim
 from pirnet.model import PIRNet
+from pirnet.seeds import seeded_generator
 from torch import nn
 
 from liftlayers.testing import randomise_

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pirnet.images import check_pixels
+from pirnet.seeds import random_below
 
 TASKS = ("denoise", "deblur", "sr")
 
@@ -150,9 +151,9 @@ def degrade(x: Tensor, task: str, degradation: Degradation, *, generator: torch.
         return add_noise(x, _uniform(degradation.noise_sigma, generator), generator=generator)
     if task == "deblur":
         sizes = degradation._kernel_sizes()
-        return gaussian_blur(x, sizes[_below(len(sizes), generator)], _uniform(degradation.blur_sigma, generator))
+        return gaussian_blur(x, sizes[random_below(len(sizes), generator)], _uniform(degradation.blur_sigma, generator))
     if task == "sr":
-        factor = degradation.factors[_below(len(degradation.factors), generator)]
+        factor = degradation.factors[random_below(len(degradation.factors), generator)]
         return low_resolution(x, factor, antialias=degradation.antialias)
     raise ValueError(f"degrade needs a task among {', '.join(TASKS)}, got {task!r}")
 
@@ -164,7 +165,3 @@ def _bicubic(x: Tensor, size: tuple[int, int], *, antialias: bool) -> Tensor:
 def _uniform(bounds: tuple[float, float], generator: torch.Generator) -> float:
     low, high = bounds
     return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
-
-
-def _below(bound: int, generator: torch.Generator) -> int:
-    return int(torch.randint(bound, (), generator=generator, device=generator.device))

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from liftlayers import Sequential
 from pirnet.config import Config, TrainConfig
-from pirnet.data import PairCrops, Photos, seeded_generator
+from pirnet.data import PairCrops
 from pirnet.degrade import TASKS, degrade
 from pirnet.guard import SpikeGuard
 from pirnet.losses import hiding_loss, restoration_loss
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet, PIRNetOutput
+from pirnet.photos import Photos
+from pirnet.seeds import seeded_generator
 
 
 class TrainStep(nn.Module):

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pirnet.data import Pair, seeded_generator
+from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation, degrade
 from pirnet.figures import Panel, save_sheet, ten_fold_difference
 from pirnet.images import atomic_path
 from pirnet.metrics import psnr, ssim
 from pirnet.model import PIRNet
+from pirnet.seeds import seeded_generator
 
 
 @dataclass(frozen=True)

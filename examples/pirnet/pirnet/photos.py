@@ -1,0 +1,162 @@
+"""Photos in memory: those inside scikit-image, or a folder's."""
+
+__all__ = ["Photos", "bundled_photos", "hold_out", "read_folder"]
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pirnet.images import ImageError, read_picture, to_uint8
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+BUNDLED = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "ihc.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos in memory, each with a name of its own.
+
+    Attributes:
+        names: One name a photo, all different.
+        images: One image a photo, uint8, of shape :math:`(3, H, W)`; sizes may differ.
+
+    Raises:
+        TypeError: An image is not uint8.
+        ValueError: The counts differ, a name stands twice, or an image has another shape.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.images):
+            raise ValueError(f"Photos needs one name an image, got {len(self.names)} names, {len(self.images)} images")
+        if len(set(self.names)) != len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ValueError(f"Photos needs names that differ, got {', '.join(twice)} more than once")
+        for name, image in zip(self.names, self.images, strict=True):
+            if image.dtype != torch.uint8:
+                raise TypeError(f"Photos needs images of torch.uint8, got {image.dtype} for {name}")
+            if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
+                raise ValueError(f"Photos needs images of shape (3, H, W), got {tuple(image.shape)} for {name}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def bundled_photos() -> Photos:
+    """The colour photos inside the scikit-image wheel, without a download: enough for a first run, not for a result.
+
+    In this order, sizes as height x width, origins and licences as scikit-image states them:
+
+    ================= =========== ======================================== =========================================
+    name              size        what                                     licence
+    ================= =========== ======================================== =========================================
+    astronaut         512 x 512   Eileen Collins, NASA                     public domain
+    chelsea           300 x 451   a cat, Stefan van der Walt               CC0
+    coffee            400 x 600   a cup, Rachel Michetti                   CC0
+    rocket            427 x 640   launch of DSCOVR, SpaceX                 public domain
+    motorcycle_left   500 x 741   a garage, Middlebury stereo set of 2014  none stated: do not republish
+    ihc               512 x 512   stained tissue under a microscope, CMMI  no known copyright restrictions
+    hubble_deep_field 872 x 1000  galaxies, NASA                           public domain
+    retina            1411 x 1411 fundus of an eye, Mikael Haggstrom       CC0
+    ================= =========== ======================================== =========================================
+
+    The right view of the motorcycle is left out: it is nearly the same photo, and a secret must not resemble its cover.
+
+    Raises:
+        ImageError: scikit-image is not installed, or a photo is missing from it.
+    """
+    try:
+        folder = resources.files("skimage").joinpath("data")
+    except ModuleNotFoundError as error:
+        raise ImageError("the bundled photos need scikit-image: pip install scikit-image, or name a folder") from error
+    images = []
+    for name in BUNDLED:
+        if not folder.joinpath(name).is_file():
+            raise ImageError(f"{name}: this photo is missing from the installed scikit-image; name a folder of photos")
+        with resources.as_file(folder.joinpath(name)) as path:
+            images.append(to_uint8(read_picture(path).pixels))
+    return Photos(tuple(Path(name).stem for name in BUNDLED), tuple(images))
+
+
+def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> Photos:
+    """Reads every photo of a folder, sorted by file name; the file name is the photo's name.
+
+    Subfolders, hidden files and files of other kinds are passed over; an alpha channel is dropped.
+
+    Args:
+        folder: Where the photos lie.
+        min_size: The height and width that each photo must have at least, in pixels.
+        progress: Whether to show a bar on a terminal.
+
+    Raises:
+        ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read or
+            is too small.
+    """
+    if not folder.exists():
+        raise ImageError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: a folder of photos is needed, this is a file")
+    paths = sorted(path for path in folder.iterdir() if _is_photo(path))
+    if len(paths) < 2:
+        found = f"only {paths[0].name}" if paths else "none"
+        raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}")
+    images = []
+    # disable=None shows the bar on a terminal only
+    with tqdm(paths, desc=f"reading {folder.name}", unit="photo", disable=None if progress else True) as bar:
+        for path in bar:
+            image = to_uint8(read_picture(path).pixels)
+            height, width = image.shape[1:]
+            if min(height, width) < min_size:
+                raise ImageError(
+                    f"{path}: needs at least {min_size} x {min_size} pixels (height x width), got {height} x {width}"
+                )
+            images.append(image)
+    return Photos(tuple(path.name for path in paths), tuple(images))
+
+
+def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
+    """Parts photos by name into those for training and those held out; both keep the order of `photos`.
+
+    Args:
+        photos: All photos.
+        names: The photos to hold out.
+
+    Returns:
+        The photos for training, and the photos held out.
+
+    Raises:
+        ValueError: A name is unknown, or fewer than two photos remain for training.
+    """
+    unknown = [name for name in names if name not in photos.names]
+    if unknown:
+        raise ValueError(f"hold_out needs names among {', '.join(photos.names)}, got {', '.join(unknown)}")
+    held = set(names)
+    train = _select(photos, (index for index, name in enumerate(photos.names) if name not in held))
+    if len(train) < 2:
+        raise ValueError(f"hold_out must leave at least two photos for training, got {len(train)} of {len(photos)}")
+    return train, _select(photos, (index for index, name in enumerate(photos.names) if name in held))
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+
+
+def _select(photos: Photos, indices: Iterable[int]) -> Photos:
+    chosen = list(indices)
+    return Photos(tuple(photos.names[i] for i in chosen), tuple(photos.images[i] for i in chosen))
