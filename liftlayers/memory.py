@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call
 
-from liftlayers.replay import Record, Step, as_tuple
+from liftlayers.replay import Record, Step, as_tuple, call_with, parameters_of
 
 Bands = tuple[Tensor, ...]
 
@@ -110,9 +109,7 @@ class _Chain:
                 self.shared.append(tensor)
             return position[id(tensor)]
 
-        self.parameters = [
-            {name: share(p) for name, p in step.named_parameters(remove_duplicate=False)} for step in steps
-        ]
+        self.parameters = [{name: share(p) for name, p in parameters_of(step).items()} for step in steps]
         self.options = [{name: share(tensor) for name, tensor in option.items()} for option in options]
         self.records: list[Record] = []
         self.anchors: dict[int, list[Tensor]] = {}
@@ -130,7 +127,7 @@ class _Chain:
             self.check(number, bands)
             record = Record(step, bands)
             bands = as_tuple(step(*bands, **{name: shared[p] for name, p in self.options[number].items()}))
-            record.keep_changes(step)
+            record.keep_changes()
             self.records.append(record)
         return bands
 
@@ -177,9 +174,10 @@ class _Chain:
         options = {name: leaves[p] for name, p in self.options[number].items()}
         with record.brought_back(), ExitStack() as stack:
             for settings in self.autocast:
-                stack.enter_context(torch.autocast(**settings))
+                if settings != _autocast_state(settings["device_type"]):
+                    stack.enter_context(torch.autocast(**settings))
             rebuilder = _Rebuilder(self.steps[number])
-            return functional_call(rebuilder, {f"step.{k}": v for k, v in state.items()}, outputs, options)
+            return call_with(rebuilder, {f"step.{k}": v for k, v in state.items()}, outputs, options)
 
 
 class _Rebuilder(nn.Module):
@@ -204,8 +202,8 @@ def _autocast_state(device_type: str) -> dict[str, Any]:
 
 def _sample(band: Tensor) -> Tensor:
     """Some numbers of a band, evenly spread, whatever its layout."""
-    places = torch.linspace(0, band.numel() - 1, min(ANCHOR_SIZE, band.numel()), device=band.device).long()
-    return band.detach()[torch.unravel_index(places, band.shape)]
+    every = max(1, band.numel() // ANCHOR_SIZE)
+    return band.detach().reshape(-1)[::every].clone()
 
 
 def _drift(rebuilt: Bands, anchors: Sequence[Tensor]) -> Tensor:

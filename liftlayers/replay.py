@@ -1,10 +1,10 @@
 """Evaluating a step once more under the circumstances that it had the first time, and without a trace."""
 
-__all__ = ["Record", "Step", "as_tuple", "checkpointed", "without_trace"]
+__all__ = ["Record", "Step", "as_tuple", "call_with", "checkpointed", "parameters_of", "without_trace"]
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,7 @@ class Step(Protocol):
 
     def __call__(self, *bands: Tensor, **options: Tensor) -> Tensor | Bands: ...
     def rebuild(self, *outputs: Tensor, **options: Tensor) -> tuple[Bands, Bands]: ...
-    def named_parameters(self, *, remove_duplicate: bool) -> Iterator[tuple[str, Tensor]]: ...
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]: ...
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
     def modules(self) -> Iterator[nn.Module]: ...
 
 
@@ -32,9 +31,30 @@ def checkpointed(step: Step, *bands: Tensor, **options: Tensor) -> Tensor | Band
 def without_trace(step: Step, bands: Bands, options: dict[str, Tensor]) -> Bands:
     """Evaluates a step without a graph; random generators and buffers are left as if it had never been."""
     random = _RandomState(bands)
-    buffers = {name: buffer.clone() for name, buffer in step.named_buffers()}
+    found = _buffers_of(step)
+    copies = {id(buffer.tensor): buffer.tensor.clone() for buffer in found}
+    buffers = {buffer.name: copies[id(buffer.tensor)] for buffer in found}
     with torch.no_grad(), torch.random.fork_rng(random.devices, device_type=random.device_type):
-        return as_tuple(functional_call(cast(nn.Module, step), buffers, bands, options))
+        return as_tuple(call_with(cast(nn.Module, step), buffers, bands, options))
+
+
+def call_with(module: nn.Module, state: dict[str, Tensor], bands: Bands, options: dict[str, Tensor]) -> Any:
+    """Calls a module with other parameters and buffers.
+
+    `state` has each place once, although modules may share a tensor and stand there under several names: torch would
+    look for such names itself, which is slow, and fill a place twice, so that it brings back the wrong one.
+    """
+    return functional_call(module, state, bands, options, tie_weights=False)
+
+
+def parameters_of(step: Step) -> dict[str, Tensor]:
+    """All parameters by name; one that several modules share, at each of its places."""
+    return {
+        _join(path, name): parameter
+        for path, module in step.named_modules()
+        for name, parameter in module._parameters.items()  # not named_parameters, which walks the modules once more
+        if parameter is not None
+    }
 
 
 class _Again:
@@ -49,16 +69,16 @@ class _Again:
         if self.record is None:
             record = Record(self.step, bands)
             outputs = self.step(*bands, **self.options)
-            record.keep_changes(self.step)
+            record.keep_changes()
             self.record = record
             # Only now: a first batch may have set parameters.
-            self.parameters = {n: (p, p._version) for n, p in self.step.named_parameters(remove_duplicate=False)}
+            self.parameters = {name: (p, p._version) for name, p in parameters_of(self.step).items()}
             return outputs
         for name, (parameter, version) in self.parameters.items():
             _require_unchanged(f"parameter {name}", parameter, version)
         state = {name: parameter for name, (parameter, _) in self.parameters.items()} | self.record.buffers_again()
         with self.record.brought_back():
-            return functional_call(cast(nn.Module, self.step), state, bands, self.options)
+            return call_with(cast(nn.Module, self.step), state, bands, self.options)
 
 
 class Record:
@@ -68,18 +88,14 @@ class Record:
     def __init__(self, step: Step, bands: Bands) -> None:
         self.bands = bands
         self.training = [(module, module.training) for module in step.modules()]
-        self.found = {name: (buffer, buffer._version) for name, buffer in step.named_buffers()}
-        self.copies = {name: buffer.clone() for name, buffer in step.named_buffers()}
+        self.found = _buffers_of(step)
+        self.copies = {id(buffer.tensor): buffer.tensor.clone() for buffer in self.found}
         self.random: _RandomState | None = _RandomState(bands)
 
-    def keep_changes(self, step: Step) -> None:
+    def keep_changes(self) -> None:
         """Lets go of copies of all that the step left as it was."""
-        after = dict(step.named_buffers())
-        unchanged = [
-            name for name, (b, version) in self.found.items() if after.get(name) is b and b._version == version
-        ]
-        for name in unchanged:
-            del self.copies[name]
+        changed = {id(buffer.tensor) for buffer in self.found if buffer.has_changed()}
+        self.copies = {key: copy for key, copy in self.copies.items() if key in changed}
         if self.random is not None and self.random == _RandomState(self.bands):
             self.random = None
         self.bands = ()
@@ -89,10 +105,13 @@ class Record:
 
         Running statistics of norms are among those that seem unchanged: they are written to without being counted.
         """
-        for name, (buffer, version) in self.found.items():
-            if name not in self.copies:
-                _require_unchanged(f"buffer {name}", buffer, version)
-        return {name: self.copies.get(name, buffer).clone() for name, (buffer, _) in self.found.items()}
+        again: dict[int, Tensor] = {}
+        for name, _, _, tensor, version in self.found:
+            if id(tensor) not in self.copies:
+                _require_unchanged(f"buffer {name}", tensor, version)
+            if id(tensor) not in again:
+                again[id(tensor)] = self.copies.get(id(tensor), tensor).clone()
+        return {buffer.name: again[id(buffer.tensor)] for buffer in self.found}
 
     @contextmanager
     def brought_back(self) -> Iterator[None]:
@@ -109,13 +128,41 @@ class Record:
                 _set_training(now)
 
 
+class _Buffer(NamedTuple):
+    """A buffer as it was found: its name in the step, its owner and that one's name for it, and its version."""
+
+    name: str
+    owner: nn.Module
+    key: str
+    tensor: Tensor
+    version: int
+
+    def has_changed(self) -> bool:
+        return self.owner._buffers.get(self.key) is not self.tensor or self.tensor._version != self.version
+
+
+def _buffers_of(step: Step) -> list[_Buffer]:
+    """All buffers; one that several modules share, at each of its places."""
+    return [
+        _Buffer(_join(path, key), module, key, tensor, tensor._version)
+        for path, module in step.named_modules()
+        for key, tensor in module._buffers.items()
+        if tensor is not None
+    ]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
 class _RandomState:
     """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
 
     def __init__(self, bands: Bands) -> None:
         self.cpu = torch.get_rng_state()
-        self.devices, self.others = get_device_states(*bands)
-        self.device_type = next((band.device.type for band in bands if band.device.type != "cpu"), "cuda")
+        elsewhere = [band for band in bands if band.device.type != "cpu"]
+        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
+        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -131,7 +178,8 @@ class _RandomState:
 
 def _set_training(modes: Sequence[tuple[nn.Module, bool]]) -> None:
     for module, training in modes:
-        module.training = training
+        if module.training != training:
+            module.training = training
 
 
 def _require_unchanged(name: str, tensor: Tensor, version: int) -> None:

@@ -102,14 +102,16 @@ def assert_trains_alike(
     tolerance: float = 1e-10,
     dtype: torch.dtype = torch.float64,
 ) -> None:
-    """A step leaves the gradients, the buffers and the random state that it leaves in the plain loop.
+    """A step leaves the gradients, the buffers and the random state that it leaves in the plain loop, and its own
+    parameters in their places.
 
     In float64, where what is wrong stands out from what is rounded.
     """
     plain, judged = with_memory(chain, "store"), with_memory(chain, memory)
     expected = gradients_of(plain, step, dtype)
-    random_state = torch.get_rng_state()
+    random_state, own = torch.get_rng_state(), list(judged.parameters())
     actual = gradients_of(judged, step, dtype)
+    assert all(now is then for now, then in zip(judged.parameters(), own, strict=True))
     assert torch.equal(torch.get_rng_state(), random_state)
     assert_close(actual, expected, tolerance)
     for (name, buffer), (_, trusted) in zip(judged.named_buffers(), plain.named_buffers(), strict=True):
@@ -464,6 +466,7 @@ def test_dropout_draws_the_same_masks(memory: str, step: Callable[..., None]) ->
 MIDDLES: dict[str, Callable[[], nn.Module]] = {
     "BatchNorm": lambda: nn.BatchNorm2d(4),
     "BatchNorm, cumulative": lambda: nn.BatchNorm2d(4, momentum=None),  # type: ignore[arg-type]
+    "the same BatchNorm twice": lambda: nn.Sequential(*2 * [nn.BatchNorm2d(4)]),
     "InstanceNorm": lambda: nn.InstanceNorm2d(4, track_running_stats=True),
     "counter in place": Counts,
     "counter anew": CountsAnew,
@@ -589,9 +592,15 @@ def _tied() -> Sequential:
     return Sequential(LiftingBlock(predict, update), AdditiveCoupling(nn.Conv2d(1, 3, 1)))
 
 
+def _twice_in_a_network() -> Sequential:
+    mix = nn.Conv2d(3, 3, 1)
+    predict = nn.Sequential(nn.Conv2d(1, 3, 1), mix, nn.Tanh(), mix)
+    return Sequential(LiftingBlock(predict, network(3, 1)), LiftingBlock(predict, network(3, 1)))
+
+
 @in_every_mode
 @in_every_direction
-@pytest.mark.parametrize("make", [_shared_networks, _one_step_often, _tied])
+@pytest.mark.parametrize("make", [_shared_networks, _one_step_often, _tied, _twice_in_a_network])
 def test_shared_modules_and_parameters(memory: str, step: Callable[..., None], make: Callable[[], Sequential]) -> None:
     assert_trains_alike(randomise_(make()), memory, step)
 

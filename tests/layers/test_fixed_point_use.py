@@ -16,6 +16,7 @@ from liftlayers import (
     Invertible,
     LiftingBlock,
     LiftingPyramid,
+    Parallel,
     Predict,
     Sequential,
     VolumePreserving,
@@ -26,6 +27,7 @@ from liftlayers.testing import randomise_
 from tests.layers.exact_chains import (
     Bands,
     Conditioned,
+    Join,
     Pair,
     Swap,
     Thrice,
@@ -223,3 +225,34 @@ def test_inputs_are_left_alone() -> None:
     chain.inverse(*outputs)
     assert torch.equal(bands, kept)
     assert same(outputs, tuple(before))
+
+
+# What it costs
+
+
+def test_exact_form_of_a_trained_hiding_chain_costs_less_than_a_hundredth_of_a_decibel() -> None:
+    torch.manual_seed(0)
+    blocks = [LiftingBlock(ConvPredictor(12, 12), ConvPredictor(12, 12)) for _ in range(4)]
+    both = Parallel(Sequential(Haar(), Join()), Sequential(Haar(), Join()))
+    chain = Sequential(both, *blocks, Inverse(both))
+    images = nn.functional.interpolate(torch.rand(16, 3, 8, 8), scale_factor=4, mode="bicubic").clamp(0, 1)
+    cover, secret = images.roll(1, 0), images
+
+    def hide_and_reveal(hider: Invertible) -> tuple[Tensor, Tensor]:
+        stego, _ = hider(cover, secret)
+        _, revealed = hider.inverse(stego, torch.zeros_like(stego))
+        return (stego - cover).square().mean(), (revealed - secret).square().mean()
+
+    def decibels() -> Tensor:
+        with torch.no_grad():
+            return -10 * torch.log10(torch.stack([*hide_and_reveal(chain), *hide_and_reveal(exact(chain, bits=16))]))
+
+    before = decibels()
+    optimizer = torch.optim.Adam(chain.parameters(), lr=3e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        sum(hide_and_reveal(chain), torch.zeros(())).backward()
+        optimizer.step()
+    trained = decibels()
+    assert trained[1] > before[1] + 10  # what was revealed is now the secret
+    assert (trained[:2] - trained[2:]).abs().max() < 0.01
