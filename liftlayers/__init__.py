@@ -14,6 +14,7 @@ from liftlayers.layers import (
     InvertibleConv1x1,
     LayerNorm2d,
     LiftingBlock,
+    LosslessWavelet,
     NAFBlock,
     OnGrid,
     Parallel,
@@ -25,6 +26,7 @@ from liftlayers.layers import (
     Swap,
     ToGrid,
     Update,
+    Wavelet,
     exact,
 )
 from liftlayers.networks import LiftingPyramid, MultiTaskNAFUNet, NAFUNet
@@ -47,6 +49,7 @@ __all__ = [
     "LayerNorm2d",
     "LiftingBlock",
     "LiftingPyramid",
+    "LosslessWavelet",
     "MultiTaskNAFUNet",
     "NAFBlock",
     "NAFUNet",
@@ -62,6 +65,7 @@ __all__ = [
     "ToGrid",
     "Update",
     "VolumePreserving",
+    "Wavelet",
     "check_inverse",
     "exact",
     "functional",

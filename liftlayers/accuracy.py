@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from liftlayers.functional._checks import require_float
 from liftlayers.invertible import Bands, Invertible
 from liftlayers.replay import as_tuple
 
@@ -40,11 +39,12 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
 
     where :math:`A` is the largest absolute value of any band on the way (inputs and outputs of all invertible modules
     inside included) and :math:`\varepsilon` the unit roundoff: :math:`2^{-24}` in float32, :math:`2^{-53}` in
-    float64. For additive chains of up to 96 blocks and a growth of at most 4, expect at most 32 units.
+    float64. For additive chains of up to 96 blocks and a growth of at most 4, expect at most 32 units. Integers have no
+    roundoff: zero units, or infinitely many.
 
     Args:
         module: The module :math:`f`, evaluated in the mode it is in, without gradients.
-        bands: Its input :math:`x`, floating-point.
+        bands: Its input :math:`x`, floating-point or integers.
 
     Returns:
         The error, the same in units of :math:`\varepsilon A`, and the growth.
@@ -62,7 +62,6 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
     """
     if not bands:
         raise ValueError("check_inverse needs at least one band, got none")
-    require_float("check_inverse", *bands)
     largest = [_largest(bands)]
 
     def record(_module: nn.Module, _inputs: object, outputs: Bands) -> None:
@@ -79,15 +78,22 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
     if [band.shape for band in returned] != [band.shape for band in bands]:
         shapes = [[tuple(band.shape) for band in side] for side in (bands, returned)]
         raise ValueError(f"check_inverse needs bands of shapes {shapes[0]} back, got {shapes[1]}")
-    error = _largest(tuple(x - y for x, y in zip(bands, returned, strict=True)))
-    amplitude, roundoff = _max(largest), max(torch.finfo(band.dtype).eps for band in bands) / 2
-    # An all-zero pass has no scale: any error is then infinitely many units, none is zero.
-    units = error / (roundoff * amplitude) if amplitude else (math.inf if error else 0.0)
+    error = _largest(tuple(_wide(x) - _wide(y) for x, y in zip(bands, returned, strict=True)))
+    amplitude = _max(largest)
+    unit = amplitude * max(torch.finfo(band.dtype).eps / 2 if band.is_floating_point() else 0 for band in bands)
+    # Neither an all-zero pass nor integers have a scale: any error is then infinitely many units, none is zero.
+    units = error / unit if unit else (math.inf if error else 0.0)
     return InverseCheck(error, units, amplitude / largest[0] if largest[0] else 1.0)
 
 
 def _largest(bands: tuple[Tensor, ...]) -> float:
-    return _max([float(band.abs().max()) if band.numel() else 0.0 for band in bands])
+    """Largest absolute value; not by `abs`, whose result an integer's dtype may not hold."""
+    return _max([0.0, *(abs(float(limit)) for band in bands if band.numel() for limit in band.aminmax())])
+
+
+def _wide(band: Tensor) -> Tensor:
+    """Integers in 64 bits, where the difference of narrower ones does not wrap around."""
+    return band if band.is_floating_point() else band.long()
 
 
 def _max(values: list[float]) -> float:

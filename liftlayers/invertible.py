@@ -147,6 +147,7 @@ class Inverse(Invertible):
             raise TypeError(f"Inverse needs an Invertible module, got {type(module).__name__}")
         super().__init__()
         self.module = module
+        self.training = module.training
 
     def forward(self, *bands: Tensor, **options: Tensor) -> Bands:
         return self.module.inverse(*bands, **options)
@@ -188,6 +189,6 @@ def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
 def _rebuild(
     back: Invertible, forth: Callable[..., Bands], outputs: tuple[Tensor, ...], options: dict[str, Any]
 ) -> Rebuilt:
-    inputs = tuple(x.detach().requires_grad_() for x in without_trace(back, outputs, options))
+    inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in without_trace(back, outputs, options))
     with torch.enable_grad():
         return inputs, as_tuple(forth(*inputs, **options))

@@ -148,7 +148,11 @@ class _Chain:
             wanted = {p: leaf for p, leaf in leaves.items() if leaf.requires_grad}
             # Bands that came in without need of a gradient go through the first step without one.
             needs = self.needs if number == 0 and len(self.needs) == len(outputs) else [True] * len(outputs)
-            outputs = tuple(x.detach().requires_grad_(need) for x, need in zip(outputs, needs, strict=True))
+            # Nor have integers, with which a chain may begin, ever one.
+            outputs = tuple(
+                x.detach().requires_grad_(need and x.is_floating_point())
+                for x, need in zip(outputs, needs, strict=True)
+            )
             inputs, again = self._rebuild(number, leaves, outputs)
             del outputs  # nothing needs them any more, and memory is what this is for
             targets = [*(x for x in inputs if x.requires_grad), *wanted.values()]

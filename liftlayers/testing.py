@@ -62,7 +62,7 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0) -> N
 
     Args:
         module: The module; randomise it first.
-        bands: Its input, floating-point.
+        bands: Its input, floating-point or integers; the latter have to come back in every bit.
         bound: Rounding allowed.
 
     Raises:

@@ -29,6 +29,7 @@ from liftlayers import (
     Split,
     Swap,
     Update,
+    Wavelet,
 )
 from liftlayers.testing import randomise_
 
@@ -233,6 +234,7 @@ def _act_norm() -> ActNorm:
 
 INVERTIBLES: dict[str, tuple[Callable[[], Invertible], tuple[Shape, ...]]] = {
     "Haar": (Haar, IMAGE),
+    "Wavelet": (lambda: Wavelet("9/7"), IMAGE),
     "AdditiveCoupling": (lambda: AdditiveCoupling(nn.Conv2d(1, 3, 3, padding=1)), BANDS),
     "Predict": (lambda: Predict(ConvPredictor(1, 3, hidden_channels=4)), BANDS),
     "Update": (lambda: Update(ConvPredictor(3, 1, hidden_channels=4)), BANDS),

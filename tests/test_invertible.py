@@ -377,6 +377,19 @@ def test_nothing_to_invert_is_refused() -> None:
         check_inverse(Haar())
 
 
+class AddsAtMost100(Invertible):
+    """Inverts small integers only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 100
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return (x - 100).clamp(max=100)
+
+
 def test_integer_bands_have_no_roundoff() -> None:
-    with pytest.raises(TypeError, match=r"check_inverse needs floating-point tensors, got torch\.int64"):
-        check_inverse(Sequential(), torch.ones(2, dtype=torch.int64))
+    whole = torch.tensor([-(2**63), 0, 2**63 - 1])
+    assert check_inverse(Sequential(), whole) == (0.0, 0.0, 1.0)
+    assert check_inverse(AddsAtMost100(), torch.tensor([50])).units == 0
+    photo = torch.tensor([50, 101], dtype=torch.uint8)
+    assert check_inverse(AddsAtMost100(), photo) == (1.0, math.inf, 201 / 101)

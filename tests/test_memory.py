@@ -26,6 +26,8 @@ from liftlayers import (
     Update,
 )
 from liftlayers.invertible import as_tuple
+from liftlayers.layers.lossless import LosslessWavelet
+from liftlayers.sequential import Memory
 from liftlayers.testing import assert_same_gradients, randomise_
 from tests.strategies import Case, chains, listed, tensor
 
@@ -1045,3 +1047,23 @@ def test_predictors_train_as_they_come() -> None:
     blocks = [LiftingBlock(ConvPredictor(1, 3), ConvPredictor(3, 1)) for _ in range(2)]
     chain = Sequential(*blocks)
     assert_trains_alike(chain, "reversible", forward_step)
+
+
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+def test_chains_may_begin_with_integers(memory: Memory) -> None:
+    class ToFloat(Invertible):
+        def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+            return approx / 256, detail / 256
+
+        def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+            return (256 * approx).round().short(), (256 * detail).round().short()
+
+    block = LiftingBlock(ConvPredictor(1, 3), ConvPredictor(3, 1))
+    chain = randomise_(Sequential(LosslessWavelet(), ToFloat(), block))
+    x = torch.arange(64, dtype=torch.int16).reshape(1, 1, 8, 8)
+    gradients = []
+    for chain.memory in ("store", memory):
+        total = torch.stack([y.square().sum() for y in as_tuple(chain(x))]).sum()
+        gradients.append(torch.autograd.grad(total, list(chain.parameters())))
+    for actual, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, expected)

@@ -1,7 +1,30 @@
 """Mathematics without parameters: what the layers compute, as plain functions of tensors."""
 
-__all__ = ["grid_limit", "haar_analysis", "haar_synthesis", "pad_to_multiple", "round_to_grid"]
+__all__ = [
+    "LiftingStep",
+    "Scheme",
+    "dwt1d",
+    "dwt2d",
+    "grid_limit",
+    "haar_analysis",
+    "haar_synthesis",
+    "idwt1d",
+    "idwt2d",
+    "lossless_dwt1d",
+    "lossless_dwt2d",
+    "lossless_idwt1d",
+    "lossless_idwt2d",
+    "pad_to_multiple",
+    "round_to_grid",
+    "scheme",
+    "wavedec2",
+    "waverec2",
+]
 
+from liftlayers.functional.dwt import dwt1d, dwt2d, idwt1d, idwt2d
 from liftlayers.functional.grid import grid_limit, round_to_grid
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
+from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt1d, lossless_idwt2d
 from liftlayers.functional.padding import pad_to_multiple
+from liftlayers.functional.schemes import LiftingStep, Scheme, scheme
+from liftlayers.functional.wavedec import wavedec2, waverec2

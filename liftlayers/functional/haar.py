@@ -2,10 +2,12 @@
 
 __all__ = ["haar_analysis", "haar_synthesis"]
 
+from typing import Any
+
 import torch
-from einops import rearrange
 from torch import Tensor
 
+from liftlayers.functional import _haar_forms as forms
 from liftlayers.functional._checks import require_image, require_same_device
 
 
@@ -31,7 +33,8 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
         x: Image of shape :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, any floating-point dtype and range.
 
     Returns:
-        Approximation of shape :math:`(B, C, H/2, W/2)` and detail of shape :math:`(B, 3C, H/2, W/2)`.
+        Approximation of shape :math:`(B, C, H/2, W/2)` and detail of shape :math:`(B, 3C, H/2, W/2)`; channels last
+        in memory if they are so in `x`.
 
     Raises:
         TypeError: If `x` is not floating-point.
@@ -51,14 +54,7 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
     height, width = x.shape[-2:]
     if height % 2 or width % 2:
         raise ValueError(f"haar_analysis needs an even height and width, got {height} x {width}")
-    top, bottom = x[..., 0::2, :], x[..., 1::2, :]
-    sums, differences = top + bottom, top - bottom  # of rows
-    left, right = sums[..., 0::2], sums[..., 1::2]
-    left_difference, right_difference = differences[..., 0::2], differences[..., 1::2]
-    horizontal = left_difference + right_difference
-    vertical = left - right
-    diagonal = left_difference - right_difference
-    return 0.5 * (left + right), 0.5 * torch.cat((horizontal, vertical, diagonal), dim=1)
+    return forms.plain_analysis(x) if forms.must_be_plain(x) else _Analysis.apply(x)
 
 
 def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
@@ -73,7 +69,7 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
         detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`.
 
     Returns:
-        Image of shape :math:`(B, C, 2H, 2W)`.
+        Image of shape :math:`(B, C, 2H, 2W)`, contiguous.
 
     Raises:
         TypeError: If a band is not floating-point.
@@ -96,13 +92,30 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
             f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
         )
     require_same_device("haar_synthesis", approx, detail)
-    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
-    left, right = approx + vertical, approx - vertical
-    left_difference, right_difference = horizontal + diagonal, horizontal - diagonal
-    quarters = [
-        left + left_difference,
-        right + right_difference,
-        left - left_difference,
-        right - right_difference,
-    ]
-    return 0.5 * rearrange(quarters, "(r s) b c h w -> b c (h r) (w s)", r=2)
+    if forms.must_be_plain(approx, detail):
+        return forms.plain_synthesis(approx, detail)
+    return _Synthesis.apply(approx, detail)
+
+
+class _Analysis(torch.autograd.Function):
+    """Saves nothing: the transpose of an orthogonal matrix is its inverse, which is differentiable in its turn."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004
+        return forms.analysis(x)
+
+    @staticmethod
+    def backward(ctx: Any, *bands: Tensor) -> Tensor:  # noqa: ARG004
+        return haar_synthesis(*bands)
+
+
+class _Synthesis(torch.autograd.Function):
+    """The same, the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, approx: Tensor, detail: Tensor) -> Tensor:  # noqa: ARG004
+        return forms.synthesis(approx, detail)
+
+    @staticmethod
+    def backward(ctx: Any, *images: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004
+        return haar_analysis(*images)

@@ -11,6 +11,7 @@ __all__ = [
     "InvertibleConv1x1",
     "LayerNorm2d",
     "LiftingBlock",
+    "LosslessWavelet",
     "NAFBlock",
     "OnGrid",
     "Parallel",
@@ -22,6 +23,7 @@ __all__ = [
     "Swap",
     "ToGrid",
     "Update",
+    "Wavelet",
     "exact",
 ]
 
@@ -32,8 +34,9 @@ from liftlayers.layers.coupling import AdditiveCoupling
 from liftlayers.layers.dense import DensePredictor
 from liftlayers.layers.fixed_point import Exact, OnGrid, ToGrid, exact
 from liftlayers.layers.lifting import LiftingBlock, Predict, Update
+from liftlayers.layers.lossless import LosslessWavelet
 from liftlayers.layers.mixing import PixelUnshuffle, Split, Swap
 from liftlayers.layers.naf import LayerNorm2d, NAFBlock, SimpleGate
 from liftlayers.layers.parallel import Parallel
 from liftlayers.layers.predictors import ConvPredictor, ResidualPredictor
-from liftlayers.layers.wavelet import Haar
+from liftlayers.layers.wavelet import Haar, Wavelet

@@ -1,0 +1,207 @@
+"""One level of a named wavelet transform: of lines and of images, and back."""
+
+__all__ = ["dwt1d", "dwt2d", "idwt1d", "idwt2d"]
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from liftlayers.functional._line import analysis, require_bands, require_boundary, require_lines, synthesis
+from liftlayers.functional.schemes import scheme
+
+Details = tuple[Tensor, Tensor, Tensor]
+
+
+def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
+    r"""Transforms the last axis: lines into approximation and detail.
+
+    The lifting steps of `scheme` on the even and odd samples: what `lift` says.
+
+    **Convention.** Order, sign and scale are PyWavelets'. Beyond the ends of a line stands
+
+    - ``"periodization"``: each half, the even and the odd samples, again;
+    - ``"reflect"``: the line mirrored at its first and last sample;
+    - ``"symmetric"``: the line mirrored beside its first and last sample;
+    - ``"periodic"``: the line again;
+    - ``"constant"``: its first and last sample again;
+    - ``"zero"``: zeros.
+
+    The first two do not grow: :math:`n` samples have :math:`\lceil n/2 \rceil` approximations and
+    :math:`\lfloor n/2 \rfloor` details. The four others have :math:`\lfloor (n + L - 1)/2 \rfloor` of each, with
+    :math:`L` the length of PyWavelets' filters.
+
+    Results are those of ``pywt.dwt`` in the mode of that name, with two exceptions. Under ``"periodization"`` and odd
+    :math:`n`, PyWavelets repeats the last sample first. Under ``"reflect"`` PyWavelets returns more coefficients than
+    there are samples: ours are some of those for wavelets that are symmetric about a sample (bior2 and bior4), and for
+    others the mirrored lifting steps are a rule of their own, which inverts as well.
+
+    Args:
+        x: Lines :math:`(\dots, n)`, :math:`n \ge 1`, of any floating-point dtype and range.
+        wavelet: A name that `scheme` knows: PyWavelets', or ``"5/3"`` or ``"9/7"``.
+        boundary: One of the six rules.
+
+    Returns:
+        Approximation and detail, :math:`(\dots, n_a)` and :math:`(\dots, n_d)`.
+
+    Raises:
+        TypeError: If `x` is not floating-point.
+        ValueError: If a line has no samples, or the wavelet or the rule is unknown.
+
+    References:
+        [Daubechies1998]_; [Lee2019]_ is PyWavelets; :doc:`/conventions`.
+
+    Example:
+        >>> approx, detail = dwt1d(torch.arange(9.0), "5/3", boundary="reflect")
+        >>> approx / 2**0.5, detail.abs()  # a ramp has no details but where its mirror image begins
+        (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
+    """
+    steps = scheme(wavelet)
+    require_boundary("dwt1d", boundary)
+    require_lines("dwt1d", x, num_axes=1)
+    return analysis(x, steps, dim=-1, boundary=boundary)
+
+
+def idwt1d(
+    approx: Tensor, detail: Tensor, wavelet: str, *, boundary: str = "periodization", size: int | None = None
+) -> Tensor:
+    r"""Puts lines together again: the inverse of `dwt1d`.
+
+    Args:
+        approx: Approximation :math:`(\dots, n_a)`.
+        detail: Detail :math:`(\dots, n_d)`.
+        wavelet: The name that `dwt1d` was given.
+        boundary: The rule that it was given.
+        size: The length :math:`n` of the lines. The first two rules tell it themselves; under the four others two
+            lengths have that many coefficients, and `None` means the even one.
+
+    Returns:
+        Lines :math:`(\dots, n)`.
+
+    Raises:
+        TypeError: If a band is not floating-point, or their dtypes differ.
+        ValueError: If the bands do not fit together or to `size`, they are on different devices, or the wavelet or
+            the rule is unknown.
+
+    References:
+        As for `dwt1d`.
+
+    Example:
+        >>> x = torch.rand(2, 7)
+        >>> torch.allclose(idwt1d(*dwt1d(x, "db2"), "db2"), x)
+        True
+        >>> bands = dwt1d(x, "db2", boundary="symmetric")
+        >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
+        True
+    """
+    steps = scheme(wavelet)
+    require_boundary("idwt1d", boundary)
+    require_bands("idwt1d", approx, detail)
+    return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
+
+
+def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
+    r"""Transforms the last two axes: an image into approximation and horizontal, vertical and diagonal detail.
+
+    .. math:: c_A = A_r A_c x, \qquad c_H = D_r A_c x, \qquad c_V = A_r D_c x, \qquad c_D = D_r D_c x
+
+    :math:`A` and :math:`D` are the approximation and the detail of `dwt1d`, :math:`r` along the rows axis (from one
+    row to the next), :math:`c` along the columns axis. Horizontal detail is the difference of rows.
+
+    Args:
+        x: Images :math:`(\dots, H, W)` of any size from :math:`1 \times 1` up, any floating-point dtype and range.
+        wavelet: As for `dwt1d`.
+        boundary: As for `dwt1d`, which says how many coefficients each axis has.
+
+    Returns:
+        :math:`(c_A, (c_H, c_V, c_D))`. Of an image with an odd side the bands differ in size by one there, unless the
+        rule grows.
+
+    Raises:
+        TypeError: If `x` is not floating-point.
+        ValueError: If a side is zero, or the wavelet or the rule is unknown.
+
+    References:
+        As for `dwt1d`.
+
+    Example:
+        >>> approx, (horizontal, vertical, diagonal) = dwt2d(torch.rand(3, 5, 8), "9/7", boundary="reflect")
+        >>> approx.shape, horizontal.shape, vertical.shape
+        (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 4]))
+    """
+    steps = scheme(wavelet)
+    require_boundary("dwt2d", boundary)
+    require_lines("dwt2d", x, num_axes=2)
+    low, high = analysis(x, steps, dim=-2, boundary=boundary)
+    approx, vertical = analysis(low, steps, dim=-1, boundary=boundary)
+    horizontal, diagonal = analysis(high, steps, dim=-1, boundary=boundary)
+    return approx, (horizontal, vertical, diagonal)
+
+
+def idwt2d(
+    coefficients: tuple[Tensor, Details],
+    wavelet: str,
+    *,
+    boundary: str = "periodization",
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    r"""Puts images together again: the inverse of `dwt2d`.
+
+    Args:
+        coefficients: :math:`(c_A, (c_H, c_V, c_D))`.
+        wavelet: The name that `dwt2d` was given.
+        boundary: The rule that it was given.
+        size: Height and width, where two sizes have that many coefficients (see `idwt1d`); `None` means the even ones.
+
+    Returns:
+        Images :math:`(\dots, H, W)`.
+
+    Raises:
+        TypeError: If a band is not floating-point, or their dtypes differ.
+        ValueError: If the bands do not fit together or to `size`, they are on different devices, or the wavelet or
+            the rule is unknown.
+
+    References:
+        As for `dwt1d`.
+
+    Example:
+        >>> x = torch.rand(3, 5, 7)
+        >>> torch.allclose(idwt2d(dwt2d(x, "5/3"), "5/3"), x, atol=1e-6)
+        True
+    """
+    return synthesis2d("idwt2d", coefficients, wavelet, boundary=boundary, size=size)
+
+
+def synthesis2d(
+    who: str,
+    coefficients: tuple[Tensor, Details],
+    wavelet: str,
+    *,
+    boundary: str,
+    size: tuple[int, int] | None,
+) -> Tensor:
+    """`idwt2d` in the name of who called."""
+    steps = scheme(wavelet)
+    require_boundary(who, boundary)
+    approx, horizontal, vertical, diagonal = _four_bands(who, coefficients)
+    require_bands(who, approx, horizontal, vertical, diagonal)
+    if not (size is None or (isinstance(size, Sequence) and len(size) == 2)):
+        raise ValueError(f"{who} needs a size of two numbers, height and width, got {size}")
+    height, width = size or (None, None)
+    low = synthesis(who, approx, vertical, steps, dim=-1, boundary=boundary, size=width)
+    high = synthesis(who, horizontal, diagonal, steps, dim=-1, boundary=boundary, size=width)
+    return synthesis(who, low, high, steps, dim=-2, boundary=boundary, size=height)
+
+
+def _four_bands(who: str, coefficients: tuple[Tensor, Details]) -> list[Tensor]:
+    """Takes the nest apart; a stack of bands, as the layers return it, would come apart in the wrong place."""
+    if isinstance(coefficients, Sequence) and len(coefficients) == 2:
+        approx, details = coefficients
+        if isinstance(details, Sequence) and len(details) == 3:
+            return [approx, *details]
+    raise TypeError(f"{who} needs (approx, (horizontal, vertical, diagonal)), got {_shape_of(coefficients)}")
+
+
+def _shape_of(nest: object) -> str:
+    if isinstance(nest, Sequence) and not isinstance(nest, str):
+        return f"({', '.join(map(_shape_of, nest))})"
+    return type(nest).__name__

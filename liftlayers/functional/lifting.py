@@ -1,0 +1,104 @@
+"""A scheme along one axis: a line into approximation and detail by lifting steps, and back."""
+
+__all__ = ["lift", "lifting_sum", "unlift"]
+
+import torch
+from torch import Tensor
+
+from liftlayers.functional._boundaries import standing_for
+from liftlayers.functional.schemes import LiftingStep, Scheme
+
+
+def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
+    r"""Splits lines into even and odd samples, takes the steps of a scheme in order, and scales.
+
+    .. math::
+
+        a, d = x_{2n}, x_{2n+1}; \qquad d \leftarrow d + S_1(a), \quad a \leftarrow a + S_2(d), \quad \dots; \qquad
+        a, d \leftarrow K_a a, K_d d
+
+    Each :math:`S_i` is a `lifting_sum`; which half is the first target is the scheme's affair.
+
+    Args:
+        x: Lines of any length :math:`n` along the axis `dim`.
+        scheme: The steps and the scales.
+        dim: The axis, counted from the end.
+        boundary: As for `lifting_sum`.
+
+    Returns:
+        :math:`\lceil n/2 \rceil` approximations and :math:`\lfloor n/2 \rfloor` details along that axis.
+
+    Example:
+        >>> from liftlayers.functional.schemes import scheme
+        >>> approx, detail = lift(torch.arange(5.0), scheme("5/3"), dim=-1, boundary="reflect")
+        >>> approx / 2**0.5, detail.abs()
+        (tensor([0., 2., 4.]), tensor([0., 0.]))
+    """
+    approx, detail = halves(x, dim)
+    for step in scheme.steps:
+        if step.target == "detail":
+            detail = detail + lifting_sum(approx, step, length=detail.shape[dim], dim=dim, boundary=boundary)
+        else:
+            approx = approx + lifting_sum(detail, step, length=approx.shape[dim], dim=dim, boundary=boundary)
+    return scheme.scales[0] * approx, scheme.scales[1] * detail
+
+
+def unlift(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> Tensor:
+    """The inverse of `lift`: takes the scales away, then the steps from the last to the first, and merges."""
+    approx, detail = approx / scheme.scales[0], detail / scheme.scales[1]
+    for step in reversed(scheme.steps):
+        if step.target == "detail":
+            detail = detail - lifting_sum(approx, step, length=detail.shape[dim], dim=dim, boundary=boundary)
+        else:
+            approx = approx - lifting_sum(detail, step, length=approx.shape[dim], dim=dim, boundary=boundary)
+    return merged(approx, detail, dim)
+
+
+def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, boundary: str) -> Tensor:
+    r"""What a step adds to its target.
+
+    .. math:: S(o)_n = \sum_j c_j \, o_{n + f + j}, \qquad n = 0, \dots, N - 1
+
+    Args:
+        source: The half :math:`o` that the step reads.
+        step: Has the taps :math:`c` and the offset :math:`f` of the first.
+        length: The number :math:`N` of samples of the target: as many as the source has, or one more or less.
+        dim: The axis of the lines, counted from the end.
+        boundary: ``"periodization"`` repeats the source; ``"reflect"`` mirrors the line at its first and last sample.
+
+    Returns:
+        A tensor shaped like `source`, with :math:`N` samples along `dim`: zeros if the source has none there.
+
+    Example:
+        >>> from liftlayers.functional.schemes import scheme
+        >>> predict = scheme("5/3").steps[0]  # takes the mean of both neighbours away
+        >>> lifting_sum(torch.tensor([0.0, 2.0, 4.0]), predict, length=3, dim=-1, boundary="reflect")
+        tensor([-1., -3., -4.])
+    """
+    size = source.shape[dim]
+    if size == 0:
+        return source.sum(dim, keepdim=True).narrow(dim, 0, length)
+    before, after = max(0, -step.first), max(0, length + step.first + len(step.taps) - 1 - size)
+    beyond = [
+        source.narrow(dim, standing_for(n, step, size=size, total=size + length, boundary=boundary), 1)
+        for n in (*range(-before, 0), *range(size, size + after))
+    ]
+    line = torch.cat([*beyond[:before], source, *beyond[before:]], dim)
+    start = before + step.first
+    total = step.taps[0] * line.narrow(dim, start, length)
+    for offset, tap in enumerate(step.taps[1:], start + 1):
+        total = total + tap * line.narrow(dim, offset, length)
+    return total
+
+
+def halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Views of the even and of the odd samples."""
+    after = [slice(None)] * (-dim - 1)
+    return x[(..., slice(0, None, 2), *after)], x[(..., slice(1, None, 2), *after)]
+
+
+def merged(approx: Tensor, detail: Tensor, dim: int) -> Tensor:
+    """Even and odd samples in turns."""
+    pairs = detail.shape[dim]
+    line = torch.stack((approx.narrow(dim, 0, pairs), detail), dim).flatten(dim - 1, dim)
+    return line if approx.shape[dim] == pairs else torch.cat((line, approx.narrow(dim, pairs, 1)), dim)

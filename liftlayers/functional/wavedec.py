@@ -1,0 +1,91 @@
+"""Several levels of a named wavelet transform of images, nested as PyWavelets returns them."""
+
+__all__ = ["wavedec2", "waverec2"]
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor
+
+from liftlayers.functional._boundaries import EXPANSIVE
+from liftlayers.functional.dwt import Details, dwt2d, synthesis2d
+
+
+def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level: int) -> list[Tensor | Details]:
+    r"""Transforms images, then their approximations, again and again.
+
+    .. math:: (a_l, d_l) = \operatorname{dwt2d}(a_{l-1}), \qquad a_0 = x, \qquad l = 1, \dots, L
+
+    Args:
+        x: Images :math:`(\dots, H, W)` of any size from :math:`1 \times 1` up.
+        wavelet: As for `dwt1d`.
+        level: The number :math:`L` of levels, one or more; no size of image forbids another.
+        boundary: As for `dwt1d`.
+
+    Returns:
+        :math:`[a_L, d_L, \dots, d_1]`, coarsest first; every :math:`d_l` is :math:`(c_H, c_V, c_D)`.
+
+    Raises:
+        TypeError: If `x` is not floating-point.
+        ValueError: If `level` is below one, a side is zero, or the wavelet or the rule is unknown.
+
+    References:
+        As for `dwt1d`.
+
+    Example:
+        >>> approx, coarse, fine = wavedec2(torch.rand(3, 9, 13), "9/7", level=2, boundary="reflect")
+        >>> approx.shape, [tuple(band.shape) for band in fine]
+        (torch.Size([3, 3, 4]), [(3, 4, 7), (3, 5, 6), (3, 4, 6)])
+    """
+    if level < 1:
+        raise ValueError(f"wavedec2 needs a level of at least 1, got {level}")
+    details: list[Details] = []
+    for _ in range(level):
+        x, detail = dwt2d(x, wavelet, boundary=boundary)
+        details.append(detail)
+    return [x, *reversed(details)]
+
+
+def waverec2(
+    coefficients: Sequence[Tensor | Details],
+    wavelet: str,
+    *,
+    boundary: str = "periodization",
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    r"""Puts images together again: the inverse of `wavedec2`.
+
+    Args:
+        coefficients: :math:`[a_L, d_L, \dots, d_1]`.
+        wavelet: The name that `wavedec2` was given.
+        boundary: The rule that it was given.
+        size: Height and width of the images, where two sizes have that many coefficients (see `idwt1d`); those of the
+            levels between follow from the bands.
+
+    Returns:
+        Images :math:`(\dots, H, W)`.
+
+    Raises:
+        TypeError: If a band is not floating-point, or their dtypes differ.
+        ValueError: If there are no details, the bands do not fit together or to `size`, they are on different
+            devices, or the wavelet or the rule is unknown.
+
+    References:
+        As for `dwt1d`.
+
+    Example:
+        >>> x = torch.rand(3, 9, 13)
+        >>> torch.allclose(waverec2(wavedec2(x, "9/7", level=2), "9/7"), x, atol=1e-6)
+        True
+    """
+    if len(coefficients) < 2:
+        raise ValueError(f"waverec2 needs an approximation and at least one level of details, got {len(coefficients)}")
+    x, *levels = coefficients
+    details = cast("list[Details]", levels)
+    for detail, finer in zip(details, [*details[1:], None], strict=True):
+        target = size
+        if finer is not None:
+            height, width = finer[0].shape[-2:]
+            target = (height, width) if boundary in EXPANSIVE else None
+        x = synthesis2d("waverec2", (cast("Tensor", x), detail), wavelet, boundary=boundary, size=target)
+    return cast("Tensor", x)
