@@ -1,14 +1,14 @@
-"""Memory-saving training of an invertible chain: ours beside a plain loop, torch's checkpoint, MemCNN, revlib, FrEIA.
+"""Memory-saving training and exact inverses: ours beside a plain loop, torch's checkpoint, MemCNN, revlib and FrEIA.
 
     pip install -c constraints.txt -e . FrEIA==0.2 revlib==1.7.2 && pip install --no-deps memcnn==1.5.2
-    python benchmarks/invertible.py                 all figures; writes benchmarks/results/invertible-DEVICE.json
+    python benchmarks/invertible.py                 all figures, ten minutes on two cores
     python benchmarks/invertible.py --quick         depth 24 alone, fewer rounds
 
-The stack: additive couplings y1 = x1 + F(x2), y2 = x2 + G(y1) on two streams of 12 channels, F and G three 3x3
-convolutions 12-32-32-12 with leaky rectifiers. Figures of a training step, forward and backward: convolution FLOPs over
-the plain loop's, bytes held after forward and allocator peak beyond parameters' gradients (each in a process of its
-own, summed from the profiler's allocations), seconds as medians of interleaved rounds, gradient error against the same
-stack in float64. What a variant cannot do is reported as the error it raises.
+Writes benchmarks/results/invertible-DEVICE.json and .md, which the documentation shows; --table writes the second again
+from the first. `stacks.py` has the networks. Of a training step, forward and backward: convolution FLOPs over the plain
+loop's; bytes held after forward and allocator peak beyond parameters' gradients, each in a process of its own, summed
+from the profiler's allocations; seconds as medians of interleaved rounds; gradient error against the same stack in
+float64. And the largest error of inverse(forward(x)). What a variant cannot do is reported as the error it raises.
 """
 
 import argparse
@@ -20,131 +20,37 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
 import torch
+from stacks import CHANNELS, VARIANTS, build
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import liftlayers
-from liftlayers import AdditiveCoupling, Sequential, Update
+from liftlayers import ToGrid
 
-CHANNELS, HIDDEN = 12, 32
-Step = Callable[[Tensor], Tensor]
-
-
-def subnet(activation: Callable[[], nn.Module] = nn.LeakyReLU) -> nn.Sequential:
-    """F or G: three convolutions."""
-    return nn.Sequential(
-        nn.Conv2d(CHANNELS, HIDDEN, 3, padding=1),
-        activation(),
-        nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1),
-        activation(),
-        nn.Conv2d(HIDDEN, CHANNELS, 3, padding=1),
-    )
-
-
-class Ours(nn.Module):
-    """The stack as a `Sequential` of additive couplings, in one of its memory modes."""
-
-    def __init__(self, pairs: list[tuple[nn.Module, nn.Module]], memory: str) -> None:
-        super().__init__()
-        steps = [step for f, g in pairs for step in (Update(f), AdditiveCoupling(g))]
-        self.chain = Sequential(*steps, memory=memory)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat(self.chain(*x.chunk(2, dim=1)), dim=1)
-
-
-class Plain(nn.Module):
-    """The stack as a loop; each block under torch's checkpoint if asked."""
-
-    def __init__(self, pairs: list[tuple[nn.Module, nn.Module]], *, checkpointed: bool = False) -> None:
-        super().__init__()
-        self.pairs = nn.ModuleList(nn.ModuleList(pair) for pair in pairs)
-        self.checkpointed = checkpointed
-
-    def forward(self, x: Tensor) -> Tensor:
-        x1, x2 = x.chunk(2, dim=1)
-        for pair in self.pairs:
-            if self.checkpointed:
-                x1, x2 = checkpoint(self.block, pair, x1, x2, use_reentrant=False)
-            else:
-                x1, x2 = self.block(pair, x1, x2)
-        return torch.cat((x1, x2), dim=1)
-
-    @staticmethod
-    def block(pair: nn.ModuleList, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
-        f, g = pair
-        x1 = x1 + f(x2)
-        return x1, x2 + g(x1)
-
-
-def memcnn_stack(pairs: list[tuple[nn.Module, nn.Module]]) -> nn.Module:
-    """MemCNN; it frees the stack's input, so it is handed a copy."""
-    import memcnn
-
-    class CopiesInput(nn.Sequential):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x.clone())
-
-    return CopiesInput(*(memcnn.InvertibleModuleWrapper(memcnn.AdditiveCoupling(Fm=f, Gm=g)) for f, g in pairs))
-
-
-def revlib_stack(pairs: list[tuple[nn.Module, nn.Module]]) -> nn.Module:
-    """revlib, in the mode that saves memory."""
-    import revlib
-
-    mode = revlib.MemoryModes.autograd_function
-    return revlib.ReversibleSequential(*(net for pair in pairs for net in pair), memory_mode=mode)
-
-
-def freia_stack(pairs: list[tuple[nn.Module, nn.Module]], size: int) -> nn.Module:
-    """FrEIA, which stores activations."""
-    import FrEIA.framework
-    import FrEIA.modules
-
-    chain = FrEIA.framework.SequenceINN(2 * CHANNELS, size, size)
-    for f, g in pairs:
-        nets = iter((f, g))
-        chain.append(FrEIA.modules.NICECouplingBlock, subnet_constructor=lambda _i, _o, nets=nets: next(nets))
-
-    class Bare(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.chain = chain
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.chain(x)[0]
-
-    return Bare()
-
-
-VARIANTS: dict[str, Callable[[list[tuple[nn.Module, nn.Module]], int], nn.Module]] = {
-    "plain loop": lambda pairs, _size: Plain(pairs),
-    "torch checkpoint": lambda pairs, _size: Plain(pairs, checkpointed=True),
-    "liftlayers, store": lambda pairs, _size: Ours(pairs, "store"),
-    "liftlayers, checkpoint": lambda pairs, _size: Ours(pairs, "checkpoint"),
-    "liftlayers, reversible": lambda pairs, _size: Ours(pairs, "reversible"),
-    "MemCNN": lambda pairs, _size: memcnn_stack(pairs),
-    "revlib": lambda pairs, _size: revlib_stack(pairs),
-    "FrEIA": freia_stack,
+RESULTS = Path(__file__).parent / "results"
+SHOWN = {  # of which variants a table of errors tells anything new
+    "gradient": ("plain loop", "FrEIA", "MemCNN", "revlib", "liftlayers, reversible", "liftlayers, exact"),
+    "round trip": (
+        "plain loop",
+        "FrEIA",
+        "MemCNN",
+        "liftlayers, store",
+        "liftlayers, exact",
+        "liftlayers, exact, 8 bits",
+    ),
 }
-
-
-def build(name: str, depth: int, size: int, *, gain: float = 1.0, smooth: bool = False) -> nn.Module:
-    """A variant with the same weights as every other of that depth; `weights` lists them in the same order."""
-    torch.manual_seed(0)
-    pairs = [tuple(subnet(nn.SiLU if smooth else nn.LeakyReLU) for _ in range(2)) for _ in range(depth)]
-    with torch.no_grad():
-        for pair in pairs:
-            for net in pair:
-                net[-1].weight.mul_(gain)
-    model = VARIANTS[name](pairs, size)
-    vars(model)["weights"] = [p for pair in pairs for net in pair for p in net.parameters()]
-    return model
+GAINS = {"gradient": (1.0, 4.0), "round trip": (1.0, 4.0, 8.0)}
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def take_step(model: nn.Module, x: Tensor) -> None:
@@ -196,16 +102,45 @@ def changes(profile: torch.profiler.profile) -> list[int]:
     return [size for _, size in sorted(found, key=lambda pair: pair[0])]
 
 
-def gradient_error(name: str, depth: int, gain: float) -> float:
-    """Largest relative error of a parameter's gradient in float32, against the plain loop in float64."""
+def gradient_error(name: str, depth: int, gain: float, dtype: str, device: str) -> float:
+    """Largest relative error of a parameter's gradient; of exact chains, against their own with stored activations."""
+    exact = "exact" in name
     torch.manual_seed(1)
-    x = torch.rand(1, 2 * CHANNELS, 16, 16)
-    exact = build("plain loop", depth, 16, gain=gain, smooth=True).double()
-    take_step(exact, x.double().requires_grad_())
-    model = build(name, depth, 16, gain=gain, smooth=True)
-    take_step(model, x.requires_grad_())
-    pairs = zip(exact.weights, model.weights, strict=True)
-    return max(float((p.grad - q.grad.double()).norm() / p.grad.norm()) for p, q in pairs)  # type: ignore[union-attr,operator]
+    x = torch.rand(1, 2 * CHANNELS, 16, 16).to(device)
+    trusted = build("liftlayers, exact, store" if exact else "plain loop", depth, 16, gain=gain, smooth=True).to(device)
+    model = build(name, depth, 16, gain=gain, smooth=True).to(device)
+    if exact:
+        with precision(dtype, device):
+            take_step(trusted, x.clone().requires_grad_())
+            take_step(model, x.clone().requires_grad_())
+    else:
+        take_step(trusted.double(), x.double().requires_grad_())
+        take_step(model.to(DTYPES[dtype]), x.to(DTYPES[dtype]).requires_grad_())
+    pairs = zip(trusted.weights, model.weights, strict=True)
+    return max(float((p.grad - q.grad.to(p)).norm() / p.grad.norm()) for p, q in pairs)  # type: ignore[union-attr,operator]
+
+
+@torch.no_grad()
+def round_trip_error(name: str, depth: int, gain: float, dtype: str, device: str) -> float:
+    """Largest error of inverse(forward(x)) at 16 x 16; of exact chains, from x rounded to the grid."""
+    torch.manual_seed(1)
+    x = torch.rand(1, 2 * CHANNELS, 16, 16).to(device)
+    model = build(name, depth, 16, gain=gain).to(device)
+    if "exact" not in name:
+        model, x = model.to(DTYPES[dtype]), x.to(DTYPES[dtype])
+    elif dtype == "float64":
+        model, x = model.double(), x.double()
+    with precision(dtype, device) if "exact" in name else nullcontext():
+        again = model.inverse(model(x))  # type: ignore[operator]
+    if "exact" in name:
+        x = ToGrid(8 if "8 bits" in name else 16)(x)
+    return float((again.double() - x.double()).abs().max())
+
+
+def precision(dtype: str, device: str) -> torch.autocast:
+    """Exact chains keep bands in float32 and let their networks run in less."""
+    low = dtype in ("bfloat16", "float16")
+    return torch.autocast(torch.device(device).type, DTYPES[dtype] if low else torch.bfloat16, enabled=low)
 
 
 def seconds(names: list[str], depth: int, rounds: int, device: str) -> dict[str, float]:
@@ -239,9 +174,26 @@ def in_own_process(name: str, depth: int, device: str) -> object:
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else f"exit status {done.returncode}"
 
 
+def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object]:
+    """Everything of a variant but its time."""
+    row: dict[str, object] = {"conv_flops": attempt(conv_flops, name, 24)}
+    for depth in depths:
+        row[f"memory, {depth}"] = in_own_process(name, depth, device)
+        for dtype in DTYPES:
+            for gain in GAINS["gradient"]:
+                if dtype in ("float32", "bfloat16"):
+                    key = f"gradient, {depth}, x{gain:g}, {dtype}"
+                    row[key] = attempt(gradient_error, name, depth, gain, dtype, device)
+            for gain in GAINS["round trip"]:
+                key = f"round trip, {depth}, x{gain:g}, {dtype}"
+                row[key] = attempt(round_trip_error, name, depth, gain, dtype, device)
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="depth 24 alone, three rounds")
+    parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--depth", type=int, help=argparse.SUPPRESS)
@@ -250,58 +202,73 @@ def main() -> None:
     if options.memory_of:
         print(json.dumps(memory(options.memory_of, options.depth, options.device)))
         return
-    rows: dict[str, dict[str, object]] = {}
-    plain = conv_flops("plain loop", 24)
-    for name in VARIANTS:
-        row = rows[name] = {}
-        flops = attempt(conv_flops, name, 24)
-        row["conv_flops_ratio"] = flops / plain if isinstance(flops, int) else flops
-        for depth in (24,) if options.quick else (24, 96):
-            row[f"memory_depth_{depth}"] = in_own_process(name, depth, options.device)
-            for gain in (1.0, 4.0):
-                row[f"gradient_error_depth_{depth}_x{gain:g}"] = attempt(gradient_error, name, depth, gain)
-        print(name, json.dumps(row))
-    working = [name for name in rows if not isinstance(attempt(build, name, 1, 64), str)]
-    times = seconds(working, 24, 3 if options.quick else 7, options.device)
-    for name, value in times.items():
-        rows[name] |= {"seconds": value, "seconds_ratio": value / times["plain loop"]}
-    machine = (
-        torch.cuda.get_device_name()
-        if options.device != "cpu"
-        else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
-    report = {
-        "machine": machine,
+    file = RESULTS / f"invertible-{options.device.split(':')[0]}.json"
+    if not options.table:
+        depths = (24,) if options.quick else (24, 96)
+        rows = {}
+        for name in VARIANTS:
+            print(name, flush=True)
+            rows[name] = measure(name, depths, options.device)
+        working = [name for name in rows if not isinstance(attempt(build, name, 1, 64), str)]
+        for name, value in seconds(working, 24, 3 if options.quick else 7, options.device).items():
+            rows[name]["seconds"] = value
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(json.dumps({**circumstances(options.device), "rows": rows}, indent=2) + "\n")
+    text = tables(json.loads(file.read_text()))
+    file.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def circumstances(device: str) -> dict[str, object]:
+    """Machine, date and versions."""
+    cpu = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    return {
+        "machine": cpu if device == "cpu" else torch.cuda.get_device_name(),
         "date": date.today().isoformat(),
         "versions": {
             "liftlayers": liftlayers.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        "rows": rows,
     }
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"invertible-{options.device.split(':')[0]}.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(table(rows))
 
 
-def table(rows: dict[str, dict[str, object]]) -> str:
-    """The figures as Markdown."""
-    lines = [
-        "| variant | conv FLOPs | held MB | peak MB | gradient error, x1 | x4 | seconds, ratio |",
-        "|---|" + "---|" * 6,
-    ]
+def tables(report: dict) -> str:
+    """The figures as Markdown: a training step, errors of gradients, errors of round trips."""
+    rows = report["rows"]
+    depths = [depth for depth in (24, 96) if f"memory, {depth}" in rows["plain loop"]]
+    pairs = " / ".join(map(str, depths))
+    heads = ["", "convolution FLOPs", f"held, depth {pairs}, MB", f"peak, depth {pairs}, MB", "time"]
+    steps = []
     for name, row in rows.items():
-        held = row["memory_depth_24"]
-        cells = [
-            row["conv_flops_ratio"],
-            *(held[key] if isinstance(held, dict) else held for key in ("held_mb", "peak_mb")),
+        if "exact," in name:
+            continue
+        found = [row[f"memory, {depth}"] for depth in depths]
+        held = " / ".join(number(m["held_mb"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
+        peak = " / ".join(number(m["peak_mb"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
+        ratios = [
+            number(row[key] / rows["plain loop"][key], "{:.3f}") if isinstance(row.get(key), (int, float)) else "fails"
+            for key in ("conv_flops", "seconds")
         ]
-        cells += [row["gradient_error_depth_24_x1"], row["gradient_error_depth_24_x4"], row.get("seconds_ratio")]
-        texts = [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells]
-        lines.append(f"| {name} | " + " | ".join(texts) + " |")
-    return "\n".join(lines)
+        steps.append([name, ratios[0], held, peak, ratios[1]])
+    parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}"]
+    parts += ["<!-- training step -->", markdown(heads, steps)]
+    for kind in ("gradient", "round trip"):
+        settings = [key for key in rows["plain loop"] if key.startswith(kind)]
+        lines = [[key.partition(", ")[2], *(number(rows[name][key]) for name in SHOWN[kind])] for key in settings]
+        parts += [f"<!-- {kind} -->", markdown(["depth, gain, precision", *SHOWN[kind]], lines)]
+    return "\n\n".join([*parts, "<!-- end -->"]) + "\n"
+
+
+def number(value: object, form: str = "{:.2g}") -> str:
+    """A figure; what is not one, by the kind of its error."""
+    return form.format(value) if isinstance(value, float) else str(value).partition(":")[0]
+
+
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

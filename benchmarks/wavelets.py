@@ -1,0 +1,278 @@
+"""Wavelet transforms of images: ours beside PyWavelets, ptwt, pytorch_wavelets, FrEIA and strided slicing.
+
+    pip install -c constraints.txt -e . FrEIA==0.2 PyWavelets==1.9.0
+    pip install -c constraints.txt --no-deps ptwt==1.0.1 pytorch_wavelets==1.3.0 "setuptools<80"
+    python benchmarks/wavelets.py                   all figures, three minutes on one core
+    python benchmarks/wavelets.py --quick           the Haar transform of one image alone; writes nothing
+
+Writes benchmarks/results/wavelets-DEVICE.json and .md, which the documentation shows; --table writes the second again
+from the first. Each figure is a ratio to `copy_` of the image, in float32: medians of interleaved rounds, of one
+thread's CPU time or of the GPU's own time. As many bytes as `copy_` moves is the least a transform can move, and twice
+that forward and backward: on a GPU the share of copy bandwidth, 1 / ratio or 2 / ratio, stands beside it. An inverse
+starts from the bands that the same library made; FrEIA's is handed a copy of them, because it writes into what it is
+given. Boundary rules stand in brackets. What a variant cannot do is reported as the error it raises.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import liftlayers
+from liftlayers.functional import haar_analysis, haar_synthesis
+
+Figures = dict[str, dict[str, float | str]]  # of a variant, of a pass
+Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # image to bands, in any container, and back
+
+LARGE, BATCH, WIDE = (1, 3, 1024, 1024), (16, 3, 224, 224), (16, 12, 256, 256)
+RESULTS = Path(__file__).parent / "results"
+PASSES = ("forward", "inverse", "forward + backward")
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+PEERS = ("PyWavelets", "ptwt", "pytorch_wavelets", "FrEIA")
+CALLS = 10  # between two events of a GPU's clock
+
+
+def ours_haar(_x: Tensor) -> Transform:
+    return haar_analysis, lambda bands: haar_synthesis(*bands)
+
+
+def ours_9_7(_x: Tensor) -> Transform:
+    from liftlayers.functional import wavedec2, waverec2
+
+    return lambda x: wavedec2(x, "bior4.4", level=3), lambda bands: waverec2(bands, "bior4.4")
+
+
+def sliced_haar(_x: Tensor) -> Transform:
+    """Strided slicing, with halved samples, as HiNet and its descendants have it."""
+
+    def analyse(x: Tensor) -> Tensor:
+        top, bottom = x[:, :, 0::2] / 2, x[:, :, 1::2] / 2
+        a, b, c, d = top[..., 0::2], bottom[..., 0::2], top[..., 1::2], bottom[..., 1::2]
+        return torch.cat((a + b + c + d, -a - b + c + d, -a + b - c + d, a - b - c + d), dim=1)
+
+    def synthesise(bands: Tensor) -> Tensor:
+        batch, channels, height, width = bands.shape
+        a, b, c, d = (band / 2 for band in bands.split(channels // 4, dim=1))
+        x = torch.zeros((batch, channels // 4, 2 * height, 2 * width), device=bands.device)
+        x[:, :, 0::2, 0::2] = a - b - c + d
+        x[:, :, 1::2, 0::2] = a - b + c - d
+        x[:, :, 0::2, 1::2] = a + b - c - d
+        x[:, :, 1::2, 1::2] = a + b + c + d
+        return x
+
+    return analyse, synthesise
+
+
+def freia_haar(x: Tensor) -> Transform:
+    import FrEIA.modules
+
+    module = FrEIA.modules.HaarDownsampling([tuple(x.shape[1:])]).to(x.device)
+    return lambda x: module([x])[0], lambda bands: module([bands[0].clone()], rev=True)[0]
+
+
+def pywavelets(x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import pywt
+
+    if x.device.type != "cpu":
+        raise TypeError("PyWavelets takes NumPy arrays")
+    mode = "periodization"
+    return (
+        lambda x: pywt.wavedec2(x.numpy(), wavelet, mode, level),  # raises where a gradient is asked for
+        lambda bands: pywt.waverec2(bands, wavelet, mode),
+    )
+
+
+def ptwt(_x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import ptwt  # pyright: ignore[reportMissingImports]
+
+    return (
+        lambda x: ptwt.wavedec2(x, wavelet, mode="periodic", level=level),
+        lambda bands: ptwt.waverec2(bands, wavelet),
+    )
+
+
+def pytorch_wavelets(x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import pytorch_wavelets  # pyright: ignore[reportMissingImports]
+
+    analyse = pytorch_wavelets.DWTForward(J=level, wave=wavelet, mode="periodization").to(x.device)
+    return analyse, pytorch_wavelets.DWTInverse(wave=wavelet, mode="periodization").to(x.device)
+
+
+HAAR: dict[str, Callable[[Tensor], Transform]] = {
+    "liftlayers": ours_haar,
+    "strided slicing": sliced_haar,
+    "FrEIA": freia_haar,
+    "PyWavelets (periodization)": lambda x: pywavelets(x, wavelet="haar", level=1),
+    "ptwt (periodic)": lambda x: ptwt(x, wavelet="haar", level=1),
+    "pytorch_wavelets (periodization)": lambda x: pytorch_wavelets(x, wavelet="haar", level=1),
+}
+CDF_9_7: dict[str, Callable[[Tensor], Transform]] = {
+    "liftlayers": ours_9_7,
+    "PyWavelets (periodization)": lambda x: pywavelets(x, wavelet="bior4.4", level=3),
+    "ptwt (periodic)": lambda x: ptwt(x, wavelet="bior4.4", level=3),
+    "pytorch_wavelets (periodization)": lambda x: pytorch_wavelets(x, wavelet="bior4.4", level=3),
+}
+
+
+def tensors(bands: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples and lists."""
+    if isinstance(bands, Tensor):
+        yield bands
+    elif isinstance(bands, tuple | list):
+        for band in bands:
+            yield from tensors(band)
+
+
+def passes(build: Callable[[Tensor], Transform], x: Tensor) -> dict[str, Callable[[], object]]:
+    """What is timed: each pass as a function of nothing."""
+    analyse, synthesise = build(x)
+    with torch.no_grad():
+        bands = analyse(x)
+    gradients = [torch.rand_like(band) for band in tensors(bands)]
+    leaf = x.detach().requires_grad_()
+
+    def forward() -> None:
+        with torch.no_grad():
+            analyse(x)
+
+    def inverse() -> None:
+        with torch.no_grad():
+            synthesise(bands)
+
+    def both() -> None:
+        torch.autograd.grad(list(tensors(analyse(leaf))), leaf, gradients)
+
+    return dict(zip(PASSES, (forward, inverse, both), strict=True))
+
+
+def seconds(function: Callable[[], object], device: str) -> float:
+    """CPU time of this thread; on a GPU, time of a call among several that are queued while it sleeps."""
+    if device == "cpu":
+        begun = time.thread_time()
+        function()
+        return time.thread_time() - begun
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(50_000_000)  # so that what is measured is not how fast Python queues
+    start.record()
+    for _ in range(CALLS):
+        function()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1000 / CALLS
+
+
+def error(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {(str(problem) or '?').splitlines()[0]}"
+
+
+def measure(variants: dict[str, Callable[[Tensor], Transform]], x: Tensor, *, rounds: int) -> Figures:
+    """Ratio to `copy_` of every pass of every variant, or the error it raises."""
+    target = torch.empty_like(x)
+    jobs: dict[tuple[str, str], Callable[[], object]] = {("copy_", PASSES[0]): lambda: target.copy_(x)}
+    jobs["clone", PASSES[0]] = x.clone
+    rows: Figures = {name: {} for name in ("copy_", "clone", *variants)}
+    for name, build in variants.items():
+        try:
+            jobs |= {(name, which): function for which, function in passes(build, x).items()}
+        except Exception as problem:  # a peer may fail in any way; that is a result too
+            rows[name] = dict.fromkeys(PASSES, error(problem))
+    times: dict[tuple[str, str], list[float]] = {job: [] for job in jobs}
+    for number in range(rounds + 1):
+        for (name, which), function in jobs.items():
+            if which in rows[name]:
+                continue
+            try:
+                duration = seconds(function, x.device.type)
+            except Exception as problem:
+                rows[name][which] = error(problem)
+                continue
+            if number:  # the first round warms up
+                times[name, which].append(duration)
+    floor = statistics.median(times["copy_", PASSES[0]])
+    for (name, which), values in times.items():
+        if values:
+            rows[name][which] = statistics.median(values) / floor
+    return rows
+
+
+def cases(device: str, *, quick: bool) -> Iterator[tuple[str, Figures]]:
+    """The figures of one transform, one size and one layout after the other."""
+    plans = [("Haar", HAAR, LARGE)]
+    if not quick:
+        plans += [("Haar", HAAR, BATCH), ("9/7 of three levels", CDF_9_7, LARGE)]
+        plans += [("Haar", HAAR, WIDE)] if device != "cpu" else []
+    for title, variants, shape in plans:
+        for layout, memory_format in LAYOUTS.items():
+            x = torch.rand(shape, device=device).contiguous(memory_format=memory_format)
+            yield f"{title}, {'x'.join(map(str, shape))}, {layout}", measure(variants, x, rounds=11)
+
+
+def tables(report: dict) -> str:
+    """The figures as Markdown, a table for each transform, size and layout."""
+    parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}; ratio to copy_"]
+    for case, rows in report["rows"].items():
+        lines = [[case, *PASSES], ["---"] * 4]
+        for name, figures in rows.items():
+            lines.append([name, *(cell(figures.get(which, ""), which, report["machine"]) for which in PASSES)])
+        parts += [f"<!-- {case} -->", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    return "\n\n".join([*parts, "<!-- end -->"]) + "\n"
+
+
+def cell(figure: float | str, which: str, machine: str) -> str:
+    """A ratio, on a GPU with the share of copy bandwidth; what is not one, by the kind of its error."""
+    if isinstance(figure, str):
+        return figure.partition(":")[0]
+    least = 2 if which == PASSES[2] else 1
+    return f"{figure:.2f}" if "one thread" in machine else f"{figure:.2f} ({least / figure:.0%})"
+
+
+def circumstances(device: str) -> dict[str, object]:
+    """Machine, date and versions."""
+    found = {"liftlayers": liftlayers.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    for peer in PEERS:
+        try:
+            found[peer] = version(peer)
+        except PackageNotFoundError:
+            found[peer] = "missing"
+    machine = f"{platform.machine()}, one thread" if device == "cpu" else torch.cuda.get_device_name()
+    return {"machine": machine, "date": date.today().isoformat(), "versions": found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the Haar transform of one image alone; writes nothing")
+    parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # the peers' deprecations
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    file = RESULTS / f"wavelets-{options.device.split(':')[0]}.json"
+    if options.table:
+        report = json.loads(file.read_text())
+    else:
+        rows = {}
+        for case, figures in cases(options.device, quick=options.quick):
+            print(case, flush=True)
+            rows[case] = figures
+        report = {**circumstances(options.device), "rows": rows}
+    text = tables(report)
+    if not options.quick:
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(json.dumps(report, indent=2) + "\n")
+        file.with_suffix(".md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
