@@ -61,8 +61,8 @@ class Split(VolumePreserving):
 
     def _require_fit(self, bands: tuple[Tensor, ...]) -> None:
         channels = [band.shape[1] if band.ndim > 1 else None for band in bands]
-        others = {(band.shape[:1], band.shape[2:]) for band in bands}
-        if channels != list(self.sizes) or len(others) > 1:
+        others = [(band.shape[:1], band.shape[2:]) for band in bands]  # no set: an exporter's sizes have no hash
+        if channels != list(self.sizes) or any(other != others[0] for other in others):
             needed = " and ".join(f"(B, {size}, ...)" for size in self.sizes)
             shapes = _listed([tuple(band.shape) for band in bands])
             raise ValueError(f"Split takes back bands of shapes {needed}, got {shapes}")

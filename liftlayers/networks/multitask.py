@@ -81,12 +81,24 @@ class MultiTaskNAFUNet(nn.Module):
 
     def forward(self, x: Tensor, task: str | Sequence[str]) -> Tensor:
         require_image("MultiTaskNAFUNet", x, channels=self.in_channels)
-        if not len(x):
+        batch, _, height, width = x.shape
+        if batch == 0:
             raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
-        names = self._names(task, len(x))
-        height, width = x.shape[-2:]
+        self._require_known(task, batch)
         features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
-        here = list(range(len(x)))  # the images whose features are still under way
+        correct = self._for_all if isinstance(task, str) else self._for_each
+        return x + correct(features, skips, task)[..., :height, :width]
+
+    def _for_all(self, features: Tensor, skips: list[Tensor], task: str) -> Tensor:
+        """One task's correction; no image is counted, so that compilers and exporters leave their number open."""
+        position = self.tasks.index(task)
+        for middle in list(self.middles)[: position + 1]:
+            features = middle(features)
+        return self.decoders[position](self.decoder_middles[position](features), skips)
+
+    def _for_each(self, features: Tensor, skips: list[Tensor], names: Sequence[str]) -> Tensor:
+        """Corrections of images with a task each, in their order."""
+        here = list(range(len(names)))  # the images whose features are still under way
         images: list[int] = []
         corrections: list[Tensor] = []
         stages = zip(self.tasks, self.middles, self.decoder_middles, self.decoders, strict=True)
@@ -106,16 +118,14 @@ class MultiTaskNAFUNet(nn.Module):
                 break
             features = _take(features, staying)
         order = sorted(range(len(images)), key=images.__getitem__)
-        return x + _take(torch.cat(corrections), order)[..., :height, :width]
+        return _take(torch.cat(corrections), order)
 
-    def _names(self, task: str | Sequence[str], batch: int) -> Sequence[str]:
-        names = [task] * batch if isinstance(task, str) else task
-        for name in names:
+    def _require_known(self, task: str | Sequence[str], batch: int) -> None:
+        for name in [task] if isinstance(task, str) else task:
             if name not in self.tasks:
                 raise ValueError(f"MultiTaskNAFUNet needs one of the tasks {', '.join(self.tasks)}, got {name!r}")
-        if len(names) != batch:
-            raise ValueError(f"MultiTaskNAFUNet needs one task an image, got {len(names)} for {batch} images")
-        return names
+        if not isinstance(task, str) and len(task) != batch:
+            raise ValueError(f"MultiTaskNAFUNet needs one task an image, got {len(task)} for {batch} images")
 
 
 def _take(x: Tensor, images: Sequence[int]) -> Tensor:

@@ -1,0 +1,112 @@
+"""The compatibility matrix: checks by name, what they find not to hold and why, and the table that the docs show."""
+
+__all__ = ["CHECKS", "EXCEPTIONS", "NO_INVERSE", "PAGE", "REASONS", "SLOW", "Refusal", "updated"]
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from torch.autograd.gradcheck import GradcheckError
+from torch.onnx import OnnxExporterError
+
+from tests.compatibility import compiled, eager
+from tests.compatibility.layers import LAYERS
+
+ROOT = Path(__file__).parents[2]
+PAGE, CONSTRAINTS = ROOT / "docs" / "compatibility.md", ROOT / "constraints.txt"
+
+# The columns of the two tables: title -> what a layer of that name has to pass.
+IN_GRAPHS: dict[str, Callable[[str], None]] = {
+    "compile": compiled.compiles_in_one_graph,
+    "compile, any size": compiled.compiles_for_changing_sizes,
+    "export": compiled.exports,
+    "ONNX": compiled.goes_to_onnx,
+    "ONNX of the inverse": compiled.goes_to_onnx_and_back,
+}
+IN_EAGER_MODE: dict[str, Callable[[str], None]] = {
+    "channels last": eager.runs_in_channels_last,
+    "layout kept": eager.keeps_channels_last,
+    "bfloat16": eager.runs_in_bfloat16,
+    "float16": eager.runs_in_float16,
+    "autocast": eager.runs_under_autocast,
+    "vmap": eager.batches_under_vmap,
+    "forward mode": eager.has_forward_derivatives,
+    "second derivative": eager.has_a_second_derivative,
+}
+CHECKS = IN_GRAPHS | IN_EAGER_MODE
+
+
+class Refusal(NamedTuple):
+    """A cell that does not hold: the error that says so, and the key of its reason."""
+
+    error: type[Exception]
+    match: str
+    reason: str
+
+
+CONTIGUOUS = Refusal(AssertionError, "bands came out in another layout", "contiguous")
+EXCEPTIONS: dict[tuple[str, str], Refusal] = {
+    ("ONNX of the inverse", "InvertibleConv1x1"): Refusal(OnnxExporterError, "linalg_solve_triangular", "solve"),
+    ("layout kept", "Haar"): CONTIGUOUS,
+    ("layout kept", "LiftingPyramid"): CONTIGUOUS,
+    ("layout kept", "InvertibleConv1x1"): CONTIGUOUS,
+    ("layout kept", "Sequential"): CONTIGUOUS,
+    ("layout kept", "Inverse"): CONTIGUOUS,
+    ("layout kept", "exact"): CONTIGUOUS,
+    ("bfloat16", "InvertibleConv1x1"): Refusal(TypeError, "float32 or float64 parameters, got torch.bfloat16", "half"),
+    ("bfloat16", "exact"): Refusal(TypeError, "float32 or float64 tensor, got torch.bfloat16", "half"),
+    ("float16", "InvertibleConv1x1"): Refusal(TypeError, "float32 or float64 parameters, got torch.float16", "half"),
+    ("float16", "exact"): Refusal(TypeError, "float32 or float64 tensor, got torch.float16", "half"),
+    ("vmap", "exact"): Refusal(RuntimeError, "data pointer of Tensor that doesn't have storage", "range"),
+    ("second derivative", "exact"): Refusal(GradcheckError, "numerical:0.0", "rounding"),
+}
+REASONS = {
+    "contiguous": "Haar synthesis and the solver of `InvertibleConv1x1.inverse` return tensors of the usual, "
+    "contiguous layout. The numbers are the same.",
+    "half": "Both need the digits of float32 to undo themselves, and say so. Under autocast they keep to it.",
+    "range": "Every pass compares its largest value with its range, and `vmap` hides values from Python.",
+    "rounding": "The gradient passes the rounding as if it were not there; differences of it see the steps.",
+    "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix, as shown below.",
+}
+NO_INVERSE = {("ONNX of the inverse", name) for name in ("NAFBlock", "NAFUNet", "MultiTaskNAFUNet")}
+# An export takes a second, whatever is exported: one chain stands for its layers where the slow tests are left out.
+SLOW = {("ONNX of the inverse", name) for name in LAYERS if name not in ("Sequential", "InvertibleConv1x1")}
+SLOW |= {("second derivative", "exact")}  # where it differs, gradgradcheck goes through every number
+
+
+def tables() -> str:
+    """What each check asks, the matrix, reasons as footnotes and the versions it was made with, in Markdown."""
+    notes = "\n".join(f"[^{reason}]: {text}" for reason, text in REASONS.items())
+    return "\n\n".join((_table(IN_GRAPHS), _table(IN_EAGER_MODE), f"Tested with {_versions()}.", notes))
+
+
+def _table(checks: dict[str, Callable[[str], None]]) -> str:
+    meaning = "\n".join(f"- *{title}*: {check.__doc__}" for title, check in checks.items())
+    header = ["", *checks]
+    rows = [[f"{{py:obj}}`{name}`", *(_cell(check, name) for check in checks)] for name in LAYERS]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
+    return f"{meaning}\n\n{lines}"
+
+
+def _cell(check: str, name: str) -> str:
+    if (check, name) in NO_INVERSE:
+        return "–"
+    refusal = EXCEPTIONS.get((check, name))
+    return "yes" if refusal is None else f"no[^{refusal.reason}]"
+
+
+def _versions() -> str:
+    pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    *others, last = (f"{name} {pins[name]}" for name in ("torch", "onnx", "onnxscript", "onnxruntime"))
+    return f"{', '.join(others)} and {last}"
+
+
+def updated(page: str) -> str:
+    """The page with the matrix as it is now between its two marks."""
+    before, start, rest = page.partition("<!-- matrix -->\n\n")
+    _, end, after = rest.partition("<!-- end of matrix -->")
+    return f"{before}{start}{tables()}\n\n{end}{after}"
+
+
+if __name__ == "__main__":  # python -m tests.compatibility.matrix
+    PAGE.write_text(updated(PAGE.read_text()))

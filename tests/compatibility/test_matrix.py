@@ -1,0 +1,58 @@
+"""Every cell of the compatibility matrix, and that the docs show it as it is."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+import liftlayers
+from liftlayers import Invertible, MultiTaskNAFUNet, NAFBlock, NAFUNet, ToGrid, VolumePreserving
+from tests.compatibility.layers import LAYERS
+from tests.compatibility.matrix import CHECKS, EXCEPTIONS, NO_INVERSE, PAGE, REASONS, SLOW, updated
+
+CELLS = [(check, name) for check in CHECKS for name in LAYERS if (check, name) not in NO_INVERSE]
+# What PyTorch warns of in its own code, by the column that meets it: its trees, and a scripted table of derivatives.
+OF_ITSELF = {
+    "ONNX": "ignore:.isinstance.treespec, LeafSpec:FutureWarning",
+    "ONNX of the inverse": "ignore:.isinstance.treespec, LeafSpec:FutureWarning",
+    "forward mode": "ignore:.torch.jit.script. is deprecated:DeprecationWarning",
+}
+
+
+def marks(cell: tuple[str, str]) -> list[pytest.MarkDecorator]:
+    filters = [pytest.mark.filterwarnings(OF_ITSELF[cell[0]])] if cell[0] in OF_ITSELF else []
+    return [*filters, pytest.mark.slow] if cell in SLOW else filters
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_before() -> None:
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("check", "name"), [pytest.param(*cell, marks=marks(cell), id="-".join(cell)) for cell in CELLS]
+)
+def test_cell(check: str, name: str) -> None:
+    """A cell holds, or fails as it is said to: one that begins to hold has to leave the exceptions."""
+    refusal = EXCEPTIONS.get((check, name))
+    with nullcontext() if refusal is None else pytest.raises(refusal.error, match=refusal.match):
+        CHECKS[check](name)
+
+
+def test_every_public_layer_with_an_inverse_has_a_row() -> None:
+    public = {name for name in liftlayers.__all__ if isinstance(getattr(liftlayers, name), type)}
+    invertible = {name for name in public if issubclass(getattr(liftlayers, name), Invertible)}
+    # Two bases; what `exact` returns has its row under that name, and so has what rounds its input.
+    without = {kind.__name__ for kind in (Invertible, VolumePreserving, liftlayers.Exact, ToGrid)}
+    networks = {kind.__name__ for kind in (NAFBlock, NAFUNet, MultiTaskNAFUNet)}
+    assert set(LAYERS) == invertible - without | networks | {"exact"}
+
+
+def test_every_exception_is_of_a_cell_and_has_a_reason() -> None:
+    assert EXCEPTIONS.keys() <= set(CELLS)
+    assert {refusal.reason for refusal in EXCEPTIONS.values()} == REASONS.keys()
+
+
+def test_the_page_shows_the_matrix_as_it_is() -> None:
+    page = PAGE.read_text()
+    assert page == updated(page), "run `python -m tests.compatibility.matrix`"
