@@ -13,18 +13,22 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
-from pirnet import doors, evaluation, runs
+from pirnet import doors, evaluation, ranks, runs
 from pirnet.checkpoint import CheckpointError, load_state
-from pirnet.config import PRESETS, Config, from_dict, quick, scaled
+from pirnet.config import PRESETS, Config, cleared, from_dict, quick, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.engine import Trainer
-from pirnet.photos import Photos, bundled_photos, hold_out, read_folder
+from pirnet.logs import Log
+from pirnet.photo_cache import cache_folder, cached_photos
+from pirnet.photos import Photos, bundled_photos, hold_out, joined
 from tqdm import tqdm
 
 import liftlayers
@@ -37,57 +41,74 @@ class Options:
     """What to train, on what, and where to."""
 
     config: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=quick)
-    data: Path | None = None
-    """Folder of photos; without one, the colour photos inside scikit-image."""
+    data: tuple[Path, ...] = ()
+    """Folders of photos; without one, the colour photos inside scikit-image."""
     held_out: int = 2
-    """Photos of the folder, the last by name, to keep for the evaluation."""
+    """Photos of the folders, the last ones by name, to keep for the evaluation; 0 trains on all and evaluates none."""
+    cache: Path = dataclasses.field(default_factory=cache_folder)
+    """Folder for decoded photos, 3 bytes a pixel, so that they are decoded once and need not fit into memory."""
     out: Path | None = None
     """Folder to write; without one, a new one under runs/, named after the preset."""
     steps: int | None = None
     """Steps of all three stages together, shared out as in the preset."""
     minutes: float | None = None
-    """Stop cleanly after so many minutes; --resume goes on."""
+    """Stop cleanly after so many minutes; --resume goes on, also on another machine or device."""
     device: str = "auto"
     """Where to train: cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    accumulate: int = 1
+    """Parts to take a batch in, one after the other: less memory, the same result but for rounding."""
+    workers: int = 0
+    """Processes that make batches ahead of time: the same batches, sooner."""
+    compile: bool = False
+    """Compile the step with torch.compile: minutes at the start of every stage, then faster."""
     resume: bool = False
     """Go on with the run in --out, or with the latest one."""
     log_every: int = 10
     """Steps between two lines of log.jsonl."""
+    sheets_every: int = 0
+    """Steps between comparison sheets of the first held-out photos, under sheets/; 0 for none but the last."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard as well."""
 
 
 def main() -> None:
-    started = time.monotonic()
     options = parse()
-    config = options.config if options.steps is None else scaled(options.config, options.steps)
-    device = doors.device(options.device)
+    with ranks.group(doors.device(options.device)) as device:
+        run(options, device)
+
+
+def run(options: Options, device: torch.device) -> None:
+    """Trains, and evaluates what has come of it."""
+    started = time.monotonic()
+    config = cleared(options.config) if options.config.in_the_clear else options.config
+    config = config if options.steps is None else scaled(config, options.steps)
     photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
-    trainer = Trainer(config, photos, device=device)
+    trainer = Trainer(
+        config,
+        photos,
+        device=device,
+        accumulate=options.accumulate,
+        workers=options.workers,
+        compiled=options.compile,
+    )
     folder = open_folder(options, trainer)
     names = sorted({name for pair in pairs for name in (pair.secret_name, pair.cover_name)})
-    evaluation.write_json(
-        folder / "config.json",
-        {
-            "config": dataclasses.asdict(config),
-            "data": None if options.data is None else str(options.data),
-            "held_out": options.held_out,
-            "photos": {"train": photos.names, "held_out": names},
-            "device": str(device),
-            "versions": {
-                "liftlayers": liftlayers.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-        },
-    )
-    print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {device}; writing {folder}")
+    if ranks.rank() == 0:
+        describe(options, trainer, folder, held_out=names)
+        print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {device}; writing {folder}")
     stop = runs.Stop(options.minutes)
     with stop.on_interrupt():
-        train(trainer, folder, stop=stop, log_every=options.log_every)
+        train(trainer, folder, pairs, stop=stop, options=options)
+    if ranks.rank() > 0:
+        return
     if trainer.step < trainer.total:
         print(f"stopped after step {trainer.step} of {trainer.total}; go on with --resume --out {folder}")
         return
-    rows, first = evaluation.evaluate(trainer.model, pairs, device=device)
-    data = "scikit-image" if options.data is None else str(options.data)
+    if not pairs or config.in_the_clear:
+        print(f"the weights are in {folder}; evaluate.py says how good they are")
+        return
+    rows, first = evaluation.evaluate(trainer.average, pairs, device=device)
+    data = ", ".join(map(str, options.data)) or "scikit-image"
     evaluation.save_sheets(folder, first)
     evaluation.write_json(folder / "summary.json", evaluation.summary(rows, data=data, pairs=pairs))
     print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")
@@ -95,23 +116,34 @@ def main() -> None:
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
 
 
-def train(trainer: Trainer, folder: Path, *, stop: runs.Stop, log_every: int) -> None:
-    """Takes steps until all are done or it is time to stop, then saves; the log is flushed line by line."""
+def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.Stop, options: Options) -> None:
+    """Takes steps until all are done or it is time to stop, then saves; one process of a distributed run writes."""
+    writes = ranks.rank() == 0
     with (
-        (folder / "log.jsonl").open("a") as log,
-        tqdm(total=trainer.total, initial=trainer.step, unit="step", dynamic_ncols=True) as bar,
+        Log(folder, step=trainer.step, tensorboard=options.tensorboard) if writes else nullcontext() as log,
+        tqdm(total=trainer.total, initial=trainer.step, unit="step", dynamic_ncols=True, disable=not writes) as bar,
     ):
-        while trainer.step < trainer.total and not stop:
+        if writes:
+            runs.save(trainer, folder)  # before the first step too, so that --resume has something to go on with
+        while trainer.step < trainer.total and not ranks.any_of(bool(stop), trainer.device):
             begun = time.monotonic()
             row = trainer.take_step()
             bar.update()
-            if trainer.step % log_every == 0 or trainer.step == trainer.total:
+            if log is None:
+                continue
+            if trainer.step % options.log_every == 0 or trainer.step == trainer.total:
                 bar.set_description(f"stage {row['stage']}", refresh=False)
                 bar.set_postfix_str(headline(row))
-                print(evaluation.to_json(row | {"seconds": round(time.monotonic() - begun, 4)}), file=log, flush=True)
+                log.write(row | {"seconds": round(time.monotonic() - begun, 4)})
             if trainer.step % trainer.config.train.save_every == 0:
                 runs.save(trainer, folder)
-        runs.save(trainer, folder)
+            if options.sheets_every and trainer.step % options.sheets_every == 0 and pairs:
+                _, first = evaluation.evaluate(trainer.average, pairs[:1], device=trainer.device)
+                sheets = folder / "sheets" / f"{trainer.step:07}"
+                sheets.mkdir(parents=True, exist_ok=True)
+                evaluation.save_sheets(sheets, first)
+        if writes:
+            runs.save(trainer, folder)
 
 
 def headline(row: dict[str, object]) -> str:
@@ -138,7 +170,7 @@ def parse() -> Options:
                 default,
                 config=from_dict(Config, run["config"]),
                 out=folder,
-                data=None if run["data"] is None else Path(run["data"]),
+                data=tuple(map(Path, run["data"])),
                 held_out=run["held_out"],
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -148,17 +180,25 @@ def parse() -> Options:
 
 def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]:
     """Photos to train on, and the pairs of those that are held out."""
-    if options.data is None:
-        photos, held_out = bundled_photos(), HELD_OUT
-    else:
-        photos = read_folder(options.data, min_size=options.config.train.crop)
-        if not 2 <= options.held_out <= len(photos) - 2:
-            raise ValueError(
-                f"--held-out needs 2 to {len(photos) - 2} of the {len(photos)} photos in {options.data}, "
-                f"got {options.held_out}"
-            )
-        held_out = photos.names[-options.held_out :]
-    photos, kept = hold_out(photos, held_out)
+    if not options.data:
+        photos, kept = hold_out(bundled_photos(), HELD_OUT)
+        return photos, evaluation_pairs(kept, multiple=max(16, multiple))
+    if ranks.rank() > 0:
+        ranks.wait()  # while the first process fills the cache
+    crop = options.config.train.crop
+    photos = joined(
+        options.data, [cached_photos(folder, cache=options.cache, min_size=crop) for folder in options.data]
+    )
+    if ranks.rank() == 0:
+        ranks.wait()
+    if options.held_out == 0:
+        return photos, []
+    if not 2 <= options.held_out <= len(photos) - 2:
+        raise ValueError(
+            f"--held-out needs 0, or 2 to {len(photos) - 2} of the {len(photos)} photos in "
+            f"{', '.join(map(str, options.data))}, got {options.held_out}"
+        )
+    photos, kept = hold_out(photos, photos.names[-options.held_out :])
     return photos, evaluation_pairs(kept, multiple=max(16, multiple))
 
 
@@ -167,11 +207,32 @@ def open_folder(options: Options, trainer: Trainer) -> Path:
     folder = options.out or runs.new_run(trainer.config.preset)
     if options.resume:
         trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
-        runs.trim_log(folder / "log.jsonl", trainer.step)
+        if ranks.rank() == 0:
+            runs.clean(folder, trainer.step)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not empty: go on with --resume, or name another folder with --out")
+    ranks.wait()  # every process has looked before the first one writes
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequence[str]) -> None:
+    """Writes config.json: what a run is made of, as far as it is known beforehand."""
+    evaluation.write_json(
+        folder / "config.json",
+        {
+            "config": dataclasses.asdict(trainer.config),
+            "data": [str(path) for path in options.data],
+            "held_out": options.held_out,
+            "photos": {"train": trainer.crops.photos.names, "held_out": held_out},
+            "device": str(trainer.device),
+            "versions": {
+                "liftlayers": liftlayers.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Puts the example's folder on the path, as running one of its scripts does, and trains once for all tests."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ if EXAMPLE not in sys.path:
     sys.path.insert(0, EXAMPLE)
 
 from tests.example.helpers import TINY, Door, Result, run_door, save_image  # noqa: E402 (needs the path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps caches out of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,19 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pirnet.config import PRESETS, Config, LIHConfig, LSRConfig, TrainConfig, from_dict, paper, quick, scaled
+from pirnet.config import (
+    PRESETS,
+    Config,
+    LIHConfig,
+    LSRConfig,
+    TrainConfig,
+    base,
+    cleared,
+    from_dict,
+    paper,
+    quick,
+    scaled,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -26,7 +38,11 @@ def test_presets_are_what_they_say() -> None:
     assert (paper().loss.secret, paper().loss.stego) == (3, 1)
     assert paper().degradation.noise_sigma == (0, 55)
     assert quick().degradation.noise_sigma == (25, 25)
-    for preset in (quick(), paper()):
+    low, high = base().degradation.noise_sigma
+    assert low < 25 < high
+    assert (quick().train.ema, base().train.ema, paper().train.ema) == (0, 0.999, 0.999)
+    for preset in (quick(), base(), paper()):
+        assert not preset.in_the_clear
         assert preset.stego == "uint8"
         assert preset.z == "zero"
         assert set(preset.train.tasks) == {"denoise", "deblur", "sr"}
@@ -51,6 +67,14 @@ def test_scaled_steps_add_up(steps: int, before: tuple[int, int, int], warmup: i
 def test_a_scaled_run_keeps_every_stage() -> None:
     assert scaled(quick(), 3).train.steps == (1, 1, 1)
     assert scaled(quick(), sum(quick().train.steps)) == quick()
+
+
+def test_in_the_clear_there_is_one_stage() -> None:
+    config = cleared(quick())
+    assert config.in_the_clear
+    assert config.train.steps == (0, sum(quick().train.steps[1:]), 0)
+    assert cleared(config) == config
+    assert scaled(config, 10).train.steps == (0, 10, 0)
 
 
 @pytest.mark.parametrize("steps", [0, -5])

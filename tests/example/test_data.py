@@ -163,21 +163,27 @@ def test_batches_depend_on_seed_and_index_alone(seed: int, index: int, others: l
 def test_crops_are_windows_of_one_photo(seed: int) -> None:
     cover, secret = PairCrops(position_photos(), crop=12, seed=seed).batch(0, 3)
     for crop in (255 * torch.cat((cover, secret))).round().long():
-        top, left = int(crop[0].min()), int(crop[1].min())
-        expected = torch.arange(12) + left
-        assert torch.equal(crop[0], (torch.arange(12) + top)[:, None].expand(12, 12))
-        assert crop[1, 0].tolist() in (expected.tolist(), expected.flip(0).tolist())
+        if crop[0, 0, 0] == crop[0, 0, 1]:  # rows are still rows
+            rows, columns = crop[0, :, 0], crop[1, 0]
+        else:
+            rows, columns = crop[0, 0], crop[1, :, 0]
+        for drawn in (rows, columns):
+            assert drawn.diff().abs().tolist() == [1] * 11
+        square = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+        assert torch.equal(crop[:2], square) or torch.equal(crop[:2], square.transpose(-1, -2))
         assert crop[2].unique().numel() == 1
 
 
-def test_every_photo_border_and_flip_is_drawn() -> None:
+def test_every_photo_border_and_orientation_is_drawn() -> None:
     cover, secret = (255 * torch.stack(PairCrops(position_photos(), crop=38, seed=1).batch(0, 400))).round()
     for crops in (cover, secret):
         assert crops[:, 2, 0, 0].unique().tolist() == [0, 1, 2]
         assert crops[:, 0].amin(dim=(1, 2)).unique().tolist() == [0, 1, 2]  # 40 rows, 38 taken
         assert crops[:, 1].amin(dim=(1, 2)).unique().tolist() == list(range(13))  # 50 columns
-        flipped = (crops[:, 1, 0, 0] > crops[:, 1, 0, -1]).float().mean()
-        assert 0.4 < flipped < 0.6
+        corners = crops[:, :2, [0, 0, -1], [0, -1, 0]].diff().sign().flatten(1)  # tells the orientation
+        counts = corners.unique(dim=0, return_counts=True)[1]
+        assert counts.numel() == 8
+        assert counts.min() > 25
 
 
 def test_wrong_crops_are_refused() -> None:

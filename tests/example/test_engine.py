@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet import engine
+from pirnet import batches, steps
 from pirnet.checkpoint import load_state, save_state
-from pirnet.config import Config, LIHConfig, TrainConfig
+from pirnet.config import Config, LIHConfig, TrainConfig, cleared
 from pirnet.engine import Trainer, learning_rate
 from pirnet.guard import PATIENCE
 from torch import Tensor
@@ -142,14 +142,14 @@ def test_every_step_draws_its_own_noise(monkeypatch: pytest.MonkeyPatch) -> None
         seeds.append(generator.initial_seed())
         return x
 
-    monkeypatch.setattr(engine, "degrade", recorded)
+    monkeypatch.setattr(batches, "degrade", recorded)
     finished(tiny((2, 1, 1)))
     finished(replace(tiny((2, 1, 1)), seed=1))
     assert len(seeds) == 8 * 3
     assert len(set(seeds)) == 8
 
 
-@pytest.mark.parametrize("config", [tiny(), replace(tiny(), z="gaussian", stego="float")])
+@pytest.mark.parametrize("config", [tiny(ema=0.9, weight_decay=0.1), replace(tiny(), z="gaussian", stego="float")])
 def test_going_on_after_any_step_is_as_not_having_stopped(config: Config, tmp_path: Path) -> None:
     whole = trainer(config)
     rows = []
@@ -163,6 +163,7 @@ def test_going_on_after_any_step_is_as_not_having_stopped(config: Config, tmp_pa
         assert run.step == step
         assert [run.take_step() for _ in range(step, run.total)] == rows[step:]
         assert same_weights(run.model, whole.model)
+        assert same_weights(run.average, whole.average)
 
 
 def test_saving_changes_nothing() -> None:
@@ -171,6 +172,109 @@ def test_saving_changes_nothing() -> None:
         run.state_dict()
         run.take_step()
     assert same_weights(run.model, finished()[0].model)
+
+
+# The average of the weights
+
+
+def test_the_average_follows_the_weights_more_slowly_with_every_step() -> None:
+    run = trainer(tiny((3, 0, 0), ema=0.15))
+    name = "blocks.0.update.network.last.weight"
+    expected = run.model.lih.state_dict()[name].clone()
+    for keep in (0.1, 0.15, 0.15):  # (1 + n) / (10 + n) = 0.1, 0.18, 0.25
+        run.take_step()
+        expected = keep * expected + (1 - keep) * run.model.lih.state_dict()[name]
+        assert torch.allclose(run.average.lih.state_dict()[name], expected, atol=1e-7)
+        assert not torch.equal(run.average.lih.state_dict()[name], run.model.lih.state_dict()[name])
+
+
+def test_a_stage_starts_from_the_average() -> None:
+    run = trainer(tiny((2, 2, 0), ema=0.5))
+    for _ in range(3):
+        run.take_step()
+    assert run.stage == 2
+    assert same_weights(run.model.lih, run.average.lih)  # frozen since
+    assert not same_weights(run.model.lsr, run.average.lsr)
+
+
+def test_without_an_average_it_is_the_network_itself() -> None:
+    run = trainer(tiny(ema=0.0))
+    assert run.average is run.model
+    run.take_step()
+    assert all(parameter.requires_grad for parameter in run.model.lih.parameters())
+
+
+def test_a_step_back_takes_the_average_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer(tiny((40, 0, 0), save_every=3, ema=0.9))
+    for _ in range(5):
+        run.take_step()
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "hiding_loss", spoilt(steps.hiding_loss))
+        for _ in range(PATIENCE):
+            run.take_step()
+    assert run.rate_factor == 0.5
+    assert same_weights(run.average, run.model)
+
+
+# How a step is computed
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_a_batch_in_parts_is_the_same_batch(accumulate: int) -> None:
+    config = tiny(bf16=False)
+    whole = trainer(config)
+    parts = Trainer(config, smooth_photos(), device=CPU, accumulate=accumulate)
+    for _ in range(whole.total):
+        expected, actual = whole.take_step(), parts.take_step()
+        assert actual == pytest.approx(expected, rel=1e-3)
+
+
+def test_workers_change_nothing() -> None:
+    _, expected = finished()
+    run = Trainer(tiny(), smooth_photos(), device=CPU, workers=1)
+    run.load_state_dict(trainer().state_dict())
+    assert [run.take_step() for _ in range(run.total)] == expected
+
+
+@pytest.mark.parametrize("accumulate", [3, 8, 0])
+def test_a_batch_that_cannot_be_shared_out_is_refused(accumulate: int) -> None:
+    with pytest.raises(ValueError, match=f"1 processes can share in {accumulate} parts each, got 4 pairs"):
+        Trainer(tiny(), smooth_photos(), device=CPU, accumulate=accumulate)
+
+
+def test_weights_decay() -> None:
+    plain, decaying = trainer(tiny((1, 0, 0))), trainer(tiny((1, 0, 0), weight_decay=0.5))
+    first = copied(plain.model.lih)
+    rate = float(str(plain.take_step()["rate"]))
+    decaying.take_step()
+    for name, tensor in plain.model.lih.state_dict().items():
+        expected = tensor - 0.5 * rate * first[name]
+        assert torch.allclose(decaying.model.lih.state_dict()[name], expected, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own, while it compiles
+def test_a_compiled_step_is_the_same_step() -> None:
+    config = tiny((2, 0, 0), bf16=False)
+    plain, compiled = trainer(config), Trainer(config, smooth_photos(), device=CPU, compiled=True)
+    for _ in range(plain.total):
+        assert compiled.take_step() == pytest.approx(plain.take_step(), rel=1e-3)
+
+
+# In the clear
+
+
+def test_in_the_clear_the_cloud_learns_from_the_degraded_photo_itself() -> None:
+    run = trainer(cleared(tiny((3, 3, 2))))
+    assert run.config.train.steps == (0, 5, 0)
+    lih = copied(run.model.lih)
+    cover, truth = run.crops.batch(0, 4)
+    loss, images = run.train_step(cover, truth, truth + 0.1, run.tasks, 2)
+    assert loss.item() == pytest.approx(0.01, rel=1e-4)  # at the start it returns what it gets
+    assert images.keys() == {"restored"}
+    rows = [run.take_step() for _ in range(5)]
+    assert rows[0].keys() == {"step", "stage", "loss", "rate", "gradient_norm", "skipped", "restored_psnr"}
+    assert all(torch.equal(lih[name], tensor) for name, tensor in run.model.lih.state_dict().items())
 
 
 # Other runs
@@ -223,7 +327,7 @@ def test_a_bad_step_changes_nothing_but_the_count(monkeypatch: pytest.MonkeyPatc
     run.take_step()
     before = copied(run.model)
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "hiding_loss", spoilt(engine.hiding_loss))
+        patch.setattr(steps, "hiding_loss", spoilt(steps.hiding_loss))
         row = run.take_step()
     assert math.isnan(float(str(row["loss"])))
     assert (row["skipped"], row["step"]) == (1, 2)
@@ -240,7 +344,7 @@ def test_ten_bad_steps_go_back_to_the_last_good_weights_at_half_the_rate(monkeyp
     rates = [run.take_step()["rate"] for _ in range(2)]
     assert not all(torch.equal(good[name], tensor) for name, tensor in run.model.state_dict().items())
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "hiding_loss", spoilt(engine.hiding_loss))
+        patch.setattr(steps, "hiding_loss", spoilt(steps.hiding_loss))
         for number in range(PATIENCE):
             assert run.rate_factor == 1
             assert run.take_step()["skipped"] == number + 1
@@ -266,7 +370,7 @@ def test_going_on_after_a_step_back_is_as_not_having_stopped(monkeypatch: pytest
                 run.load_state_dict(load_state(tmp_path / "state.pt"))
             with monkeypatch.context() as patch:
                 if 5 <= step < 5 + PATIENCE:
-                    patch.setattr(engine, "hiding_loss", spoilt(engine.hiding_loss))
+                    patch.setattr(steps, "hiding_loss", spoilt(steps.hiding_loss))
                 run.take_step()
         assert run.rate_factor == 0.5
         runs.append(run)
@@ -280,7 +384,7 @@ def test_a_step_back_never_undoes_an_earlier_stage(monkeypatch: pytest.MonkeyPat
         run.take_step()
     hiding = copied(run.model.lih)
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "restoration_loss", spoilt(engine.restoration_loss))
+        patch.setattr(steps, "restoration_loss", spoilt(steps.restoration_loss))
         for _ in range(PATIENCE):
             run.take_step()
     assert run.rate_factor == 0.5
@@ -315,9 +419,10 @@ def test_images_stay_in_float32(bf16: bool) -> None:
         run.take_step()
     cover, truth = run.crops.batch(0, 4)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        loss, output = run.train_step(cover, truth, truth, run.tasks, 3)
+        loss, images = run.train_step(cover, truth, truth, run.tasks, 3)
     assert loss.dtype == torch.float32
-    for image in output:
+    assert images.keys() == {"stego", "revealed", "restored_stego", "restored"}
+    for image, _ in images.values():
         assert image.dtype == torch.float32
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from pirnet import evaluation
 from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation, degrade
-from pirnet.evaluation import Row, evaluate, save_sheets, summary, table, write_json
-from pirnet.metrics import psnr, ssim
-from pirnet.model import PIRNet
+from pirnet.evaluation import Networks, evaluate, measure, run, save_sheets, summary, table, write_json
+from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
+from pirnet.model import LSR, PIRNet
+from pirnet.rows import Row, deviations, differences, mean
 from pirnet.seeds import seeded_generator
 from torch import nn
 
@@ -122,7 +122,7 @@ def test_the_table_says_where_ours_does_not_beat_doing_nothing() -> None:
             Row(task, "ours", "uint8", 32.0, ours, 0.9, 0.7),
         ]
     lines = table(rows).splitlines()
-    assert lines[0].split()[:6] == ["task", "row", "stego", "secret", "reveal", "gain"]
+    assert lines[0].split()[:7] == ["task", "row", "stego", "secret", "reveal", "gain", "price"]
     assert lines[1].split() == ["denoise", "do", "nothing", "26.50"]
     assert lines[2].split() == ["denoise", "no", "restoration", "33.00", "25.50", "31.25"]
     assert lines[3].split() == ["denoise", "ours", "32.00", "25.00", "-0.50"]
@@ -199,4 +199,67 @@ def test_rows_are_plain() -> None:
     rows, _ = evaluate(model(), pairs(1), device=CPU)
     for row in rows:
         assert {type(value) for value in asdict(row).values()} <= {str, float, type(None)}
-    assert set(evaluation.__all__) <= set(vars(evaluation))
+
+
+def test_the_clear_network_sees_the_secret_itself() -> None:
+    net, (pair,) = model(), pairs(1)
+    clear = LSR(tiny().lsr)
+    shaken(clear)
+    networks = Networks(net.lih, net.lsr, clear)
+    example = run(networks, pair, "denoise", number=0, pipeline="uint8", device=CPU)
+    rows = measure(example, pipeline="uint8")
+    assert [row.row for row in rows] == ["do nothing", "no restoration", "in the clear", "ours"]
+    secret = degrade(pair.secret[None], "denoise", Degradation(), generator=seeded_generator(0))
+    with torch.no_grad():
+        expected = float(psnr(clear(secret, "denoise"), pair.secret[None]))
+    found = find(rows, "denoise", "in the clear")
+    assert found.secret_psnr == pytest.approx(expected, abs=1e-3)
+    assert found.stego_psnr is None
+
+
+def test_the_pipeline_decides_what_is_rounded() -> None:
+    net, (pair,) = model(), pairs(1)
+    images = {}
+    for pipeline in ("uint8", "float"):
+        example = run(Networks(net.lih, net.lsr), pair, "sr", number=0, pipeline=pipeline, device=CPU)
+        images[pipeline] = example.stego
+        whole = [torch.equal((255 * image).round() / 255, image) for image in (example.stego, example.restored_stego)]
+        assert whole == [pipeline == "uint8"] * 2
+    assert float((images["uint8"] - images["float"].clamp(0, 1)).abs().max()) <= 0.5 / 255 + 1e-6
+
+
+def test_what_the_differences_mean() -> None:
+    rows = [
+        Row("sr", "do nothing", "float", None, 20.0, None, 0.5),
+        Row("sr", "no restoration", "float", 33.0, 21.5, 0.9, 0.6),
+        Row("sr", "ours", "float", 32.0, 24.0, 0.9, 0.7),
+    ]
+    (difference,) = differences(rows)
+    assert (difference.task, difference.pipeline) == ("sr", "float")
+    assert (difference.over_nothing, difference.cloud_gain, difference.price_of_privacy) == (4.0, 2.5, None)
+    clear = Row("sr", "in the clear", "float", None, 25.25, None, 0.8)
+    (difference,) = differences([*rows, clear])
+    assert difference.price_of_privacy == 1.25
+    assert table([*rows, clear]).splitlines()[3].split() == ["sr", "ours", "32.00", "24.00", "2.50", "1.25"]
+
+
+def test_means_and_deviations() -> None:
+    rows = [
+        Row("sr", "ours", "uint8", stego, secret, 0.5, 0.5) for stego, secret in ((30.0, 20.0), (34.0, float("inf")))
+    ]
+    assert mean(rows).stego_psnr == 32
+    assert deviations(rows)["stego_psnr"] == pytest.approx(8**0.5, abs=1e-4)
+    assert deviations(rows)["stego_ssim"] == 0
+    assert deviations(rows)["secret_psnr"] is None  # one of them is infinite
+    assert deviations(rows)["stego_lpips"] is None
+    assert set(deviations(rows[:1]).values()) == {None}
+
+
+def test_ms_ssim_needs_room() -> None:
+    photo = smooth_image(0, MS_SSIM_SIDE, MS_SSIM_SIDE + 16)
+    large = Pair("a", "b", photo, smooth_image(1, *photo.shape[1:]))
+    example = run(Networks(model().lih, model().lsr), large, "sr", number=0, pipeline="uint8", device=CPU)
+    ours = measure(example, pipeline="uint8")[-1]
+    assert ours.secret_ms_ssim == pytest.approx(float(ms_ssim(example.restored, example.truth)))
+    assert ours.stego_ms_ssim == pytest.approx(float(ms_ssim(example.restored_stego, example.cover)))
+    assert find(evaluate(model(), pairs(1), device=CPU)[0], "sr", "ours").stego_ms_ssim is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pirnet.figures import FRAME, GUTTER, MARGIN, PAPER, Panel, save_sheet, ten_fold_difference
+from pirnet.figures import FRAME, GUTTER, MARGIN, PAPER, Panel, cropped, save_sheet, ten_fold_difference
 from pirnet.images import ImageError
 
 
@@ -42,6 +42,15 @@ def test_pictures_stand_one_to_one(tmp_path: Path) -> None:
         FRAME,
         PAPER,
     ]
+
+
+def test_cropped_panels_draw_the_same_sheet(tmp_path: Path) -> None:
+    large, small = random_panel(0, 71, 90), random_panel(1, 20, 31)
+    assert cropped(large, 64).image.shape == (3, 64, 64)
+    assert (cropped(small, 64).image == small.image).all()
+    save_sheet(tmp_path / "a.png", [[large, small]], panel=64)
+    save_sheet(tmp_path / "b.png", [[cropped(large, 64), cropped(small, 64)]], panel=64)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_texts_are_drawn_and_wrap(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pirnet.images import to_uint8
-from pirnet.metrics import psnr, ssim
+from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
@@ -60,6 +60,23 @@ def test_ssim_agrees_with_scikit_image() -> None:
     assert ssim(a, b).tolist() == pytest.approx(expected, abs=2e-3)
 
 
+def textured_pair(strength: float) -> tuple[Tensor, Tensor]:
+    a, b = noisy_pair(3, strength, 192, 208)
+    a = torch.nn.functional.interpolate(a[..., :24, :26], (192, 208), mode="bicubic")
+    return a, a + (b - b.mean()) * strength
+
+
+def test_ms_ssim_orders_images_and_needs_room() -> None:
+    a, b = textured_pair(0.2)
+    assert ms_ssim(a, a).tolist() == pytest.approx([1, 1], abs=1e-6)
+    assert (ms_ssim(a, a + 0.3 * (b - a)) > ms_ssim(a, b)).all()
+    assert ms_ssim(a, 1 - a).tolist() == [0, 0]  # negative structure counts as none
+    flat = torch.zeros(1, 3, MS_SSIM_SIDE, MS_SSIM_SIDE)
+    assert ms_ssim(flat, flat).tolist() == [1]
+    with pytest.raises(ValueError, match="ms_ssim needs at least 176 pixels a side, got 175 x 176"):
+        ms_ssim(flat[:, :, 1:], flat[:, :, 1:])
+
+
 def test_ssim_is_one_for_equal_images_whatever_the_autocast() -> None:
     a, b = noisy_pair(1, 0.2)
     assert ssim(a[:1], a[:1] + 0.3 / 255).shape == (1,)
@@ -69,7 +86,7 @@ def test_ssim_is_one_for_equal_images_whatever_the_autocast() -> None:
     assert torch.equal(inside, ssim(a, b))
 
 
-@pytest.mark.parametrize(("name", "metric"), [("psnr", psnr), ("ssim", ssim)])
+@pytest.mark.parametrize(("name", "metric"), [("psnr", psnr), ("ssim", ssim), ("ms_ssim", ms_ssim)])
 def test_wrong_images_are_refused(name: str, metric: Callable[[Tensor, Tensor], Tensor]) -> None:
     good = torch.zeros(1, 3, 8, 8)
     with pytest.raises(TypeError, match=rf"{name} needs a floating-point image, got torch.uint8"):

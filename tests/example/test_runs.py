@@ -90,6 +90,15 @@ def test_an_interruption_asks_to_stop_and_a_second_one_stops(number: signal.Sign
     assert signal.getsignal(number) == before
 
 
+def test_torchrun_may_pass_an_interruption_on() -> None:
+    """As a SIGTERM to processes that had the Ctrl-C themselves."""
+    stop = Stop()
+    with stop.on_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop
+
+
 def test_handlers_come_back_after_an_error() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(RuntimeError, match="inside"), Stop().on_interrupt():

@@ -31,11 +31,11 @@ class Pair:
 
 
 class PairCrops:
-    """Draws training batches of (cover, secret): random photos, positions and horizontal flips.
+    """Draws training batches of (cover, secret): random photos and positions, each crop in one of eight orientations.
 
     A batch depends on `(seed, index)` alone, neither on the batches asked for before nor on any global generator:
-    a resumed run sees what the uninterrupted one would have seen, and ranks share the work by their indices. The two
-    photos of a pair are never the same one.
+    a resumed run sees what the uninterrupted one would have seen, whoever makes the batches. The two photos of a pair
+    are never the same one.
 
     Args:
         photos: At least two photos, each of at least `crop` x `crop` pixels.
@@ -98,7 +98,14 @@ class PairCrops:
         top = random_below(image.shape[1] - self.crop + 1, generator)
         left = random_below(image.shape[2] - self.crop + 1, generator)
         crop = image[:, top : top + self.crop, left : left + self.crop]
-        return crop.flip(-1) if random_below(2, generator) else crop
+        return _oriented(crop, random_below(8, generator))
+
+
+def _oriented(image: Tensor, number: int) -> Tensor:
+    """One of the eight flips and quarter turns of a square image."""
+    for bit, dim in ((1, -1), (2, -2)):
+        image = image.flip(dim) if number & bit else image
+    return image.transpose(-1, -2) if number & 4 else image
 
 
 def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -> list[Pair]:

@@ -4,84 +4,95 @@ All that is random in a step is drawn from its seed and number, and the optimise
 resumed run goes exactly the way it would have gone.
 """
 
-__all__ = ["TrainStep", "Trainer"]
+__all__ = ["Trainer"]
 
+import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from liftlayers import Sequential
+from pirnet import ranks
+from pirnet.batches import Batch, Batches
 from pirnet.config import Config, TrainConfig
 from pirnet.data import PairCrops
-from pirnet.degrade import TASKS, degrade
+from pirnet.degrade import TASKS
 from pirnet.guard import SpikeGuard
-from pirnet.losses import hiding_loss, restoration_loss
 from pirnet.metrics import psnr
-from pirnet.model import PIRNet, PIRNetOutput
+from pirnet.model import PIRNet
 from pirnet.photos import Photos
 from pirnet.seeds import seeded_generator
-
-
-class TrainStep(nn.Module):
-    """One step's loss as the `forward` of a module, so that a distributed wrapper sees all of it.
-
-    Args:
-        model: The network.
-        config: The run's config; `loss` is read.
-    """
-
-    def __init__(self, model: PIRNet, config: Config) -> None:
-        super().__init__()
-        self.model = model
-        self.weights = config.loss
-
-    def forward(
-        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
-    ) -> tuple[Tensor, PIRNetOutput]:
-        """Loss of a stage, 1 to 3, for cover, true and degraded secret (B, 3, H, W), and the images behind it."""
-        output = self.model(cover, secret, tasks, revealing=stage != 2, restoring=stage != 1)
-        hiding = restoration = torch.zeros((), device=cover.device)
-        if output.revealed is not None:
-            hiding = hiding_loss(output.stego, cover, output.revealed, secret, self.weights)
-        if output.restored_stego is not None and output.restored is not None:
-            restoration = restoration_loss(output.restored_stego, cover, output.restored, truth, self.weights)
-        return (restoration + self.weights.hiding * hiding if stage == 3 else restoration + hiding), output
+from pirnet.steps import ClearStep, Images, TrainStep
 
 
 class Trainer:
     """Takes training steps, one at a time, and can be saved and loaded between any two.
 
+    The config says what is trained; how a step is computed is said here, and changes its result by rounding alone. The
+    processes of a distributed run share each batch among them, whatever their number.
+
     Args:
         config: The run's config.
         photos: Photos to train on.
         device: Where to train.
+        accumulate: Parts that a process takes its share of a batch in, one after the other, to save memory.
+        workers: Processes that make batches ahead of time; 0 makes them in this one.
+        compiled: Whether to compile the step with torch.compile.
 
     Raises:
-        ValueError: If a photo is smaller than the crop, there are fewer than two, the crop is not divisible by 2^K, or
-            a task is unknown.
+        ValueError: If a photo is smaller than the crop, there are fewer than two, the crop is not divisible by 2^K, a
+            task is unknown, or the batch cannot be shared out.
     """
 
-    def __init__(self, config: Config, photos: Photos, *, device: torch.device) -> None:
-        multiple, tasks = 2**config.lsr.num_scales, config.train.tasks
-        if config.train.crop % multiple:
-            raise ValueError(f"training needs a crop divisible by {multiple}, got {config.train.crop}")
-        if not tasks or not set(tasks) <= set(TASKS):
-            raise ValueError(f"training needs tasks among {', '.join(TASKS)}, got {', '.join(tasks) or 'none'}")
+    def __init__(
+        self,
+        config: Config,
+        photos: Photos,
+        *,
+        device: torch.device,
+        accumulate: int = 1,
+        workers: int = 0,
+        compiled: bool = False,
+    ) -> None:
+        train = config.train
+        multiple, parts = 2**config.lsr.num_scales, ranks.count() * accumulate
+        if train.crop % multiple:
+            raise ValueError(f"training needs a crop divisible by {multiple}, got {train.crop}")
+        if not train.tasks or not set(train.tasks) <= set(TASKS):
+            raise ValueError(f"training needs tasks among {', '.join(TASKS)}, got {', '.join(train.tasks) or 'none'}")
+        if accumulate < 1 or train.batch_size % parts:
+            raise ValueError(
+                f"training needs a batch that {ranks.count()} processes can share in {accumulate} parts each, "
+                f"got {train.batch_size} pairs"
+            )
         self.config = config
         self.device = device
-        self.crops = PairCrops(photos, crop=config.train.crop, seed=config.seed)
-        self.tasks = sorted(tasks[i % len(tasks)] for i in range(config.train.batch_size))  # neighbours are cheaper
+        self.accumulate = accumulate
+        self.workers = workers
+        self.crops = PairCrops(photos, crop=train.crop, seed=config.seed)
+        # neighbours are cheaper
+        self.tasks = sorted(train.tasks[i % len(train.tasks)] for i in range(train.batch_size))
+        self.batches = Batches(
+            self.crops, self.tasks, degradation=config.degradation, part=slice(ranks.rank(), None, ranks.count())
+        )
+        self.upcoming: Iterator[Batch] | None = None
         torch.manual_seed(config.seed)
         self.model = PIRNet(config).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         for module in self.model.modules():
             if isinstance(module, Sequential):
-                module.memory = config.train.memory
-        self.train_step = TrainStep(self.model, config)
+                module.memory = train.memory
+        self.average = copy.deepcopy(self.model) if train.ema else self.model
+        self.average.requires_grad_(self.average is self.model)
+        self.train_step = ClearStep(self.model) if config.in_the_clear else TrainStep(self.model, config)
+        if compiled:
+            self.train_step.compile()
         self.guard = SpikeGuard()
         self.step = 0
         self.rate_factor = 1.0
@@ -103,37 +114,51 @@ class Trainer:
         train, (stage, done) = self.config.train, self._position()
         if done == 0:
             self.guard.forget()
+            self.model.load_state_dict(self.average.state_dict())
             self.optimizer = self._new_optimizer()
             self.last_good = self._weights()  # a step back must not undo an earlier stage
-        generator = seeded_generator(self.config.seed, self.step)
-        torch.manual_seed(generator.initial_seed())  # for z="gaussian"
-        cover, truth = self.crops.batch(self.step, train.batch_size)
-        secret = torch.empty_like(truth)
-        for task in sorted(set(self.tasks)):
-            chosen = [i for i, name in enumerate(self.tasks) if name == task]
-            secret[chosen] = degrade(truth[chosen], task, self.config.degradation, generator=generator)
-        cover, truth, secret = (
-            image.to(self.device, memory_format=torch.channels_last) for image in (cover, truth, secret)
-        )
+        torch.manual_seed(seeded_generator(self.config.seed, self.step, ranks.rank()).initial_seed())  # z="gaussian"
         rate = self.rate_factor * learning_rate(done, train.steps[stage - 1], train.learning_rates[stage - 1], train)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16):
-            loss, output = self.train_step(cover, truth, secret, self.tasks, stage)
-        loss.backward()
+        figures = self._gradients(self._next_batch(), stage)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(parameters, train.clip))
-        if self.guard.accepts(loss.item(), norm):
+        if self.guard.accepts(figures["loss"], norm):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self._update_average(done)
         self.step += 1
         if self.guard.gave_up:
             self._step_back()
         elif self.step % train.save_every == 0 and not self.guard.skipped_in_a_row:
             self.last_good = self._weights()
-        row: dict[str, object] = {"step": self.step, "stage": stage, "loss": loss.item()}
-        row |= {"rate": rate, "gradient_norm": norm, "skipped": self.guard.skipped}
-        return row | _psnrs(output, cover, truth, secret)
+        row: dict[str, object] = {"step": self.step, "stage": stage, "loss": figures.pop("loss")}
+        return row | {"rate": rate, "gradient_norm": norm, "skipped": self.guard.skipped} | figures
+
+    def _next_batch(self) -> Batch:
+        if self.upcoming is None:
+            pinned = self.device.type == "cuda"
+            self.upcoming = self.batches.from_step(self.step, self.total, workers=self.workers, pinned=pinned)
+        return next(self.upcoming)
+
+    def _gradients(self, batch: Batch, stage: int) -> dict[str, float]:
+        """Leaves the gradients of a batch's mean loss; returns the loss, and PSNRs in dB for the log."""
+        tasks, bf16 = self.tasks[self.batches.part], self.config.train.bf16
+        sums = torch.zeros(())
+        names: list[str] = []
+        for number in range(self.accumulate):
+            part = slice(number, None, self.accumulate)
+            images = (
+                image[part].to(self.device, memory_format=torch.channels_last, non_blocking=True) for image in batch
+            )
+            with self._sharing(number == self.accumulate - 1):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                    loss, seen = self.wrapped(*images, tasks[part], stage)
+                (loss / self.accumulate).backward()
+            names, values = _figures(loss, seen)
+            sums = sums.to(values) + values
+        return dict(zip(names, ranks.mean(sums / self.accumulate).tolist(), strict=True))
 
     def state_dict(self) -> dict[str, object]:
         """Everything that the next steps depend on."""
@@ -144,6 +169,7 @@ class Trainer:
             "rate_factor": self.rate_factor,
             "guard": self.guard.state_dict(),
             "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
             "last_good": self.last_good,
             "optimizer": self.optimizer.state_dict() if self._position()[1] else None,  # each stage starts a new one
         }
@@ -164,7 +190,9 @@ class Trainer:
         self.step, self.rate_factor = cast(int, state["step"]), cast(float, state["rate_factor"])
         self.guard.load_state_dict(cast(dict, state["guard"]))
         self.model.load_state_dict(cast(dict, state["model"]))
+        self.average.load_state_dict(cast(dict, state["average"]))
         self.last_good = cast(dict, state["last_good"])
+        self.upcoming = None
         self._load_optimizer(state)
 
     def _position(self) -> tuple[int, int]:
@@ -177,15 +205,39 @@ class Trainer:
         return 3, self.config.train.steps[2]
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        stage = self.stage
+        stage, train = self.stage, self.config.train
         self.model.lih.requires_grad_(stage != 2)
         self.model.lsr.requires_grad_(stage != 1)
-        return torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], fused=True)
+        self.wrapped = self._wrapped()
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, weight_decay=train.weight_decay, fused=True)  # Adam where that is 0
+
+    def _sharing(self, last: bool) -> AbstractContextManager[object]:
+        """Has gradients averaged over all processes once a batch, after its last part."""
+        if isinstance(self.wrapped, DistributedDataParallel) and not last:
+            return self.wrapped.no_sync()
+        return nullcontext()
+
+    def _wrapped(self) -> nn.Module:
+        """The step, with its gradients averaged over all processes."""
+        if ranks.count() == 1:
+            return self.train_step
+        parts = ranks.count() * self.accumulate
+        some_lack_a_task = any(set(self.tasks[part::parts]) != set(TASKS) for part in range(parts))
+        return DistributedDataParallel(self.train_step, find_unused_parameters=some_lack_a_task)
 
     def _load_optimizer(self, state: Mapping[str, object]) -> None:
         self.optimizer = self._new_optimizer()
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(cast(dict, state["optimizer"]))
+
+    @torch.no_grad()
+    def _update_average(self, done: int) -> None:
+        """The average forgets its start quickly: after n steps of a stage it keeps no more than (1 + n) / (10 + n)."""
+        if self.average is not self.model:
+            keep = min(self.config.train.ema, (1 + done) / (10 + done))
+            for mean, parameter in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(parameter, 1 - keep)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -194,6 +246,7 @@ class Trainer:
         """Takes back the last good weights, with half the step size; the count of steps goes on."""
         self.rate_factor *= 0.5
         self.model.load_state_dict(self.last_good)
+        self.average.load_state_dict(self.last_good)
         self.optimizer = self._new_optimizer()
         self.guard.forget()
 
@@ -206,15 +259,10 @@ def learning_rate(done: int, steps: int, largest: float, train: TrainConfig) -> 
 
 
 @torch.no_grad()
-def _psnrs(output: PIRNetOutput, cover: Tensor, truth: Tensor, secret: Tensor) -> dict[str, object]:
-    """PSNRs of a training batch in dB, for the log."""
-    pairs = {
-        "stego_psnr": (output.stego, cover),
-        "revealed_psnr": (output.revealed, secret),
-        "restored_stego_psnr": (output.restored_stego, cover),
-        "restored_psnr": (output.restored, truth),
-    }
-    return {name: float(psnr(image, target).mean()) for name, (image, target) in pairs.items() if image is not None}
+def _figures(loss: Tensor, images: Images) -> tuple[list[str], Tensor]:
+    """Names and values of what the log says of a batch; on the device, so that they are fetched all at once."""
+    psnrs = {f"{name}_psnr": psnr(image, target).mean() for name, (image, target) in images.items()}
+    return ["loss", *psnrs], torch.stack([loss.detach().float(), *(value.float() for value in psnrs.values())])
 
 
 def _differences(now: object, then: object, name: str = "") -> list[str]:

@@ -1,13 +1,26 @@
 """What a trained PIRNet reaches on photos it has not seen, beside the rows that give the numbers a meaning."""
 
-__all__ = ["Example", "Row", "evaluate", "save_sheets", "table", "to_json", "write_json"]
+__all__ = [
+    "Example",
+    "Networks",
+    "Pipeline",
+    "evaluate",
+    "measure",
+    "panels",
+    "run",
+    "save_sheets",
+    "summary",
+    "table",
+    "to_json",
+    "write_json",
+]
 
 import json
 import math
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -15,10 +28,25 @@ from torch import Tensor
 from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation, degrade
 from pirnet.figures import Panel, save_sheet, ten_fold_difference
-from pirnet.images import atomic_path
-from pirnet.metrics import psnr, ssim
-from pirnet.model import PIRNet
+from pirnet.images import atomic_path, quantise_uint8
+from pirnet.lpips import LPIPS, LPIPS_SIDE
+from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
+from pirnet.model import LIH, LSR, PIRNet, Z, reveal
+from pirnet.rows import Row, differences, mean
 from pirnet.seeds import seeded_generator
+
+Pipeline = Literal["uint8", "float"]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is evaluated, all of it on one device."""
+
+    lih: LIH
+    lsr: LSR
+    clear: LSR | None = None
+    """The same kind of network as `lsr`, but trained to restore a degraded photo itself, with nothing hidden."""
+    z: Z = "zero"
 
 
 @dataclass(frozen=True)
@@ -33,37 +61,42 @@ class Example:
     revealed: Tensor
     restored_stego: Tensor
     restored: Tensor
-
-
-@dataclass(frozen=True)
-class Row:
-    """Means over all pairs; null where a figure has no meaning. PSNR in dB on 8-bit RGB, SSIM up to 1."""
-
-    task: str
-    row: str
-    """`do nothing`: the degraded secret as it is. `no restoration`: hidden and revealed without the cloud. `ours`."""
-    pipeline: str
-    """`uint8`: stego rounded to 8 bit as a file is; or `float`."""
-    stego_psnr: float | None
-    """Stego, or restored stego, against cover."""
-    secret_psnr: float
-    """Secret against its truth."""
-    stego_ssim: float | None
-    secret_ssim: float
-    revealed_psnr: float | None = None
-    """Revealed against degraded secret: how faithfully the client's network hides, on its own."""
+    clear: Tensor | None = None
+    """The degraded secret, restored by a network that sees it."""
 
 
 @torch.no_grad()
-def examples(model: PIRNet, pairs: Sequence[Pair], device: torch.device) -> Iterator[Example]:
-    """Runs every pair through every task at the fixed test degradations, with noise that depends on the pair alone."""
-    model.eval()
-    for task in TASKS:
-        for number, pair in enumerate(pairs):
-            truth, cover = pair.secret[None], pair.cover[None]
-            secret = degrade(truth, task, Degradation(), generator=seeded_generator(number))
-            output = model(cover.to(device), secret.to(device), task)
-            yield Example(task, truth, secret, cover, *(image.cpu() for image in output))
+def run(networks: Networks, pair: Pair, task: str, *, number: int, pipeline: Pipeline, device: torch.device) -> Example:
+    """Takes a pair all the way at the fixed test degradation, with noise that depends on its number alone."""
+    truth, cover = pair.secret[None], pair.cover[None]
+    secret = degrade(truth, task, Degradation(), generator=seeded_generator(number))
+    truth, cover, secret = (image.to(device, memory_format=torch.channels_last) for image in (truth, cover, secret))
+
+    def sent(stego: Tensor) -> Tensor:
+        return quantise_uint8(stego) if pipeline == "uint8" else stego
+
+    stego = sent(networks.lih(cover, secret)[0])
+    restored_stego = sent(networks.lsr(stego, task))
+    revealed, restored = (reveal(networks.lih, image, networks.z) for image in (stego, restored_stego))
+    clear = None if networks.clear is None else networks.clear(secret, task)
+    return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
+
+
+def measure(example: Example, *, pipeline: Pipeline, lpips: LPIPS | None = None) -> list[Row]:
+    """The figures of one example, a row for each way to get at the secret."""
+    ways = {"do nothing": (None, example.secret), "no restoration": (example.stego, example.revealed)}
+    if example.clear is not None:
+        ways["in the clear"] = (None, example.clear)
+    ways["ours"] = (example.restored_stego, example.restored)
+    rows = []
+    for name, (stego, secret) in ways.items():
+        figures: dict[str, float | None] = {f"secret_{k}": v for k, v in _compare(secret, example.truth, lpips).items()}
+        stego_figures = dict.fromkeys(("psnr", "ssim")) if stego is None else _compare(stego, example.cover, lpips)
+        figures |= {f"stego_{k}": v for k, v in stego_figures.items()}
+        if name == "no restoration":
+            figures["revealed_psnr"] = float(psnr(secret, example.secret))
+        rows.append(Row(example.task, name, pipeline, **figures))  # type: ignore[arg-type]
+    return rows
 
 
 def evaluate(model: PIRNet, pairs: Sequence[Pair], *, device: torch.device) -> tuple[list[Row], list[Example]]:
@@ -77,49 +110,74 @@ def evaluate(model: PIRNet, pairs: Sequence[Pair], *, device: torch.device) -> t
     Returns:
         The rows, and the first pair's example of each task for the sheets.
     """
+    model.eval()
+    networks = Networks(model.lih, model.lsr, z=model.z)
+    pipeline = cast(Pipeline, model.stego)
     figures: dict[tuple[str, str], list[Row]] = {}
     firsts: dict[str, Example] = {}
-    for example in examples(model, pairs, device):
-        firsts.setdefault(example.task, example)
-        for row in _rows(example, model.stego):
-            figures.setdefault((row.task, row.row), []).append(row)
-    return [_mean(rows) for rows in figures.values()], list(firsts.values())
+    for task in TASKS:
+        for number, pair in enumerate(pairs):
+            example = run(networks, pair, task, number=number, pipeline=pipeline, device=device)
+            firsts.setdefault(task, example)
+            for row in measure(example, pipeline=pipeline):
+                figures.setdefault((row.task, row.row), []).append(row)
+    return [mean(rows) for rows in figures.values()], list(firsts.values())
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, with the cloud's gain, and in plain words where ours does not beat doing nothing."""
-    lines = [f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}   (PSNR in dB)"]
+    """The rows of one pipeline as text, and in plain words where ours does not beat doing nothing."""
+    lines = [f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}   (PSNR in dB)"]
     verdicts = []
-    by_name = {(row.task, row.row): row for row in rows}
+    meaning = {difference.task: difference for difference in differences(rows)}
     for row in rows:
-        gain = row.secret_psnr - by_name[row.task, "no restoration"].secret_psnr if row.row == "ours" else None
-        cells = f"{_cell(row.stego_psnr, 8)}{_cell(row.secret_psnr, 9)}{_cell(row.revealed_psnr, 9)}{_cell(gain, 8)}"
+        cells = f"{_cell(row.stego_psnr, 8)}{_cell(row.secret_psnr, 9)}{_cell(row.revealed_psnr, 9)}"
+        if row.row == "ours":
+            difference = meaning[row.task]
+            cells += f"{_cell(difference.cloud_gain, 8)}{_cell(difference.price_of_privacy, 8)}"
+            if difference.over_nothing <= 0:
+                nothing = row.secret_psnr - difference.over_nothing
+                verdicts.append(
+                    f"{row.task}: ours ({row.secret_psnr:.2f} dB) does not beat doing nothing ({nothing:.2f} dB)."
+                )
         lines.append(f"{row.task:<10}{row.row:<17}{cells}".rstrip())
-        nothing = by_name[row.task, "do nothing"].secret_psnr
-        if row.row == "ours" and row.secret_psnr <= nothing:
-            verdicts.append(
-                f"{row.task}: ours ({row.secret_psnr:.2f} dB) does not beat doing nothing ({nothing:.2f} dB)."
-            )
     explained = [
         "stego: stego, or restored stego, against cover. secret: against its truth. reveal: revealed against degraded",
-        "secret, the client's network alone. gain: what the cloud adds, ours minus no restoration.",
+        "secret, the client's network alone. gain: what the cloud adds, ours minus no restoration. price: what hiding",
+        "costs, in the clear minus ours; empty where no network was trained in the clear.",
     ]
     return "\n".join([*lines, "", *explained, *verdicts])
 
 
 def save_sheets(folder: Path, first: Sequence[Example]) -> None:
     """Writes a comparison sheet a task, `TASK.png`, and the three on one small page, `result.webp`."""
-    for example in first:
-        save_sheet(
-            folder / f"{example.task}.png",
-            [_panels(example)[:4], _panels(example)[4:]],
-            heading=f"PIRNet: {example.task}",
-        )
+    drawn = {example.task: panels(example) for example in first}
+    for task, row in drawn.items():
+        save_sheet(folder / f"{task}.png", [row[:4], row[4:]], heading=f"PIRNet: {task}")
     chosen = (0, 1, 2, 4, 6, 7)  # leaves out the difference and the secret revealed without restoration
-    rows = [[_panels(example)[i] for i in chosen] for example in first]
-    for row, example in zip(rows, first, strict=True):
-        row[0] = replace(row[0], title=f"{example.task}: cover")
+    rows = [
+        [replace(row[i], title=f"{task}: cover") if i == 0 else row[i] for i in chosen] for task, row in drawn.items()
+    ]
     save_sheet(folder / "result.webp", rows, panel=192)
+
+
+def panels(example: Example) -> list[Panel]:
+    """The eight pictures of a sheet: four of the cover, four of the secret."""
+    cover, secret, truth = example.cover, example.secret, example.truth
+    images = [
+        ("cover", cover, "what everybody may see"),
+        ("stego", example.stego, f"{_db(example.stego, cover)} from the cover"),
+        ("restored stego", example.restored_stego, f"{_db(example.restored_stego, cover)} from the cover"),
+        (
+            "ten-fold difference",
+            ten_fold_difference(example.restored_stego[0], cover[0])[None],
+            "restored stego from the cover",
+        ),
+        ("degraded secret", secret, f"{_db(secret, truth)} from the truth"),
+        ("revealed, not restored", example.revealed, f"{_db(example.revealed, truth)} from the truth"),
+        ("restored secret", example.restored, f"{_db(example.restored, truth)} from the truth"),
+        ("truth", truth, "what the camera should have seen"),
+    ]
+    return [Panel(title, caption, image[0].clamp(0, 1)) for title, image, caption in images]
 
 
 def write_json(path: Path, content: object) -> None:
@@ -140,34 +198,14 @@ def summary(rows: Sequence[Row], *, data: str, pairs: Sequence[Pair]) -> dict[st
     return {"data": data, "pairs": len(pairs), "names": names, "rows": [asdict(row) for row in rows]}
 
 
-def _rows(example: Example, pipeline: str) -> list[Row]:
-    nothing = (None, example.secret, None)
-    unrestored = (example.stego, example.revealed, float(psnr(example.revealed, example.secret)))
-    ours = (example.restored_stego, example.restored, None)
-    rows = []
-    for name, (stego, secret, revealed) in {"do nothing": nothing, "no restoration": unrestored, "ours": ours}.items():
-        rows.append(
-            Row(
-                example.task,
-                name,
-                pipeline,
-                None if stego is None else float(psnr(stego, example.cover)),
-                float(psnr(secret, example.truth)),
-                None if stego is None else float(ssim(stego, example.cover)),
-                float(ssim(secret, example.truth)),
-                revealed,
-            )
-        )
-    return rows
-
-
-def _mean(rows: Sequence[Row]) -> Row:
-    def mean(name: str) -> float | None:
-        values = [getattr(row, name) for row in rows]
-        return None if None in values else round(statistics.fmean(values), 4)
-
-    numbers = {name: mean(name) for name, kind in Row.__annotations__.items() if kind is not str}
-    return Row(rows[0].task, rows[0].row, rows[0].pipeline, **numbers)  # type: ignore[arg-type]
+def _compare(image: Tensor, target: Tensor, lpips: LPIPS | None) -> dict[str, float | None]:
+    side = min(image.shape[-2:])
+    return {
+        "psnr": float(psnr(image, target)),
+        "ssim": float(ssim(image, target)),
+        "ms_ssim": float(ms_ssim(image, target)) if side >= MS_SSIM_SIDE else None,
+        "lpips": float(lpips(image, target)) if lpips is not None and side >= LPIPS_SIDE else None,
+    }
 
 
 def _finite(value: object) -> object:
@@ -176,25 +214,6 @@ def _finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _panels(example: Example) -> list[Panel]:
-    cover, secret, truth = example.cover, example.secret, example.truth
-    images = [
-        ("cover", cover, "what everybody may see"),
-        ("stego", example.stego, f"{_db(example.stego, cover)} from the cover"),
-        ("restored stego", example.restored_stego, f"{_db(example.restored_stego, cover)} from the cover"),
-        (
-            "ten-fold difference",
-            ten_fold_difference(example.restored_stego[0], cover[0])[None],
-            "restored stego from the cover",
-        ),
-        ("degraded secret", secret, f"{_db(secret, truth)} from the truth"),
-        ("revealed, not restored", example.revealed, f"{_db(example.revealed, truth)} from the truth"),
-        ("restored secret", example.restored, f"{_db(example.restored, truth)} from the truth"),
-        ("truth", truth, "what the camera should have seen"),
-    ]
-    return [Panel(title, caption, image[0].clamp(0, 1)) for title, image, caption in images]
 
 
 def _db(image: Tensor, target: Tensor) -> str:

@@ -1,9 +1,9 @@
 """Comparison sheets: rows of pictures, each with a title above and a caption below it."""
 
-__all__ = ["Panel", "save_sheet", "ten_fold_difference"]
+__all__ = ["Panel", "cropped", "save_sheet", "ten_fold_difference"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +33,13 @@ class Panel:
     title: str
     caption: str
     image: Tensor
+
+
+def cropped(item: Panel, side: int = 256) -> Panel:
+    """The panel with no more of its picture than a sheet of that side shows: what to keep of large photos in memory."""
+    height, width = (min(size, side) for size in item.image.shape[1:])
+    top, left = (item.image.shape[1] - height) // 2, (item.image.shape[2] - width) // 2
+    return replace(item, image=item.image[:, top : top + height, left : left + width].cpu().clone())
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256, heading: str = "") -> None:
@@ -140,17 +147,16 @@ def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: _Row, top: int,
         left = MARGIN + column * (panel + GUTTER)
         title_top = picture_top - TEXT_GAP - len(title) * _line(TITLE_SIZE)  # a shorter title stands on its picture too
         _write(pen, (left, title_top), title, TITLE_SIZE, bold=True, ink=INK)
-        _paste(sheet, pen, item.image, (left, picture_top), panel)
+        _paste(sheet, pen, cropped(item, panel).image, (left, picture_top), panel)
         _write(pen, (left, caption_top), caption, CAPTION_SIZE, bold=False, ink=SOFT_INK)
 
 
 def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, image: Tensor, corner: tuple[int, int], panel: int) -> None:
-    height, width = min(image.shape[1], panel), min(image.shape[2], panel)
-    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
-    view = to_uint8(image[:, top : top + height, left : left + width]).permute(1, 2, 0).contiguous()  # (h, w, 3)
+    height, width = image.shape[1:]
+    view = to_uint8(image).permute(1, 2, 0).contiguous()  # (h, w, 3)
     x, y = corner[0] + (panel - width) // 2, corner[1] + (panel - height) // 2
     pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)  # outside: no pixel of the picture is covered
-    sheet.paste(Image.fromarray(view.cpu().numpy()), (x, y))
+    sheet.paste(Image.fromarray(view.numpy()), (x, y))
 
 
 def _write(

@@ -1,14 +1,21 @@
 """How alike two images are, measured on what an 8-bit file would hold of them."""
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["MS_SSIM_SIDE", "ms_ssim", "psnr", "ssim"]
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
 
 from pirnet.images import check_pixels, grey_levels
 
 SSIM_REACH = 5  # half of the window of 11 that a sigma of 1.5 gets
+MS_SSIM_SIDE = 176  # the window still fits in the coarsest of five scales
+OPTIONS = {"sigma": 1.5, "data_range": 255.0, "reduction": "none"}
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
@@ -64,12 +71,46 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width = a.shape[-2:]
     if min(height, width) <= SSIM_REACH:
         raise ValueError(f"ssim needs more than {SSIM_REACH} pixels a side, got {height} x {width}")
-    with torch.autocast(a.device.type, enabled=False):  # a variance from bfloat16 squares would be noise
-        value = structural_similarity_index_measure(
-            grey_levels(a.float()), grey_levels(b.float()), sigma=1.5, data_range=255.0, reduction="none"
-        )
+    return _per_image(structural_similarity_index_measure, a, b)
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    r"""Multi-scale structural similarity, per image: what the code released with the PIRNet paper calls SSIM.
+
+    .. math:: \prod_{j=1}^{5} \max\bigl(0, \overline{s_j}\bigr)^{w_j}
+
+    with the contrast and structure term :math:`s_j` of SSIM at scale :math:`j`, at the coarsest scale the whole SSIM,
+    each a mean over places and RGB, and weights :math:`w_j` that add up to 1. A scale is the mean of two by two pixels
+    of the finer one.
+
+    Args:
+        a: Images :math:`(B, 3, H, W)` in :math:`[0, 1]`, height and width at least 176.
+        b: Images of the same shape.
+
+    Returns:
+        One value an image, of shape :math:`(B,)`; 1 for equal images.
+
+    Raises:
+        TypeError: An image is not floating point.
+        ValueError: An image has another shape or is too small, or the two shapes differ.
+
+    References:
+        Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment", Asilomar Conference
+        on Signals, Systems and Computers, 2003.
+    """
+    _check_pair("ms_ssim", a, b)
+    height, width = a.shape[-2:]
+    if min(height, width) < MS_SSIM_SIDE:
+        raise ValueError(f"ms_ssim needs at least {MS_SSIM_SIDE} pixels a side, got {height} x {width}")
+    return _per_image(multiscale_structural_similarity_index_measure, a, b)
+
+
+def _per_image(similarity: Callable[..., object], a: Tensor, b: Tensor) -> Tensor:
+    with torch.autocast(a.device.type, enabled=False):
+        # In float64: a variance of squares rounded to bfloat16 or TF32 would be noise.
+        value = similarity(grey_levels(a.double()), grey_levels(b.double()), **OPTIONS)
     assert isinstance(value, Tensor)  # a tuple comes back only with the full map, which is not asked for
-    return value.reshape(len(a))
+    return value.reshape(len(a)).float()
 
 
 def _check_pair(who: str, a: Tensor, b: Tensor) -> None:

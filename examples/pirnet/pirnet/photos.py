@@ -1,6 +1,6 @@
-"""Photos in memory: those inside scikit-image, or a folder's."""
+"""Photos: those inside scikit-image, or a folder's."""
 
-__all__ = ["Photos", "bundled_photos", "hold_out", "read_folder"]
+__all__ = ["Photos", "bundled_photos", "hold_out", "joined", "photo_paths", "read_folder", "require_size"]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ BUNDLED = (
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos in memory, each with a name of its own.
+    """Photos as tensors, each with a name of its own.
 
     Attributes:
         names: One name a photo, all different.
@@ -108,6 +108,23 @@ def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> P
         ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read or
             is too small.
     """
+    paths = photo_paths(folder)
+    images = []
+    # disable=None shows the bar on a terminal only
+    with tqdm(paths, desc=f"reading {folder.name}", unit="photo", disable=None if progress else True) as bar:
+        for path in bar:
+            image = to_uint8(read_picture(path).pixels)
+            require_size(path, *image.shape[1:], least=min_size)
+            images.append(image)
+    return Photos(tuple(path.name for path in paths), tuple(images))
+
+
+def photo_paths(folder: Path) -> list[Path]:
+    """The photos of a folder, sorted by file name; subfolders, hidden files and files of other kinds are passed over.
+
+    Raises:
+        ImageError: The folder is missing, is a file or holds fewer than two photos.
+    """
     if not folder.exists():
         raise ImageError(f"{folder}: no such folder")
     if not folder.is_dir():
@@ -116,18 +133,22 @@ def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> P
     if len(paths) < 2:
         found = f"only {paths[0].name}" if paths else "none"
         raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}")
-    images = []
-    # disable=None shows the bar on a terminal only
-    with tqdm(paths, desc=f"reading {folder.name}", unit="photo", disable=None if progress else True) as bar:
-        for path in bar:
-            image = to_uint8(read_picture(path).pixels)
-            height, width = image.shape[1:]
-            if min(height, width) < min_size:
-                raise ImageError(
-                    f"{path}: needs at least {min_size} x {min_size} pixels (height x width), got {height} x {width}"
-                )
-            images.append(image)
-    return Photos(tuple(path.name for path in paths), tuple(images))
+    return paths
+
+
+def require_size(path: Path, height: int, width: int, *, least: int) -> None:
+    """Raises ImageError if a photo has a side of fewer than `least` pixels."""
+    if min(height, width) < least:
+        raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
+
+
+def joined(folders: Sequence[Path], parts: Sequence[Photos]) -> Photos:
+    """The photos of several folders; where there is more than one, each photo's name begins with its folder's."""
+    prefixes = [f"{folder.resolve().name}/" if len(folders) > 1 else "" for folder in folders]
+    return Photos(
+        tuple(prefix + name for prefix, part in zip(prefixes, parts, strict=True) for name in part.names),
+        tuple(image for part in parts for image in part.images),
+    )
 
 
 def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:

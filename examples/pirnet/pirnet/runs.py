@@ -1,6 +1,6 @@
 """Run folders: where they are, what is in them, and stopping cleanly."""
 
-__all__ = ["RUNS", "Stop", "latest_run", "new_run", "save", "trim_log"]
+__all__ = ["RUNS", "Stop", "clean", "latest_run", "new_run", "save", "trim_log"]
 
 import json
 import signal
@@ -15,7 +15,8 @@ from pirnet.engine import Trainer
 from pirnet.images import atomic_path
 
 RUNS = Path("runs")
-CHECKPOINT, LIH_WEIGHTS, LSR_WEIGHTS = "checkpoint.pt", "lih.safetensors", "lsr.safetensors"
+CHECKPOINT = "checkpoint.pt"
+LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
 
 
 def new_run(preset: str) -> Path:
@@ -37,10 +38,20 @@ def latest_run(holding: str) -> Path:
 
 
 def save(trainer: Trainer, folder: Path) -> None:
-    """Writes the resume state and both networks' weights, each all or nothing."""
+    """Writes the resume state and the weights of the networks that are trained, each file all or nothing."""
     save_state(folder / CHECKPOINT, trainer.state_dict())
-    save_weights(folder / LIH_WEIGHTS, trainer.model.lih, trainer.config.lih)
-    save_weights(folder / LSR_WEIGHTS, trainer.model.lsr, trainer.config.lsr)
+    if trainer.config.in_the_clear:
+        save_weights(folder / CLEAR_WEIGHTS, trainer.average.lsr, trainer.config.lsr)
+        return
+    save_weights(folder / LIH_WEIGHTS, trainer.average.lih, trainer.config.lih)
+    save_weights(folder / LSR_WEIGHTS, trainer.average.lsr, trainer.config.lsr)
+
+
+def clean(folder: Path, step: int) -> None:
+    """Removes what a run leaves that was killed after its last checkpoint: half-written files, lines of later steps."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
+    trim_log(folder / "log.jsonl", step)
 
 
 def trim_log(path: Path, step: int) -> None:
@@ -53,23 +64,26 @@ def trim_log(path: Path, step: int) -> None:
 
 
 class Stop:
-    """Whether it is time to stop: asked for by Ctrl-C, or after some minutes. A second Ctrl-C stops at once."""
+    """Whether it is time to stop: asked for by Ctrl-C, or after some minutes. A second Ctrl-C stops at once.
+
+    So does a second SIGTERM, but not a SIGTERM after a Ctrl-C: torchrun sends one to processes that had the other.
+    """
 
     def __init__(self, minutes: float | None = None) -> None:
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        self.interrupted = False
+        self.received: set[int] = set()
 
     def __bool__(self) -> bool:
-        return self.interrupted or (self.deadline is not None and time.monotonic() >= self.deadline)
+        return bool(self.received) or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     @contextmanager
     def on_interrupt(self) -> Iterator[None]:
         """Lets a step finish that Ctrl-C or a request to terminate comes upon."""
 
-        def handle(_number: int, _frame: FrameType | None) -> None:
-            if self.interrupted:
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if number in self.received:
                 raise KeyboardInterrupt
-            self.interrupted = True
+            self.received.add(number)
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -1,0 +1,60 @@
+"""Pairs of a folder's photos for evaluation, read from disk when they are asked for."""
+
+__all__ = ["FolderPairs"]
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pirnet.data import Pair, evaluation_pairs
+from pirnet.images import read_picture, to_uint8
+from pirnet.photos import Photos, photo_paths
+
+
+class FolderPairs:
+    """The pairs that `evaluation_pairs` makes of a folder's photos, sorted by file name; one is in memory at a time.
+
+    Every photo is opened once at the start, so that a bad one is told at once and not after an hour.
+
+    Args:
+        folder: Where the photos lie; subfolders, hidden files and files of other kinds are passed over.
+        multiple: What height and width are made a multiple of.
+        limit: Pairs to take at most, the first ones; None takes all.
+        swap: Whether the same pairs follow with the roles exchanged.
+
+    Raises:
+        ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read.
+        ValueError: `limit` is less than 1, or two photos have no common crop.
+    """
+
+    def __init__(self, folder: Path, *, multiple: int = 16, limit: int | None = None, swap: bool = False) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"--limit needs at least 1 pair, got {limit}")
+        paths = photo_paths(folder)
+        pairs = [(paths[i], paths[(i + 1) % len(paths)]) for i in range(0, len(paths), 2)][:limit]
+        self.multiple = multiple
+        self.unswapped = len(pairs)
+        self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
+        # disable=None shows the bar on a terminal only
+        self.sizes = [self[i].secret.shape[1:] for i in tqdm(range(len(pairs)), "checking", unit="pair", disable=None)]
+        self.sizes *= 1 + swap
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Pair:
+        paths = self._paths[index]
+        photos = Photos(tuple(path.name for path in paths), tuple(to_uint8(read_picture(p).pixels) for p in paths))
+        return evaluation_pairs(photos, multiple=self.multiple, swap=False)[0]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def names(self) -> list[dict[str, object]]:
+        """Which photo is hidden in which, and the size of their crops, for the results."""
+        return [
+            {"secret": secret.name, "cover": cover.name, "height": height, "width": width}
+            for (secret, cover), (height, width) in zip(self._paths, self.sizes, strict=True)
+        ]

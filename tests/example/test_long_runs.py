@@ -1,0 +1,171 @@
+"""Long runs with train.py: killed in the middle of a save, cut into pieces, shared by processes, on several folders."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pirnet.checkpoint import load_lih, load_lsr, load_state
+
+from tests.example.helpers import EXAMPLE, TINY, Door, log_of, same_weights, strict_json
+
+# Stands in for the process that is killed while it writes: the file of that number is left half-written.
+KILLED = """
+import os, runpy, signal, sys
+from pathlib import Path
+
+number, replace = int(sys.argv.pop(1)), os.replace
+
+def replace_or_die(source, target):
+    global number
+    number -= 1
+    if number == 0:
+        os.truncate(source, Path(source).stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = replace_or_die
+sys.argv[0] = sys.argv[1]
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def same_networks(a: Path, b: Path) -> bool:
+    return all(
+        same_weights(load(a / name), load(b / name))
+        for name, load in (("lih.safetensors", load_lih), ("lsr.safetensors", load_lsr))
+    )
+
+
+def assert_same_curve(run: Path, other: Path) -> None:
+    """The same figures but for rounding, which adds up from step to step."""
+    for mine, theirs in zip(log_of(run), log_of(other), strict=True):
+        for name in ("step", "stage", "loss", "gradient_norm", "skipped"):
+            assert mine[name] == pytest.approx(theirs[name], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("file", "step"),
+    [(8, 2), pytest.param(9, 4, marks=pytest.mark.slow), pytest.param(3, 0, marks=pytest.mark.slow)],
+    ids=["checkpoint", "weights after it", "first weights"],
+)
+def test_killed_in_the_middle_of_a_save_it_goes_on(
+    file: int, step: int, photo_folder: Path, door: Door, tmp_path: Path
+) -> None:
+    """Files are written in this order: config, then checkpoint and two networks at steps 0, 2, 4, ..."""
+    steps = ("--steps", "6", "--data", str(photo_folder), "--train.save-every", "2", "--train.ema", "0.9", *TINY)
+    warmed = door("train.py", "--out", "whole", *steps)  # and the photos are in the cache
+    assert warmed.status == 0
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(file), str(EXAMPLE / "train.py"), "--out", "run", *steps],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert len(list(run.glob(".*.tmp"))) == 1
+    assert load_state(run / "checkpoint.pt")["step"] == step
+    resumed = door("train.py", "--resume", "--out", "run", "--log-every", 1, "--device", "cpu")
+    assert resumed.status == 0, resumed.err
+    assert not list(run.glob(".*.tmp"))
+    assert log_of(run) == log_of(whole)
+    assert same_networks(run, whole)
+
+
+def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+    """With the photos elsewhere, other workers and other parts of a batch."""
+    steps = ("--steps", "4", "--data", photo_folder, "--train.no-bf16", *TINY)
+    assert door("train.py", "--out", "whole", *steps).status == 0
+    assert door("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
+    shutil.copytree(photo_folder, tmp_path / "moved")
+    (tmp_path / "first").rename(tmp_path / "second")
+    options = ("--data", "moved", "--workers", 1, "--accumulate", 2, "--log-every", 1, "--device", "cpu")
+    assert door("train.py", "--resume", "--out", "second", *options).status == 0
+    assert_same_curve(tmp_path / "second", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", [("denoise", "deblur", "sr"), ("sr", "sr", "denoise")], ids=["all", "some"])
+def test_two_processes_are_as_one_with_the_doubled_batch(
+    photo_folder: Path, door: Door, tmp_path: Path, tasks: tuple[str, ...]
+) -> None:
+    """Every stage, whether or not each process has every task, with parts; then both go on with one process."""
+    steps = (*("--steps", "6", "--data", str(photo_folder)), *TINY, "--train.batch-size", "12", "--train.no-bf16")
+    steps += ("--train.memory", "reversible", "--train.ema", "0.9", "--train.tasks", *tasks)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    shared = subprocess.run(
+        [*torchrun, str(EXAMPLE / "train.py"), "--out", "shared", "--accumulate", "2", *steps],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert shared.returncode == 0, shared.stderr
+    assert shared.stdout.count("writing shared") == 1
+    assert door("train.py", "--out", "alone", *steps).status == 0
+    assert_same_curve(tmp_path / "shared", tmp_path / "alone")
+
+
+def test_several_folders_and_none_held_out(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+    shutil.copytree(photo_folder, tmp_path / "more")
+    data = ("--data", photo_folder, "more", "--cache", "cache")
+    result = door("train.py", "--steps", 3, "--held-out", 0, "--out", "run", *data, *TINY)
+    assert result.status == 0, result.err
+    assert "10 photos" in result.out
+    assert "the weights are in run; evaluate.py says how good they are" in result.out
+    names = strict_json((tmp_path / "run" / "config.json").read_text())["photos"]
+    assert names["train"][4:6] == [f"{photo_folder.name}/4.png", "more/0.png"]
+    assert names["held_out"] == []
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert door("train.py", "--resume", "--out", "run").status == 0
+
+
+def test_training_in_the_clear_writes_weights_of_its_own(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+    result = door("train.py", "--in-the-clear", "--steps", 3, "--out", "run", "--data", photo_folder, *TINY)
+    assert result.status == 0, result.err
+    run = tmp_path / "run"
+    assert {path.name for path in run.iterdir()} == {"checkpoint.pt", "config.json", "log.jsonl", "clear.safetensors"}
+    assert len(load_lsr(run / "clear.safetensors").restorers) == 1
+    assert [row["stage"] for row in log_of(run)] == [2, 2, 2]
+    resumed = door("train.py", "--resume", "--out", "run")
+    assert resumed.status == 0, resumed.err
+
+
+def test_sheets_on_the_way(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+    options = ("--sheets-every", 2, "--steps", 3, "--data", photo_folder)
+    assert door("train.py", "--out", "run", *options, *TINY).status == 0
+    sheets = tmp_path / "run" / "sheets"
+    assert [path.name for path in sheets.iterdir()] == ["0000002"]
+    assert {path.name for path in (sheets / "0000002").iterdir()} == {
+        "denoise.png",
+        "deblur.png",
+        "sr.png",
+        "result.webp",
+    }
+    with Image.open(sheets / "0000002" / "sr.png") as image:
+        image.load()
+
+
+def test_tensorboard_is_another_package(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = door("train.py", "--tensorboard", "--steps", 3, "--out", "run", *TINY)
+    assert result.status == 2
+    assert result.err == "train.py: error: --tensorboard needs another package: pip install tensorboard\n"
+
+
+def test_tensorboard_gets_the_figures_of_the_log(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    options = ("--tensorboard", "--steps", 3, "--data", photo_folder)
+    assert door("train.py", "--out", "run", *options, *TINY).status == 0
+    events = reader.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    losses = [row["loss"] for row in log_of(tmp_path / "run")]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses)
