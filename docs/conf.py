@@ -18,8 +18,9 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "gallery"]  # the gallery is read where its scripts write pages
 templates_path = ["_templates"]
 default_role = "py:obj"  # `name` in a docstring links to the name if these pages document it, else it is plain code
 
@@ -44,6 +45,19 @@ myst_heading_anchors = 3
 
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "notebook_extensions": set(),  # the script itself is offered, and no notebook
+    "show_signature": False,
+    "min_reported_time": 60,
+    "write_computation_times": False,
+    "reference_url": {"liftlayers": None},
+}
 
 html_theme = "furo"
 html_title = f"liftlayers {release}"

@@ -4,15 +4,18 @@ __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "BiasFreePredictor",
     "ConvPredictor",
     "DensePredictor",
     "Exact",
     "Haar",
     "InvertibleConv1x1",
     "LayerNorm2d",
+    "LearnedWavelet",
     "LiftingBlock",
     "LosslessWavelet",
     "NAFBlock",
+    "NonseparableLearnedWavelet",
     "OnGrid",
     "Parallel",
     "PixelUnshuffle",
@@ -33,6 +36,7 @@ from liftlayers.layers.conv1x1 import InvertibleConv1x1
 from liftlayers.layers.coupling import AdditiveCoupling
 from liftlayers.layers.dense import DensePredictor
 from liftlayers.layers.fixed_point import Exact, OnGrid, ToGrid, exact
+from liftlayers.layers.learned import BiasFreePredictor, LearnedWavelet, NonseparableLearnedWavelet
 from liftlayers.layers.lifting import LiftingBlock, Predict, Update
 from liftlayers.layers.lossless import LosslessWavelet
 from liftlayers.layers.mixing import PixelUnshuffle, Split, Swap

@@ -114,9 +114,10 @@ def _visit(step: Invertible, cells: Cells, place: Place, links: list[Link]) -> C
     if getattr(inner, "exact_on_grid", False):
         links.append(Link(step, place, cells.deepest()))
         return Cells(depth=cells.deepest())
+    remedy = f"; {inner.exact_remedy}" if hasattr(inner, "exact_remedy") else ""
     raise TypeError(
         "exact needs additive couplings, Haar transforms and steps that only move numbers about "
-        f"(exact_on_grid = True), got {type(inner).__name__} as step {len(links)}"
+        f"(exact_on_grid = True), got {type(inner).__name__} as step {len(links)}{remedy}"
     )
 
 

@@ -2,13 +2,11 @@
 
 __all__ = ["AdditiveCoupling"]
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_float, require_same_device
-from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving
+from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving, takes_condition
 
 
 class NetworkStep(Invertible):
@@ -17,7 +15,7 @@ class NetworkStep(Invertible):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._conditional = "condition" in inspect.signature(network.forward).parameters
+        self._conditional = takes_condition(network)
 
     @property
     def conditional(self) -> bool:

@@ -2,13 +2,11 @@
 
 __all__ = ["Exact", "OnGrid", "ToGrid", "exact"]
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 
 from liftlayers.functional.grid import round_to_grid
-from liftlayers.invertible import Bands, Invertible, VolumePreserving, bare
+from liftlayers.invertible import Bands, Invertible, VolumePreserving, bare, takes_condition
 from liftlayers.layers._lattice import plan
 from liftlayers.layers._watched import Watched, checked_ranges
 from liftlayers.replay import as_tuple
@@ -51,7 +49,12 @@ class OnGrid(nn.Module):
         self.network = network
         self.bits = bits
         self.batch_invariant = batch_invariant
-        self._conditional = "condition" in inspect.signature(network.forward).parameters
+        self._conditional = takes_condition(network)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network has a use for ``condition=``."""
+        return self._conditional
 
     def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         if condition is not None and not self._conditional:
@@ -198,7 +201,7 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     Args:
         chain: Made of `AdditiveCoupling`, `Predict`, `Update`, `Haar` and steps that only move numbers about (those
             say so with a class attribute ``exact_on_grid = True``), in `Sequential`, `Parallel`, `LiftingBlock`,
-            `LiftingPyramid` and `Inverse`.
+            `LiftingPyramid` and `Inverse`; and of learned wavelets with ``scale=None``.
         bits: The exponent :math:`k` of the grid. Sixteen cost a trained hiding chain less than 0.01 dB.
         batch_invariant: Whether the two directions may see a sample in different batches: networks are evaluated
             sample by sample.
@@ -234,8 +237,10 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
 
 def canonical(x: Tensor) -> Tensor:
     """The same numbers in a layout that is a function of the shape alone: strides of axes of length one included."""
-    if x.storage_offset():  # alignment may choose the kernel too
+    if not torch.compiler.is_compiling() and x.storage_offset():  # alignment may choose the kernel too
         x = x.clone(memory_format=torch.contiguous_format)
+    if not torch.is_grad_enabled():
+        x = x.detach()  # else a view seems to need a gradient that nothing gives it, and torch's counters stumble
     return x.contiguous().flatten().view(x.shape)
 
 

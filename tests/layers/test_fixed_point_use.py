@@ -256,3 +256,14 @@ def test_exact_form_of_a_trained_hiding_chain_costs_less_than_a_hundredth_of_a_d
     trained = decibels()
     assert trained[1] > before[1] + 10  # what was revealed is now the secret
     assert (trained[:2] - trained[2:]).abs().max() < 0.01
+
+
+# Networks on a grid
+
+
+def test_a_network_on_a_grid_takes_a_condition_if_the_network_does() -> None:
+    ones = torch.ones(1, 2, 4, 4)
+    plain, conditioned = AdditiveCoupling(OnGrid(nn.Conv2d(2, 2, 1))), AdditiveCoupling(OnGrid(Conditioned()))
+    assert (plain.conditional, conditioned.conditional) == (False, True)
+    with pytest.raises(ValueError, match="Sequential got a condition, but none of its 1 steps takes one"):
+        Sequential(plain)(ones, ones, condition=ones)
