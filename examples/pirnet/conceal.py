@@ -1,10 +1,12 @@
 """The client hides a photo, degraded as it is, inside an innocent cover.
 
-    python examples/pirnet/conceal.py COVER SECRET -o STEGO.png
+    python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png
 
-Needs lih.safetensors, the client's key: whoever holds it can reveal.
+Needs lih.safetensors, the client's key: whoever holds it can reveal. A file
+named - is standard input or output.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 import tyro
 from pirnet import doors, runs
 from pirnet.checkpoint import load_lih
-from pirnet.images import quantise_uint8, read_picture, write_png
+from pirnet.images import STREAM, check_output, quantise_uint8, read_picture, write_png
 from pirnet.metrics import psnr
 from torch import Tensor
 
@@ -22,23 +24,28 @@ from torch import Tensor
 class Options:
     """Hide a secret photo in a cover."""
 
-    cover: tyro.conf.Positional[Path]
+    cover: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COVER")]
     """Photo that everybody may see; its alpha channel is kept."""
-    secret: tyro.conf.Positional[Path]
+    secret: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SECRET")]
     """Photo to hide, of the same size."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path | None = None
-    """Folder with lih.safetensors; without one, the latest run's."""
+    weights: Path = doors.SHIPPED
+    """Folder with lih.safetensors."""
     resize: bool = False
     """Resize the secret to the size of the cover."""
     force: bool = False
     """Overwrite an existing file."""
+    verbose: bool = False
+    """Tell how close the stego image is to its cover."""
 
 
 def main() -> None:
     options = doors.parse(Options, __doc__)
-    lih = load_lih(doors.weights_folder(options.weights, runs.LIH_WEIGHTS) / runs.LIH_WEIGHTS)
+    check_output(options.output, force=options.force)
+    if options.cover == options.secret == STREAM:
+        raise ValueError("cover and secret cannot both come from standard input")
+    lih = load_lih(options.weights / runs.LIH_WEIGHTS)
     cover, secret = read_picture(options.cover), read_picture(options.secret).pixels
     if secret.shape != cover.pixels.shape:
         sizes = [" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret)]
@@ -47,9 +54,11 @@ def main() -> None:
                 f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize makes it so"
             )
         secret = resized(secret, cover.pixels)
-    stego = doors.on_multiple(lambda c, s: quantise_uint8(lih(c, s)[0]), cover.pixels, secret, multiple=2)
+    stego = doors.on_any_size(lambda c, s: quantise_uint8(lih(c, s)[0]), cover.pixels, secret, network=lih, multiple=2)
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
-    print(f"{options.output}: {float(psnr(stego[None], cover.pixels[None])):.1f} dB from the cover")
+    if options.verbose:  # on standard error, since standard output may be the picture
+        distance = float(psnr(stego[None], cover.pixels[None]))
+        print(f"{options.output}: {distance:.1f} dB from the cover", file=sys.stderr)
 
 
 def resized(secret: Tensor, cover: Tensor) -> Tensor:

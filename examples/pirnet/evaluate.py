@@ -38,8 +38,8 @@ class Options:
     """Folder of photos, none of which was trained on."""
     out: Path
     """Folder to write, new or empty."""
-    weights: Path | None = None
-    """Folder with lih.safetensors and lsr.safetensors; without one, the latest run's."""
+    weights: Path = doors.SHIPPED
+    """Folder with lih.safetensors and lsr.safetensors."""
     clear_weights: Path | None = None
     """Weights trained in the clear; without them, clear.safetensors beside the others, if it is there."""
     other_weights: Path | None = None
@@ -95,10 +95,9 @@ def main() -> None:
 
 def load_networks(options: Options, device: torch.device) -> tuple[list[Path], Networks]:
     """The weight files and what is in them: the client's network, the cloud's, and one in the clear if there is one."""
-    folder = doors.weights_folder(options.weights, runs.LIH_WEIGHTS)
-    files = [folder / runs.LIH_WEIGHTS, folder / runs.LSR_WEIGHTS]
+    files = [options.weights / runs.LIH_WEIGHTS, options.weights / runs.LSR_WEIGHTS]
     lih, lsr = load_lih(files[0]).to(device), load_lsr(files[1]).to(device)
-    clear = options.clear_weights or folder / runs.CLEAR_WEIGHTS
+    clear = options.clear_weights or options.weights / runs.CLEAR_WEIGHTS
     if options.clear_weights is None and not clear.is_file():
         return files, Networks(lih, lsr)
     return [*files, clear], Networks(lih, lsr, load_lsr(clear).to(device))

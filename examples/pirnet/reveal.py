@@ -1,8 +1,9 @@
 """The client reveals the photo hidden inside a stego image, restored or not.
 
-    python examples/pirnet/reveal.py RESTORED.png -o SECRET.png
+    python examples/pirnet/reveal.py restored.png -o mended.png
 
-Needs the very lih.safetensors that hid it.
+Needs the very lih.safetensors that hid it. A file named - is standard input or
+output.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Annotated
 import tyro
 from pirnet import doors, runs
 from pirnet.checkpoint import load_lih
-from pirnet.images import read_stego, write_png
+from pirnet.images import check_output, read_stego, write_png
 from pirnet.model import reveal
 
 
@@ -20,23 +21,23 @@ from pirnet.model import reveal
 class Options:
     """Reveal the secret inside a stego image."""
 
-    stego: tyro.conf.Positional[Path]
+    stego: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STEGO")]
     """Stego image, as restore.py or conceal.py wrote it."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path | None = None
-    """Folder with lih.safetensors; without one, the latest run's."""
+    weights: Path = doors.SHIPPED
+    """Folder with lih.safetensors."""
     force: bool = False
     """Overwrite an existing file."""
 
 
 def main() -> None:
     options = doors.parse(Options, __doc__)
-    lih = load_lih(doors.weights_folder(options.weights, runs.LIH_WEIGHTS) / runs.LIH_WEIGHTS)
+    check_output(options.output, force=options.force)
+    lih = load_lih(options.weights / runs.LIH_WEIGHTS)
     stego = read_stego(options.stego)
-    secret = doors.on_multiple(lambda s: reveal(lih, s), stego.pixels, multiple=2)
+    secret = doors.on_any_size(lambda s: reveal(lih, s), stego.pixels, network=lih, multiple=2)
     write_png(options.output, secret.clamp(0, 1), force=options.force)
-    print(f"{options.output}: revealed")
 
 
 if __name__ == "__main__":

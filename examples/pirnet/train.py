@@ -11,6 +11,7 @@ usable weights; --resume goes on as if nothing had happened.
 import dataclasses
 import json
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -114,6 +115,18 @@ def run(options: Options, device: torch.device) -> None:
     print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")
     print(evaluation.table(rows))
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
+    print(f"\nwith these weights, instead of the example's own:\n\n{commands(folder)}")
+
+
+def commands(folder: Path) -> str:
+    """How to use what was trained, ready to copy."""
+    here = shlex.quote(str(Path(sys.argv[0]).parent))
+    doors_and_files = (
+        "conceal.py cover.png secret.png -o stego.png",
+        "restore.py stego.png -o restored.png --task denoise",
+        "reveal.py restored.png -o mended.png",
+    )
+    return "\n".join(f"python {here}/{door} --weights {shlex.quote(str(folder))}" for door in doors_and_files)
 
 
 def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.Stop, options: Options) -> None:

@@ -5,7 +5,10 @@ exception that a script lets through, a traceback to its user, fails the test.
 """
 
 import importlib.util
+import io
 import json
+import math
+import os
 import re
 import shutil
 import signal
@@ -25,6 +28,7 @@ from pirnet.images import read_picture, to_uint8
 from pirnet.model import LIH, LSR, reveal
 from torch import Tensor, nn
 
+from liftlayers.testing import randomise_
 from tests.example.helpers import (
     EXAMPLE,
     TINY,
@@ -35,6 +39,7 @@ from tests.example.helpers import (
     run_door,
     same_weights,
     save_image,
+    smooth_image,
     strict_json,
 )
 from tests.example.test_images import png_of_16_bits
@@ -84,6 +89,7 @@ def test_a_run_writes_what_it_promises(trained: tuple[Path, Result]) -> None:
     assert "held-out photos (astronaut, chelsea; 2 pairs), everything in uint8:" in result.out
     assert re.search(r"denoise +ours +\d+\.\d\d", result.out)
     assert "look at" in result.out
+    assert f"python {EXAMPLE}/restore.py stego.png -o restored.png --task denoise --weights run\n" in result.out
 
 
 def test_the_summary_of_a_run(trained: tuple[Path, Result]) -> None:
@@ -124,7 +130,7 @@ def test_without_an_option_the_preset_is_quick(monkeypatch: pytest.MonkeyPatch) 
     specification.loader.exec_module(train)
     options = train.parse()
     assert options.config == quick()
-    assert (options.data, options.out, options.resume) == (None, None, False)
+    assert (options.data, options.out, options.resume) == ((), None, False)
 
 
 def test_interrupted_and_resumed_is_as_not_interrupted(photo_folder: Path, door: Door, tmp_path: Path) -> None:
@@ -198,8 +204,8 @@ def test_a_preset_may_be_named(photo_folder: Path, door: Door, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--preset", "slow"), "--preset needs one of quick, paper, got 'slow'"),
-        (("--preset=slow",), "--preset needs one of quick, paper, got 'slow'"),
+        (("--preset", "slow"), "--preset needs one of quick, base, paper, got 'slow'"),
+        (("--preset=slow",), "--preset needs one of quick, base, paper, got 'slow'"),
         (("--data", "missing"), "missing: no such folder"),
         (("--data", "empty"), r"empty: at least two photos are needed \(.png, .*\), found none"),
         (("--data", "photos/0.png"), "photos/0.png: a folder of photos is needed, this is a file"),
@@ -207,8 +213,8 @@ def test_a_preset_may_be_named(photo_folder: Path, door: Door, tmp_path: Path) -
         (("--data", "photos", "--train.crop", "50"), r"0.png: needs at least 50 x 50 pixels .*, got 48 x 64"),
         (("--data", "photos", "--train.crop", "33"), "33"),
         (("--train.crop", "1000"), r"at least 1000 x 1000 pixels .* got 400 x 600 for coffee"),
-        (("--data", "photos", "--held-out", "1"), "--held-out needs 2 to 3 of the 5 photos in photos, got 1"),
-        (("--data", "photos", "--held-out", "4"), "--held-out needs 2 to 3 of the 5 photos in photos, got 4"),
+        (("--data", "photos", "--held-out", "1"), "--held-out needs 0, or 2 to 3 of the 5 photos in photos, got 1"),
+        (("--data", "photos", "--held-out", "4"), "--held-out needs 0, or 2 to 3 of the 5 photos in photos, got 4"),
         (("--data", "photos", "--out", "photos"), "photos is not empty: go on with --resume, or name another folder"),
         (("--data", "photos", "--out", "photos/0.png"), "photos/0.png is not empty"),
         (("--steps", "0"), "--steps needs at least 1, got 0"),
@@ -279,9 +285,9 @@ def test_a_refusal_is_one_line_of_the_process(tmp_path: Path) -> None:
             "train.py",
             "--lih.num-blocks --lsr.width --loss.hiding --train.batch-size --degradation.noise-sigma --stego --z",
         ),
-        ("conceal.py", "COVER SECRET -o --weights --resize --force lih.safetensors"),
+        ("conceal.py", "COVER SECRET -o --weights --resize --force --verbose lih.safetensors"),
         ("restore.py", "STEGO -o --task denoise,deblur,sr --weights --force lsr.safetensors"),
-        ("reveal.py", "RESTORED -o --weights --force lih.safetensors"),
+        ("reveal.py", "STEGO -o --weights --force lih.safetensors"),
     ],
 )
 def test_help_names_every_option(name: str, options: str, door: Door) -> None:
@@ -291,10 +297,15 @@ def test_help_names_every_option(name: str, options: str, door: Door) -> None:
     assert [option for option in options.split() if option not in result.out] == []
 
 
-def test_help_of_a_process(tmp_path: Path) -> None:
-    result = run_door("reveal.py", "--help", cwd=tmp_path)
-    assert result.status == 0
-    assert "The client reveals the photo" in result.out
+def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
+    """Of the door with the most options: 30 lines of 80 columns, with an example to copy."""
+    command = [sys.executable, EXAMPLE / "conceal.py", "--help"]
+    environment = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sum(max(1, math.ceil(len(line) / 80)) for line in done.stdout.splitlines()) <= 30
+    assert "The client hides a photo" in done.stdout
+    assert "python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png" in done.stdout
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -322,13 +333,9 @@ def test_files_go_all_the_way(
     save_image(tmp_path / "cover.png", 0, height, width, mode)
     save_image(tmp_path / "secret.png", 1, height, width, "L" if mode == "L" else "RGB")
     weights = ("--weights", trained[0])
-    concealed = door("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
-    restored = door("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights)
-    revealed = door("reveal.py", "restored.png", "-o", "revealed.png", *weights)
-    assert [result.status for result in (concealed, restored, revealed)] == [0, 0, 0]
-    assert re.fullmatch(r"stego.png: \d+\.\d dB from the cover\n", concealed.out)
-    assert restored.out == "restored.png: restored (sr)\n"
-    assert revealed.out == "revealed.png: revealed\n"
+    assert door("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights) == (0, "", "")
+    assert door("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights) == (0, "", "")
+    assert door("reveal.py", "restored.png", "-o", "revealed.png", *weights) == (0, "", "")
     cover = read_picture(tmp_path / "cover.png")
     for name in ("stego.png", "restored.png", "revealed.png"):
         with Image.open(tmp_path / name) as image:
@@ -455,15 +462,91 @@ def test_existing_files_need_force(half_and_double: Path, door: Door, tmp_path: 
         assert listing(tmp_path) == before
 
 
-def test_the_latest_run_has_the_weights(half_and_double: Path, door: Door, tmp_path: Path) -> None:
+def test_existing_files_are_seen_first(door: Door, tmp_path: Path) -> None:
+    """Before weights are loaded and photos read, and long before a large one is hidden."""
+    (tmp_path / "good.png").touch()
+    for name, *arguments in (
+        ("conceal.py", "nothing.png", "nothing.png"),
+        ("restore.py", "nothing.png", "--task", "sr"),
+        ("reveal.py", "nothing.png"),
+    ):
+        refused = door(name, *arguments, "-o", "good.png", "--weights", "nowhere")
+        assert_refused(refused, name, "good.png: exists already and is not overwritten without --force")
+
+
+def test_the_examples_own_weights_are_the_default(
+    half_and_double: Path, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert doors.SHIPPED == EXAMPLE / "weights"
     save_image(tmp_path / "cover.png", 0, 32, 32)
-    arguments = ("cover.png", "cover.png", "-o", "stego.png")
-    told = "no lih.safetensors in any folder of runs/: train with train.py first, or name a folder"
-    assert_refused(door("conceal.py", *arguments), "conceal.py", told)
-    shutil.copytree(half_and_double, tmp_path / "runs" / "quick")
-    assert door("conceal.py", *arguments).status == 0
-    (tmp_path / "runs" / "quick" / "lsr.safetensors").unlink()  # the client needs its own file alone
+    shutil.copytree(half_and_double, tmp_path / "shipped")
+    (tmp_path / "runs" / "quick").mkdir(parents=True)
+    (tmp_path / "runs" / "quick" / "lih.safetensors").write_text("not looked at")
+    monkeypatch.setattr(doors, "SHIPPED", tmp_path / "shipped")
+    assert door("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
+    assert door("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
+    (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs its own file alone
     assert door("reveal.py", "stego.png", "-o", "revealed.png").status == 0
+    told = r"no weights at .*/shipped/lsr.safetensors: train with train.py, or name another folder with --weights"
+    assert_refused(door("restore.py", "stego.png", "-o", "again.png", "--task", "sr"), "restore.py", told)
+
+
+def test_verbose_tells_how_well_it_is_hidden(half_and_double: Path, door: Door, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
+    Image.new("RGB", (32, 24), (200, 200, 200)).save(tmp_path / "secret.png")  # half of it: 100 / 255, 8.13 dB
+    result = door("conceal.py", "cover.png", "secret.png", "-o", "s.png", "--weights", half_and_double, "--verbose")
+    assert result == (0, "", "s.png: 8.1 dB from the cover\n")
+
+
+# Streams
+
+
+def piped(door: Door, patch: pytest.MonkeyPatch, name: str, *arguments: object, content: bytes = b"") -> bytes:
+    """What a script makes of standard input."""
+    result = io.BytesIO()
+    with patch.context() as streams:
+        streams.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        streams.setattr(sys, "stdout", io.TextIOWrapper(result))
+        assert door(name, *arguments).status == 0
+        return result.getvalue()
+
+
+def test_streams_carry_what_files_do(
+    half_and_double: Path, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_image(tmp_path / "cover.png", 0, 33, 40, "RGBA")
+    save_image(tmp_path / "secret.png", 1, 33, 40)
+    weights = ("--weights", half_and_double)
+    assert door("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
+    assert door("reveal.py", "stego.png", "-o", "revealed.png", *weights).status == 0
+    before = listing(tmp_path)
+    secret = (tmp_path / "secret.png").read_bytes()
+    stego = piped(door, monkeypatch, "conceal.py", "cover.png", "-", "-o", "-", *weights, content=secret)
+    assert stego == before["stego.png"]
+    restored = piped(door, monkeypatch, "restore.py", "-", "-o", "-", "--task", "sr", *weights, content=stego)
+    assert restored == stego  # an untrained cloud
+    revealed = piped(door, monkeypatch, "reveal.py", "-", "-o", "-", *weights, content=restored)
+    assert revealed == before["revealed.png"]
+    assert listing(tmp_path) == before
+
+
+def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, door: Door) -> None:
+    refused = door("conceal.py", "-", "-", "-o", "out.png", "--weights", half_and_double)
+    assert_refused(refused, "conceal.py", "cover and secret cannot both come from standard input")
+
+
+def test_a_reader_that_goes_away_is_told_in_one_line(half_and_double: Path, tmp_path: Path) -> None:
+    save_image(tmp_path / "stego.png", 0, 300, 300)
+    command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--weights", half_and_double]
+    with (
+        (tmp_path / "stego.png").open("rb") as stego,
+        subprocess.Popen(command, stdin=stego, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    assert_refused(Result(process.returncode, "", told), "reveal.py", "-: cannot write, .*Broken pipe")
 
 
 REFUSALS = [
@@ -627,7 +710,7 @@ def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> No
         return batches[0] + batches[1]
 
     a, b = torch.rand(3, *size), torch.rand(3, *size)
-    assert torch.equal(doors.on_multiple(keep, a, b, multiple=multiple), a + b)
+    assert torch.equal(doors.on_any_size(keep, a, b, network=nn.Identity(), multiple=multiple), a + b)
     for batch, image in zip(seen, (a, b), strict=True):
         height, width = batch.shape[-2:]
         assert (height % multiple, width % multiple) == (0, 0)
@@ -635,6 +718,47 @@ def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> No
         assert torch.equal(batch[0, :, : size[0], : size[1]], image)
         assert (batch[0, :, size[0] :, : size[1]] == image[:, -1:]).all()  # the border goes on
         assert (batch[0, :, : size[0], size[1] :] == image[:, :, -1:]).all()
+
+
+def test_large_photos_are_taken_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    lih = randomise_(LIH(LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)))
+    sizes: list[int] = []
+
+    def hide(cover: Tensor, secret: Tensor) -> Tensor:
+        sizes.append(max(cover.shape[-2:]))
+        return lih(cover, secret)[0]
+
+    def hidden() -> Tensor:
+        sizes.clear()
+        return doors.on_any_size(hide, smooth_image(0, 61, 97), smooth_image(1, 61, 97), network=lih, multiple=2)
+
+    whole = hidden()
+    assert sizes == [98]
+    monkeypatch.setattr(doors, "TILE", 16)
+    monkeypatch.setattr(doors, "LARGEST", 61 * 97)
+    assert torch.equal(hidden(), whole)
+    monkeypatch.setattr(doors, "LARGEST", 61 * 97 - 1)
+    assert (hidden() - whole).abs().max() <= 1e-5
+    assert max(sizes[1:]) == 16 + 2 * 16  # the first call finds out how far the network reaches: 16 pixels
+    assert len(sizes[1:]) == 4 * 7
+    monkeypatch.setattr(doors, "MAX_OVERLAP", 8)
+    hidden()
+    assert max(sizes[1:]) == 16 + 2 * 8
+
+
+@pytest.mark.slow
+def test_the_door_leaves_no_seam(door: Door, tmp_path: Path) -> None:
+    """Sizes as they are: 1030 x 2050 pixels are cut both ways."""
+    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)
+    lih = randomise_(LIH(config))
+    save_weights(tmp_path / "lih.safetensors", lih, config)
+    save_image(tmp_path / "cover.png", 0, 1030, 2050)
+    save_image(tmp_path / "secret.png", 1, 1030, 2050)
+    assert door("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", tmp_path).status == 0
+    cover, secret, stego = (read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego"))
+    with torch.inference_mode():
+        whole = lih(cover[None], secret[None])[0]
+    assert (to_uint8(stego).int() - to_uint8(whole[0]).int()).abs().max() <= 1
 
 
 def failing(error: BaseException) -> Callable[[], None]:

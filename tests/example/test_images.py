@@ -1,6 +1,8 @@
 """Pictures in and out: exact round trips, every refusal by its message, nothing half-written."""
 
+import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +16,7 @@ from PIL import Image
 from pirnet.images import (
     ImageError,
     atomic_path,
+    check_output,
     check_pixels,
     quantise_uint8,
     read_picture,
@@ -245,6 +248,37 @@ def test_lossy_stego_is_refused_by_content(tmp_path: Path, name: str, format: st
     with pytest.raises(ImageError, match=f"{name}: a {format} file .* does not survive lossy compression such as JPEG"):
         read_stego(tmp_path / name)
     assert read_picture(tmp_path / name).pixels.shape == (3, 20, 24)
+
+
+def test_output_is_checked_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "old.png").touch()
+    check_output(tmp_path / "new.png", force=False)
+    check_output(tmp_path / "old.png", force=True)
+    check_output(Path("-"), force=False)
+    with pytest.raises(ImageError, match=r"old.png: exists already and is not overwritten without --force"):
+        check_output(tmp_path / "old.png", force=False)
+    with pytest.raises(ImageError, match=r"new.jpg: the name must end in .png, got '.jpg'"):
+        check_output(tmp_path / "new.jpg", force=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a.jpg", "-: a JPEG file cannot carry a hidden picture"), ("a.txt", "-: not a PNG, JPEG, WebP, BMP or TIFF")],
+)
+def test_standard_input_is_read_with_the_same_care(
+    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    pillow_image().save(tmp_path / "a.png")
+    stream((tmp_path / "a.png").read_bytes())
+    assert torch.equal(read_stego(Path("-")).pixels, read_stego(tmp_path / "a.png").pixels)
+    pillow_image().save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("")
+    stream((tmp_path / name).read_bytes())
+    with pytest.raises(ImageError, match=told):
+        read_stego(Path("-"))
 
 
 @settings(deadline=None)

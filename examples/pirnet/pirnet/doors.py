@@ -1,6 +1,6 @@
 """What the doors share: the command line, one-line errors, weights, devices, and pictures of any size."""
 
-__all__ = ["device", "on_multiple", "parse", "peek", "run", "weights_folder"]
+__all__ = ["SHIPPED", "device", "on_any_size", "parse", "peek", "run"]
 
 import itertools
 import sys
@@ -11,11 +11,15 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 import tyro
-from torch import Tensor
+from torch import Tensor, nn
 
-from pirnet import runs
+from pirnet.tiling import reach, tiled
 
 T = TypeVar("T")
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+LARGEST = 2**21  # pixels of a photo that is taken whole
+TILE, MAX_OVERLAP = 1024, 256  # so that a tile with its overlap is hardly more
 
 
 def run(main: Callable[[], None]) -> None:
@@ -69,20 +73,22 @@ def device(name: str) -> torch.device:
         raise ValueError(f"--device {name} is not to be had here: {str(error).splitlines()[0]}") from error
 
 
-def weights_folder(option: Path | None, file: str) -> Path:
-    """Where a door's weights are: the folder of `--weights`, else the latest run."""
-    return runs.latest_run(file) if option is None else option
+def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Module, multiple: int) -> Tensor:
+    """Calls a network's function of (3, H, W) images of any size as one of (1, 3, H', W') batches on multiples.
 
-
-def on_multiple(function: Callable[..., Tensor], *images: Tensor, multiple: int) -> Tensor:
-    """Calls a function of (3, H, W) images of any size as one of (1, 3, H', W') batches on multiples of a number.
-
-    Borders are repeated outwards at the right and bottom, and cropped off the result.
+    Borders are repeated outwards at the right and bottom, and cropped off the result. Photos of more than 2 megapixels
+    are taken in tiles, so that memory grows by the photos themselves alone. A tile sees as far around it as the network
+    reaches, but no further than 256 pixels: chains as deep as the paper's reach past that in theory only.
     """
     height, width = images[0].shape[-2:]
     padding = (0, -width % multiple, 0, -height % multiple)
+
+    def fast(*batches: Tensor) -> Tensor:
+        return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))
+
     with torch.inference_mode():
         batches = [F.pad(image[None], padding, mode="replicate") for image in images]
-        return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))[
-            0, :, :height, :width
-        ]
+        if height * width <= LARGEST:
+            return fast(*batches)[0, :, :height, :width]
+        overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)
+        return tiled(fast, *batches, tile=TILE, overlap=overlap)[0, :, :height, :width]

@@ -3,6 +3,8 @@
 __all__ = [
     "ImageError",
     "Picture",
+    "STREAM",
+    "check_output",
     "read_picture",
     "read_stego",
     "write_png",
@@ -15,10 +17,12 @@ __all__ = [
 
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +31,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+STREAM = Path("-")  # standard input or output
 MIN_SIZE = 16
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -58,7 +63,7 @@ def read_picture(path: Path) -> Picture:
     and an EXIF orientation is applied. Colours under transparent pixels are kept; colour profiles are ignored.
 
     Args:
-        path: The file; its format is found from the content, not from the name.
+        path: The file, or `-` for standard input; its format is found from the content, not from the name.
 
     Raises:
         ImageError: The file is missing, a folder, unreadable, damaged or truncated; it has more than 8 bits a channel,
@@ -73,7 +78,7 @@ def read_stego(path: Path) -> Picture:
     The hidden part lives in differences of a few grey levels, which JPEG and lossy WebP throw away first.
 
     Args:
-        path: The file; its format is found from the content, not from the name.
+        path: The file, or `-` for standard input; its format is found from the content, not from the name.
 
     Raises:
         ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression.
@@ -82,12 +87,12 @@ def read_stego(path: Path) -> Picture:
 
 
 def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force: bool = False) -> None:
-    """Writes an 8-bit PNG file, whole or not at all.
+    """Writes an 8-bit PNG file, whole or not at all (standard output gets what it takes).
 
     Values are clamped to :math:`[0, 1]` and rounded, not truncated, to multiples of 1/255.
 
     Args:
-        path: The file to write; its name ends in `.png`.
+        path: The file to write; its name ends in `.png`, or is `-` for standard output.
         pixels: Red, green, blue of shape :math:`(3, H, W)`, floating point, in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8.
         force: Whether an existing file may be replaced.
@@ -101,6 +106,31 @@ def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force:
     check_pixels("write_png", pixels, batched=False)
     if not torch.isfinite(pixels).all():
         raise ValueError(f"write_png needs finite pixels, got NaN or infinite values for {path}")
+    check_output(path, force=force)
+    image = _to_pillow(pixels, alpha)
+    try:
+        if path == STREAM:
+            image.save(sys.stdout.buffer, format="PNG")
+            sys.stdout.buffer.flush()
+            return
+        with atomic_path(path) as temporary:
+            image.save(temporary, format="PNG")
+    except OSError as error:
+        raise ImageError(f"{path}: cannot write, {error}") from error
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuses what `write_png` could not write, so that nobody waits for a picture in vain.
+
+    Args:
+        path: The file to write, or `-` for standard output.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        ImageError: As `write_png`.
+    """
+    if path == STREAM:
+        return
     if path.suffix.lower() != ".png":
         raise ImageError(
             f"{path}: the name must end in .png, got {path.suffix or 'no ending'!r}; "
@@ -112,12 +142,6 @@ def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force:
         raise ImageError(f"{path}: cannot write, this is a folder")
     if path.exists() and not force:
         raise ImageError(f"{path}: exists already and is not overwritten without --force")
-    image = _to_pillow(pixels, alpha)
-    try:
-        with atomic_path(path) as temporary:
-            image.save(temporary, format="PNG")
-    except OSError as error:
-        raise ImageError(f"{path}: cannot write, {error}") from error
 
 
 def quantise_uint8(x: Tensor) -> Tensor:
@@ -219,7 +243,8 @@ def _read(path: Path, *, stego: bool) -> Picture:
     try:
         if path.is_dir():
             raise ImageError(f"{path}: this is a folder, a picture file is needed")
-        with Image.open(path, formats=FORMATS) as image:
+        source = BytesIO(sys.stdin.buffer.read()) if path == STREAM else path
+        with Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
             upright = ImageOps.exif_transpose(image)
             converted = upright.convert("RGBA" if upright.has_transparency_data else "RGB")

@@ -106,11 +106,11 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _per_image(similarity: Callable[..., object], a: Tensor, b: Tensor) -> Tensor:
-    with torch.autocast(a.device.type, enabled=False):
-        # In float64: a variance of squares rounded to bfloat16 or TF32 would be noise.
-        value = similarity(grey_levels(a.double()), grey_levels(b.double()), **OPTIONS)
+    # A variance of squares rounded to bfloat16 or TF32 would be noise.
+    with torch.autocast(a.device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+        value = similarity(grey_levels(a.float()), grey_levels(b.float()), **OPTIONS)
     assert isinstance(value, Tensor)  # a tuple comes back only with the full map, which is not asked for
-    return value.reshape(len(a)).float()
+    return value.reshape(len(a))
 
 
 def _check_pair(who: str, a: Tensor, b: Tensor) -> None:
