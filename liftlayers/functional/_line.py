@@ -96,9 +96,9 @@ def require_bands(who: str, *bands: Tensor) -> None:
     if len({band.dtype for band in bands}) > 1:
         raise TypeError(f"{who} needs bands of one dtype, got {' and '.join(str(band.dtype) for band in bands)}")
     num_axes = len(bands) // 2
-    leading = {tuple(band.shape[:-num_axes]) for band in bands}
+    leading = [tuple(band.shape[:-num_axes]) for band in bands]
     shapes = [tuple(band.shape[-num_axes:]) for band in bands]
-    fit = len(leading) == 1 and len(shapes[0]) == num_axes
+    fit = len(shapes[0]) == num_axes and all(shape == leading[0] for shape in leading)
     if fit and num_axes == 2:
         approx, horizontal, vertical, diagonal = shapes
         rows, columns = (approx[0], horizontal[0]), (approx[1], vertical[1])

@@ -78,10 +78,11 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
     size = source.shape[dim]
     if size == 0:
         return source.sum(dim, keepdim=True).narrow(dim, 0, length)
-    before, after = max(0, -step.first), max(0, length + step.first + len(step.taps) - 1 - size)
+    longer = 0 if length == size else 1 if length > size else -1  # sizes may be symbols, `range` needs numbers
+    before, after = max(0, -step.first), max(0, longer + step.first + len(step.taps) - 1)
     beyond = [
         source.narrow(dim, standing_for(n, step, size=size, total=size + length, boundary=boundary), 1)
-        for n in (*range(-before, 0), *range(size, size + after))
+        for n in (*range(-before, 0), *(size + n for n in range(after)))
     ]
     line = torch.cat([*beyond[:before], source, *beyond[before:]], dim)
     start = before + step.first

@@ -81,7 +81,7 @@ def act_norm() -> ActNorm:
 # Name -> factory, channels of its bands.
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "Haar": (Haar, (2,)),
-    "Wavelet": (lambda: Wavelet("9/7"), (2,)),
+    "Wavelet": (lambda: Wavelet("5/3"), (2,)),
     "LearnedWavelet": (lambda: LearnedWavelet(scale="learned", network=network), (2,)),
     "NonseparableLearnedWavelet": (lambda: NonseparableLearnedWavelet(network=network), (2,)),
     "AdditiveCoupling": (lambda: AdditiveCoupling(network(2, 6)), (2, 6)),

@@ -57,7 +57,8 @@ def test_levels_that_do_not_grow_come_back(
     assert sum(band.numel() for band in flat(bands)) == x.numel()
     returned = waverec2(bands, name, boundary=boundary)
     assert returned.shape == x.shape
-    torch.testing.assert_close(returned, x, rtol=0, atol=1e-11)
+    largest = max(float(band.abs().max()) for band in flat(bands) if band.numel())  # db5, mirrored: twenty times x
+    torch.testing.assert_close(returned, x, rtol=0, atol=1e-12 * level * max(1, largest))
 
 
 @pytest.mark.parametrize("boundary", EXPANSIVE)
