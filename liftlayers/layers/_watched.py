@@ -116,7 +116,8 @@ class Watched(VolumePreserving):
                 where = f"on a grid of 2^-{self.bits} in {str(band.dtype).removeprefix('torch.')}"
                 if torch.compiler.is_compiling():
                     within = (band.detach().abs() < limit).all()
-                    torch._assert_async(within, f"{self.who} needs values below {limit:g}, {where}")
+                    message = f"{self.who} needs values below {limit:g}, {where}"
+                    torch._assert_async(within, message)  # pyright: ignore[reportPrivateImportUsage]
                     continue
                 readings.append(Reading(torch.stack(band.detach().aminmax()).abs().max(), limit, self.who, where))
 

@@ -86,8 +86,11 @@ class MultiTaskNAFUNet(nn.Module):
             raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
         self._require_known(task, batch)
         features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
-        correct = self._for_all if isinstance(task, str) else self._for_each
-        return x + correct(features, skips, task)[..., :height, :width]
+        if isinstance(task, str):
+            correction = self._for_all(features, skips, task)
+        else:
+            correction = self._for_each(features, skips, task)
+        return x + correction[..., :height, :width]
 
     def _for_all(self, features: Tensor, skips: list[Tensor], task: str) -> Tensor:
         """One task's correction; no image is counted, so that compilers and exporters leave their number open."""
