@@ -76,6 +76,8 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
         tensor([-1., -3., -4.])
     """
     size = source.shape[dim]
+    if length == 0:
+        return source.narrow(dim, 0, 0)
     if size == 0:
         return source.sum(dim, keepdim=True).narrow(dim, 0, length)
     longer = 0 if length == size else 1 if length > size else -1  # sizes may be symbols, `range` needs numbers
