@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from liftlayers import NAFUNet, Sequential
 from liftlayers.testing import randomise_
@@ -76,7 +76,11 @@ def test_inductor_compiles_a_chain_once_for_all_sizes() -> None:
 def test_inductor_compiles_training_convolutions_anew_for_each_size() -> None:
     """Why chains that train are: none of ours is needed to see it. When this fails, the page can promise more."""
     convolutions = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.LeakyReLU(), nn.Conv2d(4, 1, 3, padding=1))
-    convolutions.compile(fullgraph=True, dynamic=True)
-    convolutions(tensor(0, 2, 1, 8, 20))
+
+    @torch.compile(fullgraph=True, dynamic=True)
+    def convolved(x: Tensor) -> Tensor:
+        return convolutions(x)
+
+    convolved(tensor(0, 2, 1, 8, 20))
     with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError, match="Detected recompile"):
-        convolutions(tensor(0, 3, 1, 12, 16))
+        convolved(tensor(0, 3, 1, 12, 16))
