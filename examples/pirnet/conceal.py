@@ -54,7 +54,9 @@ def main() -> None:
                 f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize makes it so"
             )
         secret = resized(secret, cover.pixels)
-    stego = doors.on_any_size(lambda c, s: quantise_uint8(lih(c, s)[0]), cover.pixels, secret, network=lih, multiple=2)
+    stego = doors.on_any_size(
+        lambda c, s: quantise_uint8(lih.conceal(c, s)), cover.pixels, secret, network=lih, multiple=2
+    )
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = float(psnr(stego[None], cover.pixels[None]))

@@ -14,7 +14,6 @@ import tyro
 from pirnet import doors, runs
 from pirnet.checkpoint import load_lih
 from pirnet.images import check_output, read_stego, write_png
-from pirnet.model import reveal
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def main() -> None:
     check_output(options.output, force=options.force)
     lih = load_lih(options.weights / runs.LIH_WEIGHTS)
     stego = read_stego(options.stego)
-    secret = doors.on_any_size(lambda s: reveal(lih, s), stego.pixels, network=lih, multiple=2)
+    secret = doors.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
     write_png(options.output, secret.clamp(0, 1), force=options.force)
 
 

@@ -28,6 +28,7 @@ from pirnet.config import PRESETS, Config, cleared, from_dict, quick, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.engine import Trainer
 from pirnet.logs import Log
+from pirnet.others import suited
 from pirnet.photo_cache import cache_folder, cached_photos
 from pirnet.photos import Photos, bundled_photos, hold_out, joined
 from tqdm import tqdm
@@ -172,7 +173,9 @@ def headline(row: dict[str, object]) -> str:
 
 def parse() -> Options:
     """Reads the command line on top of a preset, or on top of the run that is to go on."""
-    default = Options(config=PRESETS[doors.peek("--preset", tuple(PRESETS)) or "quick"]())
+    preset = PRESETS[doors.peek("--preset", tuple(PRESETS)) or "quick"]()
+    others = {option: name for option in ("hider", "restorer") if (name := doors.peek(f"--{option}"))}
+    default = Options(config=suited(dataclasses.replace(preset, **others)))
     if "--resume" in sys.argv[1:]:
         folder = Path(out) if (out := doors.peek("--out")) else runs.latest_run(runs.CHECKPOINT)
         if not (folder / "config.json").is_file():

@@ -25,7 +25,7 @@ from pirnet import doors
 from pirnet.checkpoint import load_lih, load_lsr, load_state, save_weights
 from pirnet.config import LIHConfig, quick
 from pirnet.images import read_picture, to_uint8
-from pirnet.model import LIH, LSR, reveal
+from pirnet.model import LIH, LSR
 from torch import Tensor, nn
 
 from liftlayers.testing import randomise_
@@ -367,7 +367,7 @@ def test_processes_do_what_the_networks_do(trained: tuple[Path, Result], tmp_pat
         expected = {
             "stego": lih(pixels["cover"][None], pixels["secret"][None])[0],
             "restored": lsr(pixels["stego"][None], "denoise"),
-            "revealed": reveal(lih, pixels["restored"][None]),
+            "revealed": lih.reveal(pixels["restored"][None]),
         }
     for name, image in expected.items():
         levels = to_uint8(image[0]).int() - to_uint8(read_picture(tmp_path / f"{name}.png").pixels).int()

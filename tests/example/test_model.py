@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pirnet.config import PRESETS, LIHConfig, LSRConfig, paper, quick
 from pirnet.degrade import TASKS
-from pirnet.model import LIH, LSR, PIRNet, PIRNetOutput, reveal
+from pirnet.model import LIH, LSR, PIRNet, PIRNetOutput
 from torch import Tensor, nn
 
 from liftlayers.testing import assert_inverts, randomise_
@@ -124,7 +124,7 @@ def test_an_uncomposed_chain_is_caught() -> None:
 def test_every_block_takes_part_in_hiding_and_in_revealing() -> None:
     lih = randomised(lambda: LIH(SLIM))
     cover, secret = images(2, 1, 3, 8, 8)
-    for image in (lih(cover, secret)[0], reveal(lih, cover)):
+    for image in (lih(cover, secret)[0], lih.reveal(cover)):
         gradients = torch.autograd.grad(image.square().sum(), list(lih.parameters()), allow_unused=True)
         for block in range(SLIM.num_blocks):
             named = zip(lih.named_parameters(), gradients, strict=True)
@@ -136,12 +136,12 @@ def test_every_block_takes_part_in_hiding_and_in_revealing() -> None:
 def test_another_block_is_another_stego_and_another_secret() -> None:
     lih = randomised(lambda: LIH(SLIM))
     cover, secret = images(2, 1, 3, 8, 8)
-    before = lih(cover, secret)[0], reveal(lih, cover)
+    before = lih(cover, secret)[0], lih.reveal(cover)
     for block in range(SLIM.num_blocks):
         with torch.no_grad():
             for parameter in lih.blocks[block].parameters():
                 parameter.add_(0.05)
-        after = lih(cover, secret)[0], reveal(lih, cover)
+        after = lih(cover, secret)[0], lih.reveal(cover)
         for old, new in zip(before, after, strict=True):
             assert (old - new).abs().max() > 1e-4
         before = after
@@ -242,13 +242,13 @@ def test_reveal_takes_zeros_or_noise() -> None:
     net = random_net()
     stego, _ = images(2, 1, 3, 8, 12)
     zero = net.lih.inverse(stego, torch.zeros_like(stego))[1]
-    assert torch.equal(reveal(net.lih, stego), zero)
+    assert torch.equal(net.lih.reveal(stego), zero)
     assert torch.equal(net.reveal(stego), zero)
     torch.manual_seed(3)
     noise = torch.randn_like(stego)
     gaussian = net.lih.inverse(stego, noise)[1]
     torch.manual_seed(3)
-    assert torch.equal(reveal(net.lih, stego, "gaussian"), gaussian)
+    assert torch.equal(net.lih.reveal(stego, "gaussian"), gaussian)
     torch.manual_seed(3)
     assert torch.equal(net.reveal(stego, z="gaussian"), gaussian)
     paper_net = random_net(z="gaussian")
@@ -370,4 +370,4 @@ def test_wrong_tasks_are_refused() -> None:
 
 def test_wrong_z_is_refused() -> None:
     with pytest.raises(ValueError, match='reveal needs z="zero" or z="gaussian", got \'uniform\''):
-        reveal(LIH(SLIM), torch.zeros(1, 3, 8, 8), "uniform")  # type: ignore[arg-type]
+        LIH(SLIM).reveal(torch.zeros(1, 3, 8, 8), "uniform")  # type: ignore[arg-type]

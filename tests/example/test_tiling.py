@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pirnet.config import LIHConfig, base, paper, quick
-from pirnet.model import LIH, LSR, reveal
+from pirnet.model import LIH, LSR
 from pirnet.tiling import reach, tiled
 from torch import Tensor, nn
 
@@ -21,11 +21,11 @@ Function = Callable[..., Tensor]
 
 
 def hiding(lih: LIH) -> Function:
-    return lambda cover, secret: lih(cover, secret)[0]
+    return lih.conceal
 
 
 def revealing(lih: LIH) -> Function:
-    return lambda stego: reveal(lih, stego)
+    return lih.reveal
 
 
 def restoring(lsr: LSR, task: str = "sr") -> Function:

@@ -11,10 +11,12 @@ from typing import TypeVar
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from pirnet.config import LIHConfig, LSRConfig, from_dict
 from pirnet.images import atomic_path
 from pirnet.model import LIH, LSR
+from pirnet.others import Taskless
 
 N = TypeVar("N", LIH, LSR)
 
@@ -23,10 +25,11 @@ class CheckpointError(ValueError):
     """A file of weights or a resume state that cannot be used."""
 
 
-def save_weights(path: Path, network: LIH | LSR, config: LIHConfig | LSRConfig) -> None:
-    """Writes a network's weights as safetensors, with its kind and its config in the file's metadata."""
+def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None) -> None:
+    """Writes a network's weights as safetensors, with its kind and its config, if it has one, in the metadata."""
+    network = network.network if isinstance(network, Taskless) else network
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"network": type(network).__name__, "config": json.dumps(dataclasses.asdict(config))}
+    metadata = {"network": type(network).__name__, "config": json.dumps(config and dataclasses.asdict(config))}
     with atomic_path(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it private
 

@@ -124,6 +124,10 @@ class Config:
 
     preset: Literal["quick", "base", "paper"] = "paper"
     """Preset that this started from."""
+    hider: str = "lih"
+    """The client's network: LIH, or one of the paper's other systems (hidden, baluja, hinet, deepmih)."""
+    restorer: str = "lsr"
+    """The cloud's network: LSR, or another one (nafnet, mirnetv2, ...), which does not know the task."""
     lih: LIHConfig = field(default_factory=LIHConfig)
     lsr: LSRConfig = field(default_factory=LSRConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -117,6 +117,8 @@ class Trainer:
             self.model.load_state_dict(self.average.state_dict())
             self.optimizer = self._new_optimizer()
             self.last_good = self._weights()  # a step back must not undo an earlier stage
+        self.model.train()
+        self.model.lih.train(stage != 2)  # frozen, it keeps its statistics too, where it has some
         torch.manual_seed(seeded_generator(self.config.seed, self.step, ranks.rank()).initial_seed())  # z="gaussian"
         rate = self.rate_factor * learning_rate(done, train.steps[stage - 1], train.learning_rates[stage - 1], train)
         for group in self.optimizer.param_groups:
@@ -238,6 +240,8 @@ class Trainer:
             keep = min(self.config.train.ema, (1 + done) / (10 + done))
             for mean, parameter in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(parameter, 1 - keep)
+            for statistic, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                statistic.copy_(buffer)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}

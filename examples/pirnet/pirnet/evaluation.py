@@ -28,10 +28,11 @@ from torch import Tensor
 from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation, degrade
 from pirnet.figures import Panel, save_sheet, ten_fold_difference
+from pirnet.hiding import Z
 from pirnet.images import atomic_path, quantise_uint8
 from pirnet.lpips import LPIPS, LPIPS_SIDE
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
-from pirnet.model import LIH, LSR, PIRNet, Z, reveal
+from pirnet.model import LIH, LSR, PIRNet
 from pirnet.rows import Row, differences, mean
 from pirnet.seeds import seeded_generator
 
@@ -75,9 +76,9 @@ def run(networks: Networks, pair: Pair, task: str, *, number: int, pipeline: Pip
     def sent(stego: Tensor) -> Tensor:
         return quantise_uint8(stego) if pipeline == "uint8" else stego
 
-    stego = sent(networks.lih(cover, secret)[0])
+    stego = sent(networks.lih.conceal(cover, secret))
     restored_stego = sent(networks.lsr(stego, task))
-    revealed, restored = (reveal(networks.lih, image, networks.z) for image in (stego, restored_stego))
+    revealed, restored = (networks.lih.reveal(image, networks.z) for image in (stego, restored_stego))
     clear = None if networks.clear is None else networks.clear(secret, task)
     return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
 

@@ -7,27 +7,24 @@ Every block receives what the block before it returned, so that the chain invert
 __all__ = ["LIH", "LSR", "PIRNet", "PIRNetOutput"]
 
 from collections.abc import Sequence as Names
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 
 from liftlayers import (
     ConvPredictor,
     Haar,
-    Invertible,
     LiftingBlock,
     LiftingPyramid,
     MultiTaskNAFUNet,
     ResidualPredictor,
     Sequential,
 )
-from liftlayers.functional import haar_analysis, haar_synthesis
 from pirnet.config import Config, LIHConfig, LSRConfig
 from pirnet.degrade import TASKS
+from pirnet.hiding import BandHider, Z
 from pirnet.images import quantise_uint8
-
-Z = Literal["zero", "gaussian"]
+from pirnet.others import Taskless, hider
 
 
 def predictor(
@@ -39,39 +36,14 @@ def predictor(
     return ResidualPredictor(in_channels, out_channels, hidden_channels=hidden_channels, dilation=dilation)
 
 
-class Bands(Invertible):
-    """The four Haar bands of an image in one tensor, band by band: (B, C, H, W) to (B, 4C, H/2, W/2)."""
+class LIH(BandHider):
+    """Hides a secret image in a cover: lifting-based invertible hiding.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat(haar_analysis(x), dim=1)
-
-    def inverse(self, x: Tensor) -> Tensor:
-        channels = x.shape[1] // 4
-        return haar_synthesis(x[:, :channels], x[:, channels:])
-
-
-class LIH(Invertible):
-    r"""Hides a secret image in a cover: lifting-based invertible hiding.
-
-    .. math:: (\text{stego}, \text{lost}) = W^{-1} \circ f_M \circ \dots \circ f_1 \circ W (\text{cover}, \text{secret})
-
-    with the Haar bands :math:`W` of either image and lifting blocks :math:`f_i`, in which the cover's bands are the
-    approximation and the secret's the detail::
-
-        cover ── Haar ─┬─ block 1 ─ … ─ block M ─┬─ Haar⁻¹ ── stego   (looks like the cover)
-        secret ─ Haar ─┘                         └─ Haar⁻¹ ── lost    (thrown away)
-
-    At the start every block is the identity: stego is the cover and lost is the secret.
+    A `BandHider` of lifting blocks, in which the cover's bands are the approximation and the secret's the detail. At
+    the start every block is the identity: stego is the cover and lost is the secret.
 
     Args:
         config: Number and kind of the blocks.
-
-    Shape:
-        - Forward and inverse: two images (B, 3, H, W) to two images of the same shape, H and W even; nominally in
-          [0, 1], but a noisy secret may leave that range and so may the stego.
-
-    Raises:
-        ValueError: If the images are not RGB, their sides are odd, or their shapes differ.
 
     References:
         Deng, Gao, Xu, "PIRNet: Privacy-Preserving Image Restoration Network via Wavelet Lifting", ICCV 2023,
@@ -79,9 +51,7 @@ class LIH(Invertible):
     """
 
     def __init__(self, config: LIHConfig) -> None:
-        super().__init__()
-        self.bands = Bands()
-        self.blocks = Sequential(
+        super().__init__(
             *(
                 LiftingBlock(
                     predictor(config.predictor, 12, 12, hidden_channels=config.hidden_channels),
@@ -90,16 +60,6 @@ class LIH(Invertible):
                 for _ in range(config.num_blocks)
             )
         )
-
-    def forward(self, cover: Tensor, secret: Tensor) -> tuple[Tensor, Tensor]:
-        _require_pair("LIH", cover, secret)
-        stego, lost = self.blocks(self.bands(cover), self.bands(secret))
-        return self.bands.inverse(stego), self.bands.inverse(lost)
-
-    def inverse(self, stego: Tensor, lost: Tensor) -> tuple[Tensor, Tensor]:
-        _require_pair("LIH", stego, lost)
-        cover, secret = self.blocks.inverse(self.bands(stego), self.bands(lost))
-        return self.bands.inverse(cover), self.bands.inverse(secret)
 
 
 class LSR(nn.Module):
@@ -192,8 +152,13 @@ class PIRNet(nn.Module):
         client:  cover, secret ── conceal ── stego ┐            ┌ restored stego ── reveal ── restored secret
         cloud:                                     └─ restore ──┘
 
+    Either may be one of the paper's other systems instead, which is used in the same way.
+
     Args:
-        config: The whole run's config; `lih`, `lsr`, `stego` and `z` are read.
+        config: The whole run's config; `hider`, `lih`, `restorer`, `lsr`, `stego` and `z` are read.
+
+    Raises:
+        ValueError: If there is no hider or no restorer of that name.
 
     References:
         Deng, Gao, Xu, ICCV 2023.
@@ -201,8 +166,8 @@ class PIRNet(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.lih = LIH(config.lih)
-        self.lsr = LSR(config.lsr)
+        self.lih = LIH(config.lih) if config.hider == "lih" else cast(LIH, hider(config.hider))
+        self.lsr = LSR(config.lsr) if config.restorer == "lsr" else cast(LSR, Taskless(config.restorer))
         self.stego = config.stego
         self.z: Z = config.z
 
@@ -216,7 +181,7 @@ class PIRNet(nn.Module):
         restoring: bool = True,
     ) -> PIRNetOutput:
         """Hides a degraded secret, reveals it again and restores it: (B, 3, H, W) images all the way."""
-        stego = self.lih(cover, secret)[0]
+        stego = self.lih.conceal(cover, secret)
         sent = self._as_sent(stego)
         revealed = self.reveal(sent) if revealing else None
         restored_stego = self.lsr(sent, task) if restoring else None
@@ -225,7 +190,7 @@ class PIRNet(nn.Module):
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """The client hides: cover and secret (B, 3, H, W) to stego, which is in [0, 1] and 8 bit if so configured."""
-        return self._as_sent(self.lih(cover, secret)[0])
+        return self._as_sent(self.lih.conceal(cover, secret))
 
     def restore(self, stego: Tensor, task: str | Names[str]) -> Tensor:
         """The cloud restores: stego (B, 3, H, W) to stego, 8 bit if so configured."""
@@ -233,31 +198,7 @@ class PIRNet(nn.Module):
 
     def reveal(self, stego: Tensor, z: Z | None = None) -> Tensor:
         """The client reveals: stego (B, 3, H, W) to secret, with zeros or noise in the place of the lost part."""
-        return reveal(self.lih, stego, z or self.z)
+        return self.lih.reveal(stego, z or self.z)
 
     def _as_sent(self, stego: Tensor) -> Tensor:
         return quantise_uint8(stego) if self.stego == "uint8" else stego
-
-
-def reveal(lih: LIH, stego: Tensor, z: Z = "zero") -> Tensor:
-    """Reveals the secret inside a stego image: (B, 3, H, W) to (B, 3, H, W), nominally in [0, 1].
-
-    Args:
-        lih: The network that hid it: the client's key.
-        stego: The image, as it came back.
-        z: What takes the place of the lost part: zeros, its mean, or a standard normal draw as in the paper.
-
-    Raises:
-        ValueError: If `z` is neither, or the image does not suit `lih`.
-    """
-    if z not in ("zero", "gaussian"):
-        raise ValueError(f'reveal needs z="zero" or z="gaussian", got {z!r}')
-    lost = torch.zeros_like(stego) if z == "zero" else torch.randn_like(stego)
-    return lih.inverse(stego, lost)[1]
-
-
-def _require_pair(who: str, first: Tensor, second: Tensor) -> None:
-    if first.shape != second.shape or first.ndim != 4 or first.shape[1] != 3:
-        raise ValueError(
-            f"{who} needs two (B, 3, H, W) images of one shape, got {tuple(first.shape)} and {tuple(second.shape)}"
-        )

@@ -40,11 +40,12 @@ def latest_run(holding: str) -> Path:
 def save(trainer: Trainer, folder: Path) -> None:
     """Writes the resume state and the weights of the networks that are trained, each file all or nothing."""
     save_state(folder / CHECKPOINT, trainer.state_dict())
-    if trainer.config.in_the_clear:
-        save_weights(folder / CLEAR_WEIGHTS, trainer.average.lsr, trainer.config.lsr)
+    config, lih, lsr = trainer.config, trainer.average.lih, trainer.average.lsr
+    if config.in_the_clear:
+        save_weights(folder / CLEAR_WEIGHTS, lsr, config.lsr if config.restorer == "lsr" else None)
         return
-    save_weights(folder / LIH_WEIGHTS, trainer.average.lih, trainer.config.lih)
-    save_weights(folder / LSR_WEIGHTS, trainer.average.lsr, trainer.config.lsr)
+    save_weights(folder / f"{config.hider}.safetensors", lih, config.lih if config.hider == "lih" else None)
+    save_weights(folder / f"{config.restorer}.safetensors", lsr, config.lsr if config.restorer == "lsr" else None)
 
 
 def clean(folder: Path, step: int) -> None:

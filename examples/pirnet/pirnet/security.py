@@ -15,8 +15,9 @@ from liftlayers.testing import randomise_
 from pirnet.degrade import gaussian_blur
 from pirnet.evaluation import Example
 from pirnet.figures import Panel, cropped
+from pirnet.hiding import Bands
 from pirnet.metrics import psnr
-from pirnet.model import LIH, Bands, reveal
+from pirnet.model import LIH
 from pirnet.seeds import seeded_generator
 from pirnet.traces import Traces
 
@@ -94,7 +95,7 @@ class Attacks:
             "restored stego image": example.restored_stego,
             "Haar band of what the cloud changed": _likest_band(changed, truth),
         }
-        estimates |= {name: reveal(lih, stego) for name, lih in self.keys.items()}
+        estimates |= {name: lih.reveal(stego) for name, lih in self.keys.items()}
         estimates |= {name: solved(stego) for name, solved in self.maps.items()}
         return {name: torch.nan_to_num(estimate) for name, estimate in estimates.items()}
 

@@ -1,0 +1,43 @@
+"""The other systems of the paper's comparison, one self-contained file each, written from their papers.
+
+Any of them trains in the place of LIH or LSR: `train.py --hider hinet --restorer nafnet`.
+"""
+
+__all__ = ["HIDERS", "LEARNING_RATES", "RESTORERS", "Hider", "Restorer"]
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from pirnet.hiding import Z
+
+
+class Hider(Protocol):
+    """A network, always an `nn.Module`, that hides and reveals."""
+
+    def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
+        """Cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded."""
+        ...
+
+    def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
+        """Stego (B, 3, H, W) to the secret; `z` says what takes the place of a lost part, where there is one."""
+        ...
+
+
+class Restorer(Protocol):
+    """A network, always an `nn.Module`, that restores images of any size from 16 x 16 in the size they have."""
+
+    def __call__(self, image: Tensor, /) -> Tensor:
+        """Degraded (B, 3, H, W) to restored (B, 3, H, W), both nominally in [0, 1]."""
+        ...
+
+
+HIDERS: dict[str, Callable[[], Hider]] = {}
+"""Each in its paper's configuration."""
+
+RESTORERS: dict[str, Callable[[], Restorer]] = {}
+"""Each in its paper's configuration, those for super-resolution at scale 1: the hidden photo is full-sized."""
+
+LEARNING_RATES: dict[str, float] = {}
+"""Largest step size that each trains with under our warm-up, clipping and mean losses."""
