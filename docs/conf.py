@@ -3,8 +3,12 @@
 import inspect
 import os
 import re
+import sys
+from pathlib import Path
 
 import liftlayers
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the extension `mathml`
 
 project = "liftlayers"
 author = "The liftlayers developers"
@@ -12,11 +16,11 @@ project_copyright = author
 version = release = liftlayers.__version__
 
 extensions = [
+    "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
@@ -61,6 +65,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"liftlayers {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]

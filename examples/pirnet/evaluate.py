@@ -48,6 +48,8 @@ class Options:
     """LPIPS weights with SqueezeNet 1.1; without them, there is no LPIPS."""
     pipeline: Literal["uint8", "float", "both"] = "both"
     """Round stego images to 8 bit as files are, or keep floats as the paper does, or measure both ways."""
+    protocol: Literal["paper", "released"] = "paper"
+    """Low resolution as in the paper's text, or as in the authors' released code, without antialiasing."""
     swap: bool = False
     """Measure every pair a second time, with secret and cover exchanged."""
     limit: int | None = None
@@ -68,7 +70,10 @@ def main() -> None:
     pairs = FolderPairs(options.data, multiple=multiple, limit=options.limit, swap=options.swap)
     open_folder(options.out, force=options.force)
     pipelines: list[Pipeline] = ["uint8", "float"] if options.pipeline == "both" else [options.pipeline]
-    report, security = gather(networks, pairs, pipelines, others=others, lpips=lpips, device=device)
+    degradation = Degradation(protocol=options.protocol)
+    report, security = gather(
+        networks, pairs, pipelines, degradation=degradation, others=others, lpips=lpips, device=device
+    )
     remarks = notes(networks, lpips, pairs)
     results = {
         "data": str(options.data),
@@ -77,7 +82,7 @@ def main() -> None:
         **report.results(),
         "security": {"pipeline": pipelines[0], "tasks": {task: security[task].summary() for task in TASKS}},
         "names": pairs.names,
-        "protocol": asdict(Degradation()) | {"lost_part": networks.z, "lpips": lpips and lpips.backbone},
+        "protocol": asdict(degradation) | {"lost_part": networks.z, "lpips": lpips and lpips.backbone},
         "weights": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
         "device": str(device),
         "versions": {
@@ -108,6 +113,7 @@ def gather(
     pairs: FolderPairs,
     pipelines: Sequence[Pipeline],
     *,
+    degradation: Degradation,
     others: Mapping[str, LIH],
     lpips: LPIPS | None,
     device: torch.device,
@@ -120,7 +126,15 @@ def gather(
         for number, pair in enumerate(pairs):
             for task in TASKS:
                 for pipeline in pipelines:
-                    example = run(networks, pair, task, number=number, pipeline=pipeline, device=device)
+                    example = run(
+                        networks,
+                        pair,
+                        task,
+                        number=number,
+                        pipeline=pipeline,
+                        device=device,
+                        degradation=degradation,
+                    )
                     report.add(number, pair, example, measure(example, pipeline=pipeline, lpips=lpips))
                     if pipeline == pipelines[0] and number < pairs.unswapped:
                         security[task].add(example)

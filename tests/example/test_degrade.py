@@ -121,7 +121,7 @@ def test_fixed_test_degradation() -> None:
     )
     assert torch.equal(degrade(x, "deblur", Degradation(), generator=generator()), gaussian_blur(x, 15, 1.6))
     assert torch.equal(degrade(x, "sr", Degradation(), generator=generator()), low_resolution(x, 4))
-    released = Degradation(antialias=False)
+    released = Degradation(protocol="released")
     assert torch.equal(degrade(x, "sr", released, generator=generator()), low_resolution(x, 4, antialias=False))
 
 
@@ -173,8 +173,8 @@ def test_every_field_explains_itself_on_the_command_line(capsys: pytest.CaptureF
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for words in ("standard deviation of the noise", "odd sizes are drawn", "Gaussian blur", "one of which", "MATLAB"):
         assert words in text
-    chosen = tyro.cli(Degradation, args=["--noise-sigma", "5", "50", "--factors", "2", "3", "--no-antialias"])
-    assert chosen == Degradation(noise_sigma=(5, 50), factors=(2, 3), antialias=False)
+    chosen = tyro.cli(Degradation, args=["--noise-sigma", "5", "50", "--factors", "2", "3", "--protocol", "released"])
+    assert chosen == Degradation(noise_sigma=(5, 50), factors=(2, 3), protocol="released")
 
 
 def test_wrong_ranges_are_refused() -> None:

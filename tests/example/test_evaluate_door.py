@@ -144,6 +144,7 @@ def test_the_least(door: Door, weights: Path, photos: Path, tmp_path: Path) -> N
     assert " LPIPS |" not in page
     assert "| gain |" in page
     assert "| price |" not in page
+    assert results["protocol"]["protocol"] == "paper"
     assert re.search(r"ours does not beat doing nothing \(-\d+\.\d\d dB\)", page)  # random networks do harm
 
     (tmp_path / "report" / "mine.txt").write_text("mine")
@@ -154,6 +155,22 @@ def test_the_least(door: Door, weights: Path, photos: Path, tmp_path: Path) -> N
     assert door("evaluate.py", *options, "--device", "cpu", "--force").status == 0
     assert (tmp_path / "report" / "results.json").read_text() == before
     assert (tmp_path / "report" / "mine.txt").read_text() == "mine"
+
+
+def test_the_released_protocol_changes_low_resolution_alone(
+    door: Door, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    options = ("--weights", weights, "--data", photos, "--pipeline", "uint8", "--limit", 1, "--device", "cpu")
+    found = []
+    for protocol in ("paper", "released"):
+        assert door("evaluate.py", *options, "--out", protocol, "--protocol", protocol).status == 0
+        results = json.loads((tmp_path / protocol / "results.json").read_text())
+        assert results["protocol"]["protocol"] == protocol
+        found.append({row["task"]: row["secret_psnr"] for row in results["rows"] if row["row"] == "do nothing"})
+    paper, released = found
+    assert paper["denoise"] == released["denoise"]
+    assert paper["deblur"] == released["deblur"]
+    assert paper["sr"] != released["sr"]
 
 
 def test_weights_in_the_clear_are_found_beside_the_others(

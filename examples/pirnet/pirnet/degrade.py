@@ -4,6 +4,7 @@ __all__ = ["TASKS", "Degradation", "add_noise", "gaussian_blur", "low_resolution
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -35,8 +36,9 @@ class Degradation:
     factors: tuple[int, ...] = (4,)
     """Factors of low resolution, one of which is drawn."""
 
-    antialias: bool = True
-    """Whether bicubic resizing smooths before it subsamples, as MATLAB does; without, as the released PIRNet code."""
+    protocol: Literal["paper", "released"] = "paper"
+    """Bicubic resizing that smooths before it subsamples, as MATLAB and so most papers do; or that of the released
+    PIRNet code, which does not."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_sigma[0] <= self.noise_sigma[1] < math.inf:
@@ -154,7 +156,7 @@ def degrade(x: Tensor, task: str, degradation: Degradation, *, generator: torch.
         return gaussian_blur(x, sizes[random_below(len(sizes), generator)], _uniform(degradation.blur_sigma, generator))
     if task == "sr":
         factor = degradation.factors[random_below(len(degradation.factors), generator)]
-        return low_resolution(x, factor, antialias=degradation.antialias)
+        return low_resolution(x, factor, antialias=degradation.protocol == "paper")
     raise ValueError(f"degrade needs a task among {', '.join(TASKS)}, got {task!r}")
 
 

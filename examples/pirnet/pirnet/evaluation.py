@@ -38,6 +38,8 @@ from pirnet.seeds import seeded_generator
 
 Pipeline = Literal["uint8", "float"]
 
+TEST = Degradation()
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -67,10 +69,19 @@ class Example:
 
 
 @torch.no_grad()
-def run(networks: Networks, pair: Pair, task: str, *, number: int, pipeline: Pipeline, device: torch.device) -> Example:
-    """Takes a pair all the way at the fixed test degradation, with noise that depends on its number alone."""
+def run(
+    networks: Networks,
+    pair: Pair,
+    task: str,
+    *,
+    number: int,
+    pipeline: Pipeline,
+    device: torch.device,
+    degradation: Degradation = TEST,
+) -> Example:
+    """Takes a pair all the way at the test's degradation, with noise that depends on its number alone."""
     truth, cover = pair.secret[None], pair.cover[None]
-    secret = degrade(truth, task, Degradation(), generator=seeded_generator(number))
+    secret = degrade(truth, task, degradation, generator=seeded_generator(number))
     truth, cover, secret = (image.to(device, memory_format=torch.channels_last) for image in (truth, cover, secret))
 
     def sent(stego: Tensor) -> Tensor:
