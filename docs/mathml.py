@@ -1,5 +1,7 @@
 """Renders mathematics as MathML while the pages are built, so that a reader needs neither a network nor a script."""
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -30,7 +32,8 @@ def visit_display(writer, node):
 
 def mathml(node, formula, *, display):
     """The formula as a `math` element; one that cannot be rendered ends the build."""
-    formula = formula.replace(r"\dots", r"\ldots")  # unknown to docutils
+    formula = formula.replace(r"\dots", r"\ldots")  # unknown to docutils, which also reads \frac12 as 12 over nothing
+    formula = re.sub(r"(\\[dt]?frac)(\d)(\d)", r"\1{\2}{\3}", formula)
     if display and "&" in formula and r"\begin" not in formula:  # lines that the directive aligns
         formula = rf"\begin{{aligned}}{formula}\end{{aligned}}"
     try:
