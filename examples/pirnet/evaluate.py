@@ -83,7 +83,7 @@ def main() -> None:
         "security": {"pipeline": pipelines[0], "tasks": {task: security[task].summary() for task in TASKS}},
         "names": pairs.names,
         "protocol": asdict(degradation) | {"lost_part": networks.z, "lpips": lpips and lpips.backbone},
-        "weights": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
         "device": str(device),
         "versions": {
             "liftlayers": liftlayers.__version__,

@@ -83,11 +83,7 @@ def test_everything_at_once(door: Door, weights: Path, photos: Path, tmp_path: P
         price = found["in the clear"]["secret_psnr"] - found["ours"]["secret_psnr"]
         assert difference["price_of_privacy"] == pytest.approx(price)
     assert len(results["differences"]) == 6
-    assert {Path(path).name for path in results["weights"]} == {
-        "lih.safetensors",
-        "lsr.safetensors",
-        "seeing.safetensors",
-    }
+    assert results["weights"].keys() == {"lih.safetensors", "lsr.safetensors", "seeing.safetensors"}
     security = results["security"]["tasks"]["sr"]
     assert security["leaked"] == [1]
     attacks = {row["attack"]: row["pairs"] for row in security["attacks"]}
