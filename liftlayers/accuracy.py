@@ -53,7 +53,8 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
         ValueError: If no band is given, or the inverse returns other shapes than it was to rebuild.
 
     References:
-        [Behrmann2021]_ on how inverses of invertible networks lose digits.
+        [Behrmann2021]_ on how inverses of invertible networks lose digits; equations :eq:`rounding` and
+        :eq:`chain-rounding` of :doc:`/mathematics`.
 
     Example:
         >>> chain = Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))

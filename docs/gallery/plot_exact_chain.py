@@ -61,24 +61,25 @@ for depth in DEPTHS:
             assert kind == "float" or torch.equal((255 * again).round().to(torch.uint8), pixels)
     print(f"{depth:6d}  " + "   ".join(wrong))
 assert all(error == 0 for (kind, _), values in errors.items() if kind == "grid" for error in values)
+assert max(errors["float", "float32"]) < 0.5 / 255
 
 # %%
-# The largest error by depth. A network in bfloat16 sees so few digits of its input that an error in the last place of a
-# band may change its answer by a whole step of *its* last place. On the grid both ways give the network the same input,
-# bit for bit, and it gives the same answer.
+# The largest error by depth. In float32 it stays small enough for photos of 8 bits. A network in bfloat16 sees so few
+# digits of its input that an error in the last place of a band can move its answer by one in *its* last place, which is
+# much more. On the grid both ways show the network the same input, bit for bit, and it gives the same answer.
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 colours = {"float": ORANGE, "grid": BLUE}
-figure, axes = plt.subplots(figsize=(7.2, 4), layout="constrained")
+figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
 for (kind, precision), values in errors.items():
-    label, line = f"{kind}, networks in {precision}", "-" if precision == "float32" else "--"
-    axes.plot(DEPTHS, values, color=colours[kind], linestyle=line, marker="o", label=label)
+    style = "-o" if precision == "float32" else "--x"
+    axes.plot(DEPTHS, values, style, color=colours[kind], label=f"{kind}, networks in {precision}")
 axes.axhline(0.5 / 255, color="0.5", linewidth=1, linestyle=":", label="half a grey level")
 axes.set_xscale("log", base=2)
 axes.set_yscale("symlog", linthresh=1e-8)
-axes.set(xlabel="lifting blocks", ylabel="largest error of a pixel", xticks=DEPTHS, xticklabels=DEPTHS)
+axes.set(xlabel="lifting blocks", ylabel="largest error", xticks=DEPTHS, xticklabels=DEPTHS, ylim=(-5e-9, 1))
 axes.set_title("A photo there and back through random chains", fontsize=10)
-axes.legend(fontsize=8)
+figure.legend(fontsize=8, loc="outside right upper")
 plt.show()
 
 # %%
@@ -96,7 +97,7 @@ for panel, (kind, (again, given)) in zip(others, maps.items(), strict=True):
     error = (again - given)[0].abs().amax(dim=0)
     image = panel.imshow(error.numpy(), cmap="magma", vmin=0, vmax=errors["float", "bfloat16"][-1])
     panel.set_title(f"{kind}: {wrong_bits(again, given)} wrong bits", fontsize=10)
-figure.colorbar(image, ax=others, label="error")
+figure.colorbar(image, ax=others, label="error", shrink=0.8)
 for panel in (first, *others):
     panel.set_axis_off()
 plt.show()

@@ -15,7 +15,7 @@ from torch import Tensor
 from liftlayers import AffineCoupling, DensePredictor, Haar, Inverse, Parallel, Sequential, Split, Update
 from liftlayers.functional import round_to_grid
 
-NUM_STEPS = 300
+NUM_STEPS = 250
 
 # %%
 # The network
@@ -54,9 +54,9 @@ def reveal(network: Sequential, stego: Tensor) -> Tensor:
 
 
 # %%
-# These are thirty lines. HiNet itself has separate networks for scale and shift, and draws noise in place of what was
-# lost. We take four slim blocks of its sixteen. A stego image is to be a file, so it is rounded to 8 bits; the gradient
-# passes as if it were not.
+# These are fewer than thirty lines. HiNet itself has separate networks for scale and shift, and draws noise in place of
+# what was lost. We take four slim blocks of its sixteen. A stego image is to be a file, so it is rounded to 8 bits; the
+# gradient passes as if it were not.
 
 torch.manual_seed(0)
 network = hinet(num_blocks=4, growth=8)
@@ -146,8 +146,8 @@ axes[1, 2].legend(fontsize=8)
 plt.show()
 
 # %%
-# The difference shows what the eye does not see in the stego image: hiding is not encryption, and
-# :doc:`/pirnet-security` is about just that. With what was lost, the inverse would be exact, whatever has been learned:
+# The difference shows the secret, and the stego image has a grain that gives it away: hiding is not encryption, as
+# :doc:`/pirnet-security` has it. With what was lost, the inverse is exact up to rounding, whatever has been learned:
 
 with torch.no_grad():
     again = network.inverse(*network(cover, secret))

@@ -56,9 +56,9 @@ def held(module: Sequential) -> int:
 
 
 megabytes = {mode: [held(chain(depth, mode)) / 1e6 for depth in DEPTHS] for mode in MODES}
-print("blocks      " + "".join(f"{depth:9d}" for depth in DEPTHS))
+print("blocks      " + "".join(f"{depth:11d}" for depth in DEPTHS))
 for mode, values in megabytes.items():
-    print(f"{mode:12}" + "".join(f"{value:6.2f} MB" for value in values))
+    print(f"{mode:12}" + "".join(f"{value:8.2f} MB" for value in values))
 
 # %%
 # ``"store"``, what autograd does if nobody tells it otherwise, keeps the activations inside all networks.
@@ -80,7 +80,7 @@ plt.show()
 # ---------
 #
 # What was not kept is computed once more. Forward and backward pass through a network cost three times its forward
-# pass, so that one more makes four thirds.
+# pass, so that one more makes four thirds; ``"checkpoint"`` stops short of what no gradient asks for.
 
 
 def flops(mode: str) -> int:

@@ -15,7 +15,7 @@ Details = tuple[Tensor, Tensor, Tensor]
 def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
     r"""Transforms the last axis: lines into approximation and detail.
 
-    The lifting steps of `scheme` on the even and odd samples: what `lift` says.
+    The lifting steps of `scheme` on the even and odd samples, one after the other, and then its scales.
 
     **Convention.** Order, sign and scale are PyWavelets'. Beyond the ends of a line stands
 

@@ -41,7 +41,7 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: If `x` is not four-dimensional, or its height or width is odd.
 
     References:
-        [Haar1910]_; [Mallat2009]_, section 7.7; :doc:`/conventions`.
+        [Haar1910]_; [Mallat2009]_, section 7.7; equation :eq:`haar` of :doc:`/mathematics`; :doc:`/conventions`.
 
     Example:
         >>> approx, detail = haar_analysis(torch.ones(1, 3, 4, 6))

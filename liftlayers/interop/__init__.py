@@ -1,6 +1,7 @@
-"""Bridges to other libraries: their band layouts, and FrEIA's modules both ways. None of them is imported."""
+"""Bridges to other libraries: band layouts, FrEIA's modules both ways, NAFNet's weights. None of them is imported."""
 
 from liftlayers.interop.bands import from_layout, from_pywavelets, to_layout, to_pywavelets
 from liftlayers.interop.freia import AsFrEIA, FromFrEIA
+from liftlayers.interop.nafnet import load_nafnet
 
-__all__ = ["AsFrEIA", "FromFrEIA", "from_layout", "from_pywavelets", "to_layout", "to_pywavelets"]
+__all__ = ["AsFrEIA", "FromFrEIA", "from_layout", "from_pywavelets", "load_nafnet", "to_layout", "to_pywavelets"]

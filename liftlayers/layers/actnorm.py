@@ -19,10 +19,10 @@ class ActNorm(Invertible):
 
     The first `forward` in training mode sets :math:`\beta = -\operatorname{mean}(x)` and
     :math:`\lambda = -\log \operatorname{std}(x)` over batch, height and width; from then on they are ordinary
-    parameters. A channel that is constant up to rounding keeps its scale. The buffer `initialised` remembers that it
+    parameters. A channel that is constant up to rounding keeps its scale. The buffer ``initialised`` remembers that it
     was done, through copies, pickles and state dicts.
 
-    Under `DistributedDataParallel` and `torch.compile`, pass one batch through the module before it is wrapped: else
+    Under ``DistributedDataParallel`` and `torch.compile`, pass one batch through the module before it is wrapped: else
     each process would initialise from its own data.
 
     Convention: the bias is added before the scale, as in Glow's code; its paper adds it after.

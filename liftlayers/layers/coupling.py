@@ -78,7 +78,7 @@ class AdditiveCoupling(AdditiveStep):
         ValueError: If the bands are on different devices, or the network's output has not the shape of :math:`b`.
 
     References:
-        [Dinh2015]_, section 3.2.
+        [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.
 
     Example:
         >>> step = AdditiveCoupling(nn.Linear(4, 2))

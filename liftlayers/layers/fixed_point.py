@@ -178,9 +178,9 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     .. math:: f^{-1}(f(x)) = Q(x), \qquad f(f^{-1}(y)) = Q'(y)
 
     Every network's output is rounded to a grid on which the additions have no rounding error, and so is what enters:
-    `Q` is ``ToGrid(bits)``, and `Q'` rounds to what the chain can reach: to the same grid where its Haar transforms
-    are undone by their inverses; else bands are rounded as the image that they are the transform of. Images of 8 bits
-    come back when rounded to 8 bits.
+    :math:`Q` is ``ToGrid(bits)``, and :math:`Q'` rounds to what the chain can reach: to the same grid where its Haar
+    transforms are undone by their inverses; else bands are rounded as the image that they are the transform of. Images
+    of 8 bits come back when rounded to 8 bits.
 
     **The promise.** Both equations hold in every bit, and gradients with ``memory="reversible"`` equal those with
     ``"store"`` in every bit (but for tensors that several steps share: the modes sum their parts in another order, and
@@ -214,7 +214,8 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         ValueError: If there are not more bits than nested Haar transforms; when used, if a value leaves the range.
 
     References:
-        [Hoogeboom2019]_; [Calderbank1998]_ on wavelets from integers to integers.
+        [Hoogeboom2019]_; [Calderbank1998]_ on wavelets from integers to integers; equation :eq:`rounding` of
+        :doc:`/mathematics` for the error that there is otherwise.
 
     Example:
         >>> chain = exact(Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)), Inverse(Haar())))

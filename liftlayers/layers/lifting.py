@@ -27,7 +27,7 @@ class Predict(AdditiveStep):
         ValueError: If the bands are on different devices, or the network's output has not the shape of the detail.
 
     References:
-        [Sweldens1998]_; equation (3) of :doc:`/mathematics`.
+        [Sweldens1998]_; equation :eq:`predict` of :doc:`/mathematics`.
 
     Example:
         >>> step = Predict(nn.Conv2d(3, 9, 3, padding=1))
@@ -71,7 +71,7 @@ class Update(AdditiveStep):
             approximation.
 
     References:
-        [Sweldens1998]_; equation (4) of :doc:`/mathematics`.
+        [Sweldens1998]_; equation :eq:`update` of :doc:`/mathematics`.
 
     Example:
         >>> step = Update(nn.Conv2d(9, 3, 3, padding=1))
@@ -124,7 +124,7 @@ class LiftingBlock(VolumePreserving):
 
     References:
         [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)
-        does not undo; equation (5) of :doc:`/mathematics`.
+        does not undo; equation :eq:`block` of :doc:`/mathematics`.
 
     Example:
         >>> block = LiftingBlock(nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(9, 3, 3, padding=1))

@@ -39,7 +39,7 @@ class LiftingPyramid(Invertible):
             details than there are levels.
 
     References:
-        [Mallat2009]_, section 7.7; [Deng2023]_.
+        [Mallat2009]_, section 7.7; [Deng2023]_; equation :eq:`pyramid` of :doc:`/mathematics`.
 
     Example:
         >>> pyramid = LiftingPyramid([Haar(), Haar()])

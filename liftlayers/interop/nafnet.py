@@ -1,0 +1,124 @@
+"""Published NAFNet weights in our `NAFUNet`: the same network, whose parts have other names."""
+
+__all__ = ["load_nafnet"]
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from liftlayers.networks import NAFUNet
+
+# Ours to theirs: parts of the network, then parts of a block, whose norms, beta and gamma are named alike.
+NAMES = {
+    "encoder.first": "intro",
+    "encoder.levels": "encoders",
+    "encoder.downs": "downs",
+    "middle": "middle_blks",
+    "decoder.ups": "ups",
+    "decoder.levels": "decoders",
+    "decoder.last": "ending",
+    "expand1": "conv1",
+    "depthwise": "conv2",
+    "project1": "conv3",
+    "attention": "sca.1",
+    "expand2": "conv4",
+    "project2": "conv5",
+}
+
+
+def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
+    """A `NAFUNet` with the weights of a published NAFNet.
+
+    Width and numbers of blocks are read off the names and shapes, and each weight is copied:
+
+    ========================================== ============================================================
+    published names                            ours
+    ========================================== ============================================================
+    ``intro``, ``encoders.l.b``, ``downs.l``   ``encoder.first``, ``encoder.levels.l.b``, ``encoder.downs.l``
+    ``middle_blks.b``                          ``middle.b``
+    ``ups.l``, ``decoders.l.b``, ``ending``    ``decoder.ups.l``, ``decoder.levels.l.b``, ``decoder.last``
+    ``conv1``, ``conv2``, ``sca.1``, ``conv3`` ``expand1``, ``depthwise``, ``attention``, ``project1``
+    ``conv4``, ``conv5``                       ``expand2``, ``project2``
+    ========================================== ============================================================
+
+    The network computes what the published one does on an image of any size, up to rounding::
+
+        net = load_nafnet(torch.load("NAFNet-SIDD-width32.pth", map_location="cpu"))
+
+    The published figures on large photos come from a variant with the same weights, whose attention averages over
+    windows; ours averages over the whole image.
+
+    Args:
+        state_dict: Weights by their published names, or the dict of a published file, which holds them under
+            ``"params"``.
+
+    Returns:
+        The network, in PyTorch's default dtype.
+
+    Raises:
+        TypeError: If `state_dict` is no mapping.
+        ValueError: If a weight is missing, unknown or of another shape than its place in the network has.
+
+    References:
+        [Chen2022]_.
+
+    Example:
+        >>> from liftlayers.interop import load_nafnet
+        >>> shapes = {"intro.weight": (4, 3, 3, 3), "intro.bias": (4,), "downs.0.weight": (8, 4, 2, 2)}
+        >>> shapes |= {"downs.0.bias": (8,), "ups.0.0.weight": (16, 8, 1, 1)}
+        >>> shapes |= {"ending.weight": (3, 4, 3, 3), "ending.bias": (3,)}  # no block at all
+        >>> net = load_nafnet({"params": {name: torch.rand(shape) for name, shape in shapes.items()}})
+        >>> net(torch.rand(1, 3, 5, 7)).shape
+        torch.Size([1, 3, 5, 7])
+    """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"load_nafnet needs a dict of weights by name, got {type(state_dict).__name__}")
+    weights = state_dict.get("params", state_dict)
+    net = _unet_for(weights)
+    ours = net.state_dict()
+    names = {_published(name): name for name in ours}
+    shapes = {theirs: _published_shape(ours[name]) for theirs, name in names.items()}
+    problems = [f"{name} is missing" for name in shapes if name not in weights]
+    problems += [f"{name} has no place" for name in weights if name not in shapes]
+    problems += [
+        f"{name} is of shape {tuple(weights[name].shape)} instead of {shape}"
+        for name, shape in shapes.items()
+        if name in weights and tuple(weights[name].shape) != shape
+    ]
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {'; '.join(problems[:5])}{more}")
+    net.load_state_dict({name: weights[theirs].view_as(ours[name]) for theirs, name in names.items()})
+    return net
+
+
+def _unet_for(weights: Mapping[str, Tensor]) -> NAFUNet:
+    """A new network of the width and with the numbers of blocks that the names and the first shape tell."""
+    first = weights.get("intro.weight")
+    if first is None or first.ndim != 4:
+        got = f"{len(weights)} other names" if first is None else f"shape {tuple(first.shape)}"
+        raise ValueError(f"load_nafnet needs intro.weight of shape (width, channels, 3, 3), got {got}")
+    return NAFUNet(
+        first.shape[1],
+        first.shape[0],
+        encoder=[_count(weights, f"encoders.{level}.") for level in range(_count(weights, "downs."))],
+        middle=_count(weights, "middle_blks."),
+        decoder=[_count(weights, f"decoders.{level}.") for level in range(_count(weights, "ups."))],
+    )
+
+
+def _count(names: Iterable[str], prefix: str) -> int:
+    """How many modules are numbered right after a prefix, if they are numbered from zero without a gap."""
+    numbers = (name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix))
+    return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+
+
+def _published(name: str) -> str:
+    for ours, theirs in NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def _published_shape(weight: Tensor) -> tuple[int, ...]:
+    return (1, *weight.shape) if weight.ndim == 3 else tuple(weight.shape)  # beta and gamma
