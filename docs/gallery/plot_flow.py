@@ -30,14 +30,13 @@ def two_moons(number: int) -> Tensor:
 # The flow
 # --------
 #
-# A block normalises both coordinates, mixes them, and lets one of them scale and shift the other. The layers are made
-# for images, so a point is an image of one pixel with two channels.
+# A block normalises both coordinates, mixes them, and lets one of them scale and shift the other. What the layers
+# do to the channels of an image they do to the coordinates of points.
 
 
 def network(hidden: int = 32) -> nn.Sequential:
-    """From a coordinate (B, 1, 1, 1) to a scale and a shift (B, 2, 1, 1) for the other."""
-    inside = nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 2)
-    return nn.Sequential(nn.Flatten(), *inside, nn.Unflatten(1, (2, 1, 1)))
+    """From a coordinate (B, 1) to a scale and a shift (B, 2) for the other."""
+    return nn.Sequential(nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 2))
 
 
 def block() -> Sequential:
@@ -53,8 +52,8 @@ flow = Sequential(*(block() for _ in range(8)))
 
 
 def log_density(points: Tensor) -> Tensor:
-    z, log_det = flow.forward_and_log_det(points[:, :, None, None])
-    return log_det - (z.square().flatten(1).sum(dim=1) + 2 * math.log(2 * math.pi)) / 2
+    z, log_det = flow.forward_and_log_det(points)
+    return log_det - (z.square().sum(dim=1) + 2 * math.log(2 * math.pi)) / 2
 
 
 # %%
@@ -104,7 +103,7 @@ side = torch.linspace(-3, 3, 601)
 grid = torch.cartesian_prod(side, side)
 with torch.no_grad():
     density = log_density(grid).exp().view(601, 601).T  # rows are the second coordinate
-    z = torch.randn(4000, 2, 1, 1)
+    z = torch.randn(4000, 2)
     samples, log_det = flow.inverse_and_log_det(z)
     again, log_det_again = flow.forward_and_log_det(samples)
 integral = float(density.sum()) * float(side[1] - side[0]) ** 2
@@ -122,7 +121,7 @@ figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained", share
 titles = ("samples it never saw", "density it learned", "samples it draws")
 axes[0].scatter(*held_out[:4000].T.numpy(), s=1, color="#D55E00")
 axes[1].imshow(density.numpy(), origin="lower", extent=(-3, 3, -3, 3), cmap="viridis")
-axes[2].scatter(*samples.flatten(1).T.numpy(), s=1, color="#0072B2")
+axes[2].scatter(*samples.T.numpy(), s=1, color="#0072B2")
 for panel, title in zip(axes, titles, strict=True):
     panel.set_title(title, fontsize=10)
     panel.set(xlim=(-2.2, 2.2), ylim=(-1.6, 1.6), aspect="equal")

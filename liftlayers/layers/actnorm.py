@@ -2,11 +2,13 @@
 
 __all__ = ["ActNorm"]
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from liftlayers.invertible import Invertible
-from liftlayers.layers._checks import require_fitting_image, require_positive
+from liftlayers.layers._checks import require_fitting, require_positive
 
 
 class ActNorm(Invertible):
@@ -15,10 +17,12 @@ class ActNorm(Invertible):
     .. math::
 
         y_c = e^{\lambda_c} (x_c + \beta_c), \qquad x_c = e^{-\lambda_c} y_c - \beta_c, \qquad
-        \log |\det| = H W \sum_c \lambda_c
+        \log |\det| = N \sum_c \lambda_c
+
+    for the :math:`N` places of a channel: pixels, or one in a batch of vectors.
 
     The first `forward` in training mode sets :math:`\beta = -\operatorname{mean}(x)` and
-    :math:`\lambda = -\log \operatorname{std}(x)` over batch, height and width; from then on they are ordinary
+    :math:`\lambda = -\log \operatorname{std}(x)` over batch and places; from then on they are ordinary
     parameters. A channel that is constant up to rounding keeps its scale. The buffer ``initialised`` remembers that it
     was done, through copies, pickles and state dicts.
 
@@ -31,7 +35,7 @@ class ActNorm(Invertible):
         channels: Channels :math:`C`.
 
     Shape:
-        - Input and output: :math:`(B, C, H, W)`, of any range.
+        - Input and output: :math:`(B, C, *)`, of any range.
         - Log-determinant: :math:`(B,)`.
 
     Raises:
@@ -67,16 +71,16 @@ class ActNorm(Invertible):
         self.register_load_state_dict_post_hook(_read_flag)
 
     def forward(self, x: Tensor) -> Tensor:
-        require_fitting_image("ActNorm", x, self.bias)
+        require_fitting("ActNorm", x, self.bias)
         if self.training and not self._is_ready():
             self._initialise(x.detach())
         self._require_ready("forward in evaluation mode")
-        return self.log_scale.exp().view(-1, 1, 1) * (x + self.bias.view(-1, 1, 1))
+        return _by_channel(self.log_scale.exp(), x) * (x + _by_channel(self.bias, x))
 
     def inverse(self, x: Tensor) -> Tensor:
-        require_fitting_image("ActNorm", x, self.bias)
+        require_fitting("ActNorm", x, self.bias)
         self._require_ready("inverse")
-        return (-self.log_scale).exp().view(-1, 1, 1) * x - self.bias.view(-1, 1, 1)
+        return _by_channel((-self.log_scale).exp(), x) * x - _by_channel(self.bias, x)
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self(x), self._log_det(x)
@@ -85,7 +89,7 @@ class ActNorm(Invertible):
         return self.inverse(x), -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (x.shape[2] * x.shape[3] * self.log_scale.sum()).expand(len(x))
+        return (math.prod(x.shape[2:]) * self.log_scale.sum()).expand(x.shape[0])
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
@@ -98,7 +102,7 @@ class ActNorm(Invertible):
             found = "an empty one" if x.numel() == 0 else "infinite or nan values"
             raise ValueError(f"ActNorm needs a batch of finite numbers to initialise from, got {found}")
         x = x.to(torch.promote_types(x.dtype, torch.float32))  # squares of 16-bit numbers overflow
-        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        variance, mean = torch.var_mean(x, dim=[0, *range(2, x.ndim)], correction=0)
         std = variance.sqrt()
         constant = std <= 64 * torch.finfo(x.dtype).eps * mean.abs()
         self.bias.copy_(-mean)
@@ -115,6 +119,11 @@ class ActNorm(Invertible):
                 f"ActNorm needs to be initialised before {what}: "
                 "call its forward once in training mode, or load a state dict of one that is"
             )
+
+
+def _by_channel(values: Tensor, x: Tensor) -> Tensor:
+    """A value a channel, in the shape that multiplies `x`."""
+    return values.view(-1, *[1] * (x.ndim - 2))
 
 
 def _read_flag(module: nn.Module, _keys: object) -> None:

@@ -2,24 +2,25 @@
 
 __all__ = ["InvertibleConv1x1"]
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from liftlayers.invertible import Invertible
-from liftlayers.layers._checks import require_fitting_image, require_positive
+from liftlayers.layers._checks import require_fitting, require_positive
 
 
 class InvertibleConv1x1(Invertible):
-    r"""Multiplies the channels of every pixel by one invertible matrix, kept in its LU factors.
+    r"""Multiplies the channels of every pixel, or of a vector, by one invertible matrix, kept in its LU factors.
 
     .. math::
 
-        y_{hw} = W x_{hw}, \qquad W = P L \bigl(U + \operatorname{diag}(\sigma\,e^{\lambda})\bigr), \qquad
-        \log |\det| = H W \sum \lambda
+        y_i = W x_i, \qquad W = P L \bigl(U + \operatorname{diag}(\sigma\,e^{\lambda})\bigr), \qquad
+        \log |\det| = N \sum \lambda
 
+    for each of the :math:`N` places :math:`i`: pixels, or one in a batch of vectors.
     :math:`L` is lower triangular with ones on its diagonal, :math:`U` strictly upper triangular, and
     :math:`\lambda` the logarithmic scale; these three are learned. The permutation :math:`P` and the signs
     :math:`\sigma` stay as drawn. No value of the parameters makes :math:`W` singular. It starts as a random rotation.
@@ -31,7 +32,7 @@ class InvertibleConv1x1(Invertible):
         channels: Channels :math:`C`.
 
     Shape:
-        - Input and output: :math:`(B, C, H, W)`, float32 or float64, of any range.
+        - Input and output: :math:`(B, C, *)`, float32 or float64, of any range.
         - Log-determinant: :math:`(B,)`.
 
     Raises:
@@ -75,16 +76,15 @@ class InvertibleConv1x1(Invertible):
     def forward(self, x: Tensor) -> Tensor:
         self._require_fit(x)
         with _full_precision(x):  # a product, not a convolution: those are rounded to TF32 on GPUs
-            return torch.einsum("ij, bjhw -> bihw", self.weight, x)
+            return torch.tensordot(self.weight, x, dims=([1], [1])).transpose(0, 1)
 
     def inverse(self, x: Tensor) -> Tensor:
         self._require_fit(x)
-        batch, _, height, _ = x.shape
         with _full_precision(x):
-            columns = rearrange(x, "b c h w -> c (b h w)")[self.permutation.argsort()]
+            columns = x.transpose(0, 1).reshape(x.shape[1], -1)[self.permutation.argsort()]  # (C, B ...)
             columns = torch.linalg.solve_triangular(self._lower(), columns, upper=False, unitriangular=True)
             columns = torch.linalg.solve_triangular(self._upper(), columns, upper=True)
-        return rearrange(columns, "c (b h w) -> b c h w", b=batch, h=height)
+        return columns.reshape(-1, x.shape[0], *x.shape[2:]).transpose(0, 1)
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self(x), self._log_det(x)
@@ -93,7 +93,7 @@ class InvertibleConv1x1(Invertible):
         return self.inverse(x), -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (x.shape[2] * x.shape[3] * self.log_scale.sum()).expand(len(x))
+        return (math.prod(x.shape[2:]) * self.log_scale.sum()).expand(x.shape[0])
 
     def _lower(self) -> Tensor:
         return self.lower.tril(-1) + torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)
@@ -104,7 +104,7 @@ class InvertibleConv1x1(Invertible):
     def _require_fit(self, x: Tensor) -> None:
         if self.lower.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"InvertibleConv1x1 needs float32 or float64 parameters, got {self.lower.dtype}")
-        require_fitting_image("InvertibleConv1x1", x, self.lower)
+        require_fitting("InvertibleConv1x1", x, self.lower)
 
 
 def _full_precision(x: Tensor) -> AbstractContextManager[object]:

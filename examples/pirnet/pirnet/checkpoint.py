@@ -1,6 +1,6 @@
 """Weights and resume states on disk: written to a temporary file, then renamed, so nothing is ever half-written."""
 
-__all__ = ["CheckpointError", "load_lih", "load_lsr", "load_state", "save_state", "save_weights"]
+__all__ = ["CheckpointError", "load_lih", "load_lsr", "load_other", "load_state", "save_state", "save_weights"]
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from typing import TypeVar
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from pirnet.config import LIHConfig, LSRConfig, from_dict
 from pirnet.images import atomic_path
@@ -48,7 +48,27 @@ def load_lsr(path: Path) -> LSR:
     return _load(path, "LSR", lambda config: LSR(from_dict(LSRConfig, config)))
 
 
+def load_other(path: Path, network: nn.Module) -> None:
+    """Reads the weights of one of the paper's other systems into it; errors as for `load_lih`."""
+    tensors = _tensors(path, type(network).__name__)[0]
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
+
+
 def _load(path: Path, kind: str, build: Callable[[dict[str, object]], N]) -> N:
+    tensors, metadata = _tensors(path, kind)
+    try:
+        network = build(json.loads(metadata["config"]))
+        network.load_state_dict(tensors)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
+    return network.eval()
+
+
+def _tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in a file of weights, and its metadata, once it is known to be of that kind of network."""
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}: train with train.py, or name another folder with --weights")
     try:
@@ -59,12 +79,7 @@ def _load(path: Path, kind: str, build: Callable[[dict[str, object]], N]) -> N:
         raise CheckpointError(f"cannot read the weights {path}: {error}") from error
     if metadata.get("network") != kind:
         raise CheckpointError(f"{path} needs to hold the weights of {kind}, got {metadata.get('network', 'no PIRNet')}")
-    try:
-        network = build(json.loads(metadata["config"]))
-        network.load_state_dict(tensors)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
-    return network.eval()
+    return tensors, metadata
 
 
 def save_state(path: Path, state: dict[str, object]) -> None:

@@ -84,6 +84,8 @@ class Trainer:
         self.upcoming: Iterator[Batch] | None = None
         torch.manual_seed(config.seed)
         self.model = PIRNet(config).to(device)
+        # a network may have parameters that are never trained
+        self.fixed = [name for name, p in self.model.named_parameters() if not p.requires_grad]
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         for module in self.model.modules():
             if isinstance(module, Sequential):
@@ -210,6 +212,8 @@ class Trainer:
         stage, train = self.stage, self.config.train
         self.model.lih.requires_grad_(stage != 2)
         self.model.lsr.requires_grad_(stage != 1)
+        for name in self.fixed:
+            self.model.get_parameter(name).requires_grad_(False)
         self.wrapped = self._wrapped()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, weight_decay=train.weight_decay, fused=True)  # Adam where that is 0

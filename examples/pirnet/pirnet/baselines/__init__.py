@@ -10,6 +10,18 @@ from typing import Protocol
 
 from torch import Tensor
 
+from pirnet.baselines.baluja import Baluja
+from pirnet.baselines.cbdnet import CBDNet
+from pirnet.baselines.deepmih import DeepMIH
+from pirnet.baselines.dncnn import DnCNN
+from pirnet.baselines.fmen import FMEN
+from pirnet.baselines.hidden import HiDDeN
+from pirnet.baselines.hinet import HiNet
+from pirnet.baselines.mirnetv2 import MIRNetV2
+from pirnet.baselines.nafnet import nafnet, nafnet_gopro
+from pirnet.baselines.ridnet import RIDNet
+from pirnet.baselines.rlfn import RLFN
+from pirnet.baselines.xydeblur import XYDeblur
 from pirnet.hiding import Z
 
 
@@ -33,11 +45,40 @@ class Restorer(Protocol):
         ...
 
 
-HIDERS: dict[str, Callable[[], Hider]] = {}
+HIDERS: dict[str, Callable[[], Hider]] = {
+    "hidden": HiDDeN,
+    "baluja": Baluja,
+    "hinet": HiNet,
+    "deepmih": DeepMIH,
+}
 """Each in its paper's configuration."""
 
-RESTORERS: dict[str, Callable[[], Restorer]] = {}
+RESTORERS: dict[str, Callable[[], Restorer]] = {
+    "nafnet": nafnet,
+    "nafnet_gopro": nafnet_gopro,
+    "mirnetv2": MIRNetV2,
+    "xydeblur": XYDeblur,
+    "rlfn": RLFN,
+    "fmen": FMEN,
+    "dncnn": DnCNN,
+    "cbdnet": CBDNet,
+    "ridnet": RIDNet,
+}
 """Each in its paper's configuration, those for super-resolution at scale 1: the hidden photo is full-sized."""
 
-LEARNING_RATES: dict[str, float] = {}
+LEARNING_RATES: dict[str, float] = {
+    "hidden": 3e-3,
+    "baluja": 3e-4,
+    "hinet": 3e-4,
+    "deepmih": 3e-4,
+    "nafnet": 1e-3,
+    "nafnet_gopro": 1e-3,
+    "mirnetv2": 1e-3,
+    "xydeblur": 1e-3,
+    "rlfn": 3e-3,
+    "fmen": 1e-3,
+    "dncnn": 1e-3,
+    "cbdnet": 1e-3,
+    "ridnet": 3e-3,
+}
 """Largest step size that each trains with under our warm-up, clipping and mean losses."""

@@ -1,0 +1,193 @@
+"""Repeats the paper's finding (section 3.1): does a secret mend when its stego image is denoised?
+
+    python examples/pirnet/finding.py                                                       ten minutes on two cores
+    python examples/pirnet/finding.py --test PHOTOS --dncnn kair_dncnn_color_blind.safetensors --minutes 10
+
+HiNet and LIH hide noisy photos; the stego images are denoised by DnCNN, CBDNet and RIDNet, or made noisier; what is
+revealed then is compared with the truth. Writes results.json, results.md, points.csv and finding.png into a folder,
+and beside them the networks that were trained for it, which a second call takes as they are.
+"""
+
+import csv
+import dataclasses
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from pirnet import doors, runs
+from pirnet.budget import scheduled, trial_steps
+from pirnet.checkpoint import load_lih, load_other, save_weights
+from pirnet.config import Config, quick
+from pirnet.data import Pair, evaluation_pairs
+from pirnet.degrade import Degradation
+from pirnet.engine import Trainer
+from pirnet.evaluation import write_json
+from pirnet.evidence import READING, by_hider, draw, grouped, row, sentences, table
+from pirnet.images import atomic_path
+from pirnet.model import PIRNet
+from pirnet.others import Taskless, suited
+from pirnet.pairs import FolderPairs
+from pirnet.photo_cache import cache_folder, cached_photos
+from pirnet.photos import Photos, bundled_photos, hold_out, joined
+from pirnet.published import load_dncnn
+from pirnet.tampering import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, points
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import liftlayers
+
+HELD_OUT = ("astronaut", "chelsea")  # of the bundled photos, as in train.py
+DENOISERS = {"DnCNN": "dncnn", "CBDNet": "cbdnet", "RIDNet": "ridnet"}
+BLIND = Degradation(noise_sigma=(0.0, 55.0))  # what denoisers are trained on, as nobody knows a stego image's noise
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to hide, and how long to train for it."""
+
+    data: tuple[Path, ...] = ()
+    """Folders of photos to train on; without one, the colour photos inside scikit-image but two."""
+    test: Path | None = None
+    """Folder of photos to hide and to hide in, none of which was trained on; without one, those two."""
+    cache: Path = dataclasses.field(default_factory=cache_folder)
+    """Folder for decoded photos, 3 bytes a pixel."""
+    out: Path = runs.RUNS / "finding"
+    """Folder to write."""
+    minutes: float = 2.0
+    """Minutes to train each network for that is not there yet."""
+    lih: Path = doors.SHIPPED / runs.LIH_WEIGHTS
+    """Weights of LIH."""
+    dncnn: Path | None = None
+    """Published weights of DnCNN for colour; without them, it is trained as the others are."""
+    crop: int = 48
+    """Side of the training crops, in pixels."""
+    limit: int | None = None
+    """Pairs to measure at most, the first by name."""
+    device: str = "auto"
+    """Where to run: cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+
+
+def main() -> None:
+    options = doors.parse(Options, __doc__)
+    device = doors.device(options.device)
+    if options.minutes <= 0:
+        raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
+    photos, pairs = read_photos(options)
+    (options.out / "networks").mkdir(parents=True, exist_ok=True)
+    hiders = {"HiNet": trained("hinet", options, photos, device).lih, "LIH": load_lih(options.lih).to(device)}
+    treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
+    for title, name in DENOISERS.items():
+        if name == "dncnn" and options.dncnn:
+            network: nn.Module = load_dncnn(options.dncnn).to(device)
+        else:
+            network = cast(Taskless, trained(name, options, photos, device).lsr).network
+        treatments[title] = denoised_by(network)
+    treatments |= {f"noise, sigma {sigma}": added_noise(sigma) for sigma in NOISES}
+    found = []
+    bar = tqdm(total=len(hiders) * len(pairs), desc="measuring", unit="pair", disable=None, dynamic_ncols=True)
+    with bar:
+        for hider, network in hiders.items():
+            for number in range(len(pairs)):
+                found += points(hider, network, treatments, pairs[number], number=number)
+                bar.update()
+    save(options, photos, found, device=device)
+    print(table(found))
+    print("\n".join(sentences(found)))
+    print(f"look at {options.out / 'results.md'}")
+
+
+def read_photos(options: Options) -> tuple[Photos, Sequence[Pair] | FolderPairs]:
+    """Photos to train on, and pairs to measure."""
+    photos, kept = hold_out(bundled_photos(), HELD_OUT)
+    if options.data:
+        folders = [cached_photos(folder, cache=options.cache, min_size=options.crop) for folder in options.data]
+        photos = joined(options.data, folders)
+    if options.test is None:
+        return photos, evaluation_pairs(kept)[: options.limit]
+    return photos, FolderPairs(options.test, limit=options.limit)
+
+
+def config_of(name: str, options: Options) -> Config:
+    """What a network is trained with: HiNet hides noisy photos, a denoiser sees them in the clear."""
+    start = quick()
+    train = replace(start.train, tasks=("denoise",), crop=options.crop, batch_size=4)
+    if name == "hinet":
+        train = replace(train, steps=(1, 0, 0))
+        return suited(replace(start, hider=name, train=train, degradation=Degradation()))
+    return suited(replace(start, restorer=name, train=train, degradation=BLIND, in_the_clear=True))
+
+
+def trained(name: str, options: Options, photos: Photos, device: torch.device) -> PIRNet:
+    """A network of that name, from the folder or trained for it; the other one of the two is not used."""
+    config, path = config_of(name, options), options.out / "networks" / f"{name}.safetensors"
+    if path.is_file():
+        model = PIRNet(config)
+        load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained
+        return model.eval()
+    trial = replace(config, train=replace(config.train, steps=trial_steps(config)))
+    config = scheduled(config, Trainer(trial, photos, device=device), minutes=options.minutes)
+    trainer = Trainer(config, photos, device=device)
+    with tqdm(total=trainer.total, desc=name, unit="step", disable=None, dynamic_ncols=True) as bar:
+        while trainer.step < trainer.total:
+            trainer.take_step()
+            bar.update()
+    model = trainer.average.eval()
+    save_weights(path, model.lih if name == "hinet" else model.lsr, None)
+    return model
+
+
+def denoised_by(network: nn.Module) -> Treatment:
+    """Takes a stego image through a denoiser."""
+
+    def treatment(stego: Tensor, _generator: torch.Generator) -> Tensor:
+        return network(stego)
+
+    return treatment
+
+
+def save(options: Options, photos: Photos, found: Sequence[Point], *, device: torch.device) -> None:
+    """Writes the points, their means and correlations, a page and a picture."""
+    results = {
+        "data": [str(path) for path in options.data] or "scikit-image",
+        "test": str(options.test or "scikit-image"),
+        "minutes": options.minutes,
+        "published_dncnn": options.dncnn is not None,
+        "photos": len(photos),
+        "means": [row(hider, name, chosen) for (hider, name), chosen in grouped(found).items()],
+        "correlations": {hider: correlations(of) for hider, of in by_hider(found).items()},
+        "device": device.type,
+        "versions": {
+            "liftlayers": liftlayers.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    write_json(options.out / "results.json", results)
+    with atomic_path(options.out / "points.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Point)])
+        writer.writeheader()
+        writer.writerows(asdict(point) for point in found)
+    with atomic_path(options.out / "results.md") as temporary:
+        temporary.write_text(page(options, photos, found))
+    draw(options.out / "finding.png", found)
+
+
+def page(options: Options, photos: Photos, found: Sequence[Point]) -> str:
+    """The results as Markdown."""
+    dncnn = "published weights" if options.dncnn else f"trained for {options.minutes:g} minutes"
+    pairs = len({(point.secret, point.cover) for point in found})
+    told = [
+        f"{pairs} pairs of {options.test or 'photos inside scikit-image'}. HiNet, CBDNet and RIDNet were trained for "
+        f"{options.minutes:g} minutes each on {len(photos)} photos, the denoisers for sigma 0 to 55; DnCNN: {dncnn}; "
+        "LIH: the weights that come with the example, or those of `--lih`."
+    ]
+    lines = ["# Treated stego images and what they reveal", *told, table(found, markdown=True), READING]
+    return "\n\n".join([*lines, "\n".join(f"- {line}" for line in sentences(found))]) + "\n"
+
+
+if __name__ == "__main__":
+    doors.run(main)

@@ -1,0 +1,90 @@
+"""HiDDeN: an encoder and a decoder of plain convolutions, here with a photo for a message.
+
+Jiren Zhu, Russell Kaplan, Justin Johnson, Li Fei-Fei, "HiDDeN: Hiding Data With Deep Networks", ECCV 2018.
+
+Differences from the paper:
+
+- It hides 30 bits in 128 x 128 pixels. How PIRNet's comparison hides a photo with it is not documented; here the
+  photo's three channels stand in the place of the bits repeated over all pixels, and the decoder ends in a 1x1
+  convolution to three channels where the paper's pools over the image for its bits.
+- There is no discriminator, and so no adversarial loss, which the paper weighs with a thousandth of the message's.
+- Training is this example's: mean squared errors with PIRNet's weights and step sizes, and a stego image that is
+  rounded to 8 bit before it is revealed.
+
+Differences from the released code:
+
+- There is no noise between encoder and decoder but that rounding, for which the code has a sum of ten sines instead.
+- It trains with Adam at 1e-3.
+"""
+
+__all__ = ["HiDDeN"]
+
+import torch
+from torch import Tensor, nn
+
+from pirnet.hiding import Z
+
+CHANNELS = 64
+
+
+class HiDDeN(nn.Module):
+    """Hides with convolutions, batch norms and ReLUs.
+
+    In training mode both networks norm by the batch, otherwise by running averages::
+
+        cover ─┬─ 4 blocks ─┐
+               ├────────────┼─ block ─ 1x1 ── stego ── 7 blocks ─ 1x1 ── secret
+        secret ┴────────────┘
+
+    Shape:
+        - Images (B, 3, H, W) of any size, nominally in [0, 1], to an image of the same shape.
+
+    Raises:
+        ValueError: If an image is not RGB, or cover and secret differ in shape.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     hidden = HiDDeN()
+        >>> sum(parameter.numel() for parameter in hidden.parameters())  # 153795 of the encoder, 224451 of the decoder
+        378246
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(_block(3), *(_block(CHANNELS) for _ in range(3)))
+        self.join = nn.Sequential(_block(3 + CHANNELS + 3), nn.Conv2d(CHANNELS, 3, 1))
+        self.decoder = nn.Sequential(_block(3), *(_block(CHANNELS) for _ in range(6)), nn.Conv2d(CHANNELS, 3, 1))
+
+    def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
+        """Hides: cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded."""
+        _require_images(cover, secret)
+        cover, secret = _signed(cover), _signed(secret)
+        stego = self.join(torch.cat([secret, self.features(cover), cover], dim=1))
+        return _unsigned(stego.to(cover.dtype))  # under autocast the network alone is rounded
+
+    def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
+        """Reveals: stego (B, 3, H, W) to the secret; nothing is lost for `z` to replace."""
+        del z
+        _require_images(stego)
+        return _unsigned(self.decoder(_signed(stego)).to(stego.dtype))
+
+
+def _block(in_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU())
+
+
+def _signed(image: Tensor) -> Tensor:
+    """From [0, 1] to [-1, 1]."""
+    return 2 * image - 1
+
+
+def _unsigned(image: Tensor) -> Tensor:
+    """From [-1, 1] to [0, 1]."""
+    return (image + 1) / 2
+
+
+def _require_images(*images: Tensor) -> None:
+    first = images[0].shape
+    if any(image.shape != first for image in images) or len(first) != 4 or first[1] != 3:
+        shapes = " and ".join(str(tuple(image.shape)) for image in images)
+        raise ValueError(f"HiDDeN needs (B, 3, H, W) images of one shape, got {shapes}")

@@ -1,0 +1,102 @@
+"""HiNet: its size, its laws on random weights, its equations written once more, its training."""
+
+import copy
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pirnet.baselines.hinet import HiNet
+
+from liftlayers import Sequential
+from liftlayers.functional import haar_analysis, haar_synthesis
+from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
+from tests.example.baselines.helpers import (
+    assert_a_hundred_steps_teach,
+    assert_every_weight_has_a_finite_gradient,
+    assert_it_saves_and_loads,
+    dense,
+    images,
+    num_parameters,
+)
+
+
+@pytest.fixture(scope="module")
+def hinet() -> HiNet:
+    """On random weights, in double precision."""
+    return randomise_(HiNet().double())
+
+
+def test_it_is_of_the_published_size() -> None:
+    assert num_parameters(HiNet) == 4_050_240
+    assert num_parameters(lambda: HiNet().blocks[0]) == 253_140
+
+
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 2**31), rows=st.integers(1, 4), columns=st.integers(1, 4))
+def test_it_inverts(hinet: HiNet, seed: int, rows: int, columns: int) -> None:
+    drawn = randomise_(copy.deepcopy(hinet), seed)
+    assert_inverts(drawn, *images(2, 1, 3, 2 * rows, 2 * columns, seed=seed))
+
+
+def test_it_starts_as_the_identity() -> None:
+    cover, secret = images(2, 1, 3, 6, 8)
+    stego, lost = HiNet().double()(cover, secret)
+    torch.testing.assert_close(stego, cover)
+    torch.testing.assert_close(lost, secret)
+
+
+def test_it_is_what_the_paper_writes(hinet: HiNet) -> None:
+    """Block by block, from the equations alone: :math:`c` is 2 and the logistic stands as it is printed."""
+    cover, secret = images(2, 2, 3, 8, 10)
+    weights = hinet.state_dict()
+    x1, x2 = (torch.cat(haar_analysis(image), dim=1) for image in (cover, secret))
+    for block in range(16):
+        phi, rho, eta = (f"blocks.{block}.{part}" for part in ("0.network", "1.network.scale", "1.network.shift"))
+        y1 = x1 + dense(weights, phi, x2)
+        scale = torch.exp(2.0 * 2 * (torch.sigmoid(dense(weights, rho, y1)) - 0.5))
+        x1, x2 = y1, x2 * scale + dense(weights, eta, y1)
+    stego, lost = (haar_synthesis(x[:, :3], x[:, 3:]) for x in (x1, x2))
+    torch.testing.assert_close(hinet(cover, secret), (stego, lost))
+    assert (stego - cover).abs().mean() > 0.01  # else the identity would pass
+
+
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+def test_saving_memory_changes_no_gradient(hinet: HiNet, memory: Literal["reversible", "checkpoint"]) -> None:
+    frugal = copy.deepcopy(hinet)
+    for chain in (module for module in frugal.modules() if isinstance(module, Sequential)):
+        chain.memory = memory  # in each chain, as training sets it
+    assert_same_gradients(hinet, frugal, *images(2, 1, 3, 8, 8))
+
+
+def test_every_weight_has_a_finite_gradient() -> None:
+    assert_every_weight_has_a_finite_gradient(HiNet(), 8, 10)
+
+
+def test_it_saves_and_loads(tmp_path: Path) -> None:
+    assert_it_saves_and_loads("hinet", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_hundred_steps_teach_it() -> None:
+    assert_a_hundred_steps_teach("hinet", crop=16, batch_size=4)
+
+
+def test_odd_sides_are_refused(hinet: HiNet) -> None:
+    odd = torch.zeros(1, 3, 8, 7, dtype=torch.float64)
+    with pytest.raises(ValueError, match="even height and width, got 8 x 7"):
+        hinet.conceal(odd, odd)
+    with pytest.raises(ValueError, match="even height and width, got 8 x 7"):
+        hinet.reveal(odd)
+
+
+def test_other_images_are_refused(hinet: HiNet) -> None:
+    good = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"HiNet needs two \(B, 3, H, W\) images .*, got .* and \(1, 1, 8, 8\)"):
+        hinet.conceal(good, good[:, :1])
+    with pytest.raises(ValueError, match=r"HiNet needs two .*, got \(3, 8, 8\) and \(3, 8, 8\)"):
+        hinet.reveal(good[0])
+    with pytest.raises(ValueError, match='reveal needs z="zero" or z="gaussian", got \'mean\''):
+        hinet.reveal(good, "mean")  # type: ignore[arg-type]
