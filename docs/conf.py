@@ -91,7 +91,7 @@ def parameter_names():
                 yield from inspect.signature(function).parameters
 
 
-# Every reference has to lead somewhere, but for a parameter's name, and for what other projects' pages or none describe.
+# Every reference has to lead somewhere, but for names of parameters, and for what other projects describe, or nobody.
 nitpicky = True
 nitpick_ignore = [("py:obj", name) for name in sorted(set(parameter_names()))]
 nitpick_ignore_regex = [

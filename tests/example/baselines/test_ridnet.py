@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -94,11 +95,13 @@ def test_it_saves_and_loads(tmp_path: Path) -> None:
 def test_training_leaves_the_mean_colour_alone() -> None:
     config = cleared(replace(tiny(), restorer="ridnet"))
     trainer = Trainer(config, smooth_photos(), device=torch.device("cpu"))
-    start = {name: parameter.clone() for name, parameter in trainer.model.lsr.network.named_parameters()}
+    net = cast(RIDNet, trainer.model.lsr.network)
+    start = {name: parameter.clone() for name, parameter in net.named_parameters()}
     trainer.take_step()
-    after = dict(trainer.model.lsr.network.named_parameters())
-    fixed = {name for name, parameter in start.items() if torch.equal(parameter, after[name])}
-    assert fixed == {f"{part}.{kind}" for part in ("off", "on") for kind in ("weight", "bias")}
+    frozen = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    assert frozen == start.keys() - trained(net).keys()
+    for name, parameter in net.named_parameters():
+        assert not torch.equal(parameter, start[name]) or name in frozen or ".gate." in name  # its ReLU may be off
 
 
 @pytest.mark.slow
