@@ -1,0 +1,63 @@
+"""The tables in the example's README are those of the measured figures; nothing is measured here."""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.example.helpers import EXAMPLE
+
+README = (EXAMPLE / "README.md").read_text()
+RESULTS = EXAMPLE / "results"
+NAMES = {"denoise": "noise", "deblur": "blur", "sr": "low resolution"}
+LONG_NAMES = {"denoise": "noise, sigma 25", "deblur": "blur, 15 x 15, sigma 1.6", "sr": "low resolution, x4"}
+
+
+def figures(name: str) -> tuple[dict, dict]:
+    """A set's report, and its rows by (pipeline, task, row)."""
+    report = json.loads((RESULTS / f"{name}.json").read_text())
+    return report, {(row["pipeline"], row["task"], row["row"]): row for row in report["rows"]}
+
+
+def shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_the_table_of_cbsd68(task: str) -> None:
+    report, rows = figures("cbsd68")
+    assert report["pairs"] == 68
+    for row in ("do nothing", "no restoration", "ours", "in the clear"):
+        eight_bit, floats = rows["uint8", task, row], rows["float", task, row]
+        secret = f"**{shown(eight_bit['secret_psnr'])}**" if row == "ours" else shown(eight_bit["secret_psnr"])
+        first = LONG_NAMES[task] if row == "do nothing" else ""
+        cells = [shown(eight_bit["stego_psnr"]), secret, shown(eight_bit["revealed_psnr"])]
+        cells += [shown(floats["stego_psnr"]), shown(floats["secret_psnr"])]
+        assert f"| {first} | {row} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize(("name", "title"), [("set14", "Set14"), ("set5", "Set5")])
+def test_the_table_of_the_small_sets(name: str, title: str) -> None:
+    report, rows = figures(name)
+    for number, task in enumerate(NAMES):
+        first = "" if number else f"{title}, {report['pairs']}"
+        secrets = [rows["uint8", task, row]["secret_psnr"] for row in ("do nothing", "no restoration", "ours")]
+        cells = [shown(rows["uint8", task, "ours"]["stego_psnr"]), *map(shown, secrets[:2]), f"**{secrets[2]:.2f}**"]
+        cells.append(shown(rows["uint8", task, "in the clear"]["secret_psnr"]))
+        assert f"| {first} | {NAMES[task]} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("name", ["cbsd68", "set14", "set5"])
+def test_the_figures_are_of_the_weights_that_come_along(name: str) -> None:
+    for file in ("lih.safetensors", "lsr.safetensors"):
+        content = (EXAMPLE / "weights" / file).read_bytes()
+        assert figures(name)[0]["weights"][file] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_the_cloud_adds_and_what_hiding_costs() -> None:
+    differences = {row["task"]: row for row in figures("cbsd68")[0]["differences"] if row["pipeline"] == "uint8"}
+    gains = [f"{differences[task]['cloud_gain']:.1f}" for task in NAMES]
+    prices = [f"{differences[task]['price_of_privacy']:.1f}" for task in NAMES]
+    text = " ".join(README.split())
+    assert f"the cloud's gain: {gains[0]}, {gains[1]} and {gains[2]} dB on CBSD68" in text
+    assert f"the price of privacy: {prices[0]}, {prices[1]} and {prices[2]} dB" in text
