@@ -5,7 +5,8 @@
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
 summary.json and a comparison sheet a task into a new folder under runs/. Ctrl-C stops after the step at hand and leaves
-usable weights; --resume goes on as if nothing had happened.
+usable weights; --resume goes on as if nothing had happened. Every field of a preset is an option as well, such as
+--train.crop 96: --help-all shows them.
 """
 
 import dataclasses
@@ -24,8 +25,20 @@ import torch
 import tyro
 from pirnet import doors, evaluation, ranks, runs
 from pirnet.checkpoint import CheckpointError, load_state
-from pirnet.config import PRESETS, Config, cleared, from_dict, quick, scaled
+from pirnet.config import (
+    PRESETS,
+    Config,
+    LIHConfig,
+    LossConfig,
+    LSRConfig,
+    TrainConfig,
+    cleared,
+    from_dict,
+    quick,
+    scaled,
+)
 from pirnet.data import Pair, evaluation_pairs
+from pirnet.degrade import Degradation
 from pirnet.engine import Trainer
 from pirnet.logs import Log
 from pirnet.others import suited
@@ -71,6 +84,24 @@ class Options:
     """Steps between comparison sheets of the first held-out photos, under sheets/; 0 for none but the last."""
     tensorboard: bool = False
     """Write the log for TensorBoard as well."""
+
+
+@dataclass(frozen=True)
+class BriefConfig(Config):
+    """What `--help` shows of a config."""
+
+    lih: tyro.conf.Suppress[LIHConfig] = dataclasses.field(default_factory=LIHConfig)
+    lsr: tyro.conf.Suppress[LSRConfig] = dataclasses.field(default_factory=LSRConfig)
+    loss: tyro.conf.Suppress[LossConfig] = dataclasses.field(default_factory=LossConfig)
+    train: tyro.conf.Suppress[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
+    degradation: tyro.conf.Suppress[Degradation] = dataclasses.field(default_factory=Degradation)
+
+
+@dataclass(frozen=True)
+class BriefOptions(Options):
+    """What `--help` shows; `--help-all` shows every field of the preset as well."""
+
+    config: Annotated[BriefConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=BriefConfig)
 
 
 def main() -> None:
@@ -191,6 +222,11 @@ def parse() -> Options:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / 'config.json'} is damaged or of another version: {error}") from error
+    if "--help-all" in sys.argv[1:]:
+        sys.argv[1:] = ["--help"]
+    elif {"-h", "--help"} & set(sys.argv[1:]):
+        own = {field.name: getattr(default.config, field.name) for field in dataclasses.fields(Config)}
+        return doors.parse(BriefOptions, __doc__, default=BriefOptions(config=BriefConfig(**own)))
     return doors.parse(Options, __doc__, default=default)
 
 

@@ -1,0 +1,125 @@
+"""Other systems in the place of LIH and LSR: built, trained, saved; and PIRNet without any of them."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from pirnet.baselines import HIDERS, LEARNING_RATES, RESTORERS
+from pirnet.baselines.hidden import HiDDeN
+from pirnet.checkpoint import CheckpointError, load_lih, load_other, save_weights
+from pirnet.engine import Trainer
+from pirnet.model import LIH, LSR, PIRNet
+from pirnet.others import Taskless, suited
+
+from tests.example.helpers import EXAMPLE, TINY, Door, copied, same_weights, smooth_image, smooth_photos, tiny
+
+CPU = torch.device("cpu")
+
+
+def test_every_system_has_a_step_size() -> None:
+    assert LEARNING_RATES.keys() == HIDERS.keys() | RESTORERS.keys()
+
+
+def test_a_name_that_nobody_has_is_refused() -> None:
+    hiders, restorers = ", ".join(HIDERS), ", ".join(RESTORERS)
+    with pytest.raises(ValueError, match=f"--hider needs one of lih, {hiders}, got 'hidnet'"):
+        PIRNet(replace(tiny(), hider="hidnet"))
+    with pytest.raises(ValueError, match=f"--restorer needs one of lsr, {restorers}, got 'nafnett'"):
+        PIRNet(replace(tiny(), restorer="nafnett"))
+
+
+def test_step_sizes_are_those_of_the_networks() -> None:
+    own = tiny()
+    assert suited(own) == own
+    first, second, third = suited(replace(own, hider="hinet")).train.learning_rates
+    assert (first, second) == (LEARNING_RATES["hinet"], own.train.learning_rates[1])
+    assert third == min(first, second) / 3
+    assert suited(replace(own, restorer="rlfn")).train.learning_rates[:2] == (
+        own.train.learning_rates[0],
+        LEARNING_RATES["rlfn"],
+    )
+
+
+def test_a_restorer_does_not_know_the_task() -> None:
+    image = smooth_image(0, 16, 16)[None]
+    net = Taskless("dncnn").eval()
+    assert torch.equal(net(image, "sr"), net(image, ["denoise"]))
+    assert torch.equal(net(image, "sr"), net.network(image))
+
+
+def test_statistics_of_batches_are_averaged_networks_too_and_freeze_with_the_hider() -> None:
+    config = replace(tiny((2, 2, 0), ema=0.9), hider="hidden")
+    run = Trainer(config, smooth_photos(), device=CPU)
+    start = copied(run.model.lih)
+    for _ in range(2):
+        run.take_step()
+    trained = copied(run.model.lih)
+    means = [name for name in start if name.endswith("running_mean")]
+    assert means
+    assert all(not torch.equal(start[name], trained[name]) for name in means)
+    assert all(torch.equal(run.average.lih.state_dict()[name], trained[name]) for name in means)
+    for _ in range(2):
+        run.take_step()
+    assert all(torch.equal(run.model.lih.state_dict()[name], trained[name]) for name in means)
+
+
+def test_training_resumes_with_the_statistics() -> None:
+    config = replace(tiny((2, 0, 0)), hider="hidden")
+    whole, first, second = (Trainer(config, smooth_photos(), device=CPU) for _ in range(3))
+    whole.take_step(), first.take_step()
+    second.load_state_dict(first.state_dict())
+    whole.take_step(), second.take_step()
+    assert same_weights(whole.model, second.model)
+
+
+def test_the_door_trains_and_saves_a_pair(door: Door, tmp_path: Path) -> None:
+    options = ("--hider", "hidden", "--restorer", "dncnn", "--steps", "3", "--out", "run")
+    told = door("train.py", *options, *TINY)
+    assert told.status == 0, told.err
+    assert "in uint8" in told.out
+    hider, restorer = HIDERS["hidden"](), RESTORERS["dncnn"]()
+    for name, network in (("hidden", hider), ("dncnn", restorer)):
+        path = tmp_path / "run" / f"{name}.safetensors"
+        load_other(path, network)  # type: ignore[arg-type]
+        assert same_weights_as_file(network, path)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="needs to hold the weights of LIH, got HiDDeN"):
+        load_lih(tmp_path / "run" / "hidden.safetensors")
+
+
+def same_weights_as_file(network: torch.nn.Module, path: Path) -> bool:
+    tensors = safetensors.torch.load_file(path)
+    state = network.state_dict()
+    return tensors.keys() == state.keys() and all(torch.equal(tensor, tensors[name]) for name, tensor in state.items())
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hidden.safetensors"
+    with torch.device("meta"):
+        network = HiDDeN()
+    smaller = HiDDeN()
+    smaller.decoder = smaller.decoder[:-1]
+    save_weights(path, smaller, None)
+    with pytest.raises(CheckpointError, match="do not fit HiDDeN"):
+        load_other(path, network)
+
+
+def test_pirnet_needs_none_of_them() -> None:
+    """What does not compare runs without the folder."""
+    doors = ["train", "evaluate", "conceal", "restore", "reveal"]
+    code = (
+        f"import sys; sys.path.insert(0, {str(EXAMPLE)!r}); sys.modules['pirnet.baselines'] = None\n"
+        f"import {', '.join(doors)}\n"
+        "from pirnet.config import quick\nfrom pirnet.model import PIRNet\nPIRNet(quick())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_lih_and_lsr_are_the_default() -> None:
+    net = PIRNet(tiny())
+    assert isinstance(net.lih, LIH)
+    assert isinstance(net.lsr, LSR)
