@@ -29,7 +29,7 @@ class InverseCheck(NamedTuple):
 
 
 @torch.no_grad()
-def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
+def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None = None) -> InverseCheck:
     r"""Measures how exactly a module undoes itself on given bands.
 
     .. math::
@@ -45,6 +45,7 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
     Args:
         module: The module :math:`f`, evaluated in the mode it is in, without gradients.
         bands: Its input :math:`x`, floating-point or integers.
+        condition: What its networks see beside the bands, in both directions, if they take one.
 
     Returns:
         The error, the same in units of :math:`\varepsilon A`, and the growth.
@@ -64,6 +65,7 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
     if not bands:
         raise ValueError("check_inverse needs at least one band, got none")
     largest = [_largest(bands)]
+    options = {} if condition is None else {"condition": condition}
 
     def record(_module: nn.Module, _inputs: object, outputs: Bands) -> None:
         largest.append(_largest(as_tuple(outputs)))
@@ -71,8 +73,8 @@ def check_inverse(module: Invertible, *bands: Tensor) -> InverseCheck:
     # Methods named inverse have no hooks, but what a module does in one direction it undoes in the other.
     hooks = [step.register_forward_hook(record) for step in module.modules() if isinstance(step, Invertible)]
     try:
-        outputs = as_tuple(module(*bands))
-        returned = as_tuple(module.inverse(*outputs))
+        outputs = as_tuple(module(*bands, **options))
+        returned = as_tuple(module.inverse(*outputs, **options))
     finally:
         for hook in hooks:
             hook.remove()

@@ -49,7 +49,7 @@ def randomise_(module: M, seed: int = 0) -> M:
     return module
 
 
-def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0) -> None:
+def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, condition: Tensor | None = None) -> None:
     r"""Asserts the laws of `Invertible` on given bands.
 
     1. Inverse after forward gives the bands back, and forward after inverse the outputs.
@@ -64,6 +64,7 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0) -> N
         module: The module; randomise it first.
         bands: Its input, floating-point or integers; the latter have to come back in every bit.
         bound: Rounding allowed.
+        condition: What its networks see beside the bands, in both directions, if they take one.
 
     Raises:
         AssertionError: If a law is broken, saying which, by how much and what was allowed.
@@ -76,11 +77,11 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0) -> N
         >>> assert_inverts(randomise_(chain), torch.rand(1, 3, 8, 8))
     """
     name = type(module).__name__
-    outputs = _untouched(name, module, bands)
-    _untouched(f"inverse of {name}", Inverse(module), outputs)
+    outputs = _untouched(name, module, bands, condition)
+    _untouched(f"inverse of {name}", Inverse(module), outputs, condition)
     round_trips = ((module, bands, "inverse(forward(x))"), (Inverse(module), outputs, "forward(inverse(y))"))
     for direction, given, trip in round_trips:
-        error, units, growth = check_inverse(direction, *given)
+        error, units, growth = check_inverse(direction, *given, condition=condition)
         allowed = bound * max(1.0, growth / 4)
         if not units <= allowed:  # so that nan fails too
             raise AssertionError(
@@ -90,29 +91,34 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0) -> N
 
 
 @torch.no_grad()
-def _untouched(who: str, module: Invertible, bands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _untouched(who: str, module: Invertible, bands: tuple[Tensor, ...], condition: Tensor | None) -> tuple[Tensor, ...]:
     """Returns the module's outputs, once it is known that its inputs are as they were."""
-    kept = [band.clone() for band in bands]
-    outputs = as_tuple(module(*bands))
-    for position, (band, before) in enumerate(zip(bands, kept, strict=True)):
-        if not torch.allclose(band, before, rtol=0, atol=0, equal_nan=True):
-            raise AssertionError(f"{who} writes into its input {position}")
+    options = {} if condition is None else {"condition": condition}
+    inputs = {f"input {position}": band for position, band in enumerate(bands)} | options
+    kept = {name: tensor.clone() for name, tensor in inputs.items()}
+    outputs = as_tuple(module(*bands, **options))
+    for name, tensor in inputs.items():
+        if not torch.allclose(tensor, kept[name], rtol=0, atol=0, equal_nan=True):
+            raise AssertionError(f"{who} writes into its {name}")
     return outputs
 
 
-def assert_same_gradients(a: nn.Module, b: nn.Module, *bands: Tensor, tolerance: float = 1e-6) -> None:
+def assert_same_gradients(
+    a: nn.Module, b: nn.Module, *bands: Tensor, tolerance: float = 1e-6, condition: Tensor | None = None
+) -> None:
     r"""Asserts that two modules have the same gradients on given bands.
 
     .. math:: \lVert g_a - g_b \rVert \le \text{tolerance} \cdot \lVert g_a \rVert
 
-    for every band and every parameter, where :math:`g` is the gradient of the outputs' inner product with fixed random
-    numbers. `a` and `b` may be the same network in two memory modes, or compiled and not.
+    for every band, the condition and every parameter, where :math:`g` is the gradient of the outputs' inner product
+    with fixed random numbers. `a` and `b` may be the same network in two memory modes, or compiled and not.
 
     Args:
         a: The module to trust.
         b: The module to judge, with parameters of the same names.
         bands: Their input; it is left as it is, its gradients too.
         tolerance: Relative difference allowed.
+        condition: What their networks see beside the bands, if they take one.
 
     Raises:
         AssertionError: If parameters have other names, or a gradient is missing on one side only, or differs; the
@@ -122,7 +128,7 @@ def assert_same_gradients(a: nn.Module, b: nn.Module, *bands: Tensor, tolerance:
         >>> block = randomise_(LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
         >>> assert_same_gradients(block, block, torch.rand(1, 3, 4, 4), torch.rand(1, 9, 4, 4))
     """
-    trusted, judged = _gradients(a, bands), _gradients(b, bands)
+    trusted, judged = _gradients(a, bands, condition), _gradients(b, bands, condition)
     if trusted.keys() != judged.keys():
         raise AssertionError(f"parameters differ: {sorted(trusted.keys() ^ judged.keys())}")
     for name, expected in trusted.items():
@@ -136,9 +142,11 @@ def assert_same_gradients(a: nn.Module, b: nn.Module, *bands: Tensor, tolerance:
             raise AssertionError(f"gradient of {name} differs by {error:.3g}, where {tolerance * scale:.3g} is allowed")
 
 
-def _gradients(module: nn.Module, bands: tuple[Tensor, ...]) -> dict[str, Tensor | None]:
+def _gradients(module: nn.Module, bands: tuple[Tensor, ...], condition: Tensor | None) -> dict[str, Tensor | None]:
     leaves = {f"band {position}": band.detach().clone().requires_grad_() for position, band in enumerate(bands)}
-    outputs = as_tuple(module(*leaves.values()))
+    options = {} if condition is None else {"condition": condition.detach().clone().requires_grad_()}
+    outputs = as_tuple(module(*leaves.values(), **options))
+    leaves |= options
     leaves |= {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in outputs]

@@ -17,6 +17,7 @@ from liftlayers import (
     NAFBlock,
     Predict,
     Sequential,
+    check_inverse,
 )
 from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
 from tests.strategies import Case, chains, seeds, tensor
@@ -282,3 +283,47 @@ def test_parameters_without_use_and_frozen_ones_are_no_difference() -> None:
     module.unused = nn.Parameter(torch.zeros(2))
     module.predict.requires_grad_(False)
     assert_same_gradients(module, copy.deepcopy(module), *bands())
+
+
+# With a condition
+
+
+class Seeing(nn.Module):
+    """A network that looks at the condition, and by a slip scales it where it stands."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3 + 2, 9, 3, padding=1)
+        self.factor = factor
+
+    def forward(self, x: Tensor, *, condition: Tensor) -> Tensor:
+        if self.factor != 1.0:
+            condition.mul_(self.factor)
+        return self.conv(torch.cat([x, condition], dim=1))
+
+
+def test_conditions_reach_both_directions() -> None:
+    chain = randomise_(Sequential(Predict(Seeing()), Predict(Seeing())))
+    condition = tensor(2, 1, 2, 4, 4)
+    assert_inverts(chain, *bands(), condition=condition)
+    assert check_inverse(chain, *bands(), condition=condition).units < 32
+    with pytest.raises(TypeError, match="condition"):
+        assert_inverts(chain, *bands())
+
+
+def test_writing_into_the_condition_is_caught() -> None:
+    with pytest.raises(AssertionError, match="Predict writes into its condition"):
+        assert_inverts(randomise_(Predict(Seeing(0.5))), *bands(), condition=tensor(2, 1, 2, 4, 4))
+
+
+def test_gradients_of_conditions_are_compared() -> None:
+    stored = randomise_(Sequential(Predict(Seeing()), Predict(Seeing())))
+    rebuilt = copy.deepcopy(stored)
+    rebuilt.memory = "reversible"
+    condition = tensor(2, 1, 2, 4, 4)
+    assert_same_gradients(stored, rebuilt, *bands(), tolerance=1e-5, condition=condition)
+    for parameter in rebuilt.parameters():
+        parameter.data.mul_(2)
+    with pytest.raises(AssertionError, match="gradient of (band|condition)"):
+        assert_same_gradients(stored, rebuilt, *bands(), condition=condition)
+    assert condition.grad is None
