@@ -324,6 +324,6 @@ def test_gradients_of_conditions_are_compared() -> None:
     assert_same_gradients(stored, rebuilt, *bands(), tolerance=1e-5, condition=condition)
     for parameter in rebuilt.parameters():
         parameter.data.mul_(2)
-    with pytest.raises(AssertionError, match="gradient of (band|condition)"):
+    with pytest.raises(AssertionError, match=r"gradient of (band|condition)"):
         assert_same_gradients(stored, rebuilt, *bands(), condition=condition)
     assert condition.grad is None

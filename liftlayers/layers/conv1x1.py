@@ -76,7 +76,7 @@ class InvertibleConv1x1(Invertible):
     def forward(self, x: Tensor) -> Tensor:
         self._require_fit(x)
         with _full_precision(x):  # a product, not a convolution: those are rounded to TF32 on GPUs
-            return torch.tensordot(self.weight, x, dims=([1], [1])).transpose(0, 1)
+            return torch.einsum("ij, bj... -> bi...", self.weight, x)
 
     def inverse(self, x: Tensor) -> Tensor:
         self._require_fit(x)

@@ -149,7 +149,7 @@ def _cells(figures: Mapping) -> list[str]:
 
 
 def _steps(row: Mapping) -> str:
-    return " + ".join(str(steps) for steps in row["steps"] if steps)
+    return "+".join(str(steps) for steps in row["steps"] if steps)
 
 
 def _number(value: float | None, digits: int = 2) -> str:
