@@ -1,11 +1,15 @@
-"""What doctests of docstrings find in their namespace without importing it."""
+"""What doctests of docstrings find in their namespace without importing it; threads of tests that share a machine."""
 
+import os
 from importlib.util import find_spec
 
 import pytest
 import torch
 
 import liftlayers
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would wait for one another
+    torch.set_num_threads(1)
 
 # Doctests import every module, this one only where its kernels can be.
 collect_ignore = [] if find_spec("triton") else ["liftlayers/functional/_haar_triton.py"]

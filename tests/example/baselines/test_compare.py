@@ -35,7 +35,7 @@ def test_two_rows_and_then_none(photo_folder: Path, door: Door, tmp_path: Path) 
     kept = (tmp_path / "out" / "rows" / f"{ROWS[0]}.json").read_bytes()
     both = door(*command, "--rows", *ROWS)
     assert both.status == 0, both.err
-    assert re.search(r"^sr-hidden-rlfn +\S+ +\S+ +1 \+ 1 \+ 1", both.out, re.MULTILINE)
+    assert re.search(r"^sr-hidden-rlfn +\S+ +\S+ +1\+1\+1", both.out, re.MULTILINE)
     assert "2 of 24 rows" in both.out
     assert (tmp_path / "out" / "rows" / f"{ROWS[0]}.json").read_bytes() == kept  # not trained again
     assert [path.name for path in sorted((tmp_path / "out" / "rows").iterdir())] == [f"{name}.json" for name in ROWS]
