@@ -80,13 +80,16 @@ class Invertible(nn.Module, ABC):
         """The same for `inverse`: its inputs from its outputs, and these again with a graph."""
         return _rebuild(self, self.inverse, outputs, options)
 
+    _redefined = False  # whether a direction is another than that of the layer it comes from
+
     def __init_subclass__(cls) -> None:
-        """Whoever defines a direction anew does not inherit how the old one is rebuilt or taken apart."""
+        """Whoever defines a direction anew does not inherit how the old one is rebuilt, taken apart or made exact."""
         super().__init_subclass__()
         inherited = [getattr(super(cls, cls), name) for name in ("forward", "inverse") if name in vars(cls)]
         if not all(getattr(method, "__isabstractmethod__", False) for method in inherited):
             for name in {"rebuild", "rebuild_inverse", "steps"} - vars(cls).keys():
                 setattr(cls, name, getattr(Invertible, name))
+            cls._redefined = bool(inherited)
 
     @property
     def conditional(self) -> bool:
@@ -100,6 +103,8 @@ class Invertible(nn.Module, ABC):
 
 class VolumePreserving(Invertible):
     r"""An invertible module with :math:`|\det \partial y / \partial x| = 1`: its log-determinant is zero at no cost.
+
+    To derive from one is to promise that volume is kept; nothing checks it but the laws.
 
     Example:
         >>> bands, log_det = Haar().forward_and_log_det(torch.rand(2, 3, 4, 4))

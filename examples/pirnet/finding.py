@@ -10,6 +10,7 @@ and beside them the networks that were trained for it, which a second call takes
 
 import csv
 import dataclasses
+import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -123,7 +124,11 @@ def config_of(name: str, options: Options) -> Config:
 def trained(name: str, options: Options, photos: Photos, device: torch.device) -> PIRNet:
     """A network of that name, from the folder or trained for it; the other one of the two is not used."""
     config, path = config_of(name, options), options.out / "networks" / f"{name}.safetensors"
+    note, told = path.with_suffix(".json"), {"minutes": options.minutes, "crop": options.crop, "photos": photos.names}
     if path.is_file():
+        before = json.loads(note.read_text()) if note.is_file() else {}
+        if before != json.loads(json.dumps(told)):
+            raise ValueError(f"{path} was trained otherwise: remove it, or name another folder with --out")
         model = PIRNet(config)
         load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained
@@ -136,6 +141,7 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
             trainer.take_step()
             bar.update()
     model = trainer.average.eval()
+    write_json(note, told)
     save_weights(path, model.lih if name == "hinet" else model.lsr, None)
     return model
 

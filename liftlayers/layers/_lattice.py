@@ -105,6 +105,11 @@ def _visit(step: Invertible, cells: Cells, place: Place, links: list[Link]) -> C
         for each in finer:
             cells = _visit(each, cells, place, links)
         return cells
+    if inner._redefined:
+        raise TypeError(
+            f"exact knows the arithmetic of the library's own layers, but {type(inner).__name__}, step {len(links)}, "
+            "defines forward or inverse anew: put all arithmetic into the network of an AdditiveCoupling"
+        )
     if isinstance(inner, AdditiveStep):
         cells = Cells(cells.take(2))
         links.append(Link(step, place, cells.deepest()))
@@ -116,8 +121,8 @@ def _visit(step: Invertible, cells: Cells, place: Place, links: list[Link]) -> C
         return Cells(depth=cells.deepest())
     remedy = f"; {inner.exact_remedy}" if hasattr(inner, "exact_remedy") else ""
     raise TypeError(
-        "exact needs additive couplings, Haar transforms and steps that only move numbers about "
-        f"(exact_on_grid = True), got {type(inner).__name__} as step {len(links)}{remedy}"
+        "exact needs additive couplings, Haar transforms and steps that only move numbers about, with no arithmetic "
+        f"(exact_on_grid = True says so), got {type(inner).__name__} as step {len(links)}{remedy}"
     )
 
 

@@ -106,6 +106,38 @@ def test_other_steps_are_refused_by_name(wrap: Callable[[Invertible], Invertible
         exact(exact(Haar()))
 
 
+class Squashed(AdditiveCoupling):
+    """Does arithmetic outside its network, where nothing rounds it."""
+
+    def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return a, b + torch.tanh(self.evaluate(a, b, condition))
+
+    def inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return a, b - torch.tanh(self.evaluate(a, b, condition))
+
+
+class Dimmed(Haar):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        approx, detail = super().forward(x)
+        return 0.7 * approx, detail
+
+
+@pytest.mark.parametrize("step", [Squashed(nn.Identity()), Inverse(Squashed(nn.Identity())), Dimmed()], ids=repr)
+def test_a_layer_that_defines_a_direction_anew_is_refused(step: Invertible) -> None:
+    with pytest.raises(TypeError, match=r"but (Squashed|Dimmed), step 0, defines forward or inverse anew"):
+        exact(Sequential(step))
+
+
+def test_a_layer_that_only_builds_its_network_is_not() -> None:
+    class Named(AdditiveCoupling):
+        def __init__(self) -> None:
+            super().__init__(nn.Conv2d(3, 3, 1))
+
+    image = tensor(0, 1, 3, 4, 4)
+    chain = exact(Sequential(Named()))
+    assert torch.equal(chain.inverse(*chain(image, image))[1], ToGrid(16)(image))
+
+
 def test_too_few_bits_are_refused() -> None:
     with pytest.raises(ValueError, match="exact needs more bits than there are nested Haar transforms, got 2 for 2"):
         exact(LiftingPyramid([Haar(), Haar()]), bits=2)

@@ -69,6 +69,8 @@ def _load(path: Path, kind: str, build: Callable[[dict[str, object]], N]) -> N:
 
 def _tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors in a file of weights, and its metadata, once it is known to be of that kind of network."""
+    if path.parent.is_file():
+        raise CheckpointError(f"{path.parent} is a file, but weights are named by their folder")
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}: train with train.py, or name another folder with --weights")
     try:

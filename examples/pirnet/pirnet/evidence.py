@@ -2,6 +2,7 @@
 
 __all__ = ["READING", "by_hider", "draw", "grouped", "row", "sentences", "table"]
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,9 @@ def sentences(found: Sequence[Point]) -> list[str]:
             if title == UNTREATED:
                 continue
             mean = row(hider, title, chosen)
+            if not math.isfinite(start["stego_psnr"]):
+                lines.append(f"{hider} hides nothing yet, its stego image is the cover: train longer.")
+                break
             stego, secret = (mean[f"{side}_psnr"] - start[f"{side}_psnr"] for side in ("stego", "secret"))
             lines.append(f"{hider}, {title}: stego {stego:+.2f} dB, secret {secret:+.2f} dB.")
     return lines

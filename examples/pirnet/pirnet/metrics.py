@@ -6,10 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
 
 from pirnet.images import check_pixels, grey_levels
 
@@ -71,7 +67,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width = a.shape[-2:]
     if min(height, width) <= SSIM_REACH:
         raise ValueError(f"ssim needs more than {SSIM_REACH} pixels a side, got {height} x {width}")
-    return _per_image(structural_similarity_index_measure, a, b)
+    from torchmetrics.functional import image  # here, since it takes as long as torch: hiding a photo needs none of it
+
+    return _per_image(image.structural_similarity_index_measure, a, b)
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -102,7 +100,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width = a.shape[-2:]
     if min(height, width) < MS_SSIM_SIDE:
         raise ValueError(f"ms_ssim needs at least {MS_SSIM_SIDE} pixels a side, got {height} x {width}")
-    return _per_image(multiscale_structural_similarity_index_measure, a, b)
+    from torchmetrics.functional import image
+
+    return _per_image(image.multiscale_structural_similarity_index_measure, a, b)
 
 
 def _per_image(similarity: Callable[..., object], a: Tensor, b: Tensor) -> Tensor:

@@ -89,13 +89,17 @@ def test_the_door(door: Door, photo_folder: Path, tmp_path: Path) -> None:
         assert f"| {row['hider']} | {row['treatment']} | {shown} |" in page
     with Image.open(folder / "finding.png") as picture:
         picture.load()
-    networks = {path.name: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()}
+    networks = {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")}
     assert networks.keys() == {f"{name}.safetensors" for name in ("hinet", "dncnn", "cbdnet", "ridnet")}
 
     again = door("finding.py", *options)  # takes the networks that are there
     assert again.status == 0, again.err
-    assert {path.name: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()} == networks
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")} == networks
     assert json.loads((folder / "results.json").read_text()) == results
+
+    longer = door("finding.py", *options[:4], "--minutes", "5", *options[6:])  # not those that had less time
+    assert longer.status == 2
+    assert "hinet.safetensors was trained otherwise: remove it, or name another folder with --out" in longer.err
 
 
 def test_no_time_is_refused(door: Door) -> None:
