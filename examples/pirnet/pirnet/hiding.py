@@ -3,12 +3,12 @@
 It maps (cover, secret) to (stego, lost) and forgets what is lost; its inverse reveals, with a substitute for that.
 """
 
-__all__ = ["BandHider", "Bands", "Z"]
+__all__ = ["BandHider", "Bands", "ScaleAndShift", "Z"]
 
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from liftlayers import Invertible, Sequential
 from liftlayers.functional import haar_analysis, haar_synthesis
@@ -81,3 +81,15 @@ class BandHider(Invertible):
                 f"{type(self).__name__} needs two (B, 3, H, W) images of one shape, "
                 f"got {tuple(first.shape)} and {tuple(second.shape)}"
             )
+
+
+class ScaleAndShift(nn.Module):
+    """Two networks as the one that an `AffineCoupling` asks for: the scale, and behind it the shift."""
+
+    def __init__(self, scale: nn.Module, shift: nn.Module) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.scale(x), self.shift(x)], dim=1)

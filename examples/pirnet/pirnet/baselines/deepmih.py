@@ -20,11 +20,8 @@ Differences from the released code:
 
 __all__ = ["DeepMIH"]
 
-import torch
-from torch import Tensor, nn
-
 from liftlayers import AffineCoupling, DensePredictor, Sequential, Swap
-from pirnet.hiding import BandHider
+from pirnet.hiding import BandHider, ScaleAndShift
 
 
 class DeepMIH(BandHider):
@@ -65,16 +62,4 @@ def _block() -> Sequential:
 
 
 def _coupling() -> AffineCoupling:
-    return AffineCoupling(_ScaleAndShift(DensePredictor(12, 12), DensePredictor(12, 12)), clamp=2.0)
-
-
-class _ScaleAndShift(nn.Module):
-    """Two networks as the one that an affine coupling asks for: the scale, and behind it the shift."""
-
-    def __init__(self, scale: nn.Module, shift: nn.Module) -> None:
-        super().__init__()
-        self.scale = scale
-        self.shift = shift
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.scale(x), self.shift(x)], dim=1)
+    return AffineCoupling(ScaleAndShift(DensePredictor(12, 12), DensePredictor(12, 12)), clamp=2.0)

@@ -17,11 +17,8 @@ Differences from the released code:
 
 __all__ = ["HiNet"]
 
-import torch
-from torch import Tensor, nn
-
 from liftlayers import AffineCoupling, DensePredictor, Sequential, Update
-from pirnet.hiding import BandHider
+from pirnet.hiding import BandHider, ScaleAndShift
 
 
 class HiNet(BandHider):
@@ -59,16 +56,4 @@ class HiNet(BandHider):
 
 def _block() -> Sequential:
     phi, rho, eta = (DensePredictor(12, 12) for _ in range(3))
-    return Sequential(Update(phi), AffineCoupling(_ScaleAndShift(rho, eta), clamp=2.0))
-
-
-class _ScaleAndShift(nn.Module):
-    """Two networks as the one that an affine coupling asks for: the scale, and behind it the shift."""
-
-    def __init__(self, scale: nn.Module, shift: nn.Module) -> None:
-        super().__init__()
-        self.scale = scale
-        self.shift = shift
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.scale(x), self.shift(x)], dim=1)
+    return Sequential(Update(phi), AffineCoupling(ScaleAndShift(rho, eta), clamp=2.0))
