@@ -11,8 +11,9 @@ import liftlayers
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would wait for one another
     torch.set_num_threads(1)
 
-# Doctests import every module, this one only where its kernels can be.
-collect_ignore = [] if find_spec("triton") else ["liftlayers/functional/_haar_triton.py"]
+# Doctests import every module, but these only where their needs are met.
+NEEDS = {"triton": "liftlayers/functional/_haar_triton.py", "sphinx": "docs/mathml.py"}
+collect_ignore = [file for need, file in NEEDS.items() if not find_spec(need)]
 
 
 @pytest.fixture(autouse=True)
