@@ -21,17 +21,16 @@ import tyro
 from pirnet import doors, runs
 from pirnet.budget import BUDGETS, Budget
 from pirnet.comparison import Entry, compare, entries, read_rows
-from pirnet.data import Pair, evaluation_pairs
+from pirnet.data import Pair
 from pirnet.evaluation import write_json
 from pirnet.images import atomic_path
 from pirnet.pairs import FolderPairs
-from pirnet.photo_cache import cache_folder, cached_photos
-from pirnet.photos import Photos, bundled_photos, hold_out, joined
+from pirnet.photo_cache import cache_folder
+from pirnet.photos import Photos
 from pirnet.scoreboard import markdown, progress, save_plots
+from pirnet.sources import photos_and_pairs
 
 import liftlayers
-
-HELD_OUT = ("astronaut", "chelsea")  # of the bundled photos, as in train.py
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,10 @@ def main() -> None:
     options = doors.parse(Options, __doc__, default=Options(allowed=budget))
     device = doors.device(options.device)
     chosen = choose(entries(options.table), options.rows)
-    photos, pairs = read_photos(options)
+    allowed = options.allowed
+    photos, pairs = photos_and_pairs(
+        options.data, options.test, cache=options.cache, crop=allowed.crop, limit=allowed.pairs
+    )
     settings = settings_of(options, photos, pairs, device)
     folder = options.out or runs.RUNS / f"table-{options.table}"
     rows = read_rows(folder / "rows", settings)
@@ -84,21 +86,6 @@ def choose(table: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
         known = ", ".join(entry.name for entry in table)
         raise ValueError(f"--rows needs names among {known}, got {', '.join(unknown)}")
     return [entry for entry in table if not names or entry.name in names]
-
-
-def read_photos(options: Options) -> tuple[Photos, Sequence[Pair] | FolderPairs]:
-    """Photos to train on, and pairs to test on."""
-    pairs = None if options.test is None else FolderPairs(options.test, limit=options.allowed.pairs)
-    if options.data and pairs:
-        return folder_photos(options), pairs
-    photos, kept = hold_out(bundled_photos(), HELD_OUT)
-    return folder_photos(options) if options.data else photos, pairs or evaluation_pairs(kept)[: options.allowed.pairs]
-
-
-def folder_photos(options: Options) -> Photos:
-    """The photos of all folders, decoded once."""
-    crop = options.allowed.crop
-    return joined(options.data, [cached_photos(folder, cache=options.cache, min_size=crop) for folder in options.data])
 
 
 def settings_of(

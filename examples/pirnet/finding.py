@@ -22,7 +22,6 @@ from pirnet import doors, runs
 from pirnet.budget import scheduled, trial_steps
 from pirnet.checkpoint import load_lih, load_other, save_weights
 from pirnet.config import Config, quick
-from pirnet.data import Pair, evaluation_pairs
 from pirnet.degrade import Degradation
 from pirnet.engine import Trainer
 from pirnet.evaluation import write_json
@@ -30,17 +29,16 @@ from pirnet.evidence import READING, by_hider, draw, grouped, row, sentences, ta
 from pirnet.images import atomic_path
 from pirnet.model import PIRNet
 from pirnet.others import Taskless, suited
-from pirnet.pairs import FolderPairs
-from pirnet.photo_cache import cache_folder, cached_photos
-from pirnet.photos import Photos, bundled_photos, hold_out, joined
+from pirnet.photo_cache import cache_folder
+from pirnet.photos import Photos
 from pirnet.published import load_dncnn
+from pirnet.sources import photos_and_pairs
 from pirnet.tampering import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, points
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import liftlayers
 
-HELD_OUT = ("astronaut", "chelsea")  # of the bundled photos, as in train.py
 DENOISERS = {"DnCNN": "dncnn", "CBDNet": "cbdnet", "RIDNet": "ridnet"}
 BLIND = Degradation(noise_sigma=(0.0, 55.0))  # what denoisers are trained on, as nobody knows a stego image's noise
 
@@ -76,7 +74,9 @@ def main() -> None:
     device = doors.device(options.device)
     if options.minutes <= 0:
         raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
-    photos, pairs = read_photos(options)
+    photos, pairs = photos_and_pairs(
+        options.data, options.test, cache=options.cache, crop=options.crop, limit=options.limit
+    )
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
     hiders = {"HiNet": trained("hinet", options, photos, device).lih, "LIH": load_lih(options.lih).to(device)}
     treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
@@ -100,17 +100,6 @@ def main() -> None:
     print(f"look at {options.out / 'results.md'}")
 
 
-def read_photos(options: Options) -> tuple[Photos, Sequence[Pair] | FolderPairs]:
-    """Photos to train on, and pairs to measure."""
-    photos, kept = hold_out(bundled_photos(), HELD_OUT)
-    if options.data:
-        folders = [cached_photos(folder, cache=options.cache, min_size=options.crop) for folder in options.data]
-        photos = joined(options.data, folders)
-    if options.test is None:
-        return photos, evaluation_pairs(kept)[: options.limit]
-    return photos, FolderPairs(options.test, limit=options.limit)
-
-
 def config_of(name: str, options: Options) -> Config:
     """What a network is trained with: HiNet hides noisy photos, a denoiser sees them in the clear."""
     start = quick()
@@ -124,10 +113,13 @@ def config_of(name: str, options: Options) -> Config:
 def trained(name: str, options: Options, photos: Photos, device: torch.device) -> PIRNet:
     """A network of that name, from the folder or trained for it; the other one of the two is not used."""
     config, path = config_of(name, options), options.out / "networks" / f"{name}.safetensors"
-    note, told = path.with_suffix(".json"), {"minutes": options.minutes, "crop": options.crop, "photos": photos.names}
+    note, told = (
+        path.with_suffix(".json"),
+        {"minutes": options.minutes, "crop": options.crop, "photos": list(photos.names)},
+    )
     if path.is_file():
         before = json.loads(note.read_text()) if note.is_file() else {}
-        if before != json.loads(json.dumps(told)):
+        if before != told:
             raise ValueError(f"{path} was trained otherwise: remove it, or name another folder with --out")
         model = PIRNet(config)
         load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)

@@ -43,12 +43,10 @@ from pirnet.engine import Trainer
 from pirnet.logs import Log
 from pirnet.others import suited
 from pirnet.photo_cache import cache_folder, cached_photos
-from pirnet.photos import Photos, bundled_photos, hold_out, joined
+from pirnet.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
 from tqdm import tqdm
 
 import liftlayers
-
-HELD_OUT = ("astronaut", "chelsea")  # of the bundled photos
 
 
 @dataclass(frozen=True)

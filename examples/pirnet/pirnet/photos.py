@@ -1,6 +1,6 @@
 """Photos: those inside scikit-image, or a folder's."""
 
-__all__ = ["Photos", "bundled_photos", "hold_out", "joined", "photo_paths", "read_folder", "require_size"]
+__all__ = ["HELD_OUT", "Photos", "bundled_photos", "hold_out", "joined", "photo_paths", "read_folder", "require_size"]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ BUNDLED = (
     "hubble_deep_field.jpg",
     "retina.jpg",
 )
+HELD_OUT = ("astronaut", "chelsea")
+"""The bundled photos that are not trained on where no folder is named."""
 
 
 @dataclass(frozen=True)
