@@ -19,8 +19,9 @@ Filters are PyWavelets', read as exact fractions. Two wavelets come from their d
 tabulates to twelve digits only, and the cubic spline bior4.2, which it lacks.
 """
 
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ import numpy as np
 import pywt
 
 NEGLIGIBLE = 1e-8  # what is left of a term that a division cancels, since filters are rounded
+WELL = 5  # the condition number up to which an orthogonal wavelet is left to Euclid
 FREQUENCIES = np.exp(2j * np.pi * np.arange(256) / 256)
 
 
@@ -94,22 +96,63 @@ def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[lis
     """Every way to take steps off the analysis matrix until constants are left."""
     even, odd = low
     if not odd.terms:
-        constants = all(len(p.terms) == 1 and p.first == 0 for p in (even, high[1]))
-        if constants:
-            last = Laurent(high[0].first, tuple(term / high[1].terms[0] for term in high[0].terms))
-            yield [*steps, ("detail", last)] if last.terms else steps, (even.terms[0], high[1].terms[0])
+        yield from ending(low, high, steps)
         return
     if len(even.terms) >= len(odd.terms):
         # Haar has one term in each: their sum goes on as well as nothing, and makes the first details differences.
         minus_one = Laurent(0, (Fraction(-1),))
         sums = [(minus_one, minus_product(even, minus_one, odd))] if not steps and len(even.terms) == 1 else []
         for quotient, rest in [*divisions(even, odd), *sums]:
-            rows = (rest, odd), (minus_product(high[0], quotient, high[1]), high[1])
-            yield from factorisations(*rows, [*steps, ("detail", quotient)])
+            yield from factorisations((rest, odd), without(high, "detail", quotient), [*steps, ("detail", quotient)])
     if len(odd.terms) >= len(even.terms) > 0:
         for quotient, rest in divisions(odd, even):
-            rows = (even, rest), (high[0], minus_product(high[1], quotient, high[0]))
-            yield from factorisations(*rows, [*steps, ("approx", quotient)])
+            yield from factorisations((even, rest), without(high, "approx", quotient), [*steps, ("approx", quotient)])
+
+
+def rotations(
+    low: Row, high: Row, steps: list[Step], target: str
+) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
+    """Every way to take rotations off an orthogonal matrix, each by shears of this target, the other and this again."""
+    even, odd = low
+    if not odd.terms:
+        yield from ending(low, high, merged(steps))
+        return
+    if len(even.terms) != len(odd.terms):
+        return
+    places = {"detail": even.first - odd.first, "approx": odd.first - even.first}
+    other = "approx" if target == "detail" else "detail"
+    for angle in (math.atan(even.terms[0] / odd.terms[0]), math.atan(-odd.terms[0] / even.terms[0])):
+        sign = 1 if target == "detail" else -1
+        rows, shears = (low, high), []
+        for half, weight in ((target, math.tan(angle / 2)), (other, -math.sin(angle)), (target, math.tan(angle / 2))):
+            shears.append((half, Laurent(places[half], (Fraction(sign * weight),))))
+            rows = without(rows[0], *shears[-1]), without(rows[1], *shears[-1])
+        if all(len(p.terms) < len(even.terms) for p in (rows[0] if len(even.terms) > 1 else rows[0][1:])):
+            yield from rotations(*rows, [*steps, *shears], target)
+
+
+def without(row: Row, target: str, taps: Laurent) -> Row:
+    """A row of the matrix before this step."""
+    even, odd = row
+    return (minus_product(even, taps, odd), odd) if target == "detail" else (even, minus_product(odd, taps, even))
+
+
+def ending(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
+    """The steps, one more for what is left in the second row, and the scales; nothing unless these are constants."""
+    if all(len(p.terms) == 1 and p.first == 0 for p in (low[0], high[1])):
+        last = Laurent(high[0].first, tuple(term / high[1].terms[0] for term in high[0].terms))
+        yield [*steps, ("detail", last)] if last.terms else steps, (low[0].terms[0], high[1].terms[0])
+
+
+def merged(steps: list[Step]) -> list[Step]:
+    """Neighbours of the same target as one."""
+    minus_one = Laurent(0, (Fraction(-1),))
+    together: list[Step] = []
+    for target, taps in steps:
+        if together and together[-1][0] == target:
+            taps = minus_product(together.pop()[1], taps, minus_one)
+        together.append((target, taps))
+    return together
 
 
 def matrices(steps: list[Step], scales: tuple[float, float]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -208,18 +251,28 @@ def tidy(value: Fraction | float) -> float:
 def derive(name: str) -> Factorisation:
     """The best conditioned factorisation."""
     low, high = analysis_matrix(name)
-    found = []
-    for steps, (first, second) in factorisations(low, high, []):
-        scales = float(first), float(second)
-        num_taps = sum(len(taps.terms) for _, taps in steps)
-        order = not symmetric(steps), round(condition(steps, scales), 3), num_taps, steps[0][0] != "detail", len(found)
-        found.append((order, steps, scales))
+    found = ranked(factorisations(low, high, []))
     if not found:
         raise ValueError(f"{name} has no factorisation: its filters do not reconstruct perfectly")
-    order, steps, (first, second) = min(found)
+    if found[0][0][1] > WELL:
+        turned = ranked(way for target in ("detail", "approx") for way in rotations(low, high, [], target))
+        found = turned or found
+    order, steps, (first, second) = found[0]
     tidied = [(target, Laurent(taps.first, tuple(Fraction(tidy(c)) for c in taps.terms))) for target, taps in steps]
     scale = float(np.sqrt(tidy(first**2)) * np.sign(first))
     return Factorisation(order[1], tidied, (scale, float(np.sign(second)) * abs(1 / scale)))
+
+
+def ranked(ways: Iterable[tuple[list[Step], tuple[Fraction, Fraction]]]) -> list[tuple[tuple, list[Step], tuple]]:
+    """Factorisations, the best first, each with what it is ranked by; its second entry is the condition number."""
+    found = []
+    for steps, (first, second) in ways:
+        scales = float(first), float(second)
+        num_taps = sum(len(taps.terms) for _, taps in steps)
+        begins = steps[0][0] != "detail"
+        order = not symmetric(steps), round(condition(steps, scales), 3), num_taps, len(steps), begins, len(found)
+        found.append((order, steps, scales))
+    return sorted(found)
 
 
 def error(name: str, found: Factorisation) -> float:
