@@ -1,0 +1,171 @@
+"""Every command line in README, docs and the scripts' own help, run as it is typed, on small photos and networks.
+
+Commands of a block run in its order, in one folder, so that one finds what another wrote. What would take long is made
+small by options at the end, which override those before; a GPU that is not there becomes the CPU. Installing, linting
+and building are steps of .ci/run, and benchmarks have tests of their own.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from pirnet.checkpoint import save_weights
+from pirnet.model import LIH
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import EXAMPLE, TINY, Door, save_image, tiny
+
+ROOT = EXAMPLE.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
+SCRIPTS = sorted(EXAMPLE.glob("*.py"))
+DOORS = {f"examples/pirnet/{script.name}" for script in SCRIPTS}
+FOLDERS = ("PHOTOS", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
+DNCNN = "kair_dncnn_color_blind.safetensors"
+BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
+ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each command, without comments; those that && joins come one by one."""
+    found: list[list[str]] = []
+    for line in text.splitlines():
+        found.append([])
+        for word in shlex.split(line, comments=True):
+            found[-1] += [word] if word != "&&" else []
+            if word == "&&":
+                found.append([])
+    return [words for words in found if words]
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def shown_by_help(script: Path) -> str:
+    """The examples at the head of a script, less what is said of them at the right."""
+    lines = re.findall(r"^    ((?:python|torchrun) .*)$", script.read_text().partition('"""\n')[0], re.MULTILINE)
+    return "\n".join(line.split("  ")[0] for line in lines)
+
+
+BLOCKS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}: {block.splitlines()[-1][:50]}")
+    for page in PAGES
+    for block in blocks(page)
+    if any(set(words) & DOORS for words in commands(block))
+]
+HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPTS]
+
+
+def made_small(door: str, words: list[str]) -> list[str]:
+    """Options after those of a command, which override them."""
+    if door == "train.py":
+        large = ("--data", "PHOTOS") if "--hider" in words else ()  # and slow on the large photos of scikit-image
+        return [*TINY, *large, "--steps", "3"]
+    if door == "compare.py":
+        table = words[words.index("--table") + 1] if "--table" in words else "1"
+        return [*BRIEF, "--rows", ROW[table], "--batch-size", "2", "--pairs", "1", "--side", "48"]
+    return {"finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(door, [])
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with whatever the commands name and do not write."""
+    for number, name in enumerate(FOLDERS):
+        (tmp_path / name).mkdir()
+        for seed in range(4):
+            save_image(tmp_path / name / f"{seed}.png", 10 * number + seed, 48, 64)
+    save_image(tmp_path / "cover.png", 0, 48, 64)
+    save_image(tmp_path / "secret.jpg", 1, 48, 64)
+    (tmp_path / "ANOTHER_RUN").mkdir()
+    save_weights(tmp_path / "ANOTHER_RUN" / "lih.safetensors", randomise_(LIH(tiny().lih)), tiny().lih)
+    return tmp_path
+
+
+def given(words: list[str], desk: Path) -> None:
+    """Puts there what a command reads that stands alone in a script's help."""
+    for name in {"stego.png", "restored.png"} & {word for word in words if words[words.index(word) - 1] != "-o"}:
+        if not (desk / name).exists():
+            save_image(desk / name, 2, 48, 64)
+    if "lpips.safetensors" in words:
+        from pirnet.lpips import LPIPS
+
+        safetensors.torch.save_file(randomise_(LPIPS()).state_dict(), desk / "lpips.safetensors")
+    if DNCNN in words:
+        from pirnet.baselines.dncnn import DnCNN
+        from pirnet.published import DNCNN as LAYERS
+
+        names = {ours: theirs for theirs, ours in LAYERS.items()}
+        tensors = {tuple(name.rsplit(".", 1)): tensor for name, tensor in DnCNN(batch_norm=False).state_dict().items()}
+        published = {f"{names[layer]}.{kind}": tensor for (layer, kind), tensor in tensors.items()}
+        safetensors.torch.save_file(published, desk / DNCNN)
+
+
+def run(words: list[str], door: Door, desk: Path) -> None:
+    """Runs one command of a door."""
+    shutil.rmtree(desk / "runs", ignore_errors=True)  # where a comparison would go on
+    (script,) = set(words) & DOORS
+    name = Path(script).name
+    arguments = [*words[words.index(script) + 1 :], *made_small(name, words)]
+    given(words, desk)
+    if words[0] == "python":
+        told = door(name, *arguments)
+        assert told.status == 0, told.err
+        return
+    assert words[0] == "torchrun"
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1 : words.index(script)])
+    done = subprocess.run(
+        [*launcher, str(EXAMPLE / name), *arguments],
+        cwd=desk,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", BLOCKS)
+def test_commands_of_the_pages_run(block: str, door: Door, desk: Path) -> None:
+    for words in commands(block):
+        if words[0] != "pip":
+            run(words, door, desk)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", HELP)
+def test_commands_of_the_help_run(block: str, door: Door, desk: Path) -> None:
+    assert block
+    for words in commands(block):
+        run(words, door, desk)
+
+
+def test_extras_that_pages_install_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installing = [words for page in PAGES for block in blocks(page) for words in commands(block) if words[0] == "pip"]
+    assert len(installing) > 3
+    for words in installing:
+        assert words[:5] == ["pip", "install", "-c", "constraints.txt", "-e"]
+        extra = re.fullmatch(r"\.(?:\[(\w+)\])?", words[5])
+        assert extra is not None
+        assert extra[1] is None or extra[1] in extras
+    assert (ROOT / "constraints.txt").exists()
+
+
+def test_every_other_command_is_a_step_of_ci() -> None:
+    """Console blocks without a script of the example, and the table for contributors, but where a page is built to."""
+    table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "contributing.md").read_text(), re.MULTILINE)
+    plain = [block for page in PAGES for block in blocks(page) if not any(set(w) & DOORS for w in commands(block))]
+    steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("step ")]
+    steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # of which CI runs the tests
+    others = [words for words in commands("\n".join([*table, *plain])) if words[0] != "pip" and ".ci/run" not in words]
+    assert len(others) > 6
+    for words in others:
+        assert any({*words} - {"docs/_build/html"} <= {*step} for step in steps), shlex.join(words)
