@@ -45,6 +45,9 @@ class Invertible(nn.Module, ABC):
         tensor([1., 1.])
     """
 
+    def __init__(self) -> None:  # the signature of layers that need none of their own
+        super().__init__()
+
     # How many bands a layer takes is its own affair: `Any` tells type checkers that any signature may override these.
     @abstractmethod
     def forward(self, *bands: Any, **options: Any) -> Bands:
@@ -83,11 +86,15 @@ class Invertible(nn.Module, ABC):
     _redefined = False  # whether a direction is another than that of the layer it comes from
 
     def __init_subclass__(cls) -> None:
-        """Whoever defines a direction anew does not inherit how the old one is rebuilt, taken apart or made exact."""
+        """Whoever defines a direction anew does not inherit how the old one is rebuilt, taken apart or made exact, nor
+        its log-determinant, unless they promise `VolumePreserving` again."""
         super().__init_subclass__()
         inherited = [getattr(super(cls, cls), name) for name in ("forward", "inverse") if name in vars(cls)]
         if not all(getattr(method, "__isabstractmethod__", False) for method in inherited):
-            for name in {"rebuild", "rebuild_inverse", "steps"} - vars(cls).keys():
+            stale = {"rebuild", "rebuild_inverse", "steps"}
+            if VolumePreserving not in cls.__bases__:
+                stale |= {"forward_and_log_det", "inverse_and_log_det"}
+            for name in stale - vars(cls).keys():
                 setattr(cls, name, getattr(Invertible, name))
             cls._redefined = bool(inherited)
 
@@ -104,7 +111,8 @@ class Invertible(nn.Module, ABC):
 class VolumePreserving(Invertible):
     r"""An invertible module with :math:`|\det \partial y / \partial x| = 1`: its log-determinant is zero at no cost.
 
-    To derive from one is to promise that volume is kept; nothing checks it but the laws.
+    To name it as a base is to promise that volume is kept; nothing checks it but the laws. Whoever derives from a layer
+    that keeps it and defines a direction anew has no log-determinant, until the class promises again.
 
     Example:
         >>> bands, log_det = Haar().forward_and_log_det(torch.rand(2, 3, 4, 4))

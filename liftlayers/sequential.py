@@ -124,6 +124,11 @@ class Sequential(Invertible):
 
     def _reversible(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, backwards: bool = False) -> Bands:
         self._require_use(condition)
+        if condition is not None and not isinstance(condition, Tensor):
+            raise TypeError(
+                "Sequential with memory='reversible' needs a tensor as condition, which autograd can follow, got "
+                f"{type(condition).__name__}; with 'store' or 'checkpoint' it hands on whatever the networks take"
+            )
         walked = self._walk(backwards)
         used = {} if condition is None else {"condition": condition}
         options = [used if step.conditional else {} for step, _ in walked]

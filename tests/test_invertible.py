@@ -1,6 +1,7 @@
 """The protocol: Sequential, Inverse and check_inverse."""
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from liftlayers import (
     LiftingBlock,
     LiftingPyramid,
     Sequential,
+    VolumePreserving,
     check_inverse,
 )
 from liftlayers.invertible import as_tuple
@@ -72,6 +74,35 @@ def test_both_directions_must_be_defined() -> None:
 
 
 # Sequential
+
+
+def test_a_direction_defined_anew_has_no_old_log_determinant() -> None:
+    class Doubled(Haar):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(2 * x)
+
+        def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
+            return super().inverse(approx, detail) / 2
+
+    class Mirrored(Haar, VolumePreserving):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(x.flip(-1))
+
+        def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
+            return super().inverse(approx, detail).flip(-1)
+
+    x = torch.ones(2, 1, 4, 4)
+    with pytest.raises(
+        NotImplementedError, match=r"Doubled needs forward_and_log_det .* or VolumePreserving as its base"
+    ):
+        Doubled().forward_and_log_det(x)
+    with pytest.raises(NotImplementedError, match="Doubled needs"):
+        Inverse(Doubled()).forward_and_log_det(*Doubled()(x))
+    assert torch.equal(Mirrored().forward_and_log_det(x)[1], torch.zeros(2))
+
+
+def test_a_layer_without_arguments_says_so() -> None:
+    assert str(inspect.signature(Haar)) == "() -> None"
 
 
 @given(case=chains())

@@ -832,6 +832,21 @@ def test_condition_that_no_step_takes_is_refused(memory: str, backwards: bool) -
         run(*leaves(), condition=torch.zeros(2, 2))
 
 
+def test_a_condition_that_autograd_cannot_follow_is_refused() -> None:
+    """Only where it would be lost: the other modes hand on whatever the networks take."""
+
+    class Told(nn.Module):
+        def forward(self, x: Tensor, *, condition: dict[str, float] | None = None) -> Tensor:
+            return x * (condition or {"gain": 1.0})["gain"]
+
+    bands = torch.ones(1, 2), torch.ones(1, 2)
+    for memory in ("store", "checkpoint"):
+        _, detail = Sequential(AdditiveCoupling(Told()), memory=memory)(*bands, condition={"gain": 3.0})
+        assert torch.equal(detail, torch.full((1, 2), 4.0))
+    with pytest.raises(TypeError, match=r"memory='reversible' needs a tensor as condition, .* got dict; with 'store'"):
+        Sequential(AdditiveCoupling(Told()), memory="reversible")(*bands, condition={"gain": 3.0})
+
+
 # ------------------------------------------------------------------------------------------------------- torch.func
 
 

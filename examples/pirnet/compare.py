@@ -1,8 +1,8 @@
 """Trains and measures the paper's systems side by side, each for the same minutes: its Tables 1, 2 and 3.
 
-    python examples/pirnet/compare.py                                  Table 1, tiny: 20 minutes on two cores
-    python examples/pirnet/compare.py --table 2 --minutes 5            K = 1, 2, 3, five minutes a row
-    python examples/pirnet/compare.py --budget day --data PHOTOS --test DIV2K_valid_HR --device cuda
+    python examples/pirnet/compare.py                # Table 1, in twenty minutes
+    python examples/pirnet/compare.py --table 2 --minutes 5        # K = 1, 2, 3
+    python examples/pirnet/compare.py --budget day --data PHOTOS --device cuda
 
 Writes results.json, results.md and comparison.png into a folder, after every row. A row that is there is not trained
 again: Ctrl-C loses the row at hand, and the same command goes on. The minutes mean something on one machine alone, so

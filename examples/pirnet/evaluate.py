@@ -1,6 +1,6 @@
 """Measures trained weights on a folder of photos: quality, the price of privacy, and what attackers see.
 
-    python examples/pirnet/evaluate.py --data PHOTOS --out REPORT --lpips lpips.safetensors
+    python examples/pirnet/evaluate.py --data PHOTOS --out REPORT
 
 Needs lih.safetensors and lsr.safetensors. Photos are sorted by name; the first is hidden in the second, the third in
 the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison sheets into a folder of its own.
@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from pirnet import doors, runs
+from pirnet.bars import progress_bar
 from pirnet.checkpoint import load_lih, load_lsr
 from pirnet.degrade import TASKS, Degradation
 from pirnet.evaluation import Networks, Pipeline, measure, run, table
@@ -25,7 +26,6 @@ from pirnet.model import LIH
 from pirnet.pairs import FolderPairs
 from pirnet.report import Report
 from pirnet.security import Attacks, leaks
-from tqdm import tqdm
 
 import liftlayers
 
@@ -121,8 +121,7 @@ def gather(
     """Takes every pair through every task and pipeline; attacks the first pipeline, and no pair a second time."""
     report = Report()
     security = {task: Attacks(networks.lih, others=others, leaked=leaks(pairs.unswapped)) for task in TASKS}
-    # disable=None shows the bar on a terminal only
-    with tqdm(total=len(pairs) * len(TASKS), unit="secret", disable=None, dynamic_ncols=True) as bar:
+    with progress_bar(total=len(pairs) * len(TASKS), unit="secret") as bar:
         for number, pair in enumerate(pairs):
             for task in TASKS:
                 for pipeline in pipelines:

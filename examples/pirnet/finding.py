@@ -1,7 +1,7 @@
 """Repeats the paper's finding (section 3.1): does a secret mend when its stego image is denoised?
 
-    python examples/pirnet/finding.py                                                       ten minutes on two cores
-    python examples/pirnet/finding.py --test PHOTOS --dncnn kair_dncnn_color_blind.safetensors --minutes 10
+    python examples/pirnet/finding.py                 # ten minutes on two cores
+    python examples/pirnet/finding.py --test PHOTOS --minutes 10
 
 HiNet and LIH hide noisy photos; the stego images are denoised by DnCNN, CBDNet and RIDNet, or made noisier; what is
 revealed then is compared with the truth. Writes results.json, results.md, points.csv and finding.png into a folder,
@@ -19,6 +19,7 @@ from typing import cast
 
 import torch
 from pirnet import doors, runs
+from pirnet.bars import progress_bar
 from pirnet.budget import scheduled, trial_steps
 from pirnet.checkpoint import load_lih, load_other, save_weights
 from pirnet.config import Config, quick
@@ -35,7 +36,6 @@ from pirnet.published import load_dncnn
 from pirnet.sources import photos_and_pairs
 from pirnet.tampering import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, points
 from torch import Tensor, nn
-from tqdm import tqdm
 
 import liftlayers
 
@@ -88,8 +88,7 @@ def main() -> None:
         treatments[title] = denoised_by(network)
     treatments |= {f"noise, sigma {sigma}": added_noise(sigma) for sigma in NOISES}
     found = []
-    bar = tqdm(total=len(hiders) * len(pairs), desc="measuring", unit="pair", disable=None, dynamic_ncols=True)
-    with bar:
+    with progress_bar(total=len(hiders) * len(pairs), desc="measuring", unit="pair") as bar:
         for hider, network in hiders.items():
             for number in range(len(pairs)):
                 found += points(hider, network, treatments, pairs[number], number=number)
@@ -128,7 +127,7 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
     trial = replace(config, train=replace(config.train, steps=trial_steps(config)))
     config = scheduled(config, Trainer(trial, photos, device=device), minutes=options.minutes)
     trainer = Trainer(config, photos, device=device)
-    with tqdm(total=trainer.total, desc=name, unit="step", disable=None, dynamic_ncols=True) as bar:
+    with progress_bar(total=trainer.total, desc=name, unit="step") as bar:
         while trainer.step < trainer.total:
             trainer.take_step()
             bar.update()

@@ -1,12 +1,11 @@
 """Trains PIRNet: hiding (LIH), then restoring (LSR), then both together.
 
-    python examples/pirnet/train.py                                 five minutes on two cores, no download
-    python examples/pirnet/train.py --data PHOTOS --preset paper    the paper's networks on a folder of photos
+    python examples/pirnet/train.py                    # five minutes on two cores
+    python examples/pirnet/train.py --data PHOTOS --preset paper     # for a GPU
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
-summary.json and a comparison sheet a task into a new folder under runs/. Ctrl-C stops after the step at hand and leaves
-usable weights; --resume goes on as if nothing had happened. Every field of a preset is an option as well, such as
---train.crop 96: --help-all shows them.
+summary.json and a comparison sheet a task into a new folder under runs/. Ctrl-C stops after the step at hand; --resume
+goes on as if nothing had happened. Every field of a preset is an option as well: --help-all shows them.
 """
 
 import dataclasses
@@ -24,6 +23,7 @@ from typing import Annotated
 import torch
 import tyro
 from pirnet import doors, evaluation, ranks, runs
+from pirnet.bars import progress_bar
 from pirnet.checkpoint import CheckpointError, load_state
 from pirnet.config import (
     PRESETS,
@@ -44,7 +44,6 @@ from pirnet.logs import Log
 from pirnet.others import suited
 from pirnet.photo_cache import cache_folder, cached_photos
 from pirnet.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
-from tqdm import tqdm
 
 import liftlayers
 
@@ -69,11 +68,11 @@ class Options:
     device: str = "auto"
     """Where to train: cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
     accumulate: int = 1
-    """Parts to take a batch in, one after the other: less memory, the same result but for rounding."""
+    """Parts of a batch, one after the other: less memory, the same but for rounding."""
     workers: int = 0
     """Processes that make batches ahead of time: the same batches, sooner."""
     compile: bool = False
-    """Compile the step with torch.compile: minutes at the start of every stage, then faster."""
+    """Compile the step: minutes at the start of every stage, then faster."""
     resume: bool = False
     """Go on with the run in --out, or with the latest one."""
     log_every: int = 10
@@ -164,7 +163,7 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
     writes = ranks.rank() == 0
     with (
         Log(folder, step=trainer.step, tensorboard=options.tensorboard) if writes else nullcontext() as log,
-        tqdm(total=trainer.total, initial=trainer.step, unit="step", dynamic_ncols=True, disable=not writes) as bar,
+        progress_bar(total=trainer.total, initial=trainer.step, unit="step", disable=not writes) as bar,
     ):
         if writes:
             runs.save(trainer, folder)  # before the first step too, so that --resume has something to go on with

@@ -49,9 +49,8 @@ def blocks(page: Path) -> list[str]:
 
 
 def shown_by_help(script: Path) -> str:
-    """The examples at the head of a script, less what is said of them at the right."""
-    lines = re.findall(r"^    ((?:python|torchrun) .*)$", script.read_text().partition('"""\n')[0], re.MULTILINE)
-    return "\n".join(line.split("  ")[0] for line in lines)
+    """The examples at the head of a script."""
+    return "\n".join(re.findall(r"^    (python .*)$", script.read_text().partition('"""\n')[0], re.MULTILINE))
 
 
 BLOCKS = [
@@ -93,10 +92,6 @@ def given(words: list[str], desk: Path) -> None:
     for name in {"stego.png", "restored.png"} & {word for word in words if words[words.index(word) - 1] != "-o"}:
         if not (desk / name).exists():
             save_image(desk / name, 2, 48, 64)
-    if "lpips.safetensors" in words:
-        from pirnet.lpips import LPIPS
-
-        safetensors.torch.save_file(randomise_(LPIPS()).state_dict(), desk / "lpips.safetensors")
     if DNCNN in words:
         from pirnet.baselines.dncnn import DnCNN
         from pirnet.published import DNCNN as LAYERS

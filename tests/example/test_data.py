@@ -78,7 +78,7 @@ def test_folder_is_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no photo")
     (tmp_path / "folder.png").mkdir()
     Image.new("L", (18, 17), 200).save(tmp_path / "gray.png")
-    photos = read_folder(tmp_path, progress=False)
+    photos = read_folder(tmp_path)
     assert photos.names == ("B.JPG", "a.webp", "c.png", "d.bmp", "e.TIF", "f.jpeg", "gray.png")
     assert photos.images[2].unique().tolist() == [0]
     assert photos.images[6].shape == (3, 17, 18)
@@ -99,7 +99,7 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
         read_folder(folder)
     save(folder / "b.png", height=30, width=22)
     with pytest.raises(ImageError, match=r"a.png: needs at least 23 x 23 pixels .* got 20 x 24"):
-        read_folder(folder, min_size=23, progress=False)
+        read_folder(folder, min_size=23)
     content = (folder / "b.png").read_bytes()
     (folder / "b.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ImageError, match=r"b.png: cannot be read, damaged or truncated"):

@@ -38,7 +38,7 @@ def assert_same(a: Photos, b: Photos) -> None:
 
 
 def test_the_photos_are_those_of_the_folder_and_decoded_once(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
-    expected = read_folder(folder, progress=False)
+    expected = read_folder(folder)
     for _ in range(2):
         assert_same(cached_photos(folder, cache=tmp_path / "cache"), expected)
         assert decoded == ["a.png", "b.jpg", "c.webp"]
@@ -69,7 +69,7 @@ def test_a_changed_folder_is_read_again(folder: Path, tmp_path: Path, change: st
         os.utime(folder / "a.png", (1e9, 1e9))
     else:
         save_image(folder / "a.png", 9, 40, 17)
-    assert_same(cached_photos(folder, cache=cache), read_folder(folder, progress=False))
+    assert_same(cached_photos(folder, cache=cache), read_folder(folder))
     assert decoded == sorted(path.name for path in folder.iterdir())
     assert len(list(cache.iterdir())) == 1
     assert all(torch.equal(a, b) for a, b in zip(before.images, kept, strict=True))  # a run that still has the old file
@@ -82,7 +82,7 @@ def test_folders_have_files_of_their_own(folder: Path, tmp_path: Path, decoded: 
         save_image(other / f"{seed}.png", seed, 20, 20)
     for _ in range(2):
         for one in (folder, other):
-            assert_same(cached_photos(one, cache=tmp_path / "cache"), read_folder(one, progress=False))
+            assert_same(cached_photos(one, cache=tmp_path / "cache"), read_folder(one))
     assert len(decoded) == 5
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_made_anew(folder: Path, tmp_path: Path, damage: bytes
     (file,) = (tmp_path / "cache").iterdir()
     content = file.read_bytes()
     file.write_bytes(content[5:] if damage is None else damage)
-    assert_same(cached_photos(folder, cache=tmp_path / "cache"), read_folder(folder, progress=False))
+    assert_same(cached_photos(folder, cache=tmp_path / "cache"), read_folder(folder))
     assert len(decoded) == 6
     assert file.read_bytes() == content
 

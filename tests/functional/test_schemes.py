@@ -24,10 +24,10 @@ def derivation() -> ModuleType:
     return module
 
 
-slow = dict.fromkeys(("db5", "db6", "db7", "db8", "coif2"), pytest.mark.slow)
+LONG = ("db5", "db6", "db7", "db8", "coif2")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=slow.get(name, ())) for name in SCHEMES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SCHEMES])
 def test_literals_are_what_the_derivation_finds(derivation: ModuleType, name: str) -> None:
     found = derivation.derive(name)
     assert found.condition < 13

@@ -12,9 +12,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from liftlayers import Invertible, Sequential
+from pirnet.bars import progress_bar
 from pirnet.budget import Budget, scheduled, trial_steps
 from pirnet.config import PRESETS, Config
 from pirnet.data import Pair
@@ -180,7 +180,7 @@ def compare(
     config = scheduled(config, _trainer(entry, trial, photos, device), minutes=budget.minutes)
     trainer = _trainer(entry, config, photos, device)
     timed = time.monotonic()
-    with tqdm(total=trainer.total, desc=entry.name, unit="step", disable=None, leave=False, dynamic_ncols=True) as bar:
+    with progress_bar(total=trainer.total, desc=entry.name, unit="step", leave=False) as bar:
         while trainer.step < trainer.total:
             bar.set_postfix_str(f"stage {trainer.stage}", refresh=False)
             trainer.take_step()

@@ -138,7 +138,7 @@ class Config:
     z: Literal["zero", "gaussian"] = "zero"
     """What takes the place of the lost part at reveal: its mean, or a draw as in the paper."""
     in_the_clear: bool = False
-    """Train the cloud's network on degraded photos themselves, with nothing hidden: what privacy costs."""
+    """Train the cloud's network on degraded photos themselves: what privacy costs."""
     seed: int = 0
     """Seed of weights, crops, degradations."""
 

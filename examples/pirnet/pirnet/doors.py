@@ -3,7 +3,9 @@
 __all__ = ["SHIPPED", "device", "on_any_size", "parse", "peek", "run"]
 
 import itertools
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -36,9 +38,22 @@ def run(main: Callable[[], None]) -> None:
 def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
     """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help."""
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
+    shown = description and _wrapped(description)
     if default is None:
-        return tyro.cli(kind, description=description, config=config)
-    return tyro.cli(kind, description=description, default=default, config=config)
+        return tyro.cli(kind, description=shown, config=config)
+    return tyro.cli(kind, description=shown, default=default, config=config)
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs as wide as the terminal, examples as they are; tyro keeps lines that do not begin with a letter."""
+    width = shutil.get_terminal_size().columns
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(
+        paragraph
+        if paragraph.startswith(" ")
+        else textwrap.fill(" ".join(paragraph.split()), width, initial_indent=" ", subsequent_indent=" ")
+        for paragraph in paragraphs
+    )
 
 
 def peek(option: str, choices: Sequence[str] = ()) -> str | None:

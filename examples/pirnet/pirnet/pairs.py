@@ -5,8 +5,7 @@ __all__ = ["FolderPairs"]
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
+from pirnet.bars import progress_bar
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.images import read_picture, to_uint8
 from pirnet.photos import Photos, photo_paths
@@ -36,8 +35,7 @@ class FolderPairs:
         self.multiple = multiple
         self.unswapped = len(pairs)
         self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
-        # disable=None shows the bar on a terminal only
-        self.sizes = [self[i].secret.shape[1:] for i in tqdm(range(len(pairs)), "checking", unit="pair", disable=None)]
+        self.sizes = [self[i].secret.shape[1:] for i in progress_bar(range(len(pairs)), desc="checking", unit="pair")]
         self.sizes *= 1 + swap
 
     def __len__(self) -> int:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
+from pirnet.bars import progress_bar
 from pirnet.images import atomic_path, read_picture, to_uint8
 from pirnet.photos import Photos, photo_paths, require_size
 
@@ -57,8 +57,7 @@ def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> lis
     file.parent.mkdir(parents=True, exist_ok=True)
     sizes = []
     with atomic_path(file) as temporary, temporary.open("wb") as out:
-        # disable=None shows the bar on a terminal only
-        for path in tqdm(paths, desc=f"decoding {paths[0].parent.name}", unit="photo", disable=None):
+        for path in progress_bar(paths, desc=f"decoding {paths[0].parent.name}", unit="photo"):
             image = to_uint8(read_picture(path).pixels)  # (3, H, W)
             sizes.append(list(image.shape[1:]))
             out.write(image.contiguous().numpy().data)

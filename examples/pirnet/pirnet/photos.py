@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from pirnet.bars import progress_bar
 from pirnet.images import ImageError, read_picture, to_uint8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -96,7 +96,7 @@ def bundled_photos() -> Photos:
     return Photos(tuple(Path(name).stem for name in BUNDLED), tuple(images))
 
 
-def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> Photos:
+def read_folder(folder: Path, *, min_size: int = 16) -> Photos:
     """Reads every photo of a folder, sorted by file name; the file name is the photo's name.
 
     Subfolders, hidden files and files of other kinds are passed over; an alpha channel is dropped.
@@ -104,7 +104,6 @@ def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> P
     Args:
         folder: Where the photos lie.
         min_size: The height and width that each photo must have at least, in pixels.
-        progress: Whether to show a bar on a terminal.
 
     Raises:
         ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read or
@@ -112,12 +111,10 @@ def read_folder(folder: Path, *, min_size: int = 16, progress: bool = True) -> P
     """
     paths = photo_paths(folder)
     images = []
-    # disable=None shows the bar on a terminal only
-    with tqdm(paths, desc=f"reading {folder.name}", unit="photo", disable=None if progress else True) as bar:
-        for path in bar:
-            image = to_uint8(read_picture(path).pixels)
-            require_size(path, *image.shape[1:], least=min_size)
-            images.append(image)
+    for path in progress_bar(paths, desc=f"reading {folder.name}", unit="photo"):
+        image = to_uint8(read_picture(path).pixels)
+        require_size(path, *image.shape[1:], least=min_size)
+        images.append(image)
     return Photos(tuple(path.name for path in paths), tuple(images))
 
 

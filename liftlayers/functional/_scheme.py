@@ -1,0 +1,43 @@
+"""What a scheme is: steps and scales."""
+
+__all__ = ["LiftingStep", "Scheme"]
+
+from typing import Literal, NamedTuple
+
+
+class LiftingStep(NamedTuple):
+    r"""One step: adds to every sample of one half a weighted sum of samples of the other.
+
+    .. math:: t_n \leftarrow t_n + \sum_j c_j \, o_{n + f + j}
+
+    Attributes:
+        target: The half :math:`t` that changes; :math:`o` is the other one. ``"detail"`` are the odd samples.
+        taps: The weights :math:`c_j`.
+        first: The offset :math:`f` of the first of them.
+
+    Example:
+        >>> LiftingStep("detail", (-0.5, -0.5), 0)  # takes the mean of both neighbours away from every odd sample
+        LiftingStep(target='detail', taps=(-0.5, -0.5), first=0)
+    """
+
+    target: Literal["approx", "detail"]
+    taps: tuple[float, ...]
+    first: int
+
+
+class Scheme(NamedTuple):
+    """A wavelet transform of a line: split into even and odd samples, the steps in order, then the scales.
+
+    Attributes:
+        name: PyWavelets' name.
+        steps: From first to last.
+        scales: What approximation and detail are multiplied by in the end. Their product is 1 or -1.
+
+    Example:
+        >>> scheme("5/3").scales
+        (1.4142135623730951, -0.7071067811865475)
+    """
+
+    name: str
+    steps: tuple[LiftingStep, ...]
+    scales: tuple[float, float]
