@@ -31,31 +31,29 @@ from torch.utils.flop_counter import FlopCounterMode
 Row = dict[str, object]
 
 CASES = tuple(Case(preset, 1, pixels) for preset in ("quick", "base", "paper") for pixels in (256, 1024))
-TARGET = Case("paper", 16, 224)  # whose training should fit a small GPU
+TARGET = Case("paper", 16, 224)  # whose training should fit a small GPU; on a CPU, with --cases
 QUICK = (Case("quick", 1, 256), Case("paper", 1, 64))
 ENOUGH, MOST = 5.0, 15  # seconds and rounds after which a pass is measured well
 UNASKED = "with --compile"
 LONG = 2.0  # seconds of a first round that is kept, as warming a CPU up takes far less
+LARGE = 2**19  # pixels of which the paper's training would store tens of gibibytes
+TOO_LARGE = "tens of GiB"
 
 
-def left_out(case: Case, name: str, device: str) -> str | None:
+def left_out(case: Case, name: str) -> str | None:
     """Why a pass is not measured, if it is not."""
-    if case.batch > 1 and name in INFERENCE:
-        return "measured at batch 1"
-    if device != "cpu" or case.preset != "paper":
-        return None
-    if case.pixels >= 1024 and name == "training":
-        return "minutes a step"
-    if case.pixels >= 1024 and name == "reveal":
-        return "the blocks of conceal, backwards"
-    return None
+    return "measured at batch 1" if case.batch > 1 and name in INFERENCE else None
 
 
-def variants(name: str, device: str, compiled: bool) -> dict[str, str | None]:
+def variants(case: Case, name: str, device: str, *, compiled: bool) -> dict[str, str | None]:
     """The variants of a pass, and why one is not measured."""
     names = TRAINING if name == "training" else tuple(key for key, v in VARIANTS.items() if v.memory == "store")
     known = [key for key in names if device != "cpu" or VARIANTS[key].compiled != "reduce-overhead"]
-    return {key: None if compiled or not VARIANTS[key].compiled else UNASKED for key in known}
+    large = device == "cpu" and case.preset == "paper" and case.batch * case.pixels**2 > LARGE
+    found: dict[str, str | None] = {key: None if compiled or not VARIANTS[key].compiled else UNASKED for key in known}
+    if name == "training" and large:
+        found |= {key: TOO_LARGE for key in known if VARIANTS[key].memory == "store" and found[key] is None}
+    return found
 
 
 def gflops_peak(dtype: torch.dtype, device: str) -> float:
@@ -124,7 +122,7 @@ def peaks(case: Case, key: str, device: str) -> dict[str, float | str]:
     network = Network(case, key, device)
     found: dict[str, float | str] = {}
     for name in PASSES:
-        if left_out(case, name, device) or key not in variants(name, device, True):
+        if left_out(case, name) or variants(case, name, device, compiled=True).get(key, UNASKED) is not None:
             continue
         try:
             found[name] = network.peak_bytes(name) / 2**20
@@ -145,7 +143,7 @@ def in_own_process(case: Case, key: str, device: str) -> dict[str, float | str]:
 def measure(case: Case, device: str, *, compiled: bool) -> Row:
     """Everything of a case."""
     peak = {"float32": gflops_peak(torch.float32, device), "bf16": gflops_peak(torch.bfloat16, device)}
-    chosen = {name: variants(name, device, compiled) for name in PASSES if not left_out(case, name, device)}
+    chosen = {name: variants(case, name, device, compiled=compiled) for name in PASSES if not left_out(case, name)}
     keys = [key for key in VARIANTS if any(key in found and found[key] is None for found in chosen.values())]
     memory = {key: in_own_process(case, key, device) for key in keys}
     networks = {key: Network(case, key, device) for key in keys}
@@ -153,7 +151,7 @@ def measure(case: Case, device: str, *, compiled: bool) -> Row:
     passes: dict[str, Row] = {}
     for name in PASSES:
         if name not in chosen:
-            passes[name] = {"flops": None, "variants": None, "why": left_out(case, name, device)}
+            passes[name] = {"flops": None, "variants": None, "why": left_out(case, name)}
             continue
         run = {key: networks[key] for key, why in chosen[name].items() if why is None}
         times = seconds(run, name, device)

@@ -116,7 +116,8 @@ def settings_of(
 def headline(options: Options, settings: Mapping) -> str:
     """The comparison in a line: what was spent on which machine."""
     machine, budget = settings["machine"], options.allowed
-    where = f"{machine['device']} ({machine['kind']}), {machine['threads']} threads, torch {machine['torch']}"
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    where = f"{machine['device']} ({machine['kind']}), {threads}, torch {machine['torch']}"
     return f"Table {options.table}, budget {budget.budget}: {budget.minutes:g} minutes of training a row on {where}"
 
 
