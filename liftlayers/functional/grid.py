@@ -31,7 +31,7 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
         TypeError: If `x` is neither float32 nor float64.
 
     References:
-        [Bengio2013]_ for the gradient; equation :eq:`rounding` of :doc:`/mathematics` has the error that this avoids.
+        [Bengio2013]_ for the gradient; equation :eq:`grid` of :doc:`/mathematics`.
 
     Example:
         >>> round_to_grid(torch.tensor([0.3, 0.375, 0.625]), bits=2)

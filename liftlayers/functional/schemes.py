@@ -16,7 +16,8 @@ def scheme(name: str) -> Scheme:
         ValueError: If there is none of that name.
 
     References:
-        [Daubechies1998]_ on factorising into lifting steps, [Vaidyanathan1988]_ into rotations; [Cohen1992]_ on bior.
+        [Daubechies1998]_ on factorising into lifting steps, [Vaidyanathan1988]_ into rotations; [Cohen1992]_ on bior;
+        equations :eq:`polyphase` and :eq:`rotation` of :doc:`/mathematics`.
 
     Example:
         >>> scheme("5/3").name, len(scheme("9/7").steps)

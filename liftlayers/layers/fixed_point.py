@@ -214,8 +214,8 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         ValueError: If there are not more bits than nested Haar transforms; when used, if a value leaves the range.
 
     References:
-        [Hoogeboom2019]_; [Calderbank1998]_ on wavelets from integers to integers; equation :eq:`rounding` of
-        :doc:`/mathematics` for the error that there is otherwise.
+        [Hoogeboom2019]_; [Calderbank1998]_ on wavelets from integers to integers; equation :eq:`grid` of
+        :doc:`/mathematics`.
 
     Example:
         >>> chain = exact(Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)), Inverse(Haar())))
