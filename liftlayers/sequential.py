@@ -25,8 +25,8 @@ class Sequential(Invertible):
     .. math:: f = f_n \circ \dots \circ f_1, \qquad f^{-1} = f_1^{-1} \circ \dots \circ f_n^{-1}
 
     Each step receives all bands that the step before it returned. ``len``, iteration, indices and slices work as for
-    a list; a slice is a `Sequential` of the same steps. Parameters are named ``0.…``, ``1.…``, as in `torch.nn`. Equation
-    :eq:`chain` of :doc:`/mathematics` says why; what rounding makes of a long chain is equation :eq:`chain-rounding`.
+    a list; a slice is a `Sequential` of the same steps. Parameters are named ``0.…``, ``1.…``, as in `torch.nn`. What
+    rounding makes of a long chain is equation :eq:`chain-rounding` of :doc:`/mathematics`, after :eq:`chain`.
 
     Args:
         steps: The steps :math:`f_1, \dots, f_n`, in the order of `forward`.

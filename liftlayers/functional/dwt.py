@@ -48,7 +48,8 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         ValueError: If a line has no samples, or the wavelet or the rule is unknown.
 
     References:
-        [Daubechies1998]_; [Lee2019]_ is PyWavelets; equation :eq:`polyphase` of :doc:`/mathematics`; :doc:`/conventions`.
+        [Daubechies1998]_; [Lee2019]_ is PyWavelets; equation :eq:`polyphase` of :doc:`/mathematics`;
+        :doc:`/conventions`.
 
     Example:
         >>> approx, detail = dwt1d(torch.arange(9.0), "5/3", boundary="reflect")
