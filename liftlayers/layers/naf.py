@@ -124,6 +124,6 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.gate(self.depthwise(self.expand1(self.norm1(x))))
         y = y * self.attention(y.mean(dim=(-2, -1), keepdim=True))
-        x = x + self.beta * self.project1(y)
+        x = torch.addcmul(x, self.beta, self.project1(y))
         y = self.gate(self.expand2(self.norm2(x)))
-        return x + self.gamma * self.project2(y)
+        return torch.addcmul(x, self.gamma, self.project2(y))

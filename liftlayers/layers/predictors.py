@@ -47,7 +47,7 @@ class ConvPredictor(nn.Module):
         self.hidden = nn.Sequential()
         for before, after in itertools.pairwise(widths):
             self.hidden.append(nn.Conv2d(before, after, 3, padding=1))
-            self.hidden.append(nn.LeakyReLU(0.1))
+            self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # a convolution does not need its output again
         self.last = zero_(nn.Conv2d(hidden_channels, out_channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class _SeparableResidual(nn.Module):
         super().__init__()
         self.separable1 = _separable(channels, kernel_size, dilation)
         self.separable2 = _separable(channels, kernel_size, dilation)
-        self.activation = nn.LeakyReLU(0.01)
+        self.activation = nn.LeakyReLU(0.01, inplace=True)  # neither a convolution nor a sum needs its output again
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(x + self.separable2(self.activation(self.separable1(x))))
