@@ -9,7 +9,7 @@ from pathlib import Path
 
 import liftlayers
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the extension `mathml`
+sys.path.insert(0, str(Path(__file__).parent))  # for the extensions `bars` and `mathml`
 
 project = "liftlayers"
 author = "The liftlayers developers"
@@ -17,6 +17,7 @@ project_copyright = author
 version = release = liftlayers.__version__
 
 extensions = [
+    "bars",
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
