@@ -27,7 +27,7 @@ class Options:
     cover: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COVER")]
     """Photo that everybody may see; its alpha channel is kept."""
     secret: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SECRET")]
-    """Photo to hide, of the same size."""
+    """Photo to hide, of the same size; colours under transparent pixels are hidden too, as if they could be seen."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
     weights: Path = doors.SHIPPED
@@ -46,7 +46,10 @@ def main() -> None:
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")
     lih = load_lih(options.weights / runs.LIH_WEIGHTS)
-    cover, secret = read_picture(options.cover), read_picture(options.secret).pixels
+    cover, hidden = read_picture(options.cover), read_picture(options.secret)
+    secret = hidden.pixels
+    if hidden.alpha is not None:
+        print(f"{options.secret}: its transparency is not hidden, so what it covers will be seen", file=sys.stderr)
     if secret.shape != cover.pixels.shape:
         sizes = [" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret)]
         if not options.resize:

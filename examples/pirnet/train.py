@@ -47,6 +47,8 @@ from pirnet.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
 
 import liftlayers
 
+KEPT = ("accumulate", "workers", "compile", "log_every", "sheets_every", "tensorboard")  # by --resume
+
 
 @dataclass(frozen=True)
 class Options:
@@ -134,6 +136,8 @@ def run(options: Options, device: torch.device) -> None:
     if trainer.step < trainer.total:
         print(f"stopped after step {trainer.step} of {trainer.total}; go on with --resume --out {folder}")
         return
+    if skipped := trainer.guard.skipped:
+        print(f"{skipped} of {trainer.total} steps were skipped, as their loss or gradient ran away: see log.jsonl")
     if not pairs or config.in_the_clear:
         print(f"the weights are in {folder}; evaluate.py says how good they are")
         return
@@ -189,14 +193,15 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
 
 
 def headline(row: dict[str, object]) -> str:
-    """Loss and PSNRs of a step for the progress bar."""
+    """Loss and PSNRs of a step for the progress bar, and how many steps the guard has skipped so far."""
     shown = {"loss": "loss", "stego_psnr": "stego", "revealed_psnr": "reveal", "restored_stego_psnr": "restored stego"}
     shown["restored_psnr"] = "restored"
-    return ", ".join(
+    figures = [
         f"{name} {row[key]:.4f}" if key == "loss" else f"{name} {row[key]:.1f}"
         for key, name in shown.items()
         if key in row
-    )
+    ]
+    return ", ".join(figures + ([f"skipped {row['skipped']}"] if row["skipped"] else []))
 
 
 def parse() -> Options:
@@ -216,6 +221,7 @@ def parse() -> Options:
                 out=folder,
                 data=tuple(map(Path, run["data"])),
                 held_out=run["held_out"],
+                **{name: run["options"][name] for name in KEPT},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / 'config.json'} is damaged or of another version: {error}") from error
@@ -242,10 +248,14 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
         ranks.wait()
     if options.held_out == 0:
         return photos, []
-    if not 2 <= options.held_out <= len(photos) - 2:
+    folders, most = ", ".join(map(str, options.data)), len(photos) - 2
+    if most < 2:
         raise ValueError(
-            f"--held-out needs 0, or 2 to {len(photos) - 2} of the {len(photos)} photos in "
-            f"{', '.join(map(str, options.data))}, got {options.held_out}"
+            f"{len(photos)} photos in {folders} are too few to hold out two and train on two; --held-out 0 takes all"
+        )
+    if not 2 <= options.held_out <= most:
+        raise ValueError(
+            f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {options.held_out}"
         )
     photos, kept = hold_out(photos, photos.names[-options.held_out :])
     return photos, evaluation_pairs(kept, multiple=max(16, multiple))
@@ -255,10 +265,11 @@ def open_folder(options: Options, trainer: Trainer) -> Path:
     """Makes the run's folder, or takes up the run that is in it."""
     folder = options.out or runs.new_run(trainer.config.preset)
     if options.resume:
-        trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
+        if {path.suffix for path in folder.iterdir()} & {".pt", ".safetensors"}:  # else killed before its first save
+            trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
         if ranks.rank() == 0:
             runs.clean(folder, trainer.step)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not runs.is_empty(folder):
         raise ValueError(f"{folder} is not empty: go on with --resume, or name another folder with --out")
     ranks.wait()  # every process has looked before the first one writes
     folder.mkdir(parents=True, exist_ok=True)
@@ -273,6 +284,7 @@ def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequ
             "config": dataclasses.asdict(trainer.config),
             "data": [str(path) for path in options.data],
             "held_out": options.held_out,
+            "options": {name: getattr(options, name) for name in KEPT},
             "photos": {"train": trainer.crops.photos.names, "held_out": held_out},
             "device": str(trainer.device),
             "versions": {

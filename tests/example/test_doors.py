@@ -361,6 +361,16 @@ def test_files_go_all_the_way(
     assert {*listing(tmp_path)} == {"cover.png", "secret.png", "stego.png", "restored.png", "revealed.png"}
 
 
+def test_a_secret_loses_its_transparency_and_is_told_so(
+    trained: tuple[Path, Result], door: Door, tmp_path: Path
+) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+    save_image(tmp_path / "secret.png", 1, 32, 32, "RGBA")
+    result = door("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", trained[0])
+    assert result == (0, "", "secret.png: its transparency is not hidden, so what it covers will be seen\n")
+    assert read_picture(tmp_path / "stego.png").alpha is None
+
+
 def test_processes_do_what_the_networks_do(trained: tuple[Path, Result], tmp_path: Path) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 48)
     save_image(tmp_path / "secret.png", 1, 32, 48)

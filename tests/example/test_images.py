@@ -1,6 +1,7 @@
 """Pictures in and out: exact round trips, every refusal by its message, nothing half-written."""
 
 import io
+import os
 import struct
 import sys
 import zlib
@@ -227,6 +228,18 @@ def test_too_large_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     with pytest.raises(ImageError, match=r"a.png: too large to be opened safely"):
         read_picture(tmp_path / "a.png")
+
+
+def test_large_pictures_open_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow_image(height=24, width=24).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    assert read_picture(tmp_path / "a.png").pixels.shape == (3, 24, 24)
+
+
+def test_a_folder_that_cannot_be_written_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(ImageError, match=r"a.png: cannot write, the folder .* lets nobody write into it"):
+        check_output(tmp_path / "a.png", force=False)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp"])

@@ -116,6 +116,12 @@ def test_small_photos_and_bad_folders_are_named(folder: Path, tmp_path: Path) ->
         cached_photos(tmp_path / "one", cache=tmp_path / "cache")
 
 
+def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file: cannot keep decoded photos there, .*; --cache names another folder"):
+        cached_photos(folder, cache=tmp_path / "file")
+
+
 def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache_folder() == Path("/somewhere/liftlayers")

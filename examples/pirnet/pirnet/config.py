@@ -136,7 +136,7 @@ class Config:
     stego: Literal["uint8", "float"] = "uint8"
     """Round the stego image to 8 bit, as a file does, after hiding and after restoring; or keep the paper's floats."""
     z: Literal["zero", "gaussian"] = "zero"
-    """What takes the place of the lost part at reveal: its mean, or a draw as in the paper."""
+    """Stands for the lost part while training reveals: its mean, or a draw as in the paper. The doors take the mean."""
     in_the_clear: bool = False
     """Train the cloud's network on degraded photos themselves: what privacy costs."""
     seed: int = 0

@@ -47,7 +47,7 @@ class Trainer:
 
     Raises:
         ValueError: If a photo is smaller than the crop, there are fewer than two, the crop is not divisible by 2^K, a
-            task is unknown, or the batch cannot be shared out.
+            task is unknown, or the batch does not hold every task or cannot be shared out.
     """
 
     def __init__(
@@ -66,6 +66,11 @@ class Trainer:
             raise ValueError(f"training needs a crop divisible by {multiple}, got {train.crop}")
         if not train.tasks or not set(train.tasks) <= set(TASKS):
             raise ValueError(f"training needs tasks among {', '.join(TASKS)}, got {', '.join(train.tasks) or 'none'}")
+        if train.batch_size < len(set(train.tasks)):
+            raise ValueError(
+                f"training needs a batch that holds all {len(set(train.tasks))} tasks, got {train.batch_size} pairs: "
+                "--train.batch-size makes it larger, --accumulate shares it out, --train.tasks names fewer"
+            )
         if accumulate < 1 or train.batch_size % parts:
             raise ValueError(
                 f"training needs a batch that {ranks.count()} processes can share in {accumulate} parts each, "
@@ -193,8 +198,11 @@ class Trainer:
             raise ValueError(f"the checkpoint is of another run: {'; '.join(differences)}")
         self.step, self.rate_factor = cast(int, state["step"]), cast(float, state["rate_factor"])
         self.guard.load_state_dict(cast(dict, state["guard"]))
-        self.model.load_state_dict(cast(dict, state["model"]))
-        self.average.load_state_dict(cast(dict, state["average"]))
+        try:
+            self.model.load_state_dict(cast(dict, state["model"]))
+            self.average.load_state_dict(cast(dict, state["average"]))
+        except RuntimeError as error:
+            raise ValueError(f"the checkpoint is of another version: {error}") from error
         self.last_good = cast(dict, state["last_good"])
         self.upcoming = None
         self._load_optimizer(state)

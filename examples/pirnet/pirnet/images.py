@@ -18,6 +18,7 @@ __all__ = [
 import os
 import struct
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,6 +139,8 @@ def check_output(path: Path, *, force: bool) -> None:
         )
     if not path.parent.is_dir():
         raise ImageError(f"{path}: cannot write, the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise ImageError(f"{path}: cannot write, the folder {path.parent} lets nobody write into it")
     if path.is_dir():
         raise ImageError(f"{path}: cannot write, this is a folder")
     if path.exists() and not force:
@@ -244,7 +247,8 @@ def _read(path: Path, *, stego: bool) -> Picture:
         if path.is_dir():
             raise ImageError(f"{path}: this is a folder, a picture file is needed")
         source = BytesIO(sys.stdin.buffer.read()) if path == STREAM else path
-        with Image.open(source, formats=FORMATS) as image:
+        large = Image.DecompressionBombWarning  # of what still opens; twice as large is an error
+        with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
             upright = ImageOps.exif_transpose(image)
             converted = upright.convert("RGBA" if upright.has_transparency_data else "RGB")

@@ -39,11 +39,15 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
 
     Raises:
         ImageError: As for `read_folder`.
+        OSError: If the file cannot be written.
     """
     paths = photo_paths(folder)
     file = cache / f"{folder.resolve().name}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.photos"
     photos = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    sizes = _known_sizes(file, photos) or _build(file, paths, photos)
+    try:
+        sizes = _known_sizes(file, photos) or _build(file, paths, photos)
+    except OSError as error:
+        raise OSError(f"{cache}: cannot keep decoded photos there, {error}; --cache names another folder") from error
     pixels = torch.from_file(str(file), shared=False, size=sum(3 * h * w for h, w in sizes), dtype=torch.uint8)
     images, start = [], 0
     for path, (height, width) in zip(paths, sizes, strict=True):

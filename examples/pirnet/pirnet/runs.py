@@ -1,6 +1,6 @@
 """Run folders: where they are, what is in them, and stopping cleanly."""
 
-__all__ = ["RUNS", "Stop", "clean", "latest_run", "new_run", "save", "trim_log"]
+__all__ = ["RUNS", "Stop", "clean", "is_empty", "latest_run", "new_run", "save", "trim_log"]
 
 import json
 import signal
@@ -35,6 +35,11 @@ def latest_run(holding: str) -> Path:
     if not files:
         raise CheckpointError(f"no {holding} in any folder of {RUNS}/: train with train.py first, or name a folder")
     return files[-1].parent
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a path is a folder with nothing in it, or with nothing but what a killed run left half-written."""
+    return folder.is_dir() and all(path.match(".*.tmp") for path in folder.iterdir())
 
 
 def save(trainer: Trainer, folder: Path) -> None:

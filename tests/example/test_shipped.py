@@ -1,0 +1,39 @@
+"""The weights that come along do what the example promises, on photos that they were not trained on."""
+
+from functools import cache
+
+import pytest
+import torch
+from pirnet import doors, runs
+from pirnet.checkpoint import load_lih, load_lsr
+from pirnet.degrade import TASKS, Degradation, degrade
+from pirnet.images import quantise_uint8
+from pirnet.metrics import psnr
+from skimage import data
+from torch import Tensor
+
+
+def photo(pixels, top: int, left: int) -> Tensor:
+    crop = pixels[top : top + 192, left : left + 192]
+    return torch.from_numpy(crop.copy()).permute(2, 0, 1)[None] / 255  # (1, 3, 192, 192)
+
+
+@cache
+def distances(task: str) -> dict[str, float]:
+    """PSNRs in dB, all of it through 8 bit."""
+    lih, lsr = load_lih(doors.SHIPPED / runs.LIH_WEIGHTS), load_lsr(doors.SHIPPED / runs.LSR_WEIGHTS)
+    cover, secret = photo(data.coffee(), 60, 180), photo(data.astronaut(), 0, 96)
+    with torch.inference_mode():
+        spoilt = degrade(secret, task, Degradation(), generator=torch.Generator().manual_seed(0))
+        stego = quantise_uint8(lih.conceal(cover, spoilt))
+        restored = quantise_uint8(lsr(stego, task))
+        images = {"do nothing": spoilt, "no restoration": lih.reveal(stego), "ours": lih.reveal(restored)}
+        found = {name: float(psnr(quantise_uint8(image), secret)) for name, image in images.items()}
+        return found | {"stego": float(psnr(restored, cover))}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_cloud_mends_the_secret_and_leaves_the_cover(task: str) -> None:
+    found = distances(task)
+    assert found["ours"] > max(found["do nothing"], found["no restoration"]) + 0.5
+    assert found["stego"] > 30
