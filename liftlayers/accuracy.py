@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers.invertible import Bands, Invertible
-from liftlayers.replay import as_tuple
+from liftlayers.replay import as_tuple, is_differentiable
 
 
 class InverseCheck(NamedTuple):
@@ -44,13 +44,14 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
 
     Args:
         module: The module :math:`f`, evaluated in the mode it is in, without gradients.
-        bands: Its input :math:`x`, floating-point or integers.
+        bands: Its input :math:`x`, floating-point, complex or integers.
         condition: What its networks see beside the bands, in both directions, if they take one.
 
     Returns:
         The error, the same in units of :math:`\varepsilon A`, and the growth.
 
     Raises:
+        TypeError: If `module` is not `Invertible`.
         ValueError: If no band is given, or the inverse returns other shapes than it was to rebuild.
 
     References:
@@ -62,6 +63,8 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
         >>> check_inverse(chain, torch.rand(1, 3, 16, 16)).units < 32
         True
     """
+    if not isinstance(module, Invertible):
+        raise TypeError(f"check_inverse needs an Invertible module, got {type(module).__name__}")
     if not bands:
         raise ValueError("check_inverse needs at least one band, got none")
     largest = [_largest(bands)]
@@ -83,7 +86,7 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
         raise ValueError(f"check_inverse needs bands of shapes {shapes[0]} back, got {shapes[1]}")
     error = _largest(tuple(_wide(x) - _wide(y) for x, y in zip(bands, returned, strict=True)))
     amplitude = _max(largest)
-    unit = amplitude * max(torch.finfo(band.dtype).eps / 2 if band.is_floating_point() else 0 for band in bands)
+    unit = amplitude * max(torch.finfo(band.dtype).eps / 2 if is_differentiable(band) else 0 for band in bands)
     # Neither an all-zero pass nor integers have a scale: any error is then infinitely many units, none is zero.
     units = error / unit if unit else (math.inf if error else 0.0)
     return InverseCheck(error, units, amplitude / largest[0] if largest[0] else 1.0)
@@ -91,12 +94,13 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
 
 def _largest(bands: tuple[Tensor, ...]) -> float:
     """Largest absolute value; not by `abs`, whose result an integer's dtype may not hold."""
-    return _max([0.0, *(abs(float(limit)) for band in bands if band.numel() for limit in band.aminmax())])
+    real = [band.abs() if band.is_complex() else band for band in bands if band.numel()]
+    return _max([0.0, *(abs(float(limit)) for band in real for limit in band.aminmax())])
 
 
 def _wide(band: Tensor) -> Tensor:
     """Integers in 64 bits, where the difference of narrower ones does not wrap around."""
-    return band if band.is_floating_point() else band.long()
+    return band if is_differentiable(band) else band.long()
 
 
 def _max(values: list[float]) -> float:

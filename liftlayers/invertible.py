@@ -11,6 +11,7 @@ one tensor is returned bare, several as a tuple. Three laws hold for every one o
 __all__ = ["Inverse", "Invertible", "VolumePreserving"]
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liftlayers.replay import as_tuple, without_trace
+from liftlayers.replay import as_tuple, is_differentiable, without_trace
 
 Bands = Tensor | tuple[Tensor, ...]
 Rebuilt = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
@@ -74,8 +75,16 @@ class Invertible(nn.Module, ABC):
     def rebuild(self, *outputs: Any, **options: Any) -> Rebuilt:
         """Inputs from outputs, and the outputs again with a graph from those inputs, for training without stored bands.
 
-        This default evaluates everything twice; couplings know how to do with once. Where a module returns as many
-        bands as it takes, an output that requires no gradient says that its input needs none.
+        This default evaluates everything twice; couplings know how to do with once.
+
+        Args:
+            outputs: What `forward` returned, as leaves. Where a module returns as many bands as it takes, an output
+                that requires no gradient says that its input needs none.
+            options: The keywords that `forward` had.
+
+        Returns:
+            What `forward` took, as leaves that require a gradient unless they need none; and what it returned, with a
+            graph that leads there and to the parameters. Both in order.
         """
         return _rebuild(Inverse(self), self, outputs, options)
 
@@ -83,20 +92,33 @@ class Invertible(nn.Module, ABC):
         """The same for `inverse`: its inputs from its outputs, and these again with a graph."""
         return _rebuild(self, self.inverse, outputs, options)
 
+    @property
+    def _undoes_first(self) -> bool:
+        """Whether one of the two is this default, in which `inverse` is evaluated before `forward`."""
+        kind = type(self)
+        return kind.rebuild is Invertible.rebuild or kind.rebuild_inverse is Invertible.rebuild_inverse
+
     _redefined = False  # whether a direction is another than that of the layer it comes from
 
     def __init_subclass__(cls) -> None:
-        """Whoever defines a direction anew does not inherit how the old one is rebuilt, taken apart or made exact, nor
-        its log-determinant, unless they promise `VolumePreserving` again."""
+        """Where a class or its mixin defines a direction anew, it does not inherit how the old one is rebuilt, taken
+        apart or made exact, nor its log-determinant, unless it promises `VolumePreserving` again."""
         super().__init_subclass__()
-        inherited = [getattr(super(cls, cls), name) for name in ("forward", "inverse") if name in vars(cls)]
-        if not all(getattr(method, "__isabstractmethod__", False) for method in inherited):
-            stale = {"rebuild", "rebuild_inverse", "steps"}
-            if VolumePreserving not in cls.__bases__:
-                stale |= {"forward_and_log_det", "inverse_and_log_det"}
-            for name in stale - vars(cls).keys():
-                setattr(cls, name, getattr(Invertible, name))
-            cls._redefined = bool(inherited)
+        forward, inverse = cls._places("forward"), cls._places("inverse")
+        if len(forward) < 2 and len(inverse) < 2:
+            return
+        cls._redefined = True
+        promised = VolumePreserving if VolumePreserving in cls.__bases__ else Invertible
+        for name in ("rebuild", "rebuild_inverse", "steps", "forward_and_log_det", "inverse_and_log_det"):
+            if min(cls._places(name), default=math.inf) > min(forward + inverse):
+                setattr(cls, name, getattr(promised, name))
+
+    @classmethod
+    def _places(cls, name: str) -> list[int]:
+        """Where among the class and its bases, up to this one, a method has a body, in the order of lookup."""
+        bases = cls.__mro__[: cls.__mro__.index(Invertible)]
+        found = [(place, vars(base)[name]) for place, base in enumerate(bases) if name in vars(base)]
+        return [place for place, method in found if not getattr(method, "__isabstractmethod__", False)]
 
     @property
     def conditional(self) -> bool:
@@ -202,12 +224,14 @@ def bare(bands: tuple[Tensor, ...]) -> Bands:
 
 def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
     """A zero an image, of shape (B,), in the bands' dtype and on their device."""
+    if not bands or bands[0].ndim == 0:
+        raise ValueError(f"a log-determinant needs bands of shape (B, ...), got {'()' if bands else 'none'}")
     return bands[0].new_zeros(len(bands[0]))
 
 
 def _rebuild(
     back: Invertible, forth: Callable[..., Bands], outputs: tuple[Tensor, ...], options: dict[str, Any]
 ) -> Rebuilt:
-    inputs = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in without_trace(back, outputs, options))
+    inputs = tuple(x.detach().requires_grad_(is_differentiable(x)) for x in without_trace(back, outputs, options))
     with torch.enable_grad():
         return inputs, as_tuple(forth(*inputs, **options))

@@ -1,6 +1,17 @@
 """Evaluating a step once more under the circumstances that it had the first time, and without a trace."""
 
-__all__ = ["Record", "Step", "as_tuple", "call_with", "checkpointed", "parameters_of", "without_trace"]
+__all__ = [
+    "Record",
+    "Step",
+    "as_tuple",
+    "call_with",
+    "can_rebuild_step",
+    "checkpointed",
+    "has_hooks",
+    "is_differentiable",
+    "parameters_of",
+    "without_trace",
+]
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
 
 Bands = tuple[Tensor, ...]
@@ -57,6 +69,46 @@ def parameters_of(step: Step) -> dict[str, Tensor]:
     }
 
 
+def _others_of(step: Step) -> dict[str, Tensor]:
+    """Tensors that need a gradient though they are no parameters, by name: buffers and plain attributes, such as
+    weights that another network computes."""
+    return {
+        _join(path, name): tensor
+        for path, module in step.named_modules()
+        for name, tensor in (*module._buffers.items(), *vars(module).items())
+        if isinstance(tensor, Tensor) and tensor.requires_grad
+    }
+
+
+def can_rebuild_step(step: Step) -> bool:
+    """Whether a step may be differentiated apart from the graph around it, with nothing but its parameters and what a
+    `Record` brings back: if not, it is `checkpointed`, inside that graph.
+
+    Not so where other tensors need a gradient (DataParallel's replicas have no parameters, but plain tensors), where
+    hooks make more of an invertible module than what its rebuilding knows, and where parameters are yet to come.
+    """
+    return not _others_of(step) and not any(
+        "_is_replica" in vars(module)
+        or has_hooks(module)
+        or any(isinstance(parameter, UninitializedParameter) for parameter in module._parameters.values())
+        for module in step.modules()
+    )
+
+
+def has_hooks(*modules: nn.Module) -> bool:
+    """Whether one of the modules that can be rebuilt has hooks. Those of a network are called whenever it is."""
+    return any(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        for module in modules
+        if hasattr(type(module), "rebuild")
+    )
+
+
+def is_differentiable(tensor: Tensor) -> bool:
+    """Whether a tensor's numbers are such that it may have a gradient."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 class _Again:
     """A step that is called once for its outputs and then for their graph, as if it were still the first time."""
 
@@ -72,7 +124,8 @@ class _Again:
             record.keep_changes()
             self.record = record
             # Only now: a first batch may have set parameters.
-            self.parameters = {name: (p, p._version) for name, p in parameters_of(self.step).items()}
+            tensors = parameters_of(self.step) | _others_of(self.step)
+            self.parameters = {name: (p, p._version) for name, p in tensors.items()}
             return outputs
         for name, (parameter, version) in self.parameters.items():
             _require_unchanged(f"parameter {name}", parameter, version)
@@ -99,6 +152,11 @@ class Record:
         if self.random is not None and self.random == _RandomState(self.bands):
             self.random = None
         self.bands = ()
+
+    @property
+    def left_trace(self) -> bool:
+        """Whether the step drew random numbers or changed a buffer, once `keep_changes` has looked."""
+        return self.random is not None or bool(self.copies)
 
     def buffers_again(self) -> dict[str, Tensor]:
         """The buffers as they were before; clones, since a step is to be free to write into them again.
@@ -143,12 +201,19 @@ class _Buffer(NamedTuple):
 
 def _buffers_of(step: Step) -> list[_Buffer]:
     """All buffers; one that several modules share, at each of its places."""
-    return [
+    found = [
         _Buffer(_join(path, key), module, key, tensor, tensor._version)
         for path, module in step.named_modules()
         for key, tensor in module._buffers.items()
         if tensor is not None
     ]
+    for buffer in found:
+        if is_lazy(buffer.tensor):
+            raise RuntimeError(
+                f"buffer {buffer.name} of {type(buffer.owner).__name__} waits for its first batch, which cannot be "
+                "computed twice: run one under memory='store' or torch.no_grad()"
+            )
+    return found
 
 
 def _join(path: str, name: str) -> str:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -14,9 +14,17 @@ from torch.utils.checkpoint import checkpoint
 
 from liftlayers.invertible import Bands, Inverse, Invertible, bare, zero_log_det
 from liftlayers.memory import can_rebuild, reversible
-from liftlayers.replay import as_tuple, checkpointed
+from liftlayers.replay import as_tuple, checkpointed, has_hooks
 
 Memory = Literal["store", "reversible", "checkpoint"]
+
+
+class _Walked(NamedTuple):
+    """A step as fine as it goes, the checks of the chains in which it is next, and where it stands in all of them."""
+
+    step: Invertible
+    checks: list[Callable[[tuple[Tensor, ...]], None]]
+    places: list[tuple[int, Invertible]]
 
 
 class Sequential(Invertible):
@@ -32,8 +40,9 @@ class Sequential(Invertible):
         steps: The steps :math:`f_1, \dots, f_n`, in the order of `forward`.
         memory: What is kept for the gradient, in either direction; it may be set later, and no name depends on it.
             ``"store"`` leaves that to autograd. ``"reversible"`` keeps the last bands and rebuilds the rest from them,
-            for a third more computation and up to rounding, which is watched. ``"checkpoint"`` keeps the bands between
-            steps and computes each step again. :doc:`/memory` compares them.
+            for a third more computation and up to rounding, which is watched; tensors that networks use without
+            holding them, as in a closure, get no gradient. ``"checkpoint"`` keeps the bands between steps and computes
+            each step again. :doc:`/memory` compares them. Log-determinants are computed as with ``"store"``.
 
     Shape:
         - As the first step takes and the last one returns them.
@@ -54,14 +63,21 @@ class Sequential(Invertible):
 
     def __init__(self, *steps: Invertible, memory: Memory = "store") -> None:
         super().__init__()
-        for position, step in enumerate(steps):
-            if not isinstance(step, Invertible):
-                raise TypeError(f"Sequential needs Invertible steps, got {type(step).__name__} at position {position}")
-            self.add_module(str(position), step)
         self.memory = memory
+        self._takes: list[tuple[tuple[int, float], tuple[int, float]]] = []
+        self._conditional: list[bool] = []
+        for step in steps:
+            self.append(step)
+
+    def append(self, step: Invertible) -> "Sequential":
+        """Adds a step at the end and returns the chain, which should not be a step of another chain yet."""
+        if not isinstance(step, Invertible):
+            raise TypeError(f"Sequential needs Invertible steps, got {type(step).__name__} at position {len(self)}")
+        self.add_module(str(len(self)), step)
         # Looked up once: a signature is slow to inspect, and torch.compile cannot.
-        self._takes = [(_num_bands(step), _num_bands(step, backwards=True)) for step in steps]
-        self._conditional = [step.conditional for step in steps]
+        self._takes.append((_num_bands(step), _num_bands(step, backwards=True)))
+        self._conditional.append(step.conditional)
+        return self
 
     @property
     def memory(self) -> Memory:
@@ -75,36 +91,37 @@ class Sequential(Invertible):
         self._memory: Memory = memory
 
     def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        self._require_use(condition)
         if self.memory == "reversible" and can_rebuild():
             return self._reversible(bands, condition)
         for position, step in enumerate(self):
-            self._check(position, bands)
-            bands = as_tuple(self._keeping(step)(*bands, **self._options(position, condition)))
+            bands = as_tuple(self._call(position, self._keeping(step), bands, condition))
         return bare(bands)
 
     def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        self._require_use(condition)
         if self.memory == "reversible" and can_rebuild():
             return self._reversible(bands, condition, backwards=True)
         for position, step in reversed(list(enumerate(self))):
-            self._check(position, bands, backwards=True)
-            bands = as_tuple(self._keeping(step, backwards=True)(*bands, **self._options(position, condition)))
+            function = self._keeping(step, backwards=True)
+            bands = as_tuple(self._call(position, function, bands, condition, backwards=True))
         return bare(bands)
 
     def forward_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        total = zero_log_det(bands)
+        self._require_use(condition)
+        given, total = bands, 0.0
         for position, step in enumerate(self):
-            self._check(position, bands)
-            outputs, log_det = step.forward_and_log_det(*bands, **self._options(position, condition))
+            outputs, log_det = self._call(position, step.forward_and_log_det, bands, condition)
             bands, total = as_tuple(outputs), total + log_det
-        return bare(bands), total
+        return bare(bands), zero_log_det(given) + total
 
     def inverse_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        total = zero_log_det(bands)
+        self._require_use(condition)
+        given, total = bands, 0.0
         for position, step in reversed(list(enumerate(self))):
-            self._check(position, bands, backwards=True)
-            outputs, log_det = step.inverse_and_log_det(*bands, **self._options(position, condition))
+            outputs, log_det = self._call(position, step.inverse_and_log_det, bands, condition, backwards=True)
             bands, total = as_tuple(outputs), total + log_det
-        return bare(bands), total
+        return bare(bands), zero_log_det(given) + total
 
     @property
     def conditional(self) -> bool:
@@ -123,7 +140,6 @@ class Sequential(Invertible):
         return function
 
     def _reversible(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, backwards: bool = False) -> Bands:
-        self._require_use(condition)
         if condition is not None and not isinstance(condition, Tensor):
             raise TypeError(
                 "Sequential with memory='reversible' needs a tensor as condition, which autograd can follow, got "
@@ -131,37 +147,54 @@ class Sequential(Invertible):
             )
         walked = self._walk(backwards)
         used = {} if condition is None else {"condition": condition}
-        options = [used if step.conditional else {} for step, _ in walked]
+        options = [used if each.step.conditional else {} for each in walked]
 
-        def check(number: int, bands: tuple[Tensor, ...]) -> None:
-            for fits in walked[number][1]:
+        def call(number: int, function: Callable[..., Bands], bands: tuple[Tensor, ...], options: Any) -> Any:
+            for fits in walked[number].checks:
                 fits(bands)
+            return as_tuple(_call_at(walked[number].places, function, bands, options))
 
-        return bare(reversible([step for step, _ in walked], bands, options, check)) if walked else bare(bands)
+        return bare(reversible([each.step for each in walked], bands, options, call))
 
-    def _walk(self, backwards: bool) -> list[tuple[Invertible, list[Callable[[tuple[Tensor, ...]], None]]]]:
-        """The steps in a direction, as fine as they go, each with the checks of the chains in which it is next."""
-        walked = []
+    def _walk(self, backwards: bool) -> list[_Walked]:
+        """The steps in a direction, as fine as they go; those with hooks inside, which expect to be called, as one."""
+        walked: list[_Walked] = []
         for position, step in reversed(list(enumerate(self))) if backwards else enumerate(self):
             inner, inwards = (step.module, not backwards) if isinstance(step, Inverse) else (step, backwards)
-            if isinstance(inner, Sequential) and type(inner).steps is Sequential.steps:
+            if isinstance(inner, Sequential) and type(inner).steps is Sequential.steps and not has_hooks(step, inner):
                 finer = inner._walk(inwards)
             else:
-                finer = [(s, []) for s in (Inverse(step) if backwards else step).steps()]
+                directed = Inverse(step) if backwards else step
+                steps = directed.steps()
+                if steps != (directed,) and has_hooks(*step.modules()):
+                    steps = (directed,)
+                finer = [_Walked(each, [], []) for each in steps]
             if finer:
-                finer[0][1].insert(0, functools.partial(self._check, position, backwards=backwards))
+                finer[0].checks.insert(0, functools.partial(self._check, position, backwards=backwards))
+            for each in finer:
+                each.places.append((position, step))
             walked += finer
         return walked
+
+    def _call(
+        self,
+        position: int,
+        function: Callable[..., Any],
+        bands: tuple[Tensor, ...],
+        condition: Tensor | None,
+        *,
+        backwards: bool = False,
+    ) -> Any:
+        """Calls a direction of a step with its bands, which are checked, and the condition if it takes one."""
+        self._check(position, bands, backwards=backwards)
+        options = {"condition": condition} if condition is not None and self._conditional[position] else {}
+        return _call_at([(position, self[position])], function, bands, options)
 
     def _check(self, position: int, bands: tuple[Tensor, ...], *, backwards: bool = False) -> None:
         source = position + 1 if backwards else position - 1
         before = (source, self[source]) if 0 <= source < len(self) else None
         verb = "takes back" if backwards else "takes"
         _require_num_bands(position, self[position], self._takes[position][backwards], bands, before, verb)
-
-    def _options(self, position: int, condition: Tensor | None) -> dict[str, Tensor]:
-        self._require_use(condition)
-        return {"condition": condition} if condition is not None and self._conditional[position] else {}
 
     def _require_use(self, condition: Tensor | None) -> None:
         if condition is not None and not any(self._conditional):
@@ -180,6 +213,23 @@ class Sequential(Invertible):
     def __getitem__(self, index: int | slice) -> Invertible:
         steps = list(self)
         return Sequential(*steps[index], memory=self.memory) if isinstance(index, slice) else steps[index]
+
+
+def _call_at(
+    places: list[tuple[int, Invertible]],
+    function: Callable[..., Any],
+    bands: tuple[Tensor, ...],
+    options: dict[str, Tensor],
+) -> Any:
+    """Calls a step, and notes on what it raises where it stands, in the innermost chain and those around."""
+    if torch.compiler.is_compiling():
+        return function(*bands, **options)
+    try:
+        return function(*bands, **options)
+    except Exception as error:
+        for position, step in places:
+            error.add_note(f"in step {position} ({type(step).__name__})")
+        raise
 
 
 def _require_num_bands(

@@ -5,16 +5,20 @@ Randomise the parameters first: many networks start at zero, where every block i
 
 __all__ = ["assert_inverts", "assert_same_gradients", "randomise_"]
 
+import math
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from liftlayers.accuracy import check_inverse
+from liftlayers.functional._checks import require_float
 from liftlayers.invertible import Inverse, Invertible
 from liftlayers.replay import as_tuple
 
 M = TypeVar("M", bound=nn.Module)
+WEIGHTED = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
+TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 
 
 @torch.no_grad()
@@ -24,10 +28,10 @@ def randomise_(module: M, seed: int = 0) -> M:
     .. math:: w \sim \mathcal N\left(0, \tfrac{1}{3 n_{in}}\right), \qquad v \sim \mathcal N(v_0, 0.1^2)
 
     for weights :math:`w` of two or more dimensions with :math:`n_{in}` inputs an output (the variance of PyTorch's own
-    initialisation), and for vectors and scales :math:`v`, around :math:`v_0 = 1` if they are all one, as the scales of
-    norms are at first, else around zero. Three times the variance makes a correct
-    chain of 24 blocks grow a hundredfold and lose its digits; the zeros that many networks start with make a broken
-    one pass.
+    initialisation, but for transposed convolutions), and for vectors and scales :math:`v`, around :math:`v_0 = 1` if
+    they are all one, as the scales of norms are at first, else around zero. What is no weight of a linear layer or a
+    convolution is a scale if it has one number an output. Three times the variance makes a correct chain of 24 blocks
+    grow a hundredfold and lose its digits; the zeros that many networks start with make a broken one pass.
 
     Args:
         module: Any module.
@@ -41,12 +45,22 @@ def randomise_(module: M, seed: int = 0) -> M:
         0.04...
     """
     generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
-        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+    for name, parameter in module.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
+        fan_in = _fan_in(module.get_submodule(name.rpartition(".")[0]), parameter)
         centre = float((parameter == 1).all())
-        parameter.copy_(noise * (3 * fan_in) ** -0.5 if fan_in > 1 else centre + 0.1 * noise)
+        parameter.copy_(noise * (3 * fan_in) ** -0.5 if fan_in else centre + 0.1 * noise)
     return module
+
+
+def _fan_in(owner: nn.Module, parameter: nn.Parameter) -> int:
+    """How many inputs one output of a weight sees; none if it is a vector or a scale."""
+    if parameter.ndim < 2:
+        return 0
+    if isinstance(owner, TRANSPOSED):  # inputs come first, and a stride spreads the kernel over as many outputs
+        return max(1, parameter.numel() // (owner.out_channels * math.prod(owner.stride)))
+    inputs = parameter[0].numel()
+    return inputs if inputs > 1 or isinstance(owner, WEIGHTED) else 0
 
 
 def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, condition: Tensor | None = None) -> None:
@@ -116,11 +130,12 @@ def assert_same_gradients(
     Args:
         a: The module to trust.
         b: The module to judge, with parameters of the same names.
-        bands: Their input; it is left as it is, its gradients too.
+        bands: Their input, floating-point; it is left as it is, its gradients too.
         tolerance: Relative difference allowed.
-        condition: What their networks see beside the bands, if they take one.
+        condition: What their networks see beside the bands, if they take one; integers have no gradient to compare.
 
     Raises:
+        TypeError: If a band is not floating-point.
         AssertionError: If parameters have other names, or a gradient is missing on one side only, or differs; the
             band or parameter is named.
 
@@ -128,6 +143,7 @@ def assert_same_gradients(
         >>> block = randomise_(LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
         >>> assert_same_gradients(block, block, torch.rand(1, 3, 4, 4), torch.rand(1, 9, 4, 4))
     """
+    require_float("assert_same_gradients", *bands)
     trusted, judged = _gradients(a, bands, condition), _gradients(b, bands, condition)
     if trusted.keys() != judged.keys():
         raise AssertionError(f"parameters differ: {sorted(trusted.keys() ^ judged.keys())}")
@@ -144,12 +160,13 @@ def assert_same_gradients(
 
 def _gradients(module: nn.Module, bands: tuple[Tensor, ...], condition: Tensor | None) -> dict[str, Tensor | None]:
     leaves = {f"band {position}": band.detach().clone().requires_grad_() for position, band in enumerate(bands)}
-    options = {} if condition is None else {"condition": condition.detach().clone().requires_grad_()}
+    options = {} if condition is None else {"condition": condition.detach().clone()}
+    options = {name: x.requires_grad_(x.is_floating_point()) for name, x in options.items()}
     outputs = as_tuple(module(*leaves.values(), **options))
-    leaves |= options
+    leaves |= {name: x for name, x in options.items() if x.requires_grad}
     leaves |= {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in outputs]
+    weights = [torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y) for y in outputs]
     total = torch.stack([(w * y).sum() for w, y in zip(weights, outputs, strict=True)]).sum()
     if not total.requires_grad:  # cut off from everything: no gradient at all
         return dict.fromkeys(leaves)

@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[1]
 LIBRARY, EXAMPLES = ROOT / "liftlayers", ROOT / "examples"
 
 FLOORS = {"functional": 0, "layers": 2, "testing": 2, "networks": 3, "interop": 4} | dict.fromkeys(
-    ("replay", "memory", "invertible", "sequential", "accuracy"), 1
+    ("replay", "drift", "memory", "invertible", "sequential", "accuracy"), 1
 )
 SIBLINGS = {  # files of the top package on one floor, the one above the other
+    ("memory", "drift"),
     ("memory", "replay"),
     ("invertible", "replay"),
     ("sequential", "invertible"),

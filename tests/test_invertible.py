@@ -23,9 +23,11 @@ from liftlayers import (
     Sequential,
     VolumePreserving,
     check_inverse,
+    exact,
 )
 from liftlayers.invertible import as_tuple
-from liftlayers.testing import randomise_
+from liftlayers.sequential import Memory
+from liftlayers.testing import assert_same_gradients, randomise_
 from tests.strategies import Case, chains, tensor
 
 
@@ -99,6 +101,64 @@ def test_a_direction_defined_anew_has_no_old_log_determinant() -> None:
     with pytest.raises(NotImplementedError, match="Doubled needs"):
         Inverse(Doubled()).forward_and_log_det(*Doubled()(x))
     assert torch.equal(Mirrored().forward_and_log_det(x)[1], torch.zeros(2))
+
+
+class Loud:
+    """A mixin that doubles the last band."""
+
+    def forward(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Tensor, ...]:
+        *rest, last = super().forward(*bands, condition=condition)  # type: ignore[misc]
+        return *rest, 2 * last
+
+    def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Tensor, ...]:
+        return super().inverse(*bands[:-1], bands[-1] / 2, condition=condition)  # type: ignore[misc]
+
+
+class LoudCoupling(Loud, AdditiveCoupling):  # type: ignore[misc]
+    pass
+
+
+class LouderCoupling(LoudCoupling):
+    pass
+
+
+class LoudBlock(Loud, LiftingBlock):  # type: ignore[misc]
+    pass
+
+
+class StillCoupling(Loud, AdditiveCoupling, VolumePreserving):  # type: ignore[misc]
+    """Promises what is not so, as whoever promises may."""
+
+
+@pytest.mark.parametrize("kind", [LoudCoupling, LouderCoupling, LoudBlock])
+def test_a_direction_defined_anew_by_a_mixin_leaves_nothing_old(kind: Callable[..., Invertible]) -> None:
+    """Neither the log-determinant, nor how it is rebuilt, taken apart or made exact."""
+    num_networks = 2 if kind is LoudBlock else 1
+    step = randomise_(kind(*(nn.Linear(2, 2) for _ in range(num_networks))))
+    pair = tensor(0, 3, 2), tensor(1, 3, 2)
+    with pytest.raises(NotImplementedError, match=f"{kind.__name__} needs forward_and_log_det"):
+        step.forward_and_log_det(*pair)
+    assert step.steps() == (step,)
+    assert_same_gradients(Sequential(step), Sequential(step, memory="reversible"), *pair, tolerance=1e-5)
+    with pytest.raises(TypeError, match=rf"{kind.__name__}, step 0, defines forward or inverse anew"):
+        exact(step)
+
+
+def test_volume_may_be_promised_again_and_stays_so() -> None:
+    class Child(StillCoupling):
+        pass
+
+    for kind in (StillCoupling, Child):
+        step, pair = kind(nn.Linear(2, 2)), (torch.ones(3, 2), torch.ones(3, 2))
+        assert torch.equal(step.forward_and_log_det(*pair)[1], torch.zeros(3))
+        assert torch.equal(step.inverse_and_log_det(*pair)[1], torch.zeros(3))
+
+
+def test_only_what_is_older_than_the_new_direction_is_stale() -> None:
+    assert LiftingBlock.steps is not Invertible.steps
+    assert AdditiveCoupling.rebuild is not Invertible.rebuild
+    assert not AdditiveCoupling._redefined
+    assert Haar.forward_and_log_det is VolumePreserving.forward_and_log_det
 
 
 def test_a_layer_without_arguments_says_so() -> None:
@@ -204,6 +264,55 @@ def test_steps_that_do_not_invert_are_refused() -> None:
         Sequential(Haar(), nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Sequential needs Invertible steps, got list at position 0"):
         Sequential([Haar()])  # type: ignore[arg-type]
+
+
+def test_steps_are_appended() -> None:
+    steps = [Haar(), block(), Inverse(Haar())]
+    chain = Sequential()
+    for step in steps:
+        assert chain.append(step) is chain
+    assert list(chain) == steps
+    assert list(chain.state_dict()) == list(Sequential(*steps).state_dict())
+    x = tensor(0, 1, 3, 4, 4)
+    assert torch.equal(as_tuple(chain(x))[0], as_tuple(Sequential(*steps)(x))[0])
+    with pytest.raises(ValueError, match=r"step 3 \(LiftingBlock\) takes 2 band\(s\), got 1 from step 2 \(Inverse\)"):
+        chain.append(block())(x)
+    with pytest.raises(TypeError, match="Sequential needs Invertible steps, got Conv2d at position 4"):
+        chain.append(nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_errors_tell_where_in_the_chain_they_were_raised(memory: Memory, backwards: bool) -> None:
+    class Fails(Invertible):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError(f"no {x}")
+
+        inverse = forward
+
+    chain = Sequential(Scale(1.0), Inverse(Sequential(Shift(0.0), Fails())), memory=memory)
+    for run in (chain.inverse, chain.inverse_and_log_det) if backwards else (chain, chain.forward_and_log_det):
+        with pytest.raises(RuntimeError) as caught:
+            run(torch.zeros(2, requires_grad=True))
+        if "needs forward_and_log_det" not in str(caught.value):
+            assert caught.value.__notes__ == ["in step 1 (Fails)", "in step 1 (Inverse)"]
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
+@pytest.mark.parametrize("name", ["forward", "inverse", "forward_and_log_det", "inverse_and_log_det"])
+def test_an_empty_chain_has_no_use_for_a_condition(memory: Memory, name: str) -> None:
+    with pytest.raises(ValueError, match="Sequential got a condition, but none of its 0 steps takes one"):
+        getattr(Sequential(memory=memory), name)(torch.ones(2), condition=torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ["forward_and_log_det", "inverse_and_log_det"])
+def test_a_log_determinant_needs_a_batch(name: str) -> None:
+    with pytest.raises(ValueError, match=r"step 0 \(Haar\) takes.* band\(s\), got 0 from the caller"):
+        getattr(Sequential(Haar()), name)()
+    with pytest.raises(ValueError, match=r"a log-determinant needs bands of shape \(B, \.\.\.\), got none"):
+        getattr(Sequential(), name)()
+    with pytest.raises(ValueError, match=r"a log-determinant needs bands of shape \(B, \.\.\.\), got \(\)"):
+        getattr(Sequential(), name)(torch.tensor(1.0))
 
 
 def test_a_step_that_takes_other_bands_is_named_with_the_one_before() -> None:
@@ -401,6 +510,18 @@ def test_an_inverse_of_another_shape_is_refused() -> None:
         check_inverse(Halves(), torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"needs bands of shapes \[\(2, 4\)\] back, got \[\(2, 4\), \(2, 4\)\]"):
         check_inverse(Doubles(), torch.zeros(2, 4))
+
+
+def test_what_has_no_inverse_is_not_checked() -> None:
+    with pytest.raises(TypeError, match="check_inverse needs an Invertible module, got Linear"):
+        check_inverse(nn.Linear(2, 2), torch.ones(2))  # type: ignore[arg-type]
+
+
+def test_complex_bands_are_measured() -> None:
+    """By their absolute values: 3 + 4i has 5."""
+    z = torch.tensor([3 + 4j])
+    assert check_inverse(Sequential(), z) == InverseCheck(0.0, 0.0, 1.0)
+    assert check_inverse(Scale(2.0, 4.0), z) == InverseCheck(2.5, 2.5 / (2.0**-24 * 10), 2.0)
 
 
 def test_nothing_to_invert_is_refused() -> None:

@@ -409,6 +409,18 @@ def test_double_backward_of_a_reversible_chain_is_refused() -> None:
         torch.autograd.grad(loss(*chain(approx, detail)), approx, create_graph=True)
 
 
+def test_gradients_in_batches_are_refused() -> None:
+    chain = with_memory(stack(), "reversible")
+    approx, detail = leaves()
+    y, _ = chain(approx, detail)
+    both = torch.stack([y, y])
+    refusal = "for several gradients at once, as is_grads_batched=True or torch.func ask; use memory='store'"
+    with pytest.raises(RuntimeError, match=refusal):
+        torch.autograd.grad(y, approx, both, is_grads_batched=True, retain_graph=True)
+    with pytest.raises(RuntimeError, match=refusal):
+        torch.func.vmap(lambda gradient: torch.autograd.grad(y, approx, gradient))(both)
+
+
 @in_every_mode
 @pytest.mark.parametrize("kept", [0, 1])
 def test_unused_output(memory: str, kept: int) -> None:
@@ -1029,6 +1041,14 @@ def test_tame_chains_do_not_warn_even_of_bands_that_are_zero(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         loss(*(chain.inverse if backwards else chain)(*bands)).backward()
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 1e30), (torch.float64, 1e39), (torch.float64, 1e-200)])
+def test_bands_of_any_size_do_not_drift(dtype: torch.dtype, size: float) -> None:
+    chain = Sequential(AdditiveCoupling(nn.Identity()), memory="reversible")
+    a, b = (size * tensor(seed, 1, 4, 4, dtype=dtype) for seed in range(2))
+    torch.stack([y.sum() for y in chain(a.requires_grad_(), b)]).sum().backward()
+    assert a.grad is not None
 
 
 def test_not_a_number_is_told_too() -> None:

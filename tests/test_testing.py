@@ -63,6 +63,37 @@ def test_weights_have_the_scale_of_their_fan_in() -> None:
         assert float(randomise_(layer).weight.detach().std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
 
 
+def test_transposed_weights_have_the_scale_of_what_an_output_sees() -> None:
+    for layer, fan_in in (
+        (nn.ConvTranspose2d(64, 16, 3), 64 * 9),
+        (nn.ConvTranspose2d(64, 16, 4, stride=2), 64 * 4),
+        (nn.ConvTranspose1d(256, 256, 5, groups=256), 5),
+    ):
+        assert float(randomise_(layer).weight.detach().std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
+
+
+def test_weights_with_one_input_an_output_are_weights() -> None:
+    for layer in (nn.Linear(1, 4096), nn.Conv2d(1, 4096, 1), nn.ConvTranspose2d(4096, 4096, 1, groups=4096)):
+        assert float(randomise_(layer).weight.detach().std()) == pytest.approx(3**-0.5, rel=0.05)
+
+
+def test_tied_parameters_are_drawn_once() -> None:
+    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    tied[1].weight = tied[0].weight
+    apart = nn.ParameterList(torch.empty(p.shape) for p in tied.parameters())
+    for x, y in zip(randomise_(tied).parameters(), randomise_(apart).parameters(), strict=True):
+        assert torch.equal(x, y)
+
+
+def test_laws_hold_whatever_the_default_device() -> None:
+    module, pair = block(), bands()
+    again = copy.deepcopy(module)
+    with torch.device("meta"):
+        randomise_(again)
+        assert_inverts(module, *pair)
+        assert_same_gradients(module, again, *pair)
+
+
 def test_vectors_and_scales_are_drawn_around_one_or_zero() -> None:
     layer = LayerNorm2d(4096)
     layer.scale = nn.Parameter(torch.rand(4096, 1, 1))  # as in NAFBlock
@@ -309,6 +340,23 @@ def test_conditions_reach_both_directions() -> None:
     assert check_inverse(chain, *bands(), condition=condition).units < 32
     with pytest.raises(TypeError, match="condition"):
         assert_inverts(chain, *bands())
+
+
+def test_integer_bands_have_no_gradients_to_compare_but_integer_conditions_may_stand_beside_them() -> None:
+    class Labelled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(5, 9)
+
+        def forward(self, x: Tensor, *, condition: Tensor) -> Tensor:
+            return x.mean(1, keepdim=True) * self.table(condition)[:, :, None, None]
+
+    with pytest.raises(TypeError, match=r"assert_same_gradients needs floating-point tensors, got torch\.int64"):
+        assert_same_gradients(nn.Identity(), nn.Identity(), torch.ones(2).long())
+    step, labels = randomise_(Predict(Labelled())), torch.tensor([3])
+    assert_same_gradients(step, copy.deepcopy(step), *bands(), condition=labels)
+    with pytest.raises(AssertionError, match=r"gradient of band 0 differs"):
+        assert_same_gradients(step, randomise_(Predict(Labelled()), 1), *bands(), condition=labels)
 
 
 def test_writing_into_the_condition_is_caught() -> None:

@@ -45,7 +45,7 @@ def plain_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
 
 def must_be_plain(*tensors: Tensor) -> bool:
     """Whether to take the plain form: another than autograd follows the operations (a compiler, a tracer, torch.func,
-    forward mode, a tensor subclass), dtypes are mixed, or a CPU is given too little to gain."""
+    forward mode, a tensor subclass), or a CPU is given too little to gain."""
     return (
         torch.compiler.is_compiling()
         or torch._C._is_tracing()  # torch.jit.trace
@@ -53,7 +53,6 @@ def must_be_plain(*tensors: Tensor) -> bool:
         or forward_ad._current_level >= 0
         or is_in_torch_dispatch_mode()
         or any(type(x) not in (Tensor, nn.Parameter) for x in tensors)
-        or len({x.dtype for x in tensors}) > 1
         or (tensors[0].device.type == "cpu" and sum(x.numel() for x in tensors) < SMALL)
     )
 
@@ -81,7 +80,7 @@ def _blocked_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = x.shape
     layout = torch.channels_last if x.stride(1) == 1 < x.stride(3) else torch.contiguous_format
     approx, detail = (
-        torch.empty((batch, num, height // 2, width // 2), dtype=x.dtype, memory_format=layout)
+        torch.empty((batch, num, height // 2, width // 2), dtype=x.dtype, device=x.device, memory_format=layout)
         for num in (channels, 3 * channels)
     )
     for image, low, high in _blocks(x, approx, detail):

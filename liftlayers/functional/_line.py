@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
-from liftlayers.functional._checks import require_float, require_same_device
+from liftlayers.functional._checks import require_alike, require_float
 from liftlayers.functional._in_place import lift_in_place, unlift_in_place
 from liftlayers.functional.lifting import lift, unlift
 from liftlayers.functional.schemes import Scheme, filter_length
@@ -92,9 +92,7 @@ def require_lines(who: str, x: Tensor, *, num_axes: int) -> None:
 def require_bands(who: str, *bands: Tensor) -> None:
     """Raises unless the bands have one dtype and device, and shapes that differ in the last one or two axes only."""
     require_float(who, *bands)
-    require_same_device(who, *bands)
-    if len({band.dtype for band in bands}) > 1:
-        raise TypeError(f"{who} needs bands of one dtype, got {' and '.join(str(band.dtype) for band in bands)}")
+    require_alike(who, *bands)
     num_axes = len(bands) // 2
     leading = [tuple(band.shape[:-num_axes]) for band in bands]
     shapes = [tuple(band.shape[-num_axes:]) for band in bands]

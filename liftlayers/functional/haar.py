@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from liftlayers.functional import _haar_forms as forms
-from liftlayers.functional._checks import require_image, require_same_device
+from liftlayers.functional._checks import require_detail, require_even, require_image
 
 
 def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,9 +51,7 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
         (2.0, 0.0)
     """
     require_image("haar_analysis", x)
-    height, width = x.shape[-2:]
-    if height % 2 or width % 2:
-        raise ValueError(f"haar_analysis needs an even height and width, got {height} x {width}")
+    require_even("haar_analysis", x)
     return forms.plain_analysis(x) if forms.must_be_plain(x) else _Analysis.apply(x)
 
 
@@ -66,13 +64,14 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
 
     Args:
         approx: Approximation of shape :math:`(B, C, H, W)`.
-        detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`.
+        detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`, of the dtype
+            of `approx`.
 
     Returns:
-        Image of shape :math:`(B, C, 2H, 2W)`, contiguous.
+        Image of shape :math:`(B, C, 2H, 2W)` and that dtype, contiguous.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or their dtypes differ.
         ValueError: If the shapes of the bands do not fit together, or the bands are on different devices.
 
     References:
@@ -84,14 +83,8 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
         True
     """
     require_image("haar_synthesis", approx)
-    batch, channels, height, width = approx.shape
     require_image("haar_synthesis", detail)
-    if detail.shape != (batch, 3 * channels, height, width):
-        raise ValueError(
-            f"haar_synthesis needs a detail of shape {(batch, 3 * channels, height, width)} "
-            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-        )
-    require_same_device("haar_synthesis", approx, detail)
+    require_detail("haar_synthesis", approx, detail)
     if forms.must_be_plain(approx, detail):
         return forms.plain_synthesis(approx, detail)
     return _Synthesis.apply(approx, detail)

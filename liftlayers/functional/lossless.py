@@ -5,7 +5,7 @@ __all__ = ["lossless_dwt1d", "lossless_dwt2d", "lossless_idwt1d", "lossless_idwt
 import torch
 from torch import Tensor
 
-from liftlayers.functional._checks import require_same_device
+from liftlayers.functional._checks import require_alike, require_tensors
 from liftlayers.functional._integer_steps import LosslessSteps, lossless_steps
 from liftlayers.functional.lifting import halves, merged
 
@@ -202,16 +202,13 @@ def _unlift(approx: Tensor, detail: Tensor, steps: LosslessSteps) -> tuple[Tenso
 
 
 def _require_lines(who: str, num_axes: int, first: Tensor, *others: Tensor) -> None:
+    require_tensors(who, first, *others)
     for tensor in (first, *others):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{who} needs tensors, got {type(tensor).__name__}")
         if tensor.dtype not in DTYPES:
             needed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
             raise TypeError(f"{who} needs integers ({needed}), got {tensor.dtype}; the layer Wavelet takes floats")
-        if tensor.dtype != first.dtype:
-            raise TypeError(f"{who} needs bands of one dtype, got {first.dtype} and {tensor.dtype}")
         if tensor.ndim < num_axes:
             raise ValueError(f"{who} needs tensors of shape {SHAPES[num_axes]}, got {tuple(tensor.shape)}")
     if 0 in first.shape[-num_axes:]:
         raise ValueError(f"{who} needs lines of at least one sample, got shape {tuple(first.shape)}")
-    require_same_device(who, first, *others)
+    require_alike(who, first, *others)

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from liftlayers.functional._checks import require_image, require_same_device
+from liftlayers.functional._checks import require_alike, require_detail, require_image
 
 Coefficients = tuple[Tensor, tuple[Tensor, Tensor, Tensor]]
 
@@ -56,7 +56,7 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
         Bands of shape :math:`(B, 4C, H, W)`.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or their dtypes differ.
         ValueError: If there is no such layout, if the shapes of the bands do not fit together, or if they are on
             different devices.
 
@@ -124,7 +124,7 @@ def to_pywavelets(approx: Tensor, detail: Tensor) -> Coefficients:
         ``(cA, (cH, cV, cD))``, each of shape :math:`(B, C, H, W)`.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or their dtypes differ.
         ValueError: If the shapes of the bands do not fit together, or they are on different devices.
 
     Example:
@@ -148,7 +148,7 @@ def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
         Approximation :math:`a` of shape :math:`(B, C, H, W)` and detail :math:`d` of shape :math:`(B, 3C, H, W)`.
 
     Raises:
-        TypeError: If a band is no floating-point tensor.
+        TypeError: If a band is no floating-point tensor, or their dtypes differ.
         ValueError: If there are not three details, a detail has another shape than the approximation, or they are on
             different devices.
 
@@ -168,7 +168,7 @@ def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
             raise ValueError(
                 f"from_pywavelets needs {name} to have the shape of cA, {tuple(approx.shape)}, got {tuple(band.shape)}"
             )
-    require_same_device("from_pywavelets", approx, *details)
+    require_alike("from_pywavelets", approx, *details)
     return approx, torch.cat(details, dim=1)
 
 
@@ -182,13 +182,7 @@ def _split(who: str, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor, Te
     """Approximation, horizontal, vertical and diagonal detail, once it is known that they fit together."""
     require_image(who, approx)
     require_image(who, detail)
-    batch, channels, height, width = approx.shape
-    if detail.shape != (batch, 3 * channels, height, width):
-        raise ValueError(
-            f"{who} needs a detail of shape {(batch, 3 * channels, height, width)} "
-            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-        )
-    require_same_device(who, approx, detail)
+    require_detail(who, approx, detail)
     horizontal, vertical, diagonal = detail.chunk(3, dim=1)
     return approx, horizontal, vertical, diagonal
 

@@ -5,7 +5,7 @@ __all__ = ["BandOrder", "HalvesTransposed", "PolyphaseSplit"]
 import torch
 from torch import Tensor
 
-from liftlayers.functional._checks import require_image, require_same_device
+from liftlayers.functional._checks import require_detail, require_even, require_image
 from liftlayers.invertible import VolumePreserving
 
 
@@ -16,6 +16,9 @@ class PolyphaseSplit(VolumePreserving):
 
     with :math:`x_{rs}` the samples of row parity :math:`r` and column parity :math:`s`.
 
+    Args:
+        who: The layer in whose name errors speak.
+
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to two bands :math:`(B, 2C, H/2, W/2)`.
         - Inverse: back again.
@@ -25,17 +28,19 @@ class PolyphaseSplit(VolumePreserving):
         ValueError: If it is not four-dimensional, or its height or width is odd.
 
     Example:
-        >>> PolyphaseSplit()(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]))[0].flatten()
+        >>> PolyphaseSplit("LearnedWavelet")(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]))[0].flatten()
         tensor([0., 2.])
     """
 
     exact_on_grid = True  # it only moves numbers about
 
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self.who = who
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        require_image("PolyphaseSplit", x)
-        height, width = x.shape[-2:]
-        if height % 2 or width % 2:
-            raise ValueError(f"PolyphaseSplit needs an even height and width, got {height} x {width}")
+        require_image(self.who, x)
+        require_even(self.who, x)
         top, bottom = x[..., 0::2, :], x[..., 1::2, :]
         return (
             torch.cat((top[..., 0::2], bottom[..., 0::2]), dim=1),  # (B, 2C, H/2, W/2)
@@ -75,35 +80,37 @@ class BandOrder(VolumePreserving):
 
     .. math:: \bigl([c_A, c_V], [c_H, c_D]\bigr) \mapsto \bigl(c_A, [c_H, c_V, c_D]\bigr)
 
+    Args:
+        who: The layer in whose name errors speak.
+
     Shape:
         - Forward: two bands :math:`(B, 2C, H, W)` to approximation :math:`(B, C, H, W)` and detail
           :math:`(B, 3C, H, W)`.
         - Inverse: back again.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band taken back is not floating-point, or their dtypes differ.
         ValueError: If the bands taken back do not fit together, or are on different devices.
 
     Example:
-        >>> BandOrder()(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4))[1].shape
+        >>> BandOrder("LearnedWavelet")(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4))[1].shape
         torch.Size([1, 3, 4, 4])
     """
 
     exact_on_grid = True  # it only moves numbers about
+
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self.who = who
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         (approx, vertical), (horizontal, diagonal) = low.chunk(2, dim=1), high.chunk(2, dim=1)
         return approx, torch.cat((horizontal, vertical, diagonal), dim=1)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        require_image("BandOrder", approx)
-        require_image("BandOrder", detail)
-        batch, channels, *size = approx.shape
-        if detail.shape != (batch, 3 * channels, *size):
-            raise ValueError(
-                f"BandOrder takes back a detail of shape {(batch, 3 * channels, *size)} "
-                f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-            )
-        require_same_device("BandOrder", approx, detail)
+        who = f"{self.who}.inverse"
+        require_image(who, approx)
+        require_image(who, detail)
+        require_detail(who, approx, detail)
         horizontal, vertical, diagonal = detail.chunk(3, dim=1)
         return torch.cat((approx, vertical), dim=1), torch.cat((horizontal, diagonal), dim=1)

@@ -35,7 +35,7 @@ class BiasFreePredictor(nn.Module):
         out_channels: Channels of the prediction.
         hidden_channels: Channels in between.
         num_hidden: Number :math:`n` of hidden layers.
-        kernel_size: Height and width of the kernels, odd. A height of 1 keeps to rows.
+        kernel_size: Height and width of the kernels, or one number for both, odd. A height of 1 keeps to rows.
 
     Shape:
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
@@ -56,11 +56,12 @@ class BiasFreePredictor(nn.Module):
         *,
         hidden_channels: int = 16,
         num_hidden: int = 1,
-        kernel_size: tuple[int, int] = (1, 3),
+        kernel_size: int | tuple[int, int] = (1, 3),
     ) -> None:
         super().__init__()
-        require_positive("BiasFreePredictor", "sizes", in_channels, out_channels, hidden_channels, num_hidden)
-        if any(side % 2 == 0 for side in kernel_size):
+        sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
+        require_positive("BiasFreePredictor", "sizes", in_channels, out_channels, hidden_channels, num_hidden, *sides)
+        if any(side % 2 == 0 for side in sides):
             raise ValueError(f"BiasFreePredictor needs a kernel_size of odd numbers, got {kernel_size}")
         self.in_channels = in_channels
         conv = functools.partial(nn.Conv2d, kernel_size=kernel_size, padding="same", bias=False)
@@ -101,11 +102,11 @@ class _Lifted(VolumePreserving):
         start = scheme(name)
         learned = [_residuals_and_scales(start, network, scale, together) for _ in range(1 if shared else 2)]
         options = {"boundary": boundary, "together": together}
-        self.split = PolyphaseSplit()
+        self.split = PolyphaseSplit(who)
         self.rows = line(start, *learned[0], dim=-1, **options)
         self.transpose = HalvesTransposed()
         self.columns = line(start, *learned[-1], dim=-2, **options)
-        self.order = BandOrder()
+        self.order = BandOrder(who)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         low, high = self.rows(*self.split(x))  # (B, 2C, H/2, W/2) each
@@ -172,7 +173,7 @@ class LearnedWavelet(_Lifted):
         - Inverse: back again.
 
     Raises:
-        TypeError: If a tensor is not floating-point.
+        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
         ValueError: If `name`, `boundary` or `scale` is unknown, a network changes the shape, a tensor is not
             four-dimensional, a side is odd, or the bands do not fit together.
 

@@ -5,6 +5,7 @@ __all__ = ["LosslessWavelet"]
 import torch
 from torch import Tensor
 
+from liftlayers.functional._checks import require_detail, require_even, require_four_axes, require_tensors
 from liftlayers.functional._integer_steps import lossless_steps
 from liftlayers.functional.lossless import lossless_dwt2d, lossless_idwt2d
 from liftlayers.invertible import VolumePreserving
@@ -29,7 +30,7 @@ class LosslessWavelet(VolumePreserving):
         - Inverse: back again.
 
     Raises:
-        TypeError: If a tensor is none of these integers; `Wavelet` takes floats.
+        TypeError: If a tensor is none of these integers, or the bands' dtypes differ; `Wavelet` takes floats.
         ValueError: If the name is unknown, a tensor is not four-dimensional, a side is odd, or the bands do not fit
             together.
 
@@ -52,28 +53,18 @@ class LosslessWavelet(VolumePreserving):
         self.name = name
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        _require_image(x)
-        height, width = x.shape[-2:]
-        if height % 2 or width % 2:
-            raise ValueError(f"LosslessWavelet needs an even height and width, got {height} x {width}")
+        require_tensors("LosslessWavelet", x)
+        require_four_axes("LosslessWavelet", x)
+        require_even("LosslessWavelet", x)
         approx, details = lossless_dwt2d(x, self.name)
         return approx, torch.cat(details, dim=1)  # (B, C, H/2, W/2), (B, 3C, H/2, W/2)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
-        _require_image(approx)
-        batch, channels, height, width = approx.shape
-        if detail.shape != (batch, 3 * channels, height, width):
-            raise ValueError(
-                f"LosslessWavelet needs a detail of shape {(batch, 3 * channels, height, width)} "
-                f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-            )
+        require_tensors("LosslessWavelet.inverse", approx, detail)
+        require_four_axes("LosslessWavelet.inverse", approx)
+        require_detail("LosslessWavelet.inverse", approx, detail)
         horizontal, vertical, diagonal = detail.chunk(3, dim=1)
         return lossless_idwt2d((approx, (horizontal, vertical, diagonal)), self.name)
 
     def extra_repr(self) -> str:
         return repr(self.name)
-
-
-def _require_image(x: Tensor) -> None:
-    if x.ndim != 4:
-        raise ValueError(f"LosslessWavelet needs a (B, C, H, W) tensor, got {tuple(x.shape)}")

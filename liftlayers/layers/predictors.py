@@ -11,6 +11,7 @@ import itertools
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_image
+from liftlayers.layers._checks import require_positive
 
 
 class ConvPredictor(nn.Module):
@@ -24,14 +25,14 @@ class ConvPredictor(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the prediction.
         hidden_channels: Channels in between.
-        num_hidden: Number :math:`n` of hidden layers, at least 1.
+        num_hidden: Number :math:`n` of hidden layers.
 
     Shape:
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If `num_hidden` is below 1, or the input has not the right shape.
+        ValueError: If a number is below 1, or the input has not the right shape.
 
     Example:
         >>> ConvPredictor(3, 9)(torch.rand(1, 3, 8, 8)).shape
@@ -40,8 +41,10 @@ class ConvPredictor(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, hidden_channels: int = 24, num_hidden: int = 1) -> None:
         super().__init__()
-        if num_hidden < 1:
-            raise ValueError(f"ConvPredictor needs at least 1 hidden layer, got num_hidden={num_hidden}")
+        require_positive("ConvPredictor", "in_channels", in_channels)
+        require_positive("ConvPredictor", "out_channels", out_channels)
+        require_positive("ConvPredictor", "hidden_channels", hidden_channels)
+        require_positive("ConvPredictor", "num_hidden", num_hidden)
         self.in_channels = in_channels
         widths = [in_channels] + [hidden_channels] * num_hidden
         self.hidden = nn.Sequential()
@@ -70,7 +73,7 @@ class ResidualPredictor(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the prediction.
         hidden_channels: Channels of :math:`h_i`.
-        num_blocks: Number :math:`n` of residual blocks.
+        num_blocks: Number :math:`n` of residual blocks, from 0 up.
         kernel_size: Side of the depthwise kernels, odd.
         dilation: Their dilation.
 
@@ -79,7 +82,8 @@ class ResidualPredictor(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If `kernel_size` is even, or the input has not the right shape.
+        ValueError: If a number is below 1, `num_blocks` below 0, `kernel_size` even, or the input has not the right
+            shape.
 
     References:
         [Deng2023]_; sizes as in the authors' released code.
@@ -100,8 +104,14 @@ class ResidualPredictor(nn.Module):
         dilation: int = 1,
     ) -> None:
         super().__init__()
-        if kernel_size % 2 == 0:
-            raise ValueError(f"ResidualPredictor needs an odd kernel_size, got {kernel_size}")
+        require_positive("ResidualPredictor", "in_channels", in_channels)
+        require_positive("ResidualPredictor", "out_channels", out_channels)
+        require_positive("ResidualPredictor", "hidden_channels", hidden_channels)
+        require_positive("ResidualPredictor", "dilation", dilation)
+        if num_blocks < 0:
+            raise ValueError(f"ResidualPredictor needs num_blocks of at least 0, got {num_blocks}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"ResidualPredictor needs an odd, positive kernel_size, got {kernel_size}")
         self.in_channels = in_channels
         self.first = nn.Conv2d(in_channels, hidden_channels, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(

@@ -5,7 +5,7 @@ __all__ = ["Haar", "Wavelet"]
 import torch
 from torch import Tensor
 
-from liftlayers.functional._checks import require_image, require_same_device
+from liftlayers.functional._checks import require_detail, require_even, require_image
 from liftlayers.functional.dwt import dwt2d, idwt2d
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.schemes import scheme
@@ -26,7 +26,7 @@ class Haar(VolumePreserving):
         - Inverse: back again.
 
     Raises:
-        TypeError: If a tensor is not floating-point.
+        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
         ValueError: If a tensor is not four-dimensional, a side is odd, or the bands do not fit together.
 
     References:
@@ -52,8 +52,8 @@ class Wavelet(VolumePreserving):
 
     The inverse is `idwt2d`. Bands stand in PyWavelets' order and sign, stacked band by band (:doc:`/conventions`).
     Every lifting step has determinant one and the two scales of a scheme have product :math:`\pm 1`, so volume is kept;
-    energy is kept by the orthogonal wavelets only (haar, db, coif). It has no parameters. ``Wavelet("haar")`` is
-    `Haar`, which is faster.
+    energy is kept by the orthogonal wavelets only (haar, db, coif). It has no parameters. ``Wavelet("haar")``
+    computes what `Haar` does, up to rounding, in more time.
 
     Args:
         name: A name that `liftlayers.functional.scheme` knows: PyWavelets', or ``"5/3"`` or ``"9/7"``.
@@ -87,22 +87,14 @@ class Wavelet(VolumePreserving):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         require_image("Wavelet", x)
-        height, width = x.shape[-2:]
-        if height % 2 or width % 2:
-            raise ValueError(f"Wavelet needs an even height and width, got {height} x {width}")
+        require_even("Wavelet", x)
         approx, details = dwt2d(x, self.name, boundary=self.boundary)
         return approx, torch.cat(details, dim=1)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
         require_image("Wavelet.inverse", approx)
         require_image("Wavelet.inverse", detail)
-        batch, channels, height, width = approx.shape
-        if detail.shape != (batch, 3 * channels, height, width):
-            raise ValueError(
-                f"Wavelet.inverse needs a detail of shape {(batch, 3 * channels, height, width)} "
-                f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-            )
-        require_same_device("Wavelet.inverse", approx, detail)
+        require_detail("Wavelet.inverse", approx, detail)
         horizontal, vertical, diagonal = detail.chunk(3, dim=1)
         return idwt2d((approx, (horizontal, vertical, diagonal)), self.name, boundary=self.boundary)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from liftlayers.invertible import Invertible, zero_log_det
+from liftlayers.invertible import Bands, Invertible, zero_log_det
 from liftlayers.replay import as_tuple
 
 
@@ -34,9 +34,9 @@ class LiftingPyramid(Invertible):
         - Inverse: back again.
 
     Raises:
-        TypeError: If a level is not `Invertible`.
-        ValueError: If there is no level, a level returns other than two bands, or the inverse gets another number of
-            details than there are levels.
+        TypeError: If `levels` is one layer instead of a list, or a level is not `Invertible`.
+        ValueError: If there is no level, a level returns other than two bands or its inverse other than one, or the
+            pyramid's inverse gets another number of details than there are levels.
 
     References:
         [Mallat2009]_, section 7.7; [Deng2023]_; equation :eq:`pyramid` of :doc:`/mathematics`.
@@ -49,6 +49,8 @@ class LiftingPyramid(Invertible):
 
     def __init__(self, levels: Iterable[Invertible]) -> None:
         super().__init__()
+        if isinstance(levels, Invertible):  # a chain would come apart into its steps
+            raise TypeError(f"LiftingPyramid needs a list of levels, got {type(levels).__name__}: put it in a list")
         levels = list(levels)
         if not levels:
             raise ValueError("LiftingPyramid needs at least one level, got none")
@@ -69,8 +71,8 @@ class LiftingPyramid(Invertible):
     def inverse(self, approx: Tensor, *details: Tensor, condition: Tensor | None = None) -> Tensor:
         self._require_details(details)
         x = approx
-        for level, detail in zip(reversed(self._levels()), details, strict=True):
-            (x,) = as_tuple(level.inverse(x, detail, **self._options(level, condition)))
+        for (position, level), detail in zip(reversed([*enumerate(self._levels())]), details, strict=True):
+            x = _only(position, level, level.inverse(x, detail, **self._options(level, condition)))
         return x
 
     def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -89,9 +91,9 @@ class LiftingPyramid(Invertible):
     ) -> tuple[Tensor, Tensor]:
         self._require_details(details)
         x, total = approx, zero_log_det((approx,))
-        for level, detail in zip(reversed(self._levels()), details, strict=True):
+        for (position, level), detail in zip(reversed([*enumerate(self._levels())]), details, strict=True):
             bands, log_det = level.inverse_and_log_det(x, detail, **self._options(level, condition))
-            (x,) = as_tuple(bands)
+            x = _only(position, level, bands)
             total = total + log_det
         return x, total
 
@@ -120,3 +122,14 @@ def _require_two(position: int, level: Invertible, bands: tuple[Tensor, ...]) ->
             f"LiftingPyramid needs levels that return two bands, got {len(bands)} from level {position} "
             f"({type(level).__name__})"
         )
+
+
+def _only(position: int, level: Invertible, bands: Bands) -> Tensor:
+    """The one band that a level's inverse returns."""
+    bands = as_tuple(bands)
+    if len(bands) != 1:
+        raise ValueError(
+            f"LiftingPyramid needs levels whose inverse returns one band, got {len(bands)} from level {position} "
+            f"({type(level).__name__})"
+        )
+    return bands[0]

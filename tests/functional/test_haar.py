@@ -179,6 +179,12 @@ def test_bands_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
         haar_synthesis(torch.zeros(1, 3, 4, 4), torch.zeros(shape))
 
 
+def test_bands_of_two_dtypes_are_refused() -> None:
+    message = r"haar_synthesis needs bands of one dtype, got torch\.float32 and torch\.bfloat16"
+    with pytest.raises(TypeError, match=message):
+        haar_synthesis(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 4, 4).bfloat16())
+
+
 def test_bands_on_two_devices_are_refused() -> None:
     with pytest.raises(ValueError, match="haar_synthesis needs its bands on one device, got cpu and meta"):
         haar_synthesis(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 4, 4, device="meta"))

@@ -154,15 +154,17 @@ def test_accuracy_in_low_precision(kind: type[Wavelet], name: str, dtype: torch.
 @kinds
 @pytest.mark.parametrize(("height", "width"), [(3, 4), (4, 3), (1, 1)])
 def test_odd_sizes_are_refused(kind: type[Wavelet], height: int, width: int) -> None:
-    with pytest.raises(ValueError, match=f"needs an even height and width, got {height} x {width}$"):
+    message = f"^{kind.__name__} needs an even height and width, got {height} x {width}$"
+    with pytest.raises(ValueError, match=message):
         kind()(torch.zeros(1, 1, height, width))
 
 
 @kinds
 def test_what_is_no_image_is_refused(kind: type[Wavelet]) -> None:
-    with pytest.raises(ValueError, match=r"needs a \(B, C, H, W\) tensor, got \(4, 4\)"):
+    who = kind.__name__
+    with pytest.raises(ValueError, match=rf"^{who} needs a \(B, C, H, W\) tensor, got \(4, 4\)"):
         kind()(torch.zeros(4, 4))
-    with pytest.raises(TypeError, match=r"needs floating-point tensors, got torch.uint8; call .float"):
+    with pytest.raises(TypeError, match=rf"^{who} needs floating-point tensors, got torch.uint8; call .float"):
         kind()(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))
 
 
@@ -170,14 +172,27 @@ def test_what_is_no_image_is_refused(kind: type[Wavelet]) -> None:
 @pytest.mark.parametrize("shape", [(1, 8, 2, 2), (2, 9, 2, 2), (1, 9, 2, 3)])
 def test_bands_that_do_not_fit_are_refused(kind: type[Wavelet], shape: tuple[int, ...]) -> None:
     numbers = ", ".join(map(str, shape))
-    message = rf"takes back a detail of shape \(1, 9, 2, 2\) .* of shape \(1, 3, 2, 2\), got \({numbers}\)$"
+    message = (
+        rf"^{kind.__name__}\.inverse needs a detail of shape \(1, 9, 2, 2\) "
+        rf"for an approximation of shape \(1, 3, 2, 2\), got \({numbers}\)$"
+    )
     with pytest.raises(ValueError, match=message):
         kind().inverse(torch.zeros(1, 3, 2, 2), torch.zeros(shape))
 
 
-def test_bands_on_two_devices_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs its bands on one device, got cpu and meta"):
-        LearnedWavelet().inverse(torch.zeros(1, 1, 2, 2), torch.zeros(1, 3, 2, 2, device="meta"))
+@kinds
+def test_bands_on_two_devices_or_of_two_dtypes_are_refused(kind: type[Wavelet]) -> None:
+    who, approx, detail = rf"^{kind.__name__}\.inverse", torch.zeros(1, 1, 2, 2), torch.zeros(1, 3, 2, 2)
+    with pytest.raises(ValueError, match=f"{who} needs its bands on one device, got cpu and meta"):
+        kind().inverse(approx, detail.to("meta"))
+    with pytest.raises(TypeError, match=rf"{who} needs bands of one dtype, got torch\.float32 and torch\.bfloat16"):
+        kind().inverse(approx, detail.bfloat16())
+
+
+@kinds
+def test_the_exact_form_refuses_in_the_same_name(kind: type[Wavelet]) -> None:
+    with pytest.raises(ValueError, match=f"{kind.__name__} needs an even height and width, got 3 x 4"):
+        exact(kind(scale=None))(torch.zeros(1, 1, 3, 4))
 
 
 @kinds
@@ -210,9 +225,16 @@ def test_a_predictor_without_bias_grows_with_its_input() -> None:
     assert not BiasFreePredictor(2, 3)(x).any()
 
 
+def test_one_number_is_both_sides_of_a_kernel() -> None:
+    square, pair = (BiasFreePredictor(1, 2, kernel_size=size).state_dict() for size in (3, (3, 3)))
+    assert {name: weight.shape for name, weight in square.items()} == {name: w.shape for name, w in pair.items()}
+
+
 def test_predictors_of_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="BiasFreePredictor needs sizes of at least 1, got 0"):
         BiasFreePredictor(1, 1, num_hidden=0)
+    with pytest.raises(ValueError, match="BiasFreePredictor needs sizes of at least 1, got -1"):
+        BiasFreePredictor(1, 1, kernel_size=-1)
     with pytest.raises(ValueError, match=r"BiasFreePredictor needs a kernel_size of odd numbers, got \(1, 4\)"):
         BiasFreePredictor(1, 1, kernel_size=(1, 4))
     with pytest.raises(ValueError, match=r"BiasFreePredictor needs a \(B, 2, H, W\) tensor, got \(1, 3, 4, 4\)"):

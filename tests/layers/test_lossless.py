@@ -114,10 +114,17 @@ def test_odd_sizes_are_refused(height: int, width: int) -> None:
         LosslessWavelet()(torch.zeros(1, 1, height, width).int())
 
 
+def test_what_is_no_tensor_is_refused() -> None:
+    with pytest.raises(TypeError, match="LosslessWavelet needs tensors, got list"):
+        LosslessWavelet()([1])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"LosslessWavelet\.inverse needs tensors, got list"):
+        LosslessWavelet().inverse(torch.zeros(1, 1, 2, 2).int(), [1])  # type: ignore[arg-type]
+
+
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"LosslessWavelet needs a \(B, C, H, W\) tensor, got \(4, 4\)$"):
         LosslessWavelet()(torch.zeros(4, 4).int())
-    with pytest.raises(ValueError, match=r"LosslessWavelet needs a \(B, C, H, W\) tensor, got \(3, 4, 4\)$"):
+    with pytest.raises(ValueError, match=r"LosslessWavelet\.inverse needs a \(B, C, H, W\) tensor, got \(3, 4, 4\)$"):
         LosslessWavelet().inverse(torch.zeros(3, 4, 4).int(), torch.zeros(9, 4, 4).int())
     with pytest.raises(ValueError, match=r"a detail of shape \(1, 6, 4, 4\) .* \(1, 2, 4, 4\), got \(1, 3, 4, 4\)$"):
         LosslessWavelet().inverse(torch.zeros(1, 2, 4, 4).int(), torch.zeros(1, 3, 4, 4).int())

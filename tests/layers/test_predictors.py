@@ -78,15 +78,32 @@ def test_integers_are_refused(make: Callable[..., nn.Module]) -> None:
         make(3, 9)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("num_hidden", [0, -1])
-def test_no_hidden_layer_is_refused(num_hidden: int) -> None:
-    with pytest.raises(ValueError, match=f"ConvPredictor needs at least 1 hidden layer, got num_hidden={num_hidden}$"):
-        ConvPredictor(3, 9, num_hidden=num_hidden)
+@pytest.mark.parametrize("number", [0, -9])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        *((ConvPredictor, name) for name in ("hidden_channels", "num_hidden")),
+        *((ResidualPredictor, name) for name in ("hidden_channels", "dilation")),
+    ],
+)
+def test_numbers_below_one_are_refused(make: Callable[..., nn.Module], name: str, number: int) -> None:
+    who = make.__name__
+    with pytest.raises(ValueError, match=f"^{who} needs {name} of at least 1, got {number}$"):
+        make(3, 9, **{name: number})
+    with pytest.raises(ValueError, match=f"^{who} needs in_channels of at least 1, got {number}$"):
+        make(number, 9)
+    with pytest.raises(ValueError, match=f"^{who} needs out_channels of at least 1, got {number}$"):
+        make(3, number)
 
 
-@pytest.mark.parametrize("kernel_size", [0, 2, 4])
+def test_less_than_no_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="ResidualPredictor needs num_blocks of at least 0, got -1"):
+        ResidualPredictor(3, 9, num_blocks=-1)
+
+
+@pytest.mark.parametrize("kernel_size", [-1, 0, 2, 4])
 def test_even_kernels_are_refused(kernel_size: int) -> None:
-    with pytest.raises(ValueError, match=f"ResidualPredictor needs an odd kernel_size, got {kernel_size}$"):
+    with pytest.raises(ValueError, match=f"ResidualPredictor needs an odd, positive kernel_size, got {kernel_size}$"):
         ResidualPredictor(3, 9, kernel_size=kernel_size)
 
 

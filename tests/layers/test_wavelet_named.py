@@ -99,5 +99,5 @@ def test_bands_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
 def test_bands_on_two_devices_or_of_two_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Wavelet\.inverse needs its bands on one device, got cpu and meta"):
         Wavelet("9/7").inverse(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 4, 4, device="meta"))
-    with pytest.raises(TypeError, match=r"bands of one dtype, got torch\.float32 and torch\.float64"):
+    with pytest.raises(TypeError, match=r"^Wavelet\.inverse needs bands of one dtype, got torch\.float32 and torch\.f"):
         Wavelet("9/7").inverse(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 4, 4).double())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from liftlayers import ConvPredictor, Haar, Inverse, LiftingBlock, LiftingPyramid, Sequential
+from liftlayers import ConvPredictor, Haar, Inverse, Invertible, LiftingBlock, LiftingPyramid, Predict, Sequential
 from liftlayers.functional import haar_analysis
 from liftlayers.testing import assert_inverts, randomise_
 from tests.strategies import images, seeds, tensor
@@ -54,6 +54,15 @@ def test_haar_pyramid_keeps_energy(x: Tensor, num: int) -> None:
 @given(x=images(multiple=8), num=levels, seed=seeds())
 def test_learned_pyramid_inverts(x: Tensor, num: int, seed: int) -> None:
     assert_inverts(learned(x.shape[1], num, seed).to(x.dtype), x)
+
+
+def test_autocast_leaves_bands_of_one_dtype() -> None:
+    pyramid, x = learned(3, 2, seed=0), tensor(0, 1, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        bands = pyramid(x)
+        returned = pyramid.inverse(*bands)
+    assert {band.dtype for band in (*bands, returned)} == {torch.float32}
+    torch.testing.assert_close(returned, x, rtol=0, atol=16 * torch.finfo(torch.bfloat16).eps)
 
 
 def test_levels_run_finest_first_each_on_the_approximation_of_the_last() -> None:
@@ -113,3 +122,53 @@ def test_details_in_the_wrong_order_are_refused() -> None:
     approx, coarse, fine = pyramid(torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match=r"needs a detail of shape \(1, 3, 2, 2\) .* got \(1, 3, 4, 4\)"):
         pyramid.inverse(approx, fine, coarse)
+
+
+def test_levels_whose_inverse_returns_two_bands_are_refused() -> None:
+    class Halves(Haar):
+        """Its inverse forgets to put the halves together."""
+
+        def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            return approx, detail
+
+        def inverse_and_log_det(self, approx: Tensor, detail: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            return (approx, detail), torch.zeros(1)
+
+    pyramid = LiftingPyramid([Haar(), Halves()])
+    bands = pyramid(torch.zeros(1, 1, 8, 8))
+    for back in (pyramid.inverse, pyramid.inverse_and_log_det):
+        with pytest.raises(ValueError, match=r"whose inverse returns one band, got 2 from level 1 \(Halves\)$"):
+            back(*bands)
+
+
+@pytest.mark.parametrize("level", [Haar(), Sequential(Haar(), Inverse(Haar()))], ids=["layer", "chain"])
+def test_a_level_in_the_place_of_a_list_is_refused(level: Invertible) -> None:
+    name = type(level).__name__
+    with pytest.raises(TypeError, match=rf"LiftingPyramid needs a list of levels, got {name}: put it in a list$"):
+        LiftingPyramid(level)  # type: ignore[arg-type]
+
+
+# Compiled
+
+
+class Dimmed(nn.Module):
+    """A prediction that the condition scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 9, 3, padding=1)
+
+    def forward(self, x: Tensor, *, condition: Tensor) -> Tensor:
+        return condition * self.conv(x)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own
+def test_compiles_in_one_graph_with_a_condition_for_some_levels() -> None:
+    pyramid = randomise_(LiftingPyramid([Sequential(Haar(), Predict(Dimmed())), Haar()]))
+    x, condition = tensor(0, 1, 3, 8, 8), torch.tensor(0.5)
+
+    def there_and_back(image: Tensor) -> Tensor:
+        return pyramid.inverse(*pyramid(image, condition=condition), condition=condition)
+
+    torch.testing.assert_close(torch.compile(there_and_back, backend="aot_eager", fullgraph=True)(x), x)
