@@ -2,7 +2,7 @@
 
 Commands of a block run in its order, in one folder, so that one finds what another wrote. What would take long is made
 small by options at the end, which override those before; a GPU that is not there becomes the CPU. Installing, linting
-and building are steps of .ci/run, and benchmarks have tests of their own.
+and building are steps of .ci/run, and benchmarks have tests of their own (tests/test_benchmarks.py).
 """
 
 import os
@@ -26,7 +26,7 @@ ROOT = EXAMPLE.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
 SCRIPTS = sorted(EXAMPLE.glob("*.py"))
 DOORS = {f"examples/pirnet/{script.name}" for script in SCRIPTS}
-FOLDERS = ("PHOTOS", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
+FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN = "kair_dncnn_color_blind.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
 ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}

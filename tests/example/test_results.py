@@ -1,4 +1,4 @@
-"""The tables in the example's README are those of the measured figures; nothing is measured here."""
+"""The tables of the example are those of the measured figures; nothing is measured here."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import pytest
 from tests.example.helpers import EXAMPLE
 
 README = (EXAMPLE / "README.md").read_text()
+SECURITY = (EXAMPLE.parent.parent / "docs" / "pirnet-security.md").read_text()
 RESULTS = EXAMPLE / "results"
 NAMES = {"denoise": "noise", "deblur": "blur", "sr": "low resolution"}
 LONG_NAMES = {"denoise": "noise, sigma 25", "deblur": "blur, 15 x 15, sigma 1.6", "sr": "low resolution, x4"}
@@ -47,7 +48,7 @@ def test_the_table_of_the_small_sets(name: str, title: str) -> None:
         assert f"| {first} | {NAMES[task]} | {' | '.join(cells)} |" in README
 
 
-@pytest.mark.parametrize("name", ["cbsd68", "set14", "set5"])
+@pytest.mark.parametrize("name", ["attacks", "cbsd68", "set14", "set5"])
 def test_the_figures_are_of_the_weights_that_come_along(name: str) -> None:
     for file in ("lih.safetensors", "lsr.safetensors"):
         content = (EXAMPLE / "weights" / file).read_bytes()
@@ -67,6 +68,38 @@ def test_ours_has_a_use(task: str) -> None:
     for row in ("do nothing", "no restoration"):
         assert ours["secret_psnr"] > rows["uint8", task, row]["secret_psnr"]
     assert task != "denoise" or ours["secret_psnr"] > 27.5
+
+
+def test_the_table_of_attacks() -> None:
+    tasks = figures("attacks")[0]["security"]["tasks"]
+    by_name = [{attack["attack"]: attack for attack in tasks[task]["attacks"]} for task in NAMES]
+    plain = SECURITY.replace("**", "")
+    for name in by_name[0]:
+        cells = [f"{attacks[name]['psnr']:.2f} | {attacks[name]['correlation']:.2f}" for attacks in by_name]
+        assert f"| {name} | {' | '.join(cells)} |" in plain
+    for attacks in by_name:
+        key = attacks["the key"]["psnr"]
+        assert attacks["least squares, 1 leaked pair"]["psnr"] > key - 2
+        assert attacks["least squares, 4 leaked pairs"]["psnr"] > key - 1
+
+
+def test_the_traces_in_words() -> None:
+    traces = [figures("attacks")[0]["security"]["tasks"][task]["traces"] for task in NAMES]
+    noise, blur, sr = (f"{100 * trace['detector_accuracy']:.0f} %" for trace in traces)
+    far, near, near_too = (f"{trace['histogram']['stego_cover']:.2f}" for trace in traces)
+    assert (blur, near) == (sr, near_too)
+    words = f"right on {noise} of the images with a noisy secret and on {blur} of the others. Histograms of stego and cover"
+    words += f" are {near} (blur, low resolution) to {far} (noise) apart"
+    words += f", those of two halves of one cover {traces[0]['histogram']['cover_halves']:.2f}."
+    assert words in " ".join(SECURITY.split())
+
+
+def test_what_large_photos_take() -> None:
+    rows = json.loads((EXAMPLE.parent.parent / "benchmarks" / "results" / "doors-cpu.json").read_text())["rows"]
+    hide, restore, reveal = (f"{row['cpu_seconds']:.0f} s" for row in rows.values())
+    memory = max(row["peak_mib"] for row in rows.values()) * 2**20 / 1e9
+    words = f"{hide} of processor time to hide, {restore} to restore and {reveal} to reveal, and at most {memory:.1f} GB"
+    assert words in " ".join(README.split())
 
 
 def test_what_the_cloud_adds_and_what_hiding_costs() -> None:

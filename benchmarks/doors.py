@@ -1,0 +1,70 @@
+"""Photos of twelve megapixels through PIRNet's doors: seconds and memory to hide, to restore and to reveal.
+
+    python benchmarks/doors.py              two minutes on one core
+
+Writes benchmarks/results/doors-cpu.json and .md. Each door is a process of its own on one thread, with the weights that
+come with the example; cover and secret are enlarged photos of scikit-image. Memory is the most that the process held.
+"""
+
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from invertible import RESULTS, circumstances, markdown
+from PIL import Image
+from skimage import data
+
+DOORS = Path(__file__).parent.parent / "examples" / "pirnet"
+SIZE = (4000, 3000)  # width, height
+COMMANDS = {
+    "conceal": ["conceal.py", "cover.png", "secret.png", "-o", "stego.png"],
+    "restore": ["restore.py", "stego.png", "-o", "restored.png", "--task", "denoise"],
+    "reveal": ["reveal.py", "restored.png", "-o", "mended.png"],
+}
+
+
+def measure(folder: str, command: list[str]) -> dict[str, float]:
+    """What a door takes; to be called in a process that has no other children."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, str(DOORS / command[0]), *command[1:]], cwd=folder, check=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "seconds": round(time.perf_counter() - begun, 1),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mib": round(used.ru_maxrss / 2**10),  # Linux counts in KiB
+    }
+
+
+def tables(report: dict) -> str:
+    """The figures as Markdown."""
+    width, height = report["pixels"]
+    told = f"{width} x {height} pixels; {report['machine']}, torch {report['versions']['torch']}, {report['date']}"
+    lines = [[name, *map(str, row.values())] for name, row in report["rows"].items()]
+    return f"{told}\n\n{markdown(['door', 'seconds', 'of processor time', 'peak, MiB'], lines)}\n"
+
+
+def main() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    processes = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, pixels in (("cover", data.coffee()), ("secret", data.astronaut())):
+            Image.fromarray(pixels).resize(SIZE, Image.Resampling.BICUBIC).save(Path(folder) / f"{name}.png")
+        rows = {}
+        for name, command in COMMANDS.items():
+            with processes.Pool(1) as alone:
+                rows[name] = alone.apply(measure, (folder, command))
+            print(name, rows[name], flush=True)
+    report = {**circumstances("cpu"), "machine": f"{platform.machine()}, one thread", "pixels": SIZE, "rows": rows}
+    (RESULTS / "doors-cpu.json").write_text(json.dumps(report, indent=2) + "\n")
+    (RESULTS / "doors-cpu.md").write_text(tables(report))
+
+
+if __name__ == "__main__":
+    main()
