@@ -211,12 +211,6 @@ class Inverse(Invertible):
         return (self,) if finer == (self.module,) else tuple(Inverse(step) for step in reversed(finer))
 
 
-def takes_condition(network: nn.Module) -> bool:
-    """Whether a network has a use for ``condition=``: it says so itself, or its signature does."""
-    declared = getattr(network, "conditional", None)
-    return declared if isinstance(declared, bool) else "condition" in inspect.signature(network.forward).parameters
-
-
 def bare(bands: tuple[Tensor, ...]) -> Bands:
     """One band bare, several as a tuple."""
     return bands[0] if len(bands) == 1 else bands

@@ -1,6 +1,6 @@
 """The dyadic grid on which sums in floating point have no rounding."""
 
-__all__ = ["grid_limit", "round_to_grid"]
+__all__ = ["grid_limit", "require_bits", "round_to_grid"]
 
 import torch
 from torch import Tensor
@@ -21,14 +21,15 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
 
     Args:
         x: Numbers in float32 or float64, of any shape. Those beyond ``grid_limit(x.dtype, bits)`` have no digits below
-            the grid and stay as they are.
-        bits: The exponent :math:`k`; 8 is about the step of an 8-bit image in [0, 1].
+            the grid and stay as they are; infinities become nan.
+        bits: The exponent :math:`k`, from 0 to 52; 8 is about the step of an 8-bit image in [0, 1].
 
     Returns:
         The rounded numbers, in the shape and dtype of `x`.
 
     Raises:
-        TypeError: If `x` is neither float32 nor float64.
+        TypeError: If `x` is neither float32 nor float64, or `bits` no integer.
+        ValueError: If `bits` is out of range.
 
     References:
         [Bengio2013]_ for the gradient; equation :eq:`grid` of :doc:`/mathematics`.
@@ -38,8 +39,10 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
         tensor([0.2500, 0.5000, 0.5000])
     """
     _require_digits("round_to_grid", x)
+    require_bits("round_to_grid", bits)
     with torch.no_grad():
         rounded = torch.round(x * 2.0**bits) * 2.0**-bits
+        rounded = torch.where(x.abs() < grid_limit(x.dtype, bits), rounded, x)  # the product may overflow
     return rounded + (x - x.detach())  # x minus itself: zero, with the gradient of x
 
 
@@ -68,6 +71,14 @@ def grid_limit(dtype: torch.dtype, bits: int) -> float:
     if dtype not in DIGITS:
         raise TypeError(f"grid_limit needs torch.float32 or torch.float64, got {dtype}")
     return 2.0 ** (DIGITS[dtype] - bits)
+
+
+def require_bits(who: str, bits: int) -> None:
+    """Raises unless the exponent of a grid is an integer that leaves float64 room for numbers up to 1."""
+    if not isinstance(bits, int):
+        raise TypeError(f"{who} needs an integer number of bits, got {bits!r}")
+    if not 0 <= bits < DIGITS[torch.float64]:
+        raise ValueError(f"{who} needs 0 to {DIGITS[torch.float64] - 1} bits, got {bits}")
 
 
 def _require_digits(who: str, x: Tensor) -> None:

@@ -87,6 +87,7 @@ def plan(chain: Invertible) -> tuple[list[Link], int]:
 
     Raises:
         TypeError: If a step is of a kind that has no exact form; its number and type are named.
+        ValueError: If a step in `Parallel` returns several bands.
     """
     links: list[Link] = []
     cells = _visit(chain, Cells(), Place(), links)
@@ -95,12 +96,6 @@ def plan(chain: Invertible) -> tuple[list[Link], int]:
 
 def _visit(step: Invertible, cells: Cells, place: Place, links: list[Link]) -> Cells:
     inner = _inner(step)
-    # Pyramids are on a higher floor: they are known by their levels, each of which leaves a detail aside.
-    if isinstance(levels := getattr(inner, "levels", None), nn.ModuleList):
-        return _visit_levels(list(levels), isinstance(step, Inverse), cells, place, links)  # type: ignore[arg-type]
-    if isinstance(inner, Parallel):
-        branches = list(inner._modules.values())  # `children` would pass over one that stands there twice
-        return _visit_parallel(branches, isinstance(step, Inverse), cells, place, links)  # type: ignore[arg-type]
     if (finer := step.steps()) != (step,):
         for each in finer:
             cells = _visit(each, cells, place, links)
@@ -110,6 +105,11 @@ def _visit(step: Invertible, cells: Cells, place: Place, links: list[Link]) -> C
             f"exact knows the arithmetic of the library's own layers, but {type(inner).__name__}, step {len(links)}, "
             "defines forward or inverse anew: put all arithmetic into the network of an AdditiveCoupling"
         )
+    if getattr(inner, "exact_by_levels", False):  # a pyramid, which is on a higher floor
+        return _visit_levels(list(inner.levels), isinstance(step, Inverse), cells, place, links)  # type: ignore[arg-type]
+    if isinstance(inner, Parallel):
+        branches = list(inner._modules.values())  # `children` would pass over one that stands there twice
+        return _visit_parallel(branches, isinstance(step, Inverse), cells, place, links)  # type: ignore[arg-type]
     if isinstance(inner, AdditiveStep):
         cells = Cells(cells.take(2))
         links.append(Link(step, place, cells.deepest()))
@@ -163,7 +163,13 @@ def _visit_parallel(steps: list[Invertible], inverted: bool, cells: Cells, place
     outputs: list[Cell] = []
     for position, (step, cell) in enumerate(zip(steps, cells.take(len(steps)), strict=True)):
         inner = place.within(position, len(steps) - 1 - position)
-        outputs += _visit(Inverse(step) if inverted else step, Cells((cell,)), inner, links).take(1)
+        returned = _visit(Inverse(step) if inverted else step, Cells((cell,)), inner, links)
+        if len(returned.known) > 1:
+            raise ValueError(
+                f"Parallel needs steps that return one band, got {len(returned.known)} "
+                f"from step {position} ({type(step).__name__})"
+            )
+        outputs += returned.take(1)
     return Cells(tuple(outputs))
 
 

@@ -2,16 +2,16 @@
 
 __all__ = ["ActNorm"]
 
-import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from liftlayers.invertible import Invertible
+from liftlayers.layers._channelwise import Channelwise
 from liftlayers.layers._checks import require_fitting, require_positive
 
 
-class ActNorm(Invertible):
+class ActNorm(Channelwise):
     r"""Shifts and scales every channel, so that the first batch leaves with zero mean and unit variance.
 
     .. math::
@@ -24,7 +24,7 @@ class ActNorm(Invertible):
     The first `forward` in training mode sets :math:`\beta = -\operatorname{mean}(x)` and
     :math:`\lambda = -\log \operatorname{std}(x)` over batch and places; from then on they are ordinary
     parameters. A channel that is constant up to rounding keeps its scale. The buffer ``initialised`` remembers that it
-    was done, through copies, pickles and state dicts.
+    was done, through copies, pickles and state dicts; ``initialised.fill_(False)`` has the next batch do it again.
 
     Under ``DistributedDataParallel`` and `torch.compile`, pass one batch through the module before it is wrapped: else
     each process would initialise from its own data.
@@ -65,9 +65,12 @@ class ActNorm(Invertible):
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialised", torch.tensor(False))
-        # What the buffer says, for Python: reading a tensor stops GPUs and compilers, and a chain that rebuilds its
-        # bands runs its backward pass with the buffers that its forward pass found.
+        # What the module's own buffer said when it was last written to, for Python: reading a tensor stops GPUs and
+        # compilers, and a chain that rebuilds its bands lends the module, in its backward pass, the buffer that its
+        # forward pass found. What the one that `functional_call` lends says is never kept.
         self._ready = False
+        self._own = self.initialised
+        self._read_at: int | None = None
         self.register_load_state_dict_post_hook(_read_flag)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,15 +84,6 @@ class ActNorm(Invertible):
         require_fitting("ActNorm", x, self.bias)
         self._require_ready("inverse")
         return _by_channel((-self.log_scale).exp(), x) * x - _by_channel(self.bias, x)
-
-    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self(x), self._log_det(x)
-
-    def inverse_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inverse(x), -self._log_det(x)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return (math.prod(x.shape[2:]) * self.log_scale.sum()).expand(x.shape[0])
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
@@ -108,10 +102,17 @@ class ActNorm(Invertible):
         self.bias.copy_(-mean)
         self.log_scale.copy_(torch.where(constant, 1.0, std).log().neg())
         self.initialised.fill_(True)
-        self._ready = isinstance(self.bias, nn.Parameter)  # not if functional_call lent it others to write to
 
     def _is_ready(self) -> bool:
-        return self._ready or bool(self.initialised)
+        flag = self.initialised
+        if not torch.compiler.is_compiling() and flag is self._own and self._read_at != (version := _version(flag)):
+            self._ready, self._read_at = bool(flag), version
+        return self._ready or bool(flag)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ActNorm":
+        super()._apply(fn, recurse)  # puts another buffer in the place of its own, on another device for instance
+        self._own, self._read_at = self.initialised, None
+        return self
 
     def _require_ready(self, what: str) -> None:
         if not self._is_ready():
@@ -126,6 +127,11 @@ def _by_channel(values: Tensor, x: Tensor) -> Tensor:
     return values.view(-1, *[1] * (x.ndim - 2))
 
 
+def _version(flag: Tensor) -> int:
+    return 0 if flag.is_inference() else flag._version  # tensors of inference mode do not count
+
+
 def _read_flag(module: nn.Module, _keys: object) -> None:
     assert isinstance(module, ActNorm)
-    module._ready = bool(module.initialised)
+    module._own, module._read_at = module.initialised, None
+    module._is_ready()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from liftlayers.functional._checks import require_float
 from liftlayers.invertible import Rebuilt
 from liftlayers.layers.coupling import NetworkStep
 
@@ -38,7 +37,8 @@ class AffineCoupling(NetworkStep):
         - Log-determinant: :math:`(B,)`.
 
     Raises:
-        TypeError: If a band is not floating-point, or the network returns no tensor.
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
         ValueError: If `clamp` is not a positive number, the bands are on different devices, :math:`b` has no channels,
             the network's output has not twice the channels of :math:`b`, or a condition comes that it does not take.
 
@@ -103,13 +103,15 @@ class AffineCoupling(NetworkStep):
             return (a, before), (a, do(before, s, t))
 
     def _scale_and_shift(self, a: Tensor, b: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Exponent and shift, both of the shape and dtype of `b`, once all of it is known to fit."""
-        require_float("AffineCoupling", a, b)
-        if b.ndim < 2:
-            raise ValueError(f"AffineCoupling needs bands of shape (B, C, ...), got {tuple(b.shape)}")
-        output = self.evaluate(a, b, condition, needed=(b.shape[0], 2 * b.shape[1], *b.shape[2:]))
-        raw, t = output.to(b.dtype).chunk(2, dim=1)  # under autocast the network alone is rounded
+        """Exponent and shift, both of the shape and dtype of `b`."""
+        output = self.evaluate(a, b, condition).to(b.dtype)  # under autocast the network alone is rounded
+        raw, t = output.chunk(2, dim=1)
         return self.clamp * torch.tanh(raw / 2), t
+
+    def needed(self, target: Tensor) -> tuple[int, ...]:
+        if target.ndim < 2:
+            raise ValueError(f"AffineCoupling needs bands of shape (B, C, ...), got {tuple(target.shape)}")
+        return (target.shape[0], 2 * target.shape[1], *target.shape[2:])
 
 
 def _scale(b: Tensor, s: Tensor, t: Tensor) -> Tensor:

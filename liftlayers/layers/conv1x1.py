@@ -2,17 +2,16 @@
 
 __all__ = ["InvertibleConv1x1"]
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from liftlayers.invertible import Invertible
+from liftlayers.layers._channelwise import Channelwise
 from liftlayers.layers._checks import require_fitting, require_positive
 
 
-class InvertibleConv1x1(Invertible):
+class InvertibleConv1x1(Channelwise):
     r"""Multiplies the channels of every pixel, or of a vector, by one invertible matrix, kept in its LU factors.
 
     .. math::
@@ -81,19 +80,10 @@ class InvertibleConv1x1(Invertible):
     def inverse(self, x: Tensor) -> Tensor:
         self._require_fit(x)
         with _full_precision(x):
-            columns = x.transpose(0, 1).reshape(x.shape[1], -1)[self.permutation.argsort()]  # (C, B ...)
+            columns = x.transpose(0, 1).flatten(1)[self.permutation.argsort()]  # (C, B ...)
             columns = torch.linalg.solve_triangular(self._lower(), columns, upper=False, unitriangular=True)
             columns = torch.linalg.solve_triangular(self._upper(), columns, upper=True)
-        return columns.reshape(-1, x.shape[0], *x.shape[2:]).transpose(0, 1)
-
-    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self(x), self._log_det(x)
-
-    def inverse_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inverse(x), -self._log_det(x)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return (math.prod(x.shape[2:]) * self.log_scale.sum()).expand(x.shape[0])
+        return columns.reshape(x.shape[1], x.shape[0], *x.shape[2:]).transpose(0, 1)
 
     def _lower(self) -> Tensor:
         return self.lower.tril(-1) + torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)

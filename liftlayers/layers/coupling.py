@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_float, require_same_device
-from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving, takes_condition
+from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving
+from liftlayers.layers._networks import require_network, takes_condition
 
 
 class NetworkStep(Invertible):
@@ -14,6 +15,7 @@ class NetworkStep(Invertible):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        require_network(type(self).__name__, network)
         self.network = network
         self._conditional = takes_condition(network)
 
@@ -21,13 +23,12 @@ class NetworkStep(Invertible):
     def conditional(self) -> bool:
         return self._conditional
 
-    def evaluate(
-        self, source: Tensor, target: Tensor, condition: Tensor | None, *, needed: tuple[int, ...] | None = None
-    ) -> Tensor:
-        """The network's value, which is about to change `target`, once its shape (else `target`'s) is as needed."""
-        who, needed = type(self).__name__, tuple(target.shape) if needed is None else needed
+    def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        """The network's value, which is about to change `target` but neither its shape nor its dtype."""
+        who = type(self).__name__
         require_float(who, source, target)
         require_same_device(who, source, target)
+        needed = self.needed(target)
         if condition is None:
             output = self.network(source)
         elif self._conditional:
@@ -36,9 +37,17 @@ class NetworkStep(Invertible):
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
         if not isinstance(output, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(output).__name__}")
+        if output.is_complex():
+            raise TypeError(f"{who} needs a network that returns real numbers, got {output.dtype}")
         if output.shape != needed:  # else it would broadcast in silence
             raise ValueError(f"{who} needs a network output of shape {needed}, got {tuple(output.shape)}")
-        return output
+        # Else the sum would be of the network's dtype. A lower one, as autocast's, is best left to the sum itself.
+        wins = torch.promote_types(output.dtype, target.dtype) != target.dtype
+        return output.to(target.dtype) if wins else output
+
+    def needed(self, target: Tensor) -> tuple[int, ...]:
+        """The shape that the network's value must have."""
+        return tuple(target.shape)
 
 
 class AdditiveStep(NetworkStep, VolumePreserving):
@@ -71,11 +80,13 @@ class AdditiveCoupling(AdditiveStep):
 
     Shape:
         - Input and output: :math:`a` of shape :math:`(B, C_a, *)` and :math:`b` of shape :math:`(B, C_b, *)`,
-          floating-point, of any range.
+          floating-point, of any range. Both keep their dtype, whatever the network's is.
 
     Raises:
-        TypeError: If a band is not floating-point, or a network returns no tensor.
-        ValueError: If the bands are on different devices, or the network's output has not the shape of :math:`b`.
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If the bands are on different devices, the network's output has not the shape of :math:`b`, or a
+            condition comes that it does not take.
 
     References:
         [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.

@@ -5,9 +5,10 @@ __all__ = ["Exact", "OnGrid", "ToGrid", "exact"]
 import torch
 from torch import Tensor, nn
 
-from liftlayers.functional.grid import round_to_grid
-from liftlayers.invertible import Bands, Invertible, VolumePreserving, bare, takes_condition
+from liftlayers.functional.grid import require_bits, round_to_grid
+from liftlayers.invertible import Bands, Invertible, VolumePreserving, bare
 from liftlayers.layers._lattice import plan
+from liftlayers.layers._networks import require_network, takes_condition
 from liftlayers.layers._watched import Watched, checked_ranges
 from liftlayers.replay import as_tuple
 from liftlayers.sequential import Memory, Sequential
@@ -24,7 +25,7 @@ class OnGrid(nn.Module):
 
     Args:
         network: The network :math:`f`.
-        bits: The exponent :math:`k`.
+        bits: The exponent :math:`k`, from 0 to 52.
         batch_invariant: Whether to evaluate sample by sample, so that the result for a sample does not depend on the
             others in its batch.
 
@@ -33,8 +34,9 @@ class OnGrid(nn.Module):
           many rows as the batch is cut along with it.
 
     Raises:
-        TypeError: If the network returns no floating-point tensor.
-        ValueError: If there is a condition and the network's forward names none.
+        TypeError: If `network` is no module or is `Invertible`, `bits` is no integer, or the network returns no
+            floating-point tensor.
+        ValueError: If `bits` is out of range, or there is a condition and the network's forward names none.
 
     References:
         [Hoogeboom2019]_, who round additive couplings; `round_to_grid`.
@@ -46,6 +48,8 @@ class OnGrid(nn.Module):
 
     def __init__(self, network: nn.Module, *, bits: int = 16, batch_invariant: bool = False) -> None:
         super().__init__()
+        require_network("OnGrid", network)
+        require_bits("OnGrid", bits)
         self.network = network
         self.bits = bits
         self.batch_invariant = batch_invariant
@@ -86,13 +90,14 @@ class ToGrid(VolumePreserving):
     chain, from either end, and nothing that leaves it.
 
     Args:
-        bits: The exponent :math:`k`.
+        bits: The exponent :math:`k`, from 0 to 52.
 
     Shape:
         - Bands of any shapes, float32 or float64, and back again.
 
     Raises:
-        TypeError: If a band is neither float32 nor float64.
+        TypeError: If `bits` is no integer, or a band is neither float32 nor float64.
+        ValueError: If `bits` is out of range.
 
     Example:
         >>> ToGrid(bits=2)(torch.tensor([0.3, 0.4]))
@@ -101,6 +106,7 @@ class ToGrid(VolumePreserving):
 
     def __init__(self, bits: int = 16) -> None:
         super().__init__()
+        require_bits("ToGrid", bits)
         self.bits = bits
 
     def forward(self, *bands: Tensor) -> Bands:
@@ -197,12 +203,17 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     256 and 64 for 16 bits in float32. Every pass checks this, with one synchronisation, and raises.
 
     Networks are rounded to :math:`k - l` bits. They are shared with `chain`, not copied: training either trains both.
+    But it is another chain, flat: parameters have other names, as in ``chain.0.step.network.network.weight``; a network
+    that `chain` is given later is not in it; and hooks of `chain` and its steps are not called.
+
+    The laws of `liftlayers.testing` ask for an inverse that returns what went in: give them bands that are on the grid
+    already, as in ``assert_inverts(exact(chain, bits=16), ToGrid(16)(x))``.
 
     Args:
         chain: Made of `AdditiveCoupling`, `Predict`, `Update`, `Haar` and steps that only move numbers about (those
             say so with a class attribute ``exact_on_grid = True``), in `Sequential`, `Parallel`, `LiftingBlock`,
             `LiftingPyramid` and `Inverse`; and of learned wavelets with ``scale=None``.
-        bits: The exponent :math:`k` of the grid. Sixteen cost a trained hiding chain less than 0.01 dB.
+        bits: The exponent :math:`k` of the grid, up to 52. Sixteen cost a trained hiding chain less than 0.01 dB.
         batch_invariant: Whether the two directions may see a sample in different batches: networks are evaluated
             sample by sample.
 
@@ -210,8 +221,9 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         The exact chain; its `memory` is that of `chain` if that is a `Sequential`.
 
     Raises:
-        TypeError: If `chain` has a step of another kind, which is named.
-        ValueError: If there are not more bits than nested Haar transforms; when used, if a value leaves the range.
+        TypeError: If `chain` has a step of another kind, which is named, or `bits` is no integer.
+        ValueError: If there are not more bits than nested Haar transforms, or more than 52, or a step in `Parallel`
+            returns several bands; when used, if a value leaves the range.
 
     References:
         [Hoogeboom2019]_; [Calderbank1998]_ on wavelets from integers to integers; equation :eq:`grid` of
@@ -223,6 +235,7 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         >>> torch.equal(chain.inverse(chain(x)), ToGrid(16)(x))
         True
     """
+    require_bits("exact", bits)
     links, depth = plan(chain)
     deepest = max([depth, *(link.depth + abs(link.transform) for link in links)])
     if bits <= deepest:

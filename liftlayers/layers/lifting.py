@@ -20,11 +20,13 @@ class Predict(AdditiveStep):
 
     Shape:
         - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range.
+          any range. Both keep their dtype, whatever the network's is.
 
     Raises:
-        TypeError: If a band is not floating-point, or a network returns no tensor.
-        ValueError: If the bands are on different devices, or the network's output has not the shape of the detail.
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If the bands are on different devices, the network's output has not the shape of the detail, or a
+            condition comes that it does not take.
 
     References:
         [Sweldens1998]_; equation :eq:`predict` of :doc:`/mathematics`.
@@ -63,12 +65,13 @@ class Update(AdditiveStep):
 
     Shape:
         - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range.
+          any range. Both keep their dtype, whatever the network's is.
 
     Raises:
-        TypeError: If a band is not floating-point, or a network returns no tensor.
-        ValueError: If the bands are on different devices, or the network's output has not the shape of the
-            approximation.
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If the bands are on different devices, the network's output has not the shape of the approximation,
+            or a condition comes that it does not take.
 
     References:
         [Sweldens1998]_; equation :eq:`update` of :doc:`/mathematics`.
@@ -116,11 +119,13 @@ class LiftingBlock(VolumePreserving):
 
     Shape:
         - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range.
+          any range. Both keep their dtype, whatever the networks' is.
 
     Raises:
-        TypeError: If a band is not floating-point, or a network returns no tensor.
-        ValueError: If the bands are on different devices, or a network's output has not the shape of its band.
+        TypeError: If `predict` or `update` is no module, or another `Invertible`, a band is not floating-point, or a
+            network returns no real tensor.
+        ValueError: If the bands are on different devices, a network's output has not the shape of its band, or a
+            condition comes that neither takes.
 
     References:
         [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)

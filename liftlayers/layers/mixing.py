@@ -126,6 +126,8 @@ class PixelUnshuffle(VolumePreserving):
         if x.ndim != 4 or x.shape[2] % k or x.shape[3] % k:
             needed = f"a (B, C, H, W) tensor, H and W multiples of {k}"
             raise ValueError(f"PixelUnshuffle({k}) needs {needed}, got {tuple(x.shape)}")
+        if x.numel() == 0:  # which torch hands through as it is
+            return x.reshape(x.shape[0], k**2 * x.shape[1], x.shape[2] // k, x.shape[3] // k)
         return F.pixel_unshuffle(x, k)
 
     def inverse(self, x: Tensor) -> Tensor:
@@ -133,6 +135,8 @@ class PixelUnshuffle(VolumePreserving):
         if x.ndim != 4 or x.shape[1] % k**2:
             needed = f"a (B, C, H, W) tensor, C a multiple of {k**2}"
             raise ValueError(f"PixelUnshuffle({k}) takes back {needed}, got {tuple(x.shape)}")
+        if x.numel() == 0:
+            return x.reshape(x.shape[0], x.shape[1] // k**2, k * x.shape[2], k * x.shape[3])
         return F.pixel_shuffle(x, k)
 
 

@@ -47,6 +47,8 @@ class LiftingPyramid(Invertible):
         [(3, 2, 2), (9, 2, 2), (9, 4, 4)]
     """
 
+    exact_by_levels = True  # each of `levels` leaves a detail aside
+
     def __init__(self, levels: Iterable[Invertible]) -> None:
         super().__init__()
         if isinstance(levels, Invertible):  # a chain would come apart into its steps

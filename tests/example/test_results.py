@@ -88,8 +88,8 @@ def test_the_traces_in_words() -> None:
     noise, blur, sr = (f"{100 * trace['detector_accuracy']:.0f} %" for trace in traces)
     far, near, near_too = (f"{trace['histogram']['stego_cover']:.2f}" for trace in traces)
     assert (blur, near) == (sr, near_too)
-    words = f"right on {noise} of the images with a noisy secret and on {blur} of the others. Histograms of stego and cover"
-    words += f" are {near} (blur, low resolution) to {far} (noise) apart"
+    words = f"right on {noise} of the images with a noisy secret and on {blur} of the others. Histograms of stego and"
+    words += f" cover are {near} (blur, low resolution) to {far} (noise) apart"
     words += f", those of two halves of one cover {traces[0]['histogram']['cover_halves']:.2f}."
     assert words in " ".join(SECURITY.split())
 
@@ -98,7 +98,8 @@ def test_what_large_photos_take() -> None:
     rows = json.loads((EXAMPLE.parent.parent / "benchmarks" / "results" / "doors-cpu.json").read_text())["rows"]
     hide, restore, reveal = (f"{row['cpu_seconds']:.0f} s" for row in rows.values())
     memory = max(row["peak_mib"] for row in rows.values()) * 2**20 / 1e9
-    words = f"{hide} of processor time to hide, {restore} to restore and {reveal} to reveal, and at most {memory:.1f} GB"
+    words = f"{hide} of processor time to hide, {restore} to restore and {reveal} to reveal, and at most {memory:.1f} "
+    words += "GB of memory"
     assert words in " ".join(README.split())
 
 

@@ -1,6 +1,7 @@
 """The grid: what rounding does, and how far sums and Haar transforms on it are exact."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -42,6 +43,23 @@ def test_ties_go_to_even_and_zeros_are_positive() -> None:
 def test_large_numbers_stay() -> None:
     x = torch.tensor([2.0**30 + 2**7, -(2.0**24)])
     assert torch.equal(round_to_grid(x, 4), x)
+
+
+@pytest.mark.parametrize("bits", [0, 16, 52])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_so_do_the_largest(dtype: torch.dtype, bits: int) -> None:
+    x = torch.tensor([1, -0.3], dtype=dtype) * torch.finfo(dtype).max
+    assert torch.equal(round_to_grid(x, bits), x)
+
+
+def test_what_is_no_exponent_is_refused() -> None:
+    for bits in (15.5, torch.tensor(3), "16"):
+        got = re.escape(repr(bits))
+        with pytest.raises(TypeError, match=f"round_to_grid needs an integer number of bits, got {got}"):
+            round_to_grid(torch.zeros(1), bits)  # type: ignore[arg-type]
+    for bits in (-1, 53, 200):
+        with pytest.raises(ValueError, match=f"round_to_grid needs 0 to 52 bits, got {bits}"):
+            round_to_grid(torch.zeros(1), bits)
 
 
 @given(seed=seeds(), bits=exponents)

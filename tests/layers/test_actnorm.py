@@ -251,6 +251,53 @@ def test_functional_call_initialises_what_it_is_given() -> None:
     assert torch.equal(norm(x), y)
 
 
+def test_functional_call_leaves_the_module_as_it_was() -> None:
+    """Be what it is given parameters or plain tensors."""
+    norm, x = ActNorm(3), batch(0)
+    state = {name: nn.Parameter(p.detach().clone()) for name, p in norm.named_parameters()}
+    lent = functional_call(norm, {**state, "initialised": torch.tensor(False)}, x)
+    assert not bool(norm.initialised)
+    assert torch.equal(norm(x), lent)
+    assert bool(norm.initialised)
+
+
+def test_it_starts_over_when_told_to() -> None:
+    norm, x = initialised(3), batch(1)
+    norm(x)
+    norm.initialised.fill_(False)
+    with pytest.raises(RuntimeError, match="ActNorm needs to be initialised before inverse"):
+        norm.inverse(x)
+    assert torch.equal(norm(x), ActNorm(3)(x))
+
+
+@pytest.mark.parametrize("move", [lambda norm: norm._apply(torch.clone), assigned, copy.deepcopy, repickled])
+def test_the_backward_pass_of_the_first_batch_does_not_initialise_again(move: Callable[[ActNorm], ActNorm]) -> None:
+    """Although a reversible chain lends it the buffer of before. A move, to another device for instance, puts a new
+    buffer in the place of its own."""
+    norm = move(ActNorm(3))
+    y = Sequential(norm, memory="reversible")(batch(0))
+    assert isinstance(y, Tensor)
+    versions = [parameter._version for parameter in norm.parameters()]
+    y.square().sum().backward()
+    assert [parameter._version for parameter in norm.parameters()] == versions
+
+
+def test_it_works_in_inference_mode() -> None:
+    with torch.inference_mode():
+        norm, x = ActNorm(3), batch(0)
+        assert torch.equal(norm(x), ActNorm(3)(x))
+        assert torch.equal(norm(2 * x), loaded(norm)(2 * x))
+
+
+def test_log_dets_may_be_added_to_in_place() -> None:
+    norm, x = initialised(3), batch(0)
+    for direction in (norm.forward_and_log_det, norm.inverse_and_log_det):
+        _, log_det = direction(x)
+        expected = log_det + 1
+        log_det += 1
+        assert torch.equal(log_det, expected)
+
+
 # What it refuses
 
 

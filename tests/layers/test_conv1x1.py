@@ -93,6 +93,20 @@ def test_both_directions_leave_autocast(dtype: torch.dtype) -> None:
     assert torch.equal(weight, step.weight)
 
 
+def test_log_dets_may_be_added_to_in_place() -> None:
+    for direction in (InvertibleConv1x1(3).forward_and_log_det, InvertibleConv1x1(3).inverse_and_log_det):
+        _, log_det = direction(tensor(0, 2, 3, 2, 2))
+        expected = log_det + 1
+        log_det += 1
+        assert torch.equal(log_det, expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 4, 4), (2, 3, 0, 4)], ids=str)
+def test_nothing_comes_back_as_nothing(shape: tuple[int, ...]) -> None:
+    step, x = InvertibleConv1x1(3), torch.zeros(shape)
+    assert step(x).shape == step.inverse(x).shape == shape
+
+
 def test_shapes_are_known_without_data() -> None:
     with torch.device("meta"):
         step = InvertibleConv1x1(4)

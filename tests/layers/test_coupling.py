@@ -1,4 +1,6 @@
-"""The additive coupling: its equation, and what it refuses."""
+"""The additive coupling: its equation, what it asks of its network, and what it refuses."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -6,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from liftlayers import AdditiveCoupling
-from liftlayers.testing import assert_inverts, randomise_
+from liftlayers import AdditiveCoupling, AffineCoupling, Inverse, Invertible, Predict, Sequential, Swap, Update
+from liftlayers.replay import as_tuple
+from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
 from tests.strategies import seeds, tensor
 
 widths = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -33,6 +36,111 @@ def test_adds_a_function_of_the_first_band_to_the_second(seed: int, widths: tupl
 
 def test_network_keeps_its_name_in_the_state_dict() -> None:
     assert list(AdditiveCoupling(nn.Linear(2, 2)).state_dict()) == ["network.weight", "network.bias"]
+
+
+class In(nn.Module):
+    """A linear map of the channels, computed in a dtype of its own."""
+
+    def __init__(self, channels: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.linear, self.dtype = nn.Linear(2, channels).to(dtype), dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.to(self.dtype))
+
+
+STEPS: dict[str, Callable[[nn.Module], Invertible]] = {
+    "AdditiveCoupling": AdditiveCoupling,
+    "Predict": Predict,
+    "Update": lambda network: Sequential(Swap(), Update(network), Swap()),
+    "AffineCoupling": AffineCoupling,
+}
+each_step = pytest.mark.parametrize("name", list(STEPS))
+DTYPES = [
+    (torch.bfloat16, torch.float32),
+    (torch.float32, torch.float64),
+    (torch.bfloat16, torch.float16),
+    (torch.float32, torch.bfloat16),
+]
+
+
+@each_step
+@pytest.mark.parametrize(("dtype", "inside"), DTYPES, ids=str)
+def test_bands_keep_their_dtype_whatever_the_network_computes_in(
+    name: str, dtype: torch.dtype, inside: torch.dtype
+) -> None:
+    step = STEPS[name](randomise_(In(4 if name == "AffineCoupling" else 2, inside)))
+    a, b = tensor(0, 3, 2).to(dtype), tensor(1, 3, 2).to(dtype)
+    for direction in (step, Inverse(step)):
+        outputs = as_tuple(direction(a, b))
+        assert all(y.dtype == dtype for y in outputs)
+        for y, x in zip(as_tuple(Inverse(direction)(*outputs)), (a, b), strict=True):
+            assert torch.allclose(y, x, rtol=0, atol=16 * torch.finfo(dtype).eps)
+        for bands in direction.rebuild(*outputs):
+            assert all(x.dtype == dtype for x in bands)
+
+
+@pytest.mark.parametrize("inside", [torch.float64, torch.bfloat16], ids=str)
+def test_gradients_of_the_modes_agree_then_too(inside: torch.dtype) -> None:
+    step = randomise_(AdditiveCoupling(In(2, inside)))
+    stored, kept = Sequential(step), Sequential(step, memory="reversible")
+    assert_same_gradients(stored, kept, tensor(0, 3, 2), tensor(1, 3, 2))
+
+
+def test_under_autocast_the_lower_dtype_is_left_to_the_sum() -> None:
+    """Which rounds nothing: no number of 16 bits is changed on its way to 32."""
+    network, a, b = randomise_(nn.Linear(2, 2)), tensor(0, 3, 2), tensor(1, 3, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert AdditiveCoupling(network).evaluate(a, b, None).dtype == torch.bfloat16
+        assert torch.equal(AdditiveCoupling(network)(a, b)[1], b + network(a).float())
+
+
+def test_a_network_of_another_dtype_compiles_in_one_graph() -> None:
+    step, a, b = randomise_(AdditiveCoupling(In(2, torch.float64))), tensor(0, 3, 2), tensor(1, 3, 2)
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(a, b), step(a, b))
+
+
+class Offset(nn.Module):
+    def forward(self, x: Tensor, *, condition: Tensor) -> Tensor:
+        return x + condition
+
+
+@each_step
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda network: torch.compile(network, backend="eager")])
+def test_a_wrapped_network_takes_the_condition_that_it_took_before(
+    name: str, wrap: Callable[[nn.Module], nn.Module]
+) -> None:
+    assert STEPS[name](wrap(Offset())).conditional
+    assert not STEPS[name](wrap(nn.Linear(2, 2))).conditional
+    assert STEPS[name](nn.DataParallel(wrap(Offset()))).conditional
+
+
+def test_a_wrapped_network_gets_the_condition() -> None:
+    a, b, condition = (tensor(i, 3, 2) for i in range(3))
+    wrapped = AdditiveCoupling(nn.DataParallel(Offset()))(a, b, condition=condition)
+    assert torch.equal(wrapped[1], b + (a + condition))
+
+
+@each_step
+def test_what_is_no_network_is_refused(name: str) -> None:
+    for network, got in ((torch.tanh, "builtin_function_or_method"), (lambda x: x, "function"), (nn.Tanh, "Tanh")):
+        with pytest.raises(TypeError, match=f"^{name} needs an nn.Module as its network, got {got}$"):
+            STEPS[name](network)  # type: ignore[arg-type]
+    for step in (AdditiveCoupling(nn.Tanh()), Inverse(Swap())):
+        with pytest.raises(TypeError, match=f"^{name} needs a network, got {type(step).__name__}, which is a step"):
+            STEPS[name](step)
+
+
+def test_a_network_of_complex_numbers_is_refused() -> None:
+    class Spectrum(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.fft(x)
+
+    step, a, b = AdditiveCoupling(Spectrum()), tensor(0, 3, 2), tensor(1, 3, 2)
+    for direction in (step, step.inverse):
+        with pytest.raises(TypeError, match=r"AdditiveCoupling needs .* real numbers, got torch\.complex64"):
+            direction(a, b)
 
 
 def test_an_output_that_would_broadcast_is_refused() -> None:

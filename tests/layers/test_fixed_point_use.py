@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from liftlayers import (
 )
 from liftlayers.layers.fixed_point import Exact, OnGrid, ToGrid, exact
 from liftlayers.replay import as_tuple
-from liftlayers.testing import randomise_
+from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
 from tests.layers.exact_chains import (
     Bands,
     Conditioned,
@@ -122,10 +123,63 @@ class Dimmed(Haar):
         return 0.7 * approx, detail
 
 
-@pytest.mark.parametrize("step", [Squashed(nn.Identity()), Inverse(Squashed(nn.Identity())), Dimmed()], ids=repr)
+class Negated(LiftingPyramid):
+    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, ...]:
+        approx, *details = super().forward(x, condition=condition)
+        return (-approx, *details)
+
+
+class Crossed(Parallel):
+    def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        return as_tuple(super().inverse(*reversed(bands), condition=condition))
+
+
+ANEW = [
+    Squashed(nn.Identity()),
+    Inverse(Squashed(nn.Identity())),
+    Dimmed(),
+    Negated([Haar()]),
+    Inverse(Negated([Haar()])),
+    Crossed(Sequential(), Sequential()),
+]
+
+
+@pytest.mark.parametrize("step", ANEW, ids=repr)
 def test_a_layer_that_defines_a_direction_anew_is_refused(step: Invertible) -> None:
-    with pytest.raises(TypeError, match=r"but (Squashed|Dimmed), step 0, defines forward or inverse anew"):
+    with pytest.raises(
+        TypeError, match=r"but (Squashed|Dimmed|Negated|Crossed), step 0, defines forward or inverse anew"
+    ):
         exact(Sequential(step))
+
+
+def test_a_layer_with_levels_is_not_for_that_a_pyramid() -> None:
+    class Tripled(Invertible):
+        def __init__(self) -> None:
+            super().__init__()
+            self.levels = nn.ModuleList([Haar()])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 3 * x
+
+        def inverse(self, x: Tensor) -> Tensor:
+            return x / 3
+
+    with pytest.raises(TypeError, match=r"got Tripled as step 0"):
+        exact(Tripled())
+
+
+def test_a_pyramid_that_only_builds_its_levels_is_one() -> None:
+    class Twice(LiftingPyramid):
+        def __init__(self) -> None:
+            super().__init__([Haar(), Haar()])
+
+    assert_exact(exact(Twice()), tensor(0, 2, 3, 8, 8))
+
+
+def test_several_bands_of_a_step_in_parallel_are_refused() -> None:
+    for chain in (Parallel(Haar(), Sequential()), Inverse(Parallel(Sequential(), Inverse(Haar())))):
+        with pytest.raises(ValueError, match=r"Parallel needs steps that return one band, got 2 from step [01] \("):
+            exact(chain)
 
 
 def test_a_layer_that_only_builds_its_network_is_not() -> None:
@@ -144,6 +198,19 @@ def test_too_few_bits_are_refused() -> None:
     exact(Sequential(Haar(), Inverse(Haar()), Haar(), Inverse(Haar())), bits=2)
 
 
+@pytest.mark.parametrize("bits", [-1, 53, 15.5, "16"])
+def test_what_is_no_exponent_is_refused(bits: int) -> None:
+    error, needs = (ValueError, "0 to 52 bits") if isinstance(bits, int) else (TypeError, "an integer number of bits")
+    makers: dict[str, Callable[[], object]] = {
+        "exact": lambda: exact(Haar(), bits=bits),
+        "ToGrid": lambda: ToGrid(bits),
+        "OnGrid": lambda: OnGrid(nn.Tanh(), bits=bits),
+    }
+    for who, make in makers.items():
+        with pytest.raises(error, match=f"^{who} needs {needs}, got {bits!r}$"):
+            make()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int32], ids=str)
 def test_other_dtypes_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=f"got {dtype}; call .float"):
@@ -152,6 +219,8 @@ def test_other_dtypes_are_refused(dtype: torch.dtype) -> None:
 
 def test_networks_without_tensors_or_conditions_are_refused() -> None:
     x = torch.zeros(1, 2)
+    with pytest.raises(TypeError, match=r"OnGrid needs an nn\.Module as its network, got builtin"):
+        OnGrid(torch.tanh)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="OnGrid needs a network that returns a floating-point tensor, got tuple"):
         OnGrid(Pair())(x)
     with pytest.raises(ValueError, match="OnGrid got a condition, but its network, Tanh, takes none"):
@@ -244,6 +313,14 @@ def test_it_is_a_step_like_any_other() -> None:
     assert log_det.tolist() == [0, 0]
     assert repr(ToGrid(3)) == "ToGrid(bits=3)"
     assert "bits=16, batch_invariant=False" in repr(inner)
+
+
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+def test_the_laws_hold_for_what_is_on_the_grid(memory: Literal["reversible", "checkpoint"]) -> None:
+    stored, kept = exact(stack(2)), exact(stack(2))
+    kept.memory = memory
+    assert_inverts(stored, *rounded(pair(6)))
+    assert_same_gradients(stored, kept, *rounded(pair(6)))
 
 
 def test_inputs_are_left_alone() -> None:

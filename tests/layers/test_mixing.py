@@ -131,6 +131,13 @@ def test_pixel_unshuffle_inverts(
     assert_inverts_both_ways(PixelUnshuffle(factor), x)
 
 
+@pytest.mark.parametrize(("shape", "apart"), [((0, 1, 4, 4), (0, 4, 2, 2)), ((2, 1, 0, 4), (2, 4, 0, 2))], ids=str)
+def test_pixel_unshuffle_gives_nothing_its_shape_too(shape: tuple[int, ...], apart: tuple[int, ...]) -> None:
+    y = PixelUnshuffle(2)(torch.zeros(shape))
+    assert y.shape == apart
+    assert PixelUnshuffle(2).inverse(y).shape == shape
+
+
 def test_pixel_unshuffle_keeps_the_order_it_documents() -> None:
     x, k = torch.arange(2 * 4 * 6).view(1, 2, 4, 6), 2
     y = PixelUnshuffle(k)(x)
