@@ -94,6 +94,19 @@ def test_the_traces_in_words() -> None:
     assert words in " ".join(SECURITY.split())
 
 
+def test_the_table_of_the_quick_run() -> None:
+    rows = {(row["task"], row["row"]): row for row in json.loads((RESULTS / "quick.json").read_text())["rows"]}
+    for task, title in LONG_NAMES.items():
+        before, ours = (rows[task, row]["secret_psnr"] for row in ("no restoration", "ours"))
+        for row in ("do nothing", "no restoration", "ours"):
+            figures = rows[task, row]
+            secret, gain = (
+                (f"**{ours:.2f}**", f"{ours - before:.2f}") if row == "ours" else (shown(figures["secret_psnr"]), "")
+            )
+            cells = [shown(figures["stego_psnr"]), secret, shown(figures["revealed_psnr"]), gain]
+            assert f"| {title if row == 'do nothing' else ''} | {row} | {' | '.join(cells)} |" in README
+
+
 def test_what_large_photos_take() -> None:
     rows = json.loads((EXAMPLE.parent.parent / "benchmarks" / "results" / "doors-cpu.json").read_text())["rows"]
     hide, restore, reveal = (f"{row['cpu_seconds']:.0f} s" for row in rows.values())
