@@ -26,6 +26,18 @@ def test_tables_show_the_figures(report: Path, monkeypatch: pytest.MonkeyPatch) 
     assert module.tables(content) == report.with_suffix(".md").read_text()
 
 
+def test_what_is_said_of_pirnet_holds() -> None:
+    rows = json.loads((FOLDER / "results" / "pirnet-cpu.json").read_text())["rows"]
+    training = rows["paper-1x256"]["passes"]["training"]["variants"]
+    stored, rebuilt = (training[name]["peak_mib"] / 1024 for name in ("bf16", "bf16, reversible"))
+    page = " ".join((FOLDER.parent / "docs" / "benchmarks.md").read_text().split())
+    assert f"needs {rebuilt:.1f} GiB instead of {stored:.1f}" in page
+    assert training["bf16"]["seconds"] > training["channels_last"]["seconds"]
+    for name, case in rows["quick-1x256"]["passes"].items():
+        plain, compiled = (case["variants"][variant]["seconds"] for variant in ("bf16", "bf16, compiled"))
+        assert plain < compiled if name == "training" else 1.15 < plain / compiled < 1.35
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["invertible.py", "pirnet.py", "wavelets.py"])
 def test_a_quick_run_prints_a_table_and_writes_nothing(script: str) -> None:
