@@ -139,7 +139,8 @@ def run(options: Options, device: torch.device) -> None:
     if skipped := trainer.guard.skipped:
         print(f"{skipped} of {trainer.total} steps were skipped, as their loss or gradient ran away: see log.jsonl")
     if not pairs or config.in_the_clear:
-        print(f"the weights are in {folder}; evaluate.py says how good they are")
+        judged = "; evaluate.py says how good they are" if (config.hider, config.restorer) == ("lih", "lsr") else ""
+        print(f"the weights are in {folder}{judged}")
         return
     rows, first = evaluation.evaluate(trainer.average, pairs, device=device)
     data = ", ".join(map(str, options.data)) or "scikit-image"
@@ -148,7 +149,8 @@ def run(options: Options, device: torch.device) -> None:
     print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")
     print(evaluation.table(rows))
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
-    print(f"\nwith these weights, instead of the example's own:\n\n{commands(folder)}")
+    if (config.hider, config.restorer) == ("lih", "lsr"):  # which the doors take
+        print(f"\nwith these weights, instead of the example's own:\n\n{commands(folder)}")
 
 
 def commands(folder: Path) -> str:

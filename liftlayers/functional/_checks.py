@@ -1,6 +1,7 @@
 """Checks of what a caller hands over, shared by every floor: each error says who, what is needed and what came."""
 
 __all__ = [
+    "four_bands",
     "require_alike",
     "require_detail",
     "require_even",
@@ -10,6 +11,8 @@ __all__ = [
     "require_same_device",
     "require_tensors",
 ]
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -72,3 +75,18 @@ def require_detail(who: str, approx: Tensor, detail: Tensor) -> None:
             f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
         )
     require_alike(who, approx, detail)
+
+
+def four_bands(who: str, coefficients: object) -> list[Tensor]:
+    """Takes the nest apart; a stack of bands, as the layers return it, would come apart in the wrong place."""
+    if isinstance(coefficients, Sequence) and len(coefficients) == 2:
+        approx, details = coefficients
+        if isinstance(details, Sequence) and len(details) == 3:
+            return [approx, *details]
+    raise TypeError(f"{who} needs (approx, (horizontal, vertical, diagonal)), got {_shape_of(coefficients)}")
+
+
+def _shape_of(nest: object) -> str:
+    if isinstance(nest, Sequence) and not isinstance(nest, str):
+        return f"({', '.join(map(_shape_of, nest))})"
+    return type(nest).__name__

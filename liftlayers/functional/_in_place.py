@@ -50,16 +50,17 @@ class _Split(torch.autograd.Function):
         scheme, dim = lines.scheme, lines.dim
         before, size, after = _folded(x, dim)
         source = x.reshape(before, size, after)
-        approx = x.new_empty(before, (size + 1) // 2, after)
-        detail = x.new_empty(before, size // 2, after)
+        num_approx, num_detail = (size + 1) // 2, size // 2
+        approx, detail = _empty(x, dim, num_approx), _empty(x, dim, num_detail)
+        approx3, detail3 = approx.view(before, num_approx, after), detail.view(before, num_detail, after)
         for at in _blocks(x, before, size, after):
             here = source[at]
-            a, d = approx[at].copy_(here[:, 0::2]), detail[at].copy_(here[:, 1::2])
+            a, d = approx3[at].copy_(here[:, 0::2]), detail3[at].copy_(here[:, 1::2])
             for step in scheme.steps:
                 _take(step, a, d, lines, -1 if lines.transposed else 1)
             for half, scale in zip((a, d), scheme.scales, strict=True):
                 half.div_(scale) if lines.transposed else half.mul_(scale)
-        return _unfolded(approx, x, dim), _unfolded(detail, x, dim)
+        return approx, detail
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004
@@ -90,7 +91,8 @@ class _Merge(torch.autograd.Function):
         size = num_approx + num_detail
         approx3 = approx.reshape(before, num_approx, after)
         detail3 = detail.reshape(before, num_detail, after)
-        x = approx.new_empty(before, size, after)
+        x = _empty(approx, dim, size)
+        x3 = x.view(before, size, after)
         for at in _blocks(x, before, size, after):
             a, d = (
                 half[at] * scale if lines.transposed else half[at] / scale
@@ -98,10 +100,10 @@ class _Merge(torch.autograd.Function):
             )
             for step in reversed(scheme.steps):
                 _take(step, a, d, lines, 1 if lines.transposed else -1)
-            here = x[at]
+            here = x3[at]
             here[:, 0::2].copy_(a)
             here[:, 1::2].copy_(d)
-        return _unfolded(x, approx, dim)
+        return x
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004
@@ -131,9 +133,10 @@ def _folded(x: Tensor, dim: int) -> tuple[int, int, int]:
     return math.prod(shape[:dim]), shape[dim], math.prod(shape[len(shape) + dim + 1 :])
 
 
-def _unfolded(half: Tensor, like: Tensor, dim: int) -> Tensor:
+def _empty(like: Tensor, dim: int, num: int) -> Tensor:
+    """Room for lines of another length; a tensor of its own and no view, so that whoever gets it may write into it."""
     shape = like.shape
-    return half.view(*shape[:dim], half.shape[1], *shape[len(shape) + dim + 1 :])
+    return like.new_empty(*shape[:dim], num, *shape[len(shape) + dim + 1 :])
 
 
 def _blocks(x: Tensor, before: int, size: int, after: int) -> Iterator[tuple[slice, slice, slice]]:

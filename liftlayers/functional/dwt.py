@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from liftlayers.functional._checks import four_bands
 from liftlayers.functional._line import analysis, require_bands, require_boundary, require_lines, synthesis
 from liftlayers.functional.schemes import scheme
 
@@ -183,7 +184,7 @@ def synthesis2d(
     """`idwt2d` in the name of who called."""
     steps = scheme(wavelet)
     require_boundary(who, boundary)
-    approx, horizontal, vertical, diagonal = _four_bands(who, coefficients)
+    approx, horizontal, vertical, diagonal = four_bands(who, coefficients)
     require_bands(who, approx, horizontal, vertical, diagonal)
     if not (size is None or (isinstance(size, Sequence) and len(size) == 2)):
         raise ValueError(f"{who} needs a size of two numbers, height and width, got {size}")
@@ -191,18 +192,3 @@ def synthesis2d(
     low = synthesis(who, approx, vertical, steps, dim=-1, boundary=boundary, size=width)
     high = synthesis(who, horizontal, diagonal, steps, dim=-1, boundary=boundary, size=width)
     return synthesis(who, low, high, steps, dim=-2, boundary=boundary, size=height)
-
-
-def _four_bands(who: str, coefficients: tuple[Tensor, Details]) -> list[Tensor]:
-    """Takes the nest apart; a stack of bands, as the layers return it, would come apart in the wrong place."""
-    if isinstance(coefficients, Sequence) and len(coefficients) == 2:
-        approx, details = coefficients
-        if isinstance(details, Sequence) and len(details) == 3:
-            return [approx, *details]
-    raise TypeError(f"{who} needs (approx, (horizontal, vertical, diagonal)), got {_shape_of(coefficients)}")
-
-
-def _shape_of(nest: object) -> str:
-    if isinstance(nest, Sequence) and not isinstance(nest, str):
-        return f"({', '.join(map(_shape_of, nest))})"
-    return type(nest).__name__

@@ -5,7 +5,7 @@ __all__ = ["lossless_dwt1d", "lossless_dwt2d", "lossless_idwt1d", "lossless_idwt
 import torch
 from torch import Tensor
 
-from liftlayers.functional._checks import require_alike, require_tensors
+from liftlayers.functional._checks import four_bands, require_alike, require_tensors
 from liftlayers.functional._integer_steps import LosslessSteps, lossless_steps
 from liftlayers.functional.lifting import halves, merged
 
@@ -173,7 +173,7 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
         True
     """
     steps = lossless_steps("lossless_idwt2d", wavelet)
-    approx, (horizontal, vertical, diagonal) = coefficients
+    approx, horizontal, vertical, diagonal = four_bands("lossless_idwt2d", coefficients)
     _require_lines("lossless_idwt2d", 2, approx, horizontal, vertical, diagonal)
     *lead, rows, columns = approx.shape
     few_rows, few_columns = horizontal.shape[-2], vertical.shape[-1]

@@ -10,7 +10,8 @@ def scheme(name: str) -> Scheme:
     """The scheme of a wavelet.
 
     Args:
-        name: One of those on :doc:`/conventions`, or ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for ``"bior4.4"``.
+        name: One of those on :doc:`/conventions`, or ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for ``"bior4.4"``, and,
+            as in PyWavelets, ``"db1"`` or ``"bior1.1"`` for ``"haar"``.
 
     Raises:
         ValueError: If there is none of that name.
@@ -25,7 +26,7 @@ def scheme(name: str) -> Scheme:
     """
     found = SCHEMES.get(_ALIASES.get(name, name))
     if found is None:
-        raise ValueError(f"scheme needs one of {', '.join([*SCHEMES, *_ALIASES])}, got {name!r}")
+        raise ValueError(f"scheme needs one of {', '.join([*SCHEMES, '5/3', '9/7'])}, got {name!r}")
     return found
 
 
@@ -45,4 +46,4 @@ def filter_length(scheme: Scheme) -> int:
     return 2 * max(max(high, 1 - low) for low, high in reach.values())
 
 
-_ALIASES = {"5/3": "bior2.2", "9/7": "bior4.4"}
+_ALIASES = {"5/3": "bior2.2", "9/7": "bior4.4", "db1": "haar", "bior1.1": "haar"}

@@ -8,6 +8,7 @@ from typing import cast
 from torch import Tensor
 
 from liftlayers.functional._boundaries import EXPANSIVE
+from liftlayers.functional._checks import four_bands
 from liftlayers.functional.dwt import Details, dwt2d, synthesis2d
 
 
@@ -26,7 +27,7 @@ def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level:
         :math:`[a_L, d_L, \dots, d_1]`, coarsest first; every :math:`d_l` is :math:`(c_H, c_V, c_D)`.
 
     Raises:
-        TypeError: If `x` is not floating-point.
+        TypeError: If `x` is not floating-point, or `level` no integer.
         ValueError: If `level` is below one, a side is zero, or the wavelet or the rule is unknown.
 
     References:
@@ -37,6 +38,8 @@ def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level:
         >>> approx.shape, [tuple(band.shape) for band in fine]
         (torch.Size([3, 3, 4]), [(3, 4, 7), (3, 5, 6), (3, 4, 6)])
     """
+    if not isinstance(level, int):
+        raise TypeError(f"wavedec2 needs a whole number of levels, got {level!r}")
     if level < 1:
         raise ValueError(f"wavedec2 needs a level of at least 1, got {level}")
     details: list[Details] = []
@@ -66,7 +69,7 @@ def waverec2(
         Images :math:`(\dots, H, W)`.
 
     Raises:
-        TypeError: If a band is not floating-point, or their dtypes differ.
+        TypeError: If the nest is another, a band is not floating-point, or their dtypes differ.
         ValueError: If there are no details, the bands do not fit together or to `size`, they are on different
             devices, or the wavelet or the rule is unknown.
 
@@ -78,10 +81,14 @@ def waverec2(
         >>> torch.allclose(waverec2(wavedec2(x, "9/7", level=2), "9/7"), x, atol=1e-6)
         True
     """
+    if not isinstance(coefficients, Sequence):
+        raise TypeError(f"waverec2 needs [approx, details, ...], coarsest first, got {type(coefficients).__name__}")
     if len(coefficients) < 2:
         raise ValueError(f"waverec2 needs an approximation and at least one level of details, got {len(coefficients)}")
     x, *levels = coefficients
     details = cast("list[Details]", levels)
+    for detail in details:
+        four_bands("waverec2", (x, detail))
     for detail, finer in zip(details, [*details[1:], None], strict=True):
         target = size
         if finer is not None:

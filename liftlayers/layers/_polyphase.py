@@ -104,8 +104,9 @@ class BandOrder(VolumePreserving):
         self.who = who
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        (approx, vertical), (horizontal, diagonal) = low.chunk(2, dim=1), high.chunk(2, dim=1)
-        return approx, torch.cat((horizontal, vertical, diagonal), dim=1)
+        channels = low.shape[1] // 2  # slices, since a piece of `chunk` may not be written into
+        horizontal, vertical, diagonal = high[:, :channels], low[:, channels:], high[:, channels:]
+        return low[:, :channels], torch.cat((horizontal, vertical, diagonal), dim=1)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
         who = f"{self.who}.inverse"

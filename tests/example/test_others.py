@@ -83,6 +83,7 @@ def test_the_door_trains_and_saves_a_pair(door: Door, photo_folder: Path, tmp_pa
     told = door("train.py", *options, *TINY)
     assert told.status == 0, told.err
     assert "in uint8" in told.out
+    assert "conceal.py" not in told.out  # the doors take LIH and LSR
     hider, restorer = HIDERS["hidden"](), RESTORERS["dncnn"]()
     for name, network in (("hidden", hider), ("dncnn", restorer)):
         path = tmp_path / "run" / f"{name}.safetensors"

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from liftlayers.functional.dwt import dwt1d, dwt2d, idwt1d, idwt2d
 from liftlayers.functional.haar import haar_analysis
+from liftlayers.functional.lossless import lossless_idwt2d
 from liftlayers.functional.schemes import SCHEMES
+from liftlayers.functional.wavedec import wavedec2, waverec2
 from tests.functional.wavelets import BOUNDARIES, EXPANSIVE, NON_EXPANSIVE, flat, oracle
 from tests.strategies import seeds, tensor
 
@@ -105,15 +107,19 @@ def test_haar_is_haar() -> None:
 
 # There and back
 
+KINDS = ("normal", "image", "signs")
+
 
 @pytest.mark.parametrize("name", list(SCHEMES))
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-14), (torch.float32, 1e-6)], ids=str)
-@given(sizes=st.tuples(*[st.integers(1, 129)] * 2), seed=seeds(), boundary=boundaries)
+@given(sizes=st.tuples(*[st.integers(1, 129)] * 2), seed=seeds(), boundary=boundaries, kind=st.sampled_from(KINDS))
 @settings(max_examples=8)
 def test_every_size_comes_back(
-    name: str, dtype: torch.dtype, bound: float, sizes: tuple[int, int], seed: int, boundary: str
+    name: str, dtype: torch.dtype, bound: float, sizes: tuple[int, int], seed: int, boundary: str, kind: str
 ) -> None:
-    x = tensor(seed, *sizes, dtype=dtype)
+    x = tensor(seed, *sizes, dtype=dtype, positive=kind == "image")
+    if kind == "signs":  # nothing is worse: all samples are as large as the largest
+        x, bound = x.sign(), 2 * bound
     size = None if boundary in NON_EXPANSIVE else sizes
     returned = idwt2d(dwt2d(x, name, boundary=boundary), name, boundary=boundary, size=size)
     assert returned.shape == x.shape
@@ -287,3 +293,37 @@ def test_bands_of_two_kinds_or_devices_are_refused() -> None:
         idwt1d(torch.zeros(4), torch.zeros(4, device="meta"), "haar")
     with pytest.raises(TypeError, match=r"idwt1d needs floating-point tensors, got torch\.int64; call \.float\(\)"):
         idwt1d(torch.zeros(4), torch.zeros(4).long(), "haar")
+
+
+def test_bands_and_images_may_be_written_into() -> None:
+    """Also while autograd looks on, as whoever shrinks details does."""
+    x = tensor(0, 3, 9, 12, dtype=torch.float64).requires_grad_()
+    approx, details = dwt2d(x, "9/7", boundary="reflect")
+    for band in (approx, *details):
+        band.mul_(2)
+    returned = idwt2d((approx, details), "9/7", boundary="reflect")
+    torch.testing.assert_close(returned, 2 * x)
+    returned.mul_(0.5)
+    returned.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.ones_like(x))
+
+
+def test_nests_of_another_shape_are_refused() -> None:
+    x = torch.rand(4, 4)
+    with pytest.raises(TypeError, match=r"lossless_idwt2d needs \(approx, .*, got \(Tensor, Tensor\)"):
+        lossless_idwt2d((x.int(), x.int()), "5/3")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"wavedec2 needs a whole number of levels, got 2.0"):
+        wavedec2(x, "haar", level=2.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"waverec2 needs \[approx, details, \.\.\.\], coarsest first, got Tensor"):
+        waverec2(x, "haar")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"waverec2 needs \(approx, .*, got \(Tensor, dict\)"):
+        waverec2([x, {}], "haar")  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("alias", ["db1", "bior1.1"])
+def test_names_that_pywavelets_has_for_haar(alias: str) -> None:
+    x = tensor(0, 8, 6, dtype=torch.float64)
+    mine, theirs = dwt2d(x, alias), pywt.dwt2(x.numpy(), alias, "periodization")
+    close(mine[0], theirs[0], atol=1e-12)
+    assert torch.equal(mine[0], dwt2d(x, "haar")[0])

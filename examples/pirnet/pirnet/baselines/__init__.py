@@ -26,7 +26,7 @@ from pirnet.hiding import Z
 
 
 class Hider(Protocol):
-    """A network, always an `nn.Module`, that hides and reveals."""
+    """A network, always an `nn.Module`, that hides and reveals; sides are even."""
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """Cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded."""
@@ -38,7 +38,8 @@ class Hider(Protocol):
 
 
 class Restorer(Protocol):
-    """A network, always an `nn.Module`, that restores images of any size from 16 x 16 in the size they have."""
+    """A network, always an `nn.Module`, that restores images in the size they have: from 16 x 16 up, sides divisible by
+    4 for some, which say so."""
 
     def __call__(self, image: Tensor, /) -> Tensor:
         """Degraded (B, 3, H, W) to restored (B, 3, H, W), both nominally in [0, 1]."""
