@@ -2,7 +2,7 @@
 
     pip install -c constraints.txt -e . FrEIA==0.2 revlib==1.7.2 && pip install --no-deps memcnn==1.5.2
     python benchmarks/invertible.py                 all figures, ten minutes on two cores
-    python benchmarks/invertible.py --quick         depth 24 alone, fewer rounds
+    python benchmarks/invertible.py --quick         depth 24 alone, fewer rounds; writes nothing
 
 Writes benchmarks/results/invertible-DEVICE.json and .md, which the documentation shows; --table writes the second again
 from the first. `stacks.py` has the networks. Of a training step, forward and backward: convolution FLOPs over the plain
@@ -192,7 +192,7 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="depth 24 alone, three rounds")
+    parser.add_argument("--quick", action="store_true", help="depth 24 alone, three rounds; writes nothing")
     parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -203,7 +203,9 @@ def main() -> None:
         print(json.dumps(memory(options.memory_of, options.depth, options.device)))
         return
     file = RESULTS / f"invertible-{options.device.split(':')[0]}.json"
-    if not options.table:
+    if options.table:
+        report = json.loads(file.read_text())
+    else:
         depths = (24,) if options.quick else (24, 96)
         rows = {}
         for name in VARIANTS:
@@ -212,10 +214,12 @@ def main() -> None:
         working = [name for name in rows if not isinstance(attempt(build, name, 1, 64), str)]
         for name, value in seconds(working, 24, 3 if options.quick else 7, options.device).items():
             rows[name]["seconds"] = value
+        report = {**circumstances(options.device), "rows": rows}
+    text = tables(report)
+    if not options.quick:
         RESULTS.mkdir(exist_ok=True)
-        file.write_text(json.dumps({**circumstances(options.device), "rows": rows}, indent=2) + "\n")
-    text = tables(json.loads(file.read_text()))
-    file.with_suffix(".md").write_text(text)
+        file.write_text(json.dumps(report, indent=2) + "\n")
+        file.with_suffix(".md").write_text(text)
     print(text)
 
 

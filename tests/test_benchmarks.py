@@ -39,11 +39,13 @@ def test_what_is_said_of_pirnet_holds() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["invertible.py", "pirnet.py", "wavelets.py"])
-def test_a_quick_run_prints_a_table_and_writes_nothing(script: str) -> None:
-    before = {path: path.read_bytes() for path in (FOLDER / "results").iterdir()}
-    done = subprocess.run([sys.executable, str(FOLDER / script), "--quick"], capture_output=True, text=True)
+def test_a_quick_run_prints_a_table_and_writes_nothing() -> None:
+    """Of the shortest of the scripts; the others take minutes."""
+    before = {path.name: path.read_bytes() for path in (FOLDER / "results").iterdir()}
+    script = str(FOLDER / "wavelets.py")
+    done = subprocess.run([sys.executable, script, "--quick"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| --- |" in done.stdout
-    assert "liftlayers" in done.stdout or "channels_last" in done.stdout
-    assert {path: path.read_bytes() for path in (FOLDER / "results").iterdir()} == before
+    assert "| liftlayers |" in done.stdout
+    changed = [path.name for path in (FOLDER / "results").iterdir() if before.get(path.name) != path.read_bytes()]
+    assert changed == []
