@@ -120,10 +120,14 @@ class ToGrid(VolumePreserving):
 
 
 class Exact(VolumePreserving):
-    """What `exact` returns: a chain whose inverse is exact.
+    r"""What `exact` returns: a chain whose inverse is exact.
+
+    .. math:: f = s_n \circ \dots \circ s_1 \circ Q, \qquad f^{-1} = s_1^{-1} \circ \dots \circ s_n^{-1} \circ Q'
+
+    with steps :math:`s_i` that stay on the grid, and :math:`Q` and :math:`Q'` which round to it as `exact` says.
 
     Args:
-        steps: Steps that keep to the grid and tell how far they go.
+        steps: The steps :math:`s_i`, which keep to the grid and tell how far they go.
         bits: Exponent of the grid of what goes in.
         depth: Number of Haar transforms that are not undone in the end.
         memory: As for `Sequential`; may be set later.
@@ -131,9 +135,18 @@ class Exact(VolumePreserving):
     Shape:
         - As the chain it was made of, float32 or float64.
 
+    Raises:
+        TypeError: If a band is neither float32 nor float64.
+        ValueError: When used, if a value leaves the range that `exact` states.
+
+    References:
+        [Hoogeboom2019]_; equation :eq:`grid` of :doc:`/mathematics`.
+
     Example:
-        >>> isinstance(exact(Haar(), bits=12), Exact)
-        True
+        >>> chain = exact(Haar(), bits=12)
+        >>> chain.memory = "reversible"
+        >>> chain.to_grid, chain.depth
+        (ToGrid(bits=12), 1)
     """
 
     def __init__(self, steps: list[Watched], *, bits: int, depth: int, memory: Memory = "store") -> None:

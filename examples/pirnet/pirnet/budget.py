@@ -1,10 +1,10 @@
 """What one row of a comparison may cost: the same minutes for every system, turned into whole steps beforehand."""
 
-__all__ = ["BUDGETS", "Budget", "scheduled", "steps_within", "trial_steps"]
+__all__ = ["BUDGETS", "Budget", "scheduled", "steps_within"]
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,7 +12,9 @@ from pirnet.config import Config
 from pirnet.engine import Trainer
 
 SHARES = (0.4, 0.3, 0.3)  # of the minutes: hiding, restoring, both
-TRIAL = 3  # steps of a stage that are timed; the first is left out, since it also allocates
+TRIAL = 0.05  # of a stage's minutes: how long its steps are timed for, and
+LEAST = 3  # steps at least; the first is left out, since it also allocates
+ENDLESS = 10**9  # steps of a stage that is only timed
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Budget:
     budget: Literal["tiny", "hour", "day"] = "tiny"
     """Budget that this started from."""
     minutes: float = 0.5
-    """Minutes to train a row for: 4 tenths hiding, 3 restoring, 3 both. Timing and testing come on top."""
+    """Minutes to train a row for: 4 tenths hiding, 3 restoring, 3 both, as many steps as fill them. Timing these and
+    testing come on top."""
     preset: Literal["quick", "base", "paper"] = "quick"
     """Preset with PIRNet's networks; its losses and the rest of its recipe are every row's."""
     crop: int = 48
@@ -56,31 +59,27 @@ BUDGETS = {
 }
 
 
-def scheduled(config: Config, trial: Trainer, *, minutes: float) -> Config:
+def scheduled(config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float) -> Config:
     """The config with as many steps of each stage as fill its share of the minutes.
 
     Steps are chosen before training and not counted off by a clock, so that each stage's schedule is whole and a row
-    can be repeated from its config. Warm-up takes a tenth of a mean stage, but no more than the config says.
+    can be repeated from its config. Each stage is tried for a twentieth of its time, from fresh networks. Warm-up takes
+    a tenth of a mean stage, but no more than the config says.
 
     Args:
         config: What is to be trained; stages that have no steps in it get none, and in the clear there is one stage.
-        trial: A trainer of the same networks with `trial_steps`, to be thrown away: it takes the steps that are timed.
+        new_trainer: Builds the trainer of a config; those that are tried are thrown away.
         minutes: Minutes of all stages together.
     """
-    budgets = [60 * minutes * share for share in _shares(config)]
     first, second, third = (
-        steps_within(budget, seconds) if budget else 0
-        for budget, seconds in zip(budgets, _seconds_a_step(trial), strict=True)
+        steps_within(60 * minutes * share, _seconds_a_step(new_trainer(_alone(config, stage)), 60 * minutes * share))
+        if share
+        else 0
+        for stage, share in enumerate(_shares(config), 1)
     )
     steps = (first, second, third)
     warmup = min(config.train.warmup, max(1, sum(steps) // (10 * sum(map(bool, steps)))))
     return replace(config, train=replace(config.train, steps=steps, warmup=warmup))
-
-
-def trial_steps(config: Config) -> tuple[int, int, int]:
-    """Steps of each stage for a trainer that is timed."""
-    first, second, third = (TRIAL if share else 0 for share in _shares(config))
-    return first, second, third
 
 
 def steps_within(seconds: float, each: float) -> int:
@@ -101,11 +100,18 @@ def _shares(config: Config) -> Sequence[float]:
     return [share / sum(shares) for share in shares]
 
 
-def _seconds_a_step(trainer: Trainer) -> Sequence[float]:
-    """The median time of each stage's steps, the first one left out."""
-    times: dict[object, list[float]] = {1: [], 2: [], 3: []}
-    for _ in range(trainer.total):
-        begun = time.monotonic()
-        row = trainer.take_step()
-        times[row["stage"]].append(time.monotonic() - begun)
-    return [statistics.median(stage[1:]) if stage else 0.0 for stage in times.values()]
+def _alone(config: Config, stage: int) -> Config:
+    """The config with one of its stages, without an end."""
+    first, second, third = (ENDLESS if number == stage else 0 for number in (1, 2, 3))
+    return replace(config, train=replace(config.train, steps=(first, second, third)))
+
+
+def _seconds_a_step(trainer: Trainer, budget: float) -> float:
+    """The mean time of a step, the first one left out."""
+    times: list[float] = []
+    begun = time.monotonic()
+    while len(times) < LEAST or time.monotonic() - begun < TRIAL * budget:
+        started = time.monotonic()
+        trainer.take_step()
+        times.append(time.monotonic() - started)
+    return statistics.fmean(times[1:])

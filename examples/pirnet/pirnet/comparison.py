@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from liftlayers import Invertible, Sequential
 from pirnet.bars import progress_bar
-from pirnet.budget import Budget, scheduled, trial_steps
+from pirnet.budget import Budget, scheduled
 from pirnet.config import PRESETS, Config
 from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation
@@ -175,10 +175,13 @@ def compare(
     entry: Entry, budget: Budget, *, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
 ) -> dict[str, object]:
     """Trains an entry for the budget's minutes and measures it on pairs: a row, as plain values."""
-    config, begun = config_of(entry, budget), time.monotonic()
-    trial = replace(config, train=replace(config.train, steps=trial_steps(config)))
-    config = scheduled(config, _trainer(entry, trial, photos, device), minutes=budget.minutes)
-    trainer = _trainer(entry, config, photos, device)
+    begun = time.monotonic()
+
+    def new_trainer(config: Config) -> Trainer:
+        return _trainer(entry, config, photos, device)
+
+    config = scheduled(config_of(entry, budget), new_trainer, minutes=budget.minutes)
+    trainer = new_trainer(config)
     timed = time.monotonic()
     with progress_bar(total=trainer.total, desc=entry.name, unit="step", leave=False) as bar:
         while trainer.step < trainer.total:

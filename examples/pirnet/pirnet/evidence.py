@@ -14,7 +14,11 @@ from pirnet.tampering import UNTREATED, Point, correlations
 
 SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
 COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}
-COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73", "#f0c05a", "#e69f00", "#d55e00")
+COLOURS = (
+    *("#1a1a1a", "#0072b2", "#56b4e9", "#009e73"),  # as hidden, denoisers
+    *("#d9b3e6", "#b266cc", "#6f2c91"),  # one of them in part
+    *("#f0c05a", "#e69f00", "#d55e00"),  # noise
+)
 READING = """*Stego* is the treated stego image against its cover, *secret* what is revealed of it against the photo
 before noise of sigma 25 was added; means over the pairs, PSNR in dB, everything on 8-bit RGB. A correlation of the
 points takes every pair in every treatment as it is; one *of changes* takes each treatment's difference to the same pair
@@ -89,7 +93,7 @@ def draw(path: Path, found: Sequence[Point]) -> None:
     for (hider, of), axes in zip(hiders.items(), grid, strict=True):
         values = correlations(of)
         for quality, name, axis in zip(("psnr", "ssim"), ("PSNR, dB", "SSIM"), axes, strict=True):
-            for colour, treatment in zip(COLOURS, dict.fromkeys(point.treatment for point in of), strict=False):
+            for colour, treatment in zip(COLOURS, dict.fromkeys(point.treatment for point in of), strict=True):
                 chosen = [point for point in of if point.treatment == treatment]
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, label=treatment, alpha=0.8, linewidths=0)

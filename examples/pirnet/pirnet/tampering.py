@@ -4,7 +4,7 @@ Its finding: where a treatment brings the stego image closer to the cover, it br
 truth too. Each pair, treated in each way, is a point; the correlation of the points says how far that holds.
 """
 
-__all__ = ["NOISES", "UNTREATED", "Point", "Treatment", "added_noise", "as_hidden", "correlations", "points"]
+__all__ = ["NOISES", "UNTREATED", "Point", "Treatment", "added_noise", "as_hidden", "correlations", "partly", "points"]
 
 import math
 import statistics
@@ -58,6 +58,11 @@ def as_hidden(stego: Tensor, _generator: torch.Generator) -> Tensor:
 def added_noise(sigma: float) -> Treatment:
     """Adds white Gaussian noise of that standard deviation, in 8-bit grey levels."""
     return lambda stego, generator: add_noise(stego, sigma, generator=generator)
+
+
+def partly(treatment: Treatment, share: float) -> Treatment:
+    """Goes that share of the way from a stego image to its treated one, as a weaker treatment would."""
+    return lambda stego, generator: torch.lerp(stego, treatment(stego, generator), share)
 
 
 @torch.no_grad()

@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from pirnet.baselines import HIDERS, RESTORERS
-from pirnet.budget import BUDGETS, Budget, scheduled, steps_within, trial_steps
+from pirnet.budget import BUDGETS, ENDLESS, Budget, scheduled, steps_within
 from pirnet.comparison import config_of, entries, uncompose
+from pirnet.config import Config
 from pirnet.engine import Trainer
 from pirnet.model import PIRNet
 
@@ -133,22 +135,40 @@ def test_steps_within(seconds: float, each: float, steps: int) -> None:
 
 
 def test_steps_fill_each_stage_s_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stage is timed by itself; the times are made up."""
+    each = {1: 0.01, 2: 0.1, 3: 0.2}
+    monkeypatch.setattr("pirnet.budget._seconds_a_step", lambda trial, _: each[trial.stage])
+    new_trainer = partial(Trainer, photos=smooth_photos(), device=torch.device("cpu"))
     config = tiny(warmup=50)
-    trial = Trainer(
-        replace(config, train=replace(config.train, steps=trial_steps(config))),
-        smooth_photos(),
-        device=torch.device("cpu"),
-    )
-    monkeypatch.setattr("pirnet.budget._seconds_a_step", lambda _: [0.01, 0.1, 0.2])
-    train = scheduled(config, trial, minutes=0.5).train
+    train = scheduled(config, new_trainer, minutes=0.5).train
     assert train.steps == (1200, 90, 45)
     assert train.warmup == 44
-    clear = scheduled(replace(config, in_the_clear=True), trial, minutes=0.5).train
+    clear = scheduled(replace(config, in_the_clear=True), new_trainer, minutes=0.5).train
     assert clear.steps == (0, 300, 0)
     assert clear.warmup == 30
     without_third = replace(config, train=replace(config.train, steps=(3, 3, 0)))
-    assert scheduled(without_third, trial, minutes=0.5).train.steps == (1714, 128, 0)
-    assert scheduled(config, trial, minutes=1e-6).train.steps == (1, 1, 1)
+    assert scheduled(without_third, new_trainer, minutes=0.5).train.steps == (1714, 128, 0)
+    assert scheduled(config, new_trainer, minutes=1e-6).train.steps == (1, 1, 1)
+
+
+def test_a_stage_is_timed_for_a_twentieth_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that a step takes a second of, and the first one ten."""
+    clock, taken = [0.0], []
+
+    class Stub:
+        def __init__(self, config: Config) -> None:
+            self.config = config
+
+        def take_step(self) -> None:
+            taken.append(self.config.train.steps)
+            clock[0] += 1.0 if taken.count(taken[-1]) > 1 else 10.0
+
+    monkeypatch.setattr("pirnet.budget.time.monotonic", lambda: clock[0])
+    train = scheduled(tiny(), Stub, minutes=20).train  # type: ignore[arg-type]
+    assert train.steps == (480, 360, 360)
+    endless = [(ENDLESS, 0, 0), (0, ENDLESS, 0), (0, 0, ENDLESS)]
+    assert [taken.count(steps) for steps in endless] == [15, 9, 9]
+    assert len(taken) == 33
 
 
 def test_uncomposed_chains_do_not_invert() -> None:

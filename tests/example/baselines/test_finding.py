@@ -13,7 +13,7 @@ from PIL import Image
 from pirnet.data import Pair
 from pirnet.metrics import psnr
 from pirnet.model import LIH
-from pirnet.tampering import UNTREATED, Point, added_noise, as_hidden, correlations, points
+from pirnet.tampering import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import Door, smooth_image, strict_json, tiny
@@ -68,6 +68,13 @@ def test_points_are_of_the_treated_stego_image() -> None:
     assert found["noise"].stego_psnr != found[UNTREATED].stego_psnr
 
 
+@given(share=st.floats(0, 1))
+def test_a_treatment_in_part_lies_between(share: float) -> None:
+    stego, generator = smooth_image(0, 8, 8)[None], torch.Generator()
+    treated = partly(lambda image, _: 1 - image, share)(stego, generator)
+    torch.testing.assert_close(treated, (1 - share) * stego + share * (1 - stego))
+
+
 def test_the_door(door: Door, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--test", photo_folder, "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
     told = door("finding.py", *options)
@@ -75,7 +82,8 @@ def test_the_door(door: Door, photo_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "found"
     results = strict_json((folder / "results.json").read_text())
     rows = [(row["hider"], row["treatment"]) for row in results["means"]]
-    treatments = [UNTREATED, "DnCNN", "CBDNet", "RIDNet", *(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
+    treatments = [UNTREATED, "DnCNN", "CBDNet", "RIDNet", *(f"DnCNN, {share} of it" for share in ("5%", "10%", "25%"))]
+    treatments += [*(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
     assert rows == [(hider, treatment) for hider in ("HiNet", "LIH") for treatment in treatments]
     assert results["correlations"].keys() == {"HiNet", "LIH"}
     with (folder / "points.csv").open(newline="") as file:

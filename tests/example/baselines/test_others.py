@@ -1,7 +1,5 @@
-"""Other systems in the place of LIH and LSR: built, trained, saved; and PIRNet without any of them."""
+"""Other systems in the place of LIH and LSR: built, trained, saved."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +10,10 @@ from pirnet.baselines import HIDERS, LEARNING_RATES, RESTORERS
 from pirnet.baselines.hidden import HiDDeN
 from pirnet.checkpoint import CheckpointError, load_lih, load_other, save_weights
 from pirnet.engine import Trainer
-from pirnet.model import LIH, LSR, PIRNet
+from pirnet.model import PIRNet
 from pirnet.others import Taskless, suited
 
-from tests.example.helpers import EXAMPLE, TINY, Door, copied, same_weights, smooth_image, smooth_photos, tiny
+from tests.example.helpers import TINY, Door, copied, same_weights, smooth_image, smooth_photos, tiny
 
 CPU = torch.device("cpu")
 
@@ -106,21 +104,3 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     save_weights(path, smaller, None)
     with pytest.raises(CheckpointError, match="do not fit HiDDeN"):
         load_other(path, HiDDeN())
-
-
-def test_pirnet_needs_none_of_them() -> None:
-    """What does not compare runs without the folder."""
-    doors = ["train", "evaluate", "conceal", "restore", "reveal"]
-    code = (
-        f"import sys; sys.path.insert(0, {str(EXAMPLE)!r}); sys.modules['pirnet.baselines'] = None\n"
-        f"import {', '.join(doors)}\n"
-        "from pirnet.config import quick\nfrom pirnet.model import PIRNet\nPIRNet(quick())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_lih_and_lsr_are_the_default() -> None:
-    net = PIRNet(tiny())
-    assert isinstance(net.lih, LIH)
-    assert isinstance(net.lsr, LSR)
