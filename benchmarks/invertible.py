@@ -2,7 +2,7 @@
 
     pip install -c constraints.txt -e . FrEIA==0.2 revlib==1.7.2 && pip install --no-deps memcnn==1.5.2
     python benchmarks/invertible.py                 all figures, ten minutes on two cores
-    python benchmarks/invertible.py --quick         depth 24 alone, fewer rounds; writes nothing
+    python benchmarks/invertible.py --quick         depth 6 alone, fewer rounds; writes nothing
 
 Writes benchmarks/results/invertible-DEVICE.json and .md, which the documentation shows; --table writes the second again
 from the first. `stacks.py` has the networks. Of a training step, forward and backward: convolution FLOPs over the plain
@@ -176,7 +176,7 @@ def in_own_process(name: str, depth: int, device: str) -> object:
 
 def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object]:
     """Everything of a variant but its time."""
-    row: dict[str, object] = {"conv_flops": attempt(conv_flops, name, 24)}
+    row: dict[str, object] = {"conv_flops": attempt(conv_flops, name, depths[0])}
     for depth in depths:
         row[f"memory, {depth}"] = in_own_process(name, depth, device)
         for dtype in DTYPES:
@@ -192,7 +192,7 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="depth 24 alone, three rounds; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="depth 6 alone, three rounds; writes nothing")
     parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -206,13 +206,13 @@ def main() -> None:
     if options.table:
         report = json.loads(file.read_text())
     else:
-        depths = (24,) if options.quick else (24, 96)
+        depths = (6,) if options.quick else (24, 96)
         rows = {}
         for name in VARIANTS:
             print(name, flush=True)
             rows[name] = measure(name, depths, options.device)
         working = [name for name in rows if not isinstance(attempt(build, name, 1, 64), str)]
-        for name, value in seconds(working, 24, 3 if options.quick else 7, options.device).items():
+        for name, value in seconds(working, depths[0], 3 if options.quick else 7, options.device).items():
             rows[name]["seconds"] = value
         report = {**circumstances(options.device), "rows": rows}
     text = tables(report)
@@ -223,9 +223,18 @@ def main() -> None:
     print(text)
 
 
+def processor() -> str:
+    """The processor's name, where the system tells it, and the instructions that torch uses on it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def circumstances(device: str) -> dict[str, object]:
     """Machine, date and versions."""
-    cpu = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    cpu = f"{processor()}, {torch.get_num_threads()} threads"
     return {
         "machine": cpu if device == "cpu" else torch.cuda.get_device_name(),
         "date": date.today().isoformat(),
@@ -240,7 +249,7 @@ def circumstances(device: str) -> dict[str, object]:
 def tables(report: dict) -> str:
     """The figures as Markdown: a training step, errors of gradients, errors of round trips."""
     rows = report["rows"]
-    depths = [depth for depth in (24, 96) if f"memory, {depth}" in rows["plain loop"]]
+    depths = [int(key.partition(", ")[2]) for key in rows["plain loop"] if key.startswith("memory")]
     pairs = " / ".join(map(str, depths))
     heads = ["", "convolution FLOPs", f"held, depth {pairs}, MB", f"peak, depth {pairs}, MB", "time"]
     steps = []

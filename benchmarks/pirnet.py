@@ -2,7 +2,7 @@
 
     python benchmarks/pirnet.py                             all cases, ten minutes on two cores
     python benchmarks/pirnet.py --cases paper-1x256         these cases; others stay as the file has them
-    python benchmarks/pirnet.py --quick                     quick-1x256 and paper-1x64, two minutes; writes nothing
+    python benchmarks/pirnet.py --quick                     quick-1x64, briefly; writes nothing
 
 Writes benchmarks/results/pirnet-DEVICE.json after every case and .md at the end; --table writes the second again from
 the first. `passes.py` has the networks and variants. A case is a preset and a number and side of images.
@@ -32,8 +32,9 @@ Row = dict[str, object]
 
 CASES = tuple(Case(preset, 1, pixels) for preset in ("quick", "base", "paper") for pixels in (256, 1024))
 TARGET = Case("paper", 16, 224)  # whose training should fit a small GPU; on a CPU, with --cases
-QUICK = (Case("quick", 1, 256), Case("paper", 1, 64))
-ENOUGH, MOST = 5.0, 15  # seconds and rounds after which a pass is measured well
+QUICK = (Case("quick", 1, 64),)
+ENOUGH, BRIEF = 5.0, 0.5  # seconds after which a pass is measured well, or in a quick run
+MOST = 15  # rounds
 UNASKED = "with --compile"
 LONG = 2.0  # seconds of a first round that is kept, as warming a CPU up takes far less
 LARGE = 2**19  # pixels of which the paper's training would store tens of gibibytes
@@ -77,7 +78,7 @@ def flops(network: Network, name: str) -> int:
     return counter.get_total_flops() * (3 if name == "training" else 1)
 
 
-def seconds(networks: dict[str, Network], name: str, device: str) -> dict[str, float | str]:
+def seconds(networks: dict[str, Network], name: str, device: str, *, enough: float) -> dict[str, float | str]:
     """Median seconds of a pass in each variant, which take turns, or the error it raises."""
     errors: dict[str, float | str] = {}
     times: dict[str, list[float]] = {key: [] for key in networks}
@@ -95,7 +96,7 @@ def seconds(networks: dict[str, Network], name: str, device: str) -> dict[str, f
             if not warming_up:
                 times[key].append(duration)
         measured = all(times[key] or key in errors for key in networks)
-        if measured and time.perf_counter() - begun > ENOUGH:
+        if measured and time.perf_counter() - begun > enough:
             break
     return {key: statistics.median(values) for key, values in times.items() if values} | errors
 
@@ -140,7 +141,7 @@ def in_own_process(case: Case, key: str, device: str) -> dict[str, float | str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(case: Case, device: str, *, compiled: bool) -> Row:
+def measure(case: Case, device: str, *, compiled: bool, enough: float) -> Row:
     """Everything of a case."""
     peak = {"float32": gflops_peak(torch.float32, device), "bf16": gflops_peak(torch.bfloat16, device)}
     chosen = {name: variants(case, name, device, compiled=compiled) for name in PASSES if not left_out(case, name)}
@@ -154,7 +155,7 @@ def measure(case: Case, device: str, *, compiled: bool) -> Row:
             passes[name] = {"flops": None, "variants": None, "why": left_out(case, name)}
             continue
         run = {key: networks[key] for key, why in chosen[name].items() if why is None}
-        times = seconds(run, name, device)
+        times = seconds(run, name, device, enough=enough)
         found = {
             key: {**figure("seconds", why or times[key]), **figure("peak_mib", why or memory[key][name])}
             for key, why in chosen[name].items()
@@ -209,7 +210,7 @@ def cells(figures: dict, found: dict, peak: float) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", type=Case.parse, help="such as quick-1x256: preset, images, their side")
-    parser.add_argument("--quick", action="store_true", help="two small cases; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="quick-1x64, briefly; writes nothing")
     parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="minutes on a CPU, where it is off")
@@ -232,7 +233,9 @@ def main() -> None:
         target = () if options.device == "cpu" else (TARGET,)
         for case in options.cases or (QUICK if options.quick else (*CASES, *target)):
             print(case, flush=True)
-            report["rows"][str(case)] = {"date": now["date"], **measure(case, options.device, compiled=compiled)}
+            enough = BRIEF if options.quick else ENOUGH
+            found = measure(case, options.device, compiled=compiled, enough=enough)
+            report["rows"][str(case)] = {"date": now["date"], **found}
             if not options.quick:
                 RESULTS.mkdir(exist_ok=True)
                 file.write_text(json.dumps(report, indent=2) + "\n")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from invertible import processor
 from torch import Tensor
 
 import liftlayers
@@ -244,7 +245,7 @@ def circumstances(device: str) -> dict[str, object]:
             found[peer] = version(peer)
         except PackageNotFoundError:
             found[peer] = "missing"
-    machine = f"{platform.machine()}, one thread" if device == "cpu" else torch.cuda.get_device_name()
+    machine = f"{processor()}, one thread" if device == "cpu" else torch.cuda.get_device_name()
     return {"machine": machine, "date": date.today().isoformat(), "versions": found}
 
 

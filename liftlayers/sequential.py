@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from liftlayers.invertible import Bands, Inverse, Invertible, bare, zero_log_det
 from liftlayers.memory import can_rebuild, reversible
+from liftlayers.places import call_at
 from liftlayers.replay import as_tuple, checkpointed, has_hooks
 
 Memory = Literal["store", "reversible", "checkpoint"]
@@ -152,7 +153,7 @@ class Sequential(Invertible):
         def call(number: int, function: Callable[..., Bands], bands: tuple[Tensor, ...], options: Any) -> Any:
             for fits in walked[number].checks:
                 fits(bands)
-            return as_tuple(_call_at(walked[number].places, function, bands, options))
+            return as_tuple(call_at("step", walked[number].places, function, bands, options))
 
         return bare(reversible([each.step for each in walked], bands, options, call))
 
@@ -188,7 +189,7 @@ class Sequential(Invertible):
         """Calls a direction of a step with its bands, which are checked, and the condition if it takes one."""
         self._check(position, bands, backwards=backwards)
         options = {"condition": condition} if condition is not None and self._conditional[position] else {}
-        return _call_at([(position, self[position])], function, bands, options)
+        return call_at("step", [(position, self[position])], function, bands, options)
 
     def _check(self, position: int, bands: tuple[Tensor, ...], *, backwards: bool = False) -> None:
         source = position + 1 if backwards else position - 1
@@ -213,23 +214,6 @@ class Sequential(Invertible):
     def __getitem__(self, index: int | slice) -> Invertible:
         steps = list(self)
         return Sequential(*steps[index], memory=self.memory) if isinstance(index, slice) else steps[index]
-
-
-def _call_at(
-    places: list[tuple[int, Invertible]],
-    function: Callable[..., Any],
-    bands: tuple[Tensor, ...],
-    options: dict[str, Tensor],
-) -> Any:
-    """Calls a step, and notes on what it raises where it stands, in the innermost chain and those around."""
-    if torch.compiler.is_compiling():
-        return function(*bands, **options)
-    try:
-        return function(*bands, **options)
-    except Exception as error:
-        for position, step in places:
-            error.add_note(f"in step {position} ({type(step).__name__})")
-        raise
 
 
 def _require_num_bands(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,12 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
+OURS = {  # a row with figures that a script measures of ours
+    "doors": r"^\| restore \| [\d.]+ \| [\d.]+ \| \d+ \|$",
+    "invertible": r"^\| liftlayers, reversible \| [\d.]+ \|",
+    "pirnet": r"^\| training, .* GFLOP \| float32 \| [\d.]+ \| 1.00 \|",
+    "wavelets": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
+}
 
 
 @pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.stem)
@@ -39,13 +46,19 @@ def test_what_is_said_of_pirnet_holds() -> None:
 
 
 @pytest.mark.slow
-def test_a_quick_run_prints_a_table_and_writes_nothing() -> None:
-    """Of the shortest of the scripts; the others take minutes."""
+@pytest.mark.parametrize("script", sorted({report.stem.rpartition("-")[0] for report in RESULTS}))
+def test_a_quick_run_prints_a_table_and_writes_nothing(script: str) -> None:
     before = {path.name: path.read_bytes() for path in (FOLDER / "results").iterdir()}
-    script = str(FOLDER / "wavelets.py")
-    done = subprocess.run([sys.executable, script, "--quick"], capture_output=True, text=True)
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| --- |" in done.stdout
-    assert "| liftlayers |" in done.stdout
+    assert re.search(OURS[script], done.stdout, re.MULTILINE), done.stdout
     changed = [path.name for path in (FOLDER / "results").iterdir() if before.get(path.name) != path.read_bytes()]
     assert changed == []
+
+
+def test_pages_and_help_name_no_other_script() -> None:
+    pages = [FOLDER.parent / "README.md", *(FOLDER.parent / "docs").glob("*.md"), *FOLDER.glob("*.py")]
+    named = {script for page in pages for script in re.findall(r"python benchmarks/(\w+)\.py", page.read_text())}
+    assert named == OURS.keys()

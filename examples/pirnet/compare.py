@@ -21,12 +21,14 @@ import tyro
 from pirnet import doors, runs
 from pirnet.budget import BUDGETS, Budget
 from pirnet.comparison import Entry, compare, entries, read_rows
+from pirnet.config import PRESETS
 from pirnet.data import Pair
 from pirnet.evaluation import write_json
 from pirnet.images import atomic_path
 from pirnet.pairs import FolderPairs
 from pirnet.photo_cache import cache_folder
 from pirnet.photos import Photos
+from pirnet.precision import chosen_precision
 from pirnet.scoreboard import markdown, progress, save_plots
 from pirnet.sources import photos_and_pairs
 
@@ -107,6 +109,7 @@ def settings_of(
             "device": device.type,
             "kind": kind,
             "threads": torch.get_num_threads(),
+            "precision": chosen_precision(PRESETS[options.allowed.preset]().train.precision, device),
             "torch": torch.__version__,
             "liftlayers": liftlayers.__version__,
         },
@@ -117,7 +120,7 @@ def headline(options: Options, settings: Mapping) -> str:
     """The comparison in a line: what was spent on which machine."""
     machine, budget = settings["machine"], options.allowed
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
-    where = f"{machine['device']} ({machine['kind']}), {threads}, torch {machine['torch']}"
+    where = f"{machine['device']} ({machine['kind']}), {threads}, {machine['precision']}, torch {machine['torch']}"
     return f"Table {options.table}, budget {budget.budget}: {budget.minutes:g} minutes of training a row on {where}"
 
 

@@ -127,7 +127,8 @@ def run(options: Options, device: torch.device) -> None:
     names = sorted({name for pair in pairs for name in (pair.secret_name, pair.cover_name)})
     if ranks.rank() == 0:
         describe(options, trainer, folder, held_out=names)
-        print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {device}; writing {folder}")
+        where = f"{device} in {trainer.precision}"
+        print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {where}; writing {folder}")
     stop = runs.Stop(options.minutes)
     with stop.on_interrupt():
         train(trainer, folder, pairs, stop=stop, options=options)
@@ -289,6 +290,7 @@ def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequ
             "options": {name: getattr(options, name) for name in KEPT},
             "photos": {"train": trainer.crops.photos.names, "held_out": held_out},
             "device": str(trainer.device),
+            "precision": trainer.precision,
             "versions": {
                 "liftlayers": liftlayers.__version__,
                 "torch": torch.__version__,

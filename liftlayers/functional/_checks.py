@@ -29,7 +29,8 @@ def require_float(who: str, *tensors: Tensor) -> None:
     require_tensors(who, *tensors)
     for tensor in tensors:
         if not tensor.is_floating_point():
-            raise TypeError(f"{who} needs floating-point tensors, got {tensor.dtype}; call .float() first")
+            advice = "take .real and .imag one by one" if tensor.is_complex() else "call .float() first"
+            raise TypeError(f"{who} needs floating-point tensors, got {tensor.dtype}; {advice}")
 
 
 def require_same_device(who: str, *tensors: Tensor) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from liftlayers.functional._checks import four_bands
 from liftlayers.functional._line import analysis, require_bands, require_boundary, require_lines, synthesis
-from liftlayers.functional.schemes import scheme
+from liftlayers.functional.schemes import require_scheme
 
 Details = tuple[Tensor, Tensor, Tensor]
 
@@ -57,7 +57,7 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx / 2**0.5, detail.abs()  # a ramp has no details but where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
-    steps = scheme(wavelet)
+    steps = require_scheme("dwt1d", wavelet)
     require_boundary("dwt1d", boundary)
     require_lines("dwt1d", x, num_axes=1)
     return analysis(x, steps, dim=-1, boundary=boundary)
@@ -95,7 +95,7 @@ def idwt1d(
         >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
         True
     """
-    steps = scheme(wavelet)
+    steps = require_scheme("idwt1d", wavelet)
     require_boundary("idwt1d", boundary)
     require_bands("idwt1d", approx, detail)
     return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
@@ -130,9 +130,14 @@ def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx.shape, horizontal.shape, vertical.shape
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 4]))
     """
-    steps = scheme(wavelet)
-    require_boundary("dwt2d", boundary)
-    require_lines("dwt2d", x, num_axes=2)
+    return analysis2d("dwt2d", x, wavelet, boundary=boundary)
+
+
+def analysis2d(who: str, x: Tensor, wavelet: str, *, boundary: str) -> tuple[Tensor, Details]:
+    """`dwt2d` in the name of who called."""
+    steps = require_scheme(who, wavelet)
+    require_boundary(who, boundary)
+    require_lines(who, x, num_axes=2)
     low, high = analysis(x, steps, dim=-2, boundary=boundary)
     approx, vertical = analysis(low, steps, dim=-1, boundary=boundary)
     horizontal, diagonal = analysis(high, steps, dim=-1, boundary=boundary)
@@ -182,7 +187,7 @@ def synthesis2d(
     size: tuple[int, int] | None,
 ) -> Tensor:
     """`idwt2d` in the name of who called."""
-    steps = scheme(wavelet)
+    steps = require_scheme(who, wavelet)
     require_boundary(who, boundary)
     approx, horizontal, vertical, diagonal = four_bands(who, coefficients)
     require_bands(who, approx, horizontal, vertical, diagonal)

@@ -1,6 +1,6 @@
 """Named wavelets as lists of lifting steps."""
 
-__all__ = ["SCHEMES", "LiftingStep", "Scheme", "filter_length", "scheme"]
+__all__ = ["SCHEMES", "LiftingStep", "Scheme", "filter_length", "require_scheme", "scheme"]
 
 from liftlayers.functional._named_schemes import SCHEMES
 from liftlayers.functional._scheme import LiftingStep, Scheme
@@ -24,10 +24,15 @@ def scheme(name: str) -> Scheme:
         >>> scheme("5/3").name, len(scheme("9/7").steps)
         ('bior2.2', 4)
     """
-    found = SCHEMES.get(_ALIASES.get(name, name))
-    if found is None:
-        raise ValueError(f"scheme needs one of {', '.join([*SCHEMES, '5/3', '9/7'])}, got {name!r}")
-    return found
+    return require_scheme("scheme", name)
+
+
+def require_scheme(who: str, name: str) -> Scheme:
+    """`scheme` in the name of who called."""
+    known = isinstance(name, str) and _ALIASES.get(name, name) in SCHEMES
+    if not known:
+        raise ValueError(f"{who} needs a wavelet among {', '.join([*SCHEMES, '5/3', '9/7'])}, got {name!r}")
+    return SCHEMES[_ALIASES.get(name, name)]
 
 
 def filter_length(scheme: Scheme) -> int:

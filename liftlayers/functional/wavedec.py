@@ -9,7 +9,7 @@ from torch import Tensor
 
 from liftlayers.functional._boundaries import EXPANSIVE
 from liftlayers.functional._checks import four_bands
-from liftlayers.functional.dwt import Details, dwt2d, synthesis2d
+from liftlayers.functional.dwt import Details, analysis2d, synthesis2d
 
 
 def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level: int) -> list[Tensor | Details]:
@@ -44,7 +44,7 @@ def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level:
         raise ValueError(f"wavedec2 needs a level of at least 1, got {level}")
     details: list[Details] = []
     for _ in range(level):
-        x, detail = dwt2d(x, wavelet, boundary=boundary)
+        x, detail = analysis2d("wavedec2", x, wavelet, boundary=boundary)
         details.append(detail)
     return [x, *reversed(details)]
 

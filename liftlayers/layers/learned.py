@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_image
-from liftlayers.functional.schemes import Scheme, scheme
+from liftlayers.functional.schemes import Scheme, require_scheme
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.layers._checks import require_positive
 from liftlayers.layers._polyphase import BandOrder, HalvesTransposed, PolyphaseSplit
@@ -99,7 +99,7 @@ class _Lifted(VolumePreserving):
             raise ValueError(f"{who} needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         if scale not in (*get_args(Scale), None):
             raise ValueError(f"{who} needs a scale of 'fixed', 'learned' or None, got {scale!r}")
-        start = scheme(name)
+        start = require_scheme(who, name)
         learned = [_residuals_and_scales(start, network, scale, together) for _ in range(1 if shared else 2)]
         options = {"boundary": boundary, "together": together}
         self.split = PolyphaseSplit(who)

@@ -8,7 +8,7 @@ from torch import Tensor
 from liftlayers.functional._checks import require_detail, require_even, require_image
 from liftlayers.functional.dwt import dwt2d, idwt2d
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
-from liftlayers.functional.schemes import scheme
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import VolumePreserving
 
 
@@ -82,7 +82,7 @@ class Wavelet(VolumePreserving):
         if boundary not in ("periodization", "reflect"):
             raise ValueError(f"Wavelet needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         super().__init__()
-        self.name = scheme(name).name
+        self.name = require_scheme("Wavelet", name).name
         self.boundary = boundary
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

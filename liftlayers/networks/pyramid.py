@@ -2,11 +2,13 @@
 
 __all__ = ["LiftingPyramid"]
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
 from liftlayers.invertible import Bands, Invertible, zero_log_det
+from liftlayers.places import call_at
 from liftlayers.replay import as_tuple
 
 
@@ -64,7 +66,7 @@ class LiftingPyramid(Invertible):
     def forward(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, ...]:
         details: list[Tensor] = []
         for position, level in enumerate(self._levels()):
-            bands = as_tuple(level(x, **self._options(level, condition)))
+            bands = as_tuple(self._call(position, level, (x,), condition))
             _require_two(position, level, bands)
             x, detail = bands
             details.append(detail)
@@ -74,14 +76,14 @@ class LiftingPyramid(Invertible):
         self._require_details(details)
         x = approx
         for (position, level), detail in zip(reversed([*enumerate(self._levels())]), details, strict=True):
-            x = _only(position, level, level.inverse(x, detail, **self._options(level, condition)))
+            x = _only(position, level, self._call(position, level.inverse, (x, detail), condition))
         return x
 
     def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         details: list[Tensor] = []
         total = zero_log_det((x,))
         for position, level in enumerate(self._levels()):
-            bands, log_det = level.forward_and_log_det(x, **self._options(level, condition))
+            bands, log_det = self._call(position, level.forward_and_log_det, (x,), condition)
             _require_two(position, level, as_tuple(bands))
             x, detail = bands
             details.append(detail)
@@ -94,7 +96,7 @@ class LiftingPyramid(Invertible):
         self._require_details(details)
         x, total = approx, zero_log_det((approx,))
         for (position, level), detail in zip(reversed([*enumerate(self._levels())]), details, strict=True):
-            bands, log_det = level.inverse_and_log_det(x, detail, **self._options(level, condition))
+            bands, log_det = self._call(position, level.inverse_and_log_det, (x, detail), condition)
             x = _only(position, level, bands)
             total = total + log_det
         return x, total
@@ -106,12 +108,15 @@ class LiftingPyramid(Invertible):
     def _levels(self) -> list[Invertible]:
         return list(self.levels)  # type: ignore[arg-type]  # a ModuleList forgets what its modules are
 
-    def _options(self, level: Invertible, condition: Tensor | None) -> dict[str, Tensor]:
-        if condition is None:
-            return {}
-        if not self.conditional:
+    def _call(
+        self, position: int, function: Callable[..., Any], bands: tuple[Tensor, ...], condition: Tensor | None
+    ) -> Any:
+        """Calls a direction of a level with its bands, and the condition if it takes one."""
+        level = self._levels()[position]
+        if condition is not None and not self.conditional:
             raise ValueError(f"LiftingPyramid got a condition, but none of its {len(self.levels)} levels takes one")
-        return {"condition": condition} if level.conditional else {}
+        options = {"condition": condition} if condition is not None and level.conditional else {}
+        return call_at("level", [(position, level)], function, bands, options)
 
     def _require_details(self, details: tuple[Tensor, ...]) -> None:
         if len(details) != len(self.levels):

@@ -190,7 +190,7 @@ def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, door: D
 
 
 def test_a_preset_may_be_named(photo_folder: Path, door: Door, tmp_path: Path) -> None:
-    slim = ("--lih.predictor", "conv", "--lsr.predictor", "conv", "--train.no-bf16")
+    slim = ("--lih.predictor", "conv", "--lsr.predictor", "conv", "--train.precision", "float32")
     options = ("--data", photo_folder, "--minutes", 0, "--steps", 10, *TINY, *slim)
     assert door("train.py", "--preset", "paper", *options).status == 0
     config = json.loads((tmp_path / "runs" / "paper" / "config.json").read_text())["config"]

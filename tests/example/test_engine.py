@@ -228,7 +228,7 @@ def test_a_step_back_takes_the_average_along(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_a_batch_in_parts_is_the_same_batch(accumulate: int) -> None:
-    config = tiny(bf16=False)
+    config = tiny(precision="float32")
     whole = trainer(config)
     parts = Trainer(config, smooth_photos(), device=CPU, accumulate=accumulate)
     for _ in range(whole.total):
@@ -262,7 +262,7 @@ def test_weights_decay() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own, while it compiles
 def test_a_compiled_step_is_the_same_step() -> None:
-    config = tiny((1, 1, 2), bf16=False)
+    config = tiny((1, 1, 2), precision="float32")
     plain, compiled = trainer(config), Trainer(config, smooth_photos(), device=CPU, compiled=True)
     for _ in range(plain.total):
         assert compiled.take_step() == pytest.approx(plain.take_step(), rel=1e-3)
@@ -419,13 +419,13 @@ def test_every_stage_has_its_own_step_size() -> None:
     assert [row["rate"] for row in finished(config)[1]] == [0.004, 0.004, 0.002, 0.001]
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_images_stay_in_float32(bf16: bool) -> None:
-    run = trainer(tiny(bf16=bf16))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_stay_in_float32(precision: str) -> None:
+    run = trainer(tiny(precision=precision))
     for _ in range(5):
         run.take_step()
     cover, truth = run.crops.batch(0, 4)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         loss, images = run.train_step(cover, truth, truth, run.tasks, 3)
     assert loss.dtype == torch.float32
     assert images.keys() == {"stego", "revealed", "restored_stego", "restored"}
@@ -461,7 +461,7 @@ def test_hiding_is_learnt() -> None:
 
 @pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
 def test_every_memory_trains_alike(memory: str) -> None:
-    plain, other = (Trainer(tiny(bf16=False, memory=kind), smooth_photos(), device=CPU) for kind in ("store", memory))
+    plain, other = (trainer(tiny(precision="float32", memory=kind)) for kind in ("store", memory))
     for _ in range(plain.total):
         expected, actual = plain.take_step()["loss"], other.take_step()["loss"]
         assert actual == pytest.approx(expected, rel=1e-4)

@@ -13,6 +13,8 @@ from pirnet.checkpoint import load_lih, load_lsr, load_state
 
 from tests.example.helpers import EXAMPLE, TINY, Door, log_of, same_weights, strict_json
 
+FLOAT32 = ("--train.precision", "float32")
+
 # Stands in for the process that is killed while it writes: the file of that number is left half-written.
 KILLED = """
 import os, runpy, signal, sys
@@ -89,7 +91,7 @@ def test_killed_before_it_said_what_it_is_a_run_starts_again(photo_folder: Path,
 
 def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, door: Door, tmp_path: Path) -> None:
     """With the photos elsewhere, other workers and other parts of a batch."""
-    steps = ("--steps", "4", "--data", photo_folder, "--train.no-bf16", *TINY)
+    steps = ("--steps", "4", "--data", photo_folder, *FLOAT32, *TINY)
     assert door("train.py", "--out", "whole", *steps).status == 0
     assert door("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
     shutil.copytree(photo_folder, tmp_path / "moved")
@@ -105,7 +107,7 @@ def test_two_processes_are_as_one_with_the_doubled_batch(
     photo_folder: Path, door: Door, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
     """Every stage, whether or not each process has every task, with parts; then both go on with one process."""
-    steps = (*("--steps", "6", "--data", str(photo_folder)), *TINY, "--train.batch-size", "12", "--train.no-bf16")
+    steps = (*("--steps", "6", "--data", str(photo_folder)), *TINY, "--train.batch-size", "12", *FLOAT32)
     steps += ("--train.memory", "reversible", "--train.ema", "0.9", "--train.tasks", *tasks)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     shared = subprocess.run(

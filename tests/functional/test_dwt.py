@@ -217,12 +217,16 @@ def test_autocast_changes_nothing() -> None:
 @pytest.mark.parametrize("function", [dwt1d, dwt2d])
 def test_names_rules_and_kinds_that_are_refused(function) -> None:
     x, who = torch.zeros(4, 4), function.__name__
-    with pytest.raises(ValueError, match=r"scheme needs one of haar, db2, .*, 5/3, 9/7, got 'bior5\.5'$"):
+    with pytest.raises(ValueError, match=rf"{who} needs a wavelet among haar, db2, .*, 9/7, got 'bior5\.5'$"):
         function(x, "bior5.5")
+    with pytest.raises(ValueError, match=rf"{who} needs a wavelet among haar, .*, got \['haar'\]$"):
+        function(x, ["haar"])
     with pytest.raises(ValueError, match=f"{who} needs a boundary among 'periodization', 'reflect', .*, got 'wrap'$"):
         function(x, "haar", boundary="wrap")
     with pytest.raises(TypeError, match=rf"{who} needs floating-point tensors, got torch\.uint8; call \.float\(\)"):
         function(x.byte(), "haar")
+    with pytest.raises(TypeError, match=rf"{who} needs .*, got torch\.complex64; take \.real and \.imag one by one$"):
+        function(torch.complex(x, x), "haar")
     with pytest.raises(TypeError, match=f"{who} needs tensors, got ndarray"):
         function(x.numpy(), "haar")
 

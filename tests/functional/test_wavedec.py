@@ -101,6 +101,14 @@ def test_half_precision_is_taken_under_every_rule_and_autocast(dtype: torch.dtyp
 def test_levels_below_one_are_refused(level: int) -> None:
     with pytest.raises(ValueError, match=f"wavedec2 needs a level of at least 1, got {level}$"):
         wavedec2(torch.zeros(4, 4), "haar", level=level)
+
+
+def test_errors_are_in_its_own_name() -> None:
+    """Not of the level on which they arise."""
+    with pytest.raises(ValueError, match=r"^wavedec2 needs a wavelet among haar, .*, got 'sym4'$"):
+        wavedec2(torch.zeros(4, 4), "sym4", level=2)
+    with pytest.raises(TypeError, match=r"^wavedec2 needs floating-point tensors, got torch\.int64; "):
+        wavedec2(torch.zeros(4, 4).long(), "haar", level=2)
     with pytest.raises(ValueError, match="waverec2 needs an approximation and at least one level of details, got 1"):
         waverec2([torch.zeros(4, 4)], "haar")
 

@@ -72,7 +72,7 @@ def test_says_what_it_is() -> None:
 
 
 def test_unknown_names_and_rules_that_grow_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"scheme needs one of haar, .*, got 'db99'"):
+    with pytest.raises(ValueError, match=r"Wavelet needs a wavelet among haar, .*, got 'db99'"):
         Wavelet("db99")
     with pytest.raises(ValueError, match="Wavelet needs a boundary of 'periodization' or 'reflect', got 'zero'"):
         Wavelet("haar", boundary="zero")

@@ -111,17 +111,28 @@ def test_other_numbers_of_details_are_refused(num_details: int) -> None:
         LiftingPyramid([Haar(), Haar()]).inverse(torch.zeros(1, 1, 2, 2), *details)
 
 
-@pytest.mark.parametrize(("shape", "odd"), [((1, 1, 6, 4), "3 x 2"), ((1, 1, 4, 2), "2 x 1"), ((1, 1, 3, 4), "3 x 4")])
-def test_sizes_that_cannot_be_halved_often_enough_are_refused(shape: tuple[int, ...], odd: str) -> None:
-    with pytest.raises(ValueError, match=f"haar_analysis needs an even height and width, got {odd}$"):
-        LiftingPyramid([Haar(), Haar()])(torch.zeros(shape))
+@pytest.mark.parametrize(
+    ("shape", "odd", "level"),
+    [((1, 1, 6, 4), "3 x 2", 1), ((1, 1, 4, 2), "2 x 1", 1), ((1, 1, 3, 4), "3 x 4", 0)],
+)
+def test_sizes_that_cannot_be_halved_often_enough_are_refused(shape: tuple[int, ...], odd: str, level: int) -> None:
+    """With a note of the level, below those of steps inside."""
+    plain, deep = LiftingPyramid([Haar(), Haar()]), LiftingPyramid([Sequential(Haar()), Sequential(Haar())])
+    message = f"haar_analysis needs an even height and width, got {odd}\n"
+    for function in (plain, plain.forward_and_log_det):
+        with pytest.raises(ValueError, match=rf"{message}in level {level} \(Haar\)$"):
+            function(torch.zeros(shape))
+    with pytest.raises(ValueError, match=rf"{message}in step 0 \(Haar\)\nin level {level} \(Sequential\)$"):
+        deep(torch.zeros(shape))
 
 
 def test_details_in_the_wrong_order_are_refused() -> None:
     pyramid = LiftingPyramid([Haar(), Haar()])
     approx, coarse, fine = pyramid(torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match=r"needs a detail of shape \(1, 3, 2, 2\) .* got \(1, 3, 4, 4\)"):
-        pyramid.inverse(approx, fine, coarse)
+    for back in (pyramid.inverse, pyramid.inverse_and_log_det):
+        message = r"needs a detail of shape \(1, 3, 2, 2\) .* got \(1, 3, 4, 4\)\nin level 1 \(Haar\)$"
+        with pytest.raises(ValueError, match=message):
+            back(approx, fine, coarse)
 
 
 def test_levels_whose_inverse_returns_two_bands_are_refused() -> None:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pirnet.degrade import Degradation
+from pirnet.precision import Precision
 
 T = TypeVar("T")
 
@@ -114,8 +115,9 @@ class TrainConfig:
     """Steps between checkpoints."""
     memory: Literal["store", "reversible", "checkpoint"] = "reversible"
     """What the chains of lifting blocks keep for their gradients: everything, their last bands, or those between."""
-    bf16: bool = True
-    """Run the networks inside the couplings in bfloat16; bands and sums stay in float32."""
+    precision: Precision = "auto"
+    """Of the networks inside the couplings; bands and sums stay in float32. auto is bfloat16 where the device computes
+    in it, as recent GPUs and server CPUs do, and float32 where bfloat16 would be slower."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from pirnet.guard import SpikeGuard
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
 from pirnet.photos import Photos
+from pirnet.precision import chosen_precision
 from pirnet.seeds import seeded_generator
 from pirnet.steps import ClearStep, Images, TrainStep
 
@@ -78,6 +79,7 @@ class Trainer:
             )
         self.config = config
         self.device = device
+        self.precision = chosen_precision(train.precision, device)
         self.accumulate = accumulate
         self.workers = workers
         self.crops = PairCrops(photos, crop=train.crop, seed=config.seed)
@@ -153,7 +155,7 @@ class Trainer:
 
     def _gradients(self, batch: Batch, stage: int) -> dict[str, float]:
         """Leaves the gradients of a batch's mean loss; returns the loss, and PSNRs in dB for the log."""
-        tasks, bf16 = self.tasks[self.batches.part], self.config.train.bf16
+        tasks, low = self.tasks[self.batches.part], self.precision == "bfloat16"
         sums = torch.zeros(())
         names: list[str] = []
         for number in range(self.accumulate):
@@ -162,7 +164,7 @@ class Trainer:
                 image[part].to(self.device, memory_format=torch.channels_last, non_blocking=True) for image in batch
             )
             with self._sharing(number == self.accumulate - 1):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
                     loss, seen = self.wrapped(*images, tasks[part], stage)
                 (loss / self.accumulate).backward()
             names, values = _figures(loss, seen)
