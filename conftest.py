@@ -10,6 +10,7 @@ import liftlayers
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would wait for one another
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start, whose bits are compared with these
 
 # Doctests import every module, but these only where their needs are met.
 NEEDS = {"triton": "liftlayers/functional/_haar_triton.py", "sphinx": "docs/mathml.py"}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY, EXAMPLES = ROOT / "liftlayers", ROOT / "examples"
 
 FLOORS = {"functional": 0, "layers": 2, "testing": 2, "networks": 3, "interop": 4} | dict.fromkeys(
-    ("replay", "drift", "memory", "invertible", "sequential", "accuracy"), 1
+    ("replay", "drift", "memory", "places", "invertible", "sequential", "accuracy"), 1
 )
 SIBLINGS = {  # files of the top package on one floor, the one above the other
     ("memory", "drift"),
@@ -21,6 +21,7 @@ SIBLINGS = {  # files of the top package on one floor, the one above the other
     ("invertible", "replay"),
     ("sequential", "invertible"),
     ("sequential", "memory"),
+    ("sequential", "places"),
     ("sequential", "replay"),
     ("accuracy", "invertible"),
     ("accuracy", "replay"),

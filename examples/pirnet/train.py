@@ -5,7 +5,7 @@
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
 summary.json and a comparison sheet a task into a new folder under runs/. Ctrl-C stops after the step at hand; --resume
-goes on as if nothing had happened. Every field of a preset is an option as well: --help-all shows them.
+goes on as if nothing had happened. --help-all shows more options, such as every field of a preset.
 """
 
 import dataclasses
@@ -98,9 +98,16 @@ class BriefConfig(Config):
 
 @dataclass(frozen=True)
 class BriefOptions(Options):
-    """What `--help` shows; `--help-all` shows every field of the preset as well."""
+    """What `--help` shows; `--help-all` shows how a step is computed and logged, and every field of the preset."""
 
     config: Annotated[BriefConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=BriefConfig)
+    cache: tyro.conf.Suppress[Path] = dataclasses.field(default_factory=cache_folder)
+    accumulate: tyro.conf.Suppress[int] = 1
+    workers: tyro.conf.Suppress[int] = 0
+    compile: tyro.conf.Suppress[bool] = False
+    log_every: tyro.conf.Suppress[int] = 10
+    sheets_every: tyro.conf.Suppress[int] = 0
+    tensorboard: tyro.conf.Suppress[bool] = False
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 Commands of a block run in its order, in one folder, so that one finds what another wrote. What would take long is made
 small by options at the end, which override those before; a GPU that is not there becomes the CPU. Installing, linting
-and building are steps of .ci/run; of benchmarks, tests/test_benchmarks.py runs the shortest.
+and building are steps of .ci/run; the benchmarks, brief ones, of tests/test_benchmarks.py.
 """
 
 import os

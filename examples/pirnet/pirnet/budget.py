@@ -13,7 +13,7 @@ from pirnet.engine import Trainer
 
 SHARES = (0.4, 0.3, 0.3)  # of the minutes: hiding, restoring, both
 TRIAL = 0.05  # of a stage's minutes: how long its steps are timed for, and
-LEAST = 3  # steps at least; the first is left out, since it also allocates
+LEAST = 2  # steps at least; the first is left out, since it also allocates
 ENDLESS = 10**9  # steps of a stage that is only timed
 
 
@@ -28,8 +28,7 @@ class Budget:
     budget: Literal["tiny", "hour", "day"] = "tiny"
     """Budget that this started from."""
     minutes: float = 0.5
-    """Minutes to train a row for: 4 tenths hiding, 3 restoring, 3 both, as many steps as fill them. Timing these and
-    testing come on top."""
+    """Minutes to train a row for: 4 tenths hiding, 3 restoring, 3 both. Timing steps and testing come on top."""
     preset: Literal["quick", "base", "paper"] = "quick"
     """Preset with PIRNet's networks; its losses and the rest of its recipe are every row's."""
     crop: int = 48
