@@ -2,6 +2,7 @@
 
     python examples/pirnet/finding.py                 # ten minutes on two cores
     python examples/pirnet/finding.py --test PHOTOS --minutes 10
+    python examples/pirnet/finding.py --test PHOTOS --hiders LIH --denoisers DnCNN
 
 HiNet and LIH hide noisy photos; the stego images are denoised by DnCNN, CBDNet and RIDNet (by DnCNN in part, too), or
 made noisier; what is revealed then is compared with the truth. Writes results.json, results.md, points.csv and
@@ -16,7 +17,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from pirnet import doors, runs
@@ -40,7 +41,6 @@ from torch import Tensor, nn
 
 import liftlayers
 
-DENOISERS = {"DnCNN": "dncnn", "CBDNet": "cbdnet", "RIDNet": "ridnet"}
 SHARES = (0.05, 0.1, 0.25)  # of the way from the stego image to DnCNN's: the paper's DnCNN changes it as little
 BLIND = Degradation(noise_sigma=(0.0, 55.0))  # what denoisers are trained on, as nobody knows a stego image's noise
 
@@ -59,6 +59,10 @@ class Options:
     """Folder to write."""
     minutes: float = 2.0
     """Minutes to train each network for that is not there yet."""
+    hiders: tuple[Literal["HiNet", "LIH"], ...] = ("HiNet", "LIH")
+    """Networks that hide; HiNet is trained for it."""
+    denoisers: tuple[Literal["DnCNN", "CBDNet", "RIDNet"], ...] = ("DnCNN", "CBDNet", "RIDNet")
+    """Networks that denoise the stego images, trained for it unless there are weights."""
     lih: Path = doors.SHIPPED / runs.LIH_WEIGHTS
     """Weights of LIH."""
     dncnn: Path | None = None
@@ -80,15 +84,19 @@ def main() -> None:
         options.data, options.test, cache=options.cache, crop=options.crop, limit=options.limit
     )
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
-    hiders = {"HiNet": trained("hinet", options, photos, device).lih, "LIH": load_lih(options.lih).to(device)}
+    hiders = {
+        name: trained("hinet", options, photos, device).lih if name == "HiNet" else load_lih(options.lih).to(device)
+        for name in options.hiders
+    }
     treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
-    for title, name in DENOISERS.items():
-        if name == "dncnn" and options.dncnn:
+    for title in options.denoisers:
+        if title == "DnCNN" and options.dncnn:
             network: nn.Module = load_dncnn(options.dncnn).to(device)
         else:
-            network = cast(Taskless, trained(name, options, photos, device).lsr).network
+            network = cast(Taskless, trained(title.lower(), options, photos, device).lsr).network
         treatments[title] = denoised_by(network)
-    treatments |= {f"DnCNN, {share:.0%} of it": partly(treatments["DnCNN"], share) for share in SHARES}
+    if "DnCNN" in treatments:
+        treatments |= {f"DnCNN, {share:.0%} of it": partly(treatments["DnCNN"], share) for share in SHARES}
     treatments |= {f"noise, sigma {sigma}": added_noise(sigma) for sigma in NOISES}
     found = []
     with progress_bar(total=len(hiders) * len(pairs), desc="measuring", unit="pair") as bar:
@@ -140,10 +148,13 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
 
 
 def denoised_by(network: nn.Module) -> Treatment:
-    """Takes a stego image through a denoiser."""
+    """Takes a stego image through a denoiser; the last result is kept, for what goes only part of the way."""
+    last: list[tuple[Tensor, Tensor]] = []
 
     def treatment(stego: Tensor, _generator: torch.Generator) -> Tensor:
-        return network(stego)
+        if not last or last[0][0] is not stego:
+            last[:] = [(stego, network(stego))]
+        return last[0][1]
 
     return treatment
 
@@ -177,14 +188,20 @@ def save(options: Options, photos: Photos, found: Sequence[Point], *, device: to
 
 def page(options: Options, photos: Photos, found: Sequence[Point]) -> str:
     """The results as Markdown."""
-    dncnn = "published weights" if options.dncnn else f"trained for {options.minutes:g} minutes"
     pairs = len({(point.secret, point.cover) for point in found})
-    told = [
-        f"{pairs} pairs of {options.test or 'photos inside scikit-image'}. HiNet, CBDNet and RIDNet were trained for "
-        f"{options.minutes:g} minutes each on {len(photos)} photos, the denoisers for sigma 0 to 55; DnCNN: {dncnn}; "
-        "LIH: the weights that come with the example, or those of `--lih`."
-    ]
-    lines = ["# Treated stego images and what they reveal", *told, table(found, markdown=True), READING]
+    told = [f"{pairs} pairs of {options.test or 'photos inside scikit-image'}."]
+    names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
+    if options.dncnn and "DnCNN" in names:
+        names.remove("DnCNN")
+        told.append("DnCNN: published weights.")
+    if names:
+        told.append(
+            f"Trained for {options.minutes:g} minutes each on {len(photos)} photos: {', '.join(names)}; denoisers for "
+            "sigma 0 to 55."
+        )
+    if "LIH" in options.hiders:
+        told.append("LIH: the weights that come with the example, or those of `--lih`.")
+    lines = ["# Treated stego images and what they reveal", " ".join(told), table(found, markdown=True), READING]
     return "\n\n".join([*lines, "\n".join(f"- {line}" for line in sentences(found))]) + "\n"
 
 

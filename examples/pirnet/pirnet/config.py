@@ -146,11 +146,11 @@ class Config:
 
 
 def quick() -> Config:
-    """Two CPU cores, five minutes, the photos inside scikit-image: a first look.
+    """Two CPU cores, five to ten minutes, the photos inside scikit-image: a first look.
 
     Should reach, on its two held-out photos in 8 bit: a restored stego 30 dB from the cover (31 for blur and low
     resolution), and a secret 4.5 dB (noise) and 0.5 dB (blur) closer to the truth than the photo that was hidden. One
-    scale: in five minutes two are slower and reach 0.1 to 0.3 dB less.
+    scale: in so few steps two are slower and reach 0.1 to 0.3 dB less.
     """
     return Config(
         preset="quick",

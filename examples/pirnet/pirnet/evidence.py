@@ -2,6 +2,7 @@
 
 __all__ = ["READING", "by_hider", "draw", "grouped", "row", "sentences", "table"]
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ def draw(path: Path, found: Sequence[Point]) -> None:
     for (hider, of), axes in zip(hiders.items(), grid, strict=True):
         values = correlations(of)
         for quality, name, axis in zip(("psnr", "ssim"), ("PSNR, dB", "SSIM"), axes, strict=True):
-            for colour, treatment in zip(COLOURS, dict.fromkeys(point.treatment for point in of), strict=True):
+            for colour, treatment in zip(itertools.cycle(COLOURS), dict.fromkeys(point.treatment for point in of)):
                 chosen = [point for point in of if point.treatment == treatment]
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, label=treatment, alpha=0.8, linewidths=0)

@@ -110,6 +110,19 @@ def test_the_door(door: Door, photo_folder: Path, tmp_path: Path) -> None:
     assert "hinet.safetensors was trained otherwise: remove it, or name another folder with --out" in longer.err
 
 
+def test_one_hider_and_one_denoiser(door: Door, photo_folder: Path, tmp_path: Path) -> None:
+    options = ("--test", photo_folder, "--hiders", "LIH", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
+    told = door("finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
+    assert told.status == 0, told.err
+    rows = strict_json((tmp_path / "found" / "results.json").read_text())["means"]
+    treatments = [UNTREATED, "CBDNet", *(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
+    assert [(row["hider"], row["treatment"]) for row in rows] == [("LIH", treatment) for treatment in treatments]
+    page = (tmp_path / "found" / "results.md").read_text()
+    assert "photos: CBDNet; denoisers" in page
+    assert "HiNet were" not in page
+    assert [path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")] == ["cbdnet.safetensors"]
+
+
 def test_no_time_is_refused(door: Door) -> None:
     told = door("finding.py", "--minutes", "0")
     assert told.status == 2
