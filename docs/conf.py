@@ -61,6 +61,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "notebook_extensions": set(),  # the script itself is offered, and no notebook
     "show_signature": False,
+    "capture_repr": (),  # what a script prints is shown, not what its last line happens to return
     "min_reported_time": 60,
     "write_computation_times": False,
     "reference_url": {"liftlayers": None},

@@ -37,6 +37,6 @@ def mathml(node, formula, *, display):
     if display and "&" in formula and r"\begin" not in formula:  # lines that the directive aligns
         formula = rf"\begin{{aligned}}{formula}\end{{aligned}}"
     try:
-        return tex2mathml(formula, as_block=display)
+        return tex2mathml(formula, as_block=display).replace(r"\_", "_")  # which it leaves as it is in names
     except (MathError, AttributeError) as error:  # docutils stumbles over some syntax errors
         raise SphinxError(f"{node.source}:{node.line}: cannot render {formula!r}: {error}") from error
