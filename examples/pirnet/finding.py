@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 import liftlayers
 
-SHARES = (0.05, 0.1, 0.25)  # of the way from the stego image to DnCNN's: the paper's DnCNN changes it as little
+SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; by the first, images change as in the paper
 BLIND = Degradation(noise_sigma=(0.0, 55.0))  # what denoisers are trained on, as nobody knows a stego image's noise
 
 
@@ -80,6 +80,8 @@ def main() -> None:
     device = doors.device(options.device)
     if options.minutes <= 0:
         raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
+    if not options.hiders:
+        raise ValueError("--hiders needs HiNet, LIH or both, got none")
     photos, pairs = photos_and_pairs(
         options.data, options.test, cache=options.cache, crop=options.crop, limit=options.limit
     )

@@ -123,6 +123,12 @@ def test_one_hider_and_one_denoiser(door: Door, photo_folder: Path, tmp_path: Pa
     assert [path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")] == ["cbdnet.safetensors"]
 
 
+def test_nobody_who_hides_is_refused(door: Door) -> None:
+    told = door("finding.py", "--hiders")
+    assert told.status == 2
+    assert told.err == "finding.py: error: --hiders needs HiNet, LIH or both, got none\n"
+
+
 def test_no_time_is_refused(door: Door) -> None:
     told = door("finding.py", "--minutes", "0")
     assert told.status == 2
