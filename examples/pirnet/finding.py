@@ -22,6 +22,7 @@ from typing import Literal, cast
 import torch
 from pirnet import doors, runs
 from pirnet.bars import progress_bar
+from pirnet.baselines.published import load_dncnn
 from pirnet.budget import scheduled
 from pirnet.checkpoint import load_lih, load_other, save_weights
 from pirnet.config import Config, quick
@@ -34,7 +35,6 @@ from pirnet.model import PIRNet
 from pirnet.others import Taskless, suited
 from pirnet.photo_cache import cache_folder
 from pirnet.photos import Photos
-from pirnet.published import load_dncnn
 from pirnet.sources import photos_and_pairs
 from pirnet.tampering import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly, points
 from torch import Tensor, nn

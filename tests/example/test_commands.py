@@ -94,7 +94,7 @@ def given(words: list[str], desk: Path) -> None:
             save_image(desk / name, 2, 48, 64)
     if DNCNN in words:
         from pirnet.baselines.dncnn import DnCNN
-        from pirnet.published import DNCNN as LAYERS
+        from pirnet.baselines.published import DNCNN as LAYERS
 
         names = {ours: theirs for theirs, ours in LAYERS.items()}
         tensors = {tuple(name.rsplit(".", 1)): tensor for name, tensor in DnCNN(batch_norm=False).state_dict().items()}

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from pirnet.baselines.dncnn import DnCNN
 from pirnet.baselines.fmen import FMEN
+from pirnet.baselines.published import DNCNN, FMEN_LAYERS, RLFN_LAYERS, load_dncnn, load_fmen, load_rlfn
 from pirnet.baselines.rlfn import RLFN
 from pirnet.checkpoint import CheckpointError
 from pirnet.images import grey_levels, read_picture
 from pirnet.metrics import psnr
-from pirnet.published import DNCNN, FMEN_LAYERS, RLFN_LAYERS, load_dncnn, load_fmen, load_rlfn
 from torch import Tensor, nn
 
 from liftlayers.testing import randomise_
