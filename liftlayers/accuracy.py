@@ -13,7 +13,14 @@ from liftlayers.replay import as_tuple, is_differentiable
 
 
 class InverseCheck(NamedTuple):
-    """What `check_inverse` measured.
+    r"""What `check_inverse` measured.
+
+    .. math:: (e, \; e / (\varepsilon A), \; A / \max |x|)
+
+    with the symbols of `check_inverse`.
+
+    References:
+        [Behrmann2021]_; equation :eq:`chain-rounding` of :doc:`/mathematics`.
 
     Example:
         >>> check_inverse(Haar(), torch.ones(1, 1, 2, 2))

@@ -36,6 +36,17 @@ class Invertible(nn.Module, ABC):
     A condition travels as the keyword ``condition=`` to every layer, and from there to every network, whose signature
     names it.
 
+    Shape:
+        - Whatever the subclass takes and returns; one band is returned bare, several as a tuple.
+
+    Raises:
+        TypeError: If a class that lacks `forward` or `inverse` is constructed.
+        NotImplementedError: If a log-determinant is asked of a class that does not define it.
+
+    References:
+        [Dinh2015]_; [Gomez2017]_, whose blocks are rebuilt from what they returned; [Jacobsen2018]_, all of whose layers
+        invert.
+
     Example:
         >>> class Negate(Invertible):
         ...     def forward(self, x):
@@ -59,11 +70,19 @@ class Invertible(nn.Module, ABC):
         """Maps the bands back: the inverse of `forward`."""
 
     def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        r"""Maps forward and returns :math:`\log |\det \partial y / \partial x|` too, of shape :math:`(B,)`."""
+        r"""Maps forward and returns :math:`\log |\det \partial y / \partial x|` too, of shape :math:`(B,)`.
+
+        Raises:
+            NotImplementedError: If the class does not define it.
+        """
         raise NotImplementedError(self._no_log_det())
 
     def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        r"""Maps back and returns :math:`\log |\det \partial x / \partial y|` too, of shape :math:`(B,)`."""
+        r"""Maps back and returns :math:`\log |\det \partial x / \partial y|` too, of shape :math:`(B,)`.
+
+        Raises:
+            NotImplementedError: If the class does not define it.
+        """
         raise NotImplementedError(self._no_log_det())
 
     def _no_log_det(self) -> str:
@@ -131,10 +150,21 @@ class Invertible(nn.Module, ABC):
 
 
 class VolumePreserving(Invertible):
-    r"""An invertible module with :math:`|\det \partial y / \partial x| = 1`: its log-determinant is zero at no cost.
+    r"""An invertible module that keeps volume: its log-determinant is zero at no cost.
+
+    .. math:: \left| \det \frac{\partial y}{\partial x} \right| = 1
 
     To name it as a base is to promise that volume is kept; nothing checks it but the laws. Whoever derives from a layer
     that keeps it and defines a direction anew has no log-determinant, until the class promises again.
+
+    Shape:
+        - As for `Invertible`; log-determinants have the shape :math:`(B,)`.
+
+    Raises:
+        ValueError: If a log-determinant is asked for and there is no band, or one without a batch.
+
+    References:
+        [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.
 
     Example:
         >>> bands, log_det = Haar().forward_and_log_det(torch.rand(2, 3, 4, 4))
@@ -165,6 +195,9 @@ class Inverse(Invertible):
 
     Raises:
         TypeError: If `module` is not `Invertible`.
+
+    References:
+        [Dinh2015]_; equation :eq:`chain` of :doc:`/mathematics`.
 
     Example:
         >>> synthesis = Inverse(Haar())

@@ -51,7 +51,12 @@ class Sequential(Invertible):
     Raises:
         TypeError: If a step is not `Invertible`.
         ValueError: If a step takes another number of bands than the step before it returned (both are named), if
-            `memory` is none of the three, or if there is a condition and no step takes one.
+            `memory` is none of the three, or if there is a condition and no step takes one. An error of a step says
+            which step it came from.
+
+    References:
+        [Gomez2017]_ on rebuilding activations from outputs; [Jacobsen2018]_ on whole networks that invert;
+        :doc:`/memory`.
 
     Example:
         >>> chain = Sequential(Haar(), LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)), memory="reversible")
@@ -71,7 +76,11 @@ class Sequential(Invertible):
             self.append(step)
 
     def append(self, step: Invertible) -> "Sequential":
-        """Adds a step at the end and returns the chain, which should not be a step of another chain yet."""
+        """Adds a step at the end and returns the chain, which should not be a step of another chain yet.
+
+        Raises:
+            TypeError: If `step` is not `Invertible`.
+        """
         if not isinstance(step, Invertible):
             raise TypeError(f"Sequential needs Invertible steps, got {type(step).__name__} at position {len(self)}")
         self.add_module(str(len(self)), step)

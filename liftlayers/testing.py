@@ -40,10 +40,19 @@ def randomise_(module: M, seed: int = 0) -> M:
     Returns:
         The same module.
 
+    Raises:
+        ValueError: If a parameter has no values yet, as in a new `torch.nn.LazyConv2d`; then nothing is drawn.
+
+    References:
+        [LeCun1998]_, section 4.6, on variances that keep activations of order one.
+
     Example:
         >>> randomise_(nn.Conv2d(16, 16, 3), seed=1).weight.std().item()
         0.04...
     """
+    for name, parameter in module.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise ValueError(f"randomise_ needs parameters that have values, got {name}, which waits for a first batch")
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
@@ -66,6 +75,8 @@ def _fan_in(owner: nn.Module, parameter: nn.Parameter) -> int:
 def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, condition: Tensor | None = None) -> None:
     r"""Asserts the laws of `Invertible` on given bands.
 
+    .. math:: f^{-1}(f(x)) = x, \qquad f(f^{-1}(y)) = y
+
     1. Inverse after forward gives the bands back, and forward after inverse the outputs.
     2. Neither direction writes into its inputs.
 
@@ -82,6 +93,8 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
 
     Raises:
         AssertionError: If a law is broken, saying which, by how much and what was allowed.
+        TypeError: If `module` is not `Invertible`.
+        ValueError: If no band is given, or the inverse returns other shapes than it was to rebuild.
 
     References:
         `check_inverse`; [Behrmann2021]_.
@@ -138,6 +151,9 @@ def assert_same_gradients(
         TypeError: If a band is not floating-point.
         AssertionError: If parameters have other names, or a gradient is missing on one side only, or differs; the
             band or parameter is named.
+
+    References:
+        [Gomez2017]_, whose rebuilt activations are what such a comparison is for; :doc:`/memory`.
 
     Example:
         >>> block = randomise_(LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))

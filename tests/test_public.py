@@ -72,6 +72,15 @@ def test_every_public_object_has_a_docstring_with_an_example(name: str) -> None:
     assert shown or ">>> assert_" in example, "the example shows a result, or asserts one"
 
 
+@pytest.mark.parametrize("name", list(OBJECTS))
+def test_every_public_object_has_an_equation_its_errors_and_a_source(name: str) -> None:
+    text = documented(OBJECTS[name])
+    assert ".. math::" in text
+    assert section(text, "References").strip(), "a References: section"
+    if not (name in CLASSES and issubclass(CLASSES[name], tuple)):  # a record raises nothing
+        assert re.search(r"^ +[A-Z]\w+Error: \S", section(text, "Raises"), flags=re.MULTILINE), "a Raises: section"
+
+
 @pytest.mark.parametrize("name", [name for name, value in CLASSES.items() if issubclass(value, nn.Module)])
 def test_every_public_module_documents_its_arguments_and_shapes(name: str) -> None:
     kind = CLASSES[name]
@@ -79,8 +88,7 @@ def test_every_public_module_documents_its_arguments_and_shapes(name: str) -> No
     arguments = [name for name in inspect.signature(kind.__init__).parameters if name != "self"] if own else []
     for argument in arguments:
         assert re.search(rf"^ +{argument}: \S", section(text, "Args"), flags=re.MULTILINE), argument
-    if not inspect.isabstract(kind):
-        assert section(text, "Shape").strip(), "a Shape: section"
+    assert section(text, "Shape").strip(), "a Shape: section"
 
 
 @pytest.mark.parametrize("name", list(CLASSES))

@@ -57,6 +57,14 @@ def test_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_randomise_refuses_parameters_without_values_and_draws_nothing() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2))
+    before = network[0].weight.detach().clone()
+    with pytest.raises(ValueError, match=r"randomise_ needs parameters that have values, got 1\.weight"):
+        randomise_(network)
+    assert torch.equal(network[0].weight, before)
+
+
 def test_weights_have_the_scale_of_their_fan_in() -> None:
     for layer in (nn.Linear(64, 64), nn.Conv2d(32, 32, 3), nn.Conv2d(256, 256, 5, groups=256)):
         fan_in = layer.weight[0].numel()

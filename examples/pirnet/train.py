@@ -1,6 +1,6 @@
 """Trains PIRNet: hiding (LIH), then restoring (LSR), then both together.
 
-    python examples/pirnet/train.py                    # five to ten minutes on two cores
+    python examples/pirnet/train.py                    # four to ten minutes on two cores
     python examples/pirnet/train.py --data PHOTOS --preset paper     # for a GPU
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),

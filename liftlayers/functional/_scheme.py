@@ -15,6 +15,9 @@ class LiftingStep(NamedTuple):
         taps: The weights :math:`c_j`.
         first: The offset :math:`f` of the first of them.
 
+    References:
+        [Sweldens1998]_; [Daubechies1998]_.
+
     Example:
         >>> LiftingStep("detail", (-0.5, -0.5), 0)  # takes the mean of both neighbours away from every odd sample
         LiftingStep(target='detail', taps=(-0.5, -0.5), first=0)
@@ -26,12 +29,21 @@ class LiftingStep(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """A wavelet transform of a line: split into even and odd samples, the steps in order, then the scales.
+    r"""A wavelet transform of a line: split into even and odd samples, the steps in order, then the scales.
+
+    .. math::
+
+        \begin{pmatrix} a \\ d \end{pmatrix} = \begin{pmatrix} K_a & 0 \\ 0 & K_d \end{pmatrix} S_n \cdots S_1
+        \begin{pmatrix} x_{2n} \\ x_{2n+1} \end{pmatrix}, \qquad K_a K_d = \pm 1
 
     Attributes:
         name: PyWavelets' name.
-        steps: From first to last.
-        scales: What approximation and detail are multiplied by in the end. Their product is 1 or -1.
+        steps: The `LiftingStep` of each :math:`S_i`, from first to last.
+        scales: :math:`K_a` and :math:`K_d`, what approximation and detail are multiplied by in the end. Their product
+            is 1 or -1.
+
+    References:
+        [Daubechies1998]_; equation :eq:`polyphase` of :doc:`/mathematics`.
 
     Example:
         >>> scheme("5/3").scales

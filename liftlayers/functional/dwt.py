@@ -16,7 +16,13 @@ Details = tuple[Tensor, Tensor, Tensor]
 def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
     r"""Transforms the last axis: lines into approximation and detail.
 
-    The lifting steps of `scheme` on the even and odd samples, one after the other, and then its scales.
+    .. math::
+
+        a, d = x_{2n}, x_{2n+1}; \qquad d \leftarrow d + S_1(a), \quad a \leftarrow a + S_2(d), \quad \dots; \qquad
+        a, d \leftarrow K_a a, K_d d
+
+    with the steps :math:`S_i`, each a `LiftingStep`, and the scales :math:`K` of `scheme`; which half changes first is
+    the scheme's affair.
 
     **Convention.** Order, sign and scale are PyWavelets'. Beyond the ends of a line stands
 
@@ -68,9 +74,16 @@ def idwt1d(
 ) -> Tensor:
     r"""Puts lines together again: the inverse of `dwt1d`.
 
+    .. math::
+
+        a, d \leftarrow a / K_a, d / K_d; \qquad \dots, \quad a \leftarrow a - S_2(d), \quad d \leftarrow d - S_1(a);
+        \qquad x_{2n}, x_{2n+1} = a, d
+
+    with the symbols of `dwt1d`: its scales are taken away, then its steps from the last to the first.
+
     Args:
-        approx: Approximation :math:`(\dots, n_a)`.
-        detail: Detail :math:`(\dots, n_d)`.
+        approx: Approximation :math:`(\dots, n_a)`, of any floating-point dtype and range.
+        detail: Detail :math:`(\dots, n_d)`, of the dtype of `approx`.
         wavelet: The name that `dwt1d` was given.
         boundary: The rule that it was given.
         size: The length :math:`n` of the lines. The first two rules tell it themselves; under the four others two
@@ -153,8 +166,13 @@ def idwt2d(
 ) -> Tensor:
     r"""Puts images together again: the inverse of `dwt2d`.
 
+    .. math:: x = R_r\bigl(R_c(c_A, c_V), R_c(c_H, c_D)\bigr)
+
+    with :math:`R` the `idwt1d` of an approximation and a detail, first along the columns axis :math:`c`, then along
+    the rows axis :math:`r`.
+
     Args:
-        coefficients: :math:`(c_A, (c_H, c_V, c_D))`.
+        coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of one floating-point dtype and any range.
         wavelet: The name that `dwt2d` was given.
         boundary: The rule that it was given.
         size: Height and width, where two sizes have that many coefficients (see `idwt1d`); `None` means the even ones.

@@ -64,6 +64,9 @@ def grid_limit(dtype: torch.dtype, bits: int) -> float:
     Raises:
         TypeError: If `dtype` is neither.
 
+    References:
+        Equation :eq:`grid` of :doc:`/mathematics`.
+
     Example:
         >>> grid_limit(torch.float32, 16)
         256.0

@@ -63,7 +63,7 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
         x_{rs} = \tfrac12 \left(c_A + (-1)^r c_H + (-1)^s c_V + (-1)^{r + s} c_D\right)
 
     Args:
-        approx: Approximation of shape :math:`(B, C, H, W)`.
+        approx: Approximation of shape :math:`(B, C, H, W)`, of any floating-point dtype and range.
         detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`, of the dtype
             of `approx`.
 

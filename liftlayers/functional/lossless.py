@@ -72,7 +72,7 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
         x_{2n + 1} = d_n + \left\lfloor \tfrac12 (x_{2n} + x_{2n + 2}) \right\rfloor
 
     Args:
-        approx: Approximation of shape :math:`(\dots, \lceil N / 2 \rceil)`, of one of the integer dtypes.
+        approx: Approximation of shape :math:`(\dots, \lceil N / 2 \rceil)`, of one of the integer dtypes and any range.
         detail: Detail of shape :math:`(\dots, \lfloor N / 2 \rfloor)` and the same dtype.
         wavelet: The one of the forward transform.
 
@@ -103,7 +103,10 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
 def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     r"""Splits images of integers into approximation and detail: `lossless_dwt1d` of the columns, then of the rows.
 
-    Rounding makes the order matter; it is that of JPEG 2000.
+    .. math:: c_A = A_c A_r x, \qquad c_H = A_c D_r x, \qquad c_V = D_c A_r x, \qquad c_D = D_c D_r x
+
+    :math:`A` and :math:`D` are the approximation and the detail of `lossless_dwt1d`, :math:`r` from one row to the
+    next, which comes first, and :math:`c` from one column to the next. Rounding makes the order matter; it is that of JPEG 2000.
 
     **Range.** As for lines; bands are those of the equations if the dtype holds these ranges. For samples of :math:`b`
     bits with :math:`M = 2^b - 1` and :math:`q = 2^{b - 2}`, :math:`b \ge 3`, each limit is reached:
@@ -153,8 +156,14 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
 def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], wavelet: str) -> Tensor:
     r"""Puts images of integers together again: the inverse of `lossless_dwt2d`, bit for bit.
 
+    .. math:: x = R_r\bigl(R_c(c_A, c_V), R_c(c_H, c_D)\bigr)
+
+    with :math:`R` the `lossless_idwt1d` of an approximation and a detail, first along the columns axis :math:`c`, then
+    along the rows axis :math:`r`.
+
     Args:
-        coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of the shapes and the integer dtype that `lossless_dwt2d` returns.
+        coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of the shapes and the integer dtype that `lossless_dwt2d` returns,
+            of any range.
         wavelet: The one of the forward transform.
 
     Returns:

@@ -9,13 +9,15 @@ from liftlayers.functional._checks import require_image
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pads an image with zeros at the right and bottom until both sides are multiples of a number.
+    r"""Pads an image with zeros at the right and bottom until both sides are multiples of a number.
+
+    .. math:: H' = m \lceil H / m \rceil, \qquad W' = m \lceil W / m \rceil
 
     Cropping the result to ``[..., :H, :W]`` undoes it.
 
     Args:
-        x: Image of shape :math:`(B, C, H, W)`.
-        multiple: What the new height and width are to be divisible by, at least 1.
+        x: Image of shape :math:`(B, C, H, W)`, of any floating-point dtype and range.
+        multiple: The number :math:`m` that the new height and width are to be multiples of, at least 1.
 
     Returns:
         Image of shape :math:`(B, C, H', W')`; `x` itself where nothing is missing.
@@ -23,6 +25,9 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     Raises:
         TypeError: If `x` is not floating-point.
         ValueError: If `x` is not four-dimensional or `multiple` is below 1.
+
+    References:
+        What NAFNet does to images of any size, [Chen2022]_.
 
     Example:
         >>> pad_to_multiple(torch.ones(1, 3, 5, 8), 4).shape

@@ -7,11 +7,19 @@ from liftlayers.functional._scheme import LiftingStep, Scheme
 
 
 def scheme(name: str) -> Scheme:
-    """The scheme of a wavelet.
+    r"""The scheme of a wavelet: the lifting steps and scales that it is made of here.
+
+    .. math::
+
+        \begin{pmatrix} a \\ d \end{pmatrix} = \begin{pmatrix} K_a & 0 \\ 0 & K_d \end{pmatrix} S_n \cdots S_1
+        \begin{pmatrix} x_{2n} \\ x_{2n+1} \end{pmatrix}
 
     Args:
         name: One of those on :doc:`/conventions`, or ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for ``"bior4.4"``, and,
             as in PyWavelets, ``"db1"`` or ``"bior1.1"`` for ``"haar"``.
+
+    Returns:
+        The `Scheme`, a tuple of numbers: no tensors, no dtype.
 
     Raises:
         ValueError: If there is none of that name.

@@ -18,7 +18,7 @@ def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level:
     .. math:: (a_l, d_l) = \operatorname{dwt2d}(a_{l-1}), \qquad a_0 = x, \qquad l = 1, \dots, L
 
     Args:
-        x: Images :math:`(\dots, H, W)` of any size from :math:`1 \times 1` up.
+        x: Images :math:`(\dots, H, W)` of any size from :math:`1 \times 1` up, any floating-point dtype and range.
         wavelet: As for `dwt1d`.
         level: The number :math:`L` of levels, one or more; no size of image forbids another.
         boundary: As for `dwt1d`.
@@ -58,8 +58,10 @@ def waverec2(
 ) -> Tensor:
     r"""Puts images together again: the inverse of `wavedec2`.
 
+    .. math:: a_{l-1} = \operatorname{idwt2d}(a_l, d_l), \qquad x = a_0, \qquad l = L, \dots, 1
+
     Args:
-        coefficients: :math:`[a_L, d_L, \dots, d_1]`.
+        coefficients: :math:`[a_L, d_L, \dots, d_1]`, of one floating-point dtype and any range.
         wavelet: The name that `wavedec2` was given.
         boundary: The rule that it was given.
         size: Height and width of the images, where two sizes have that many coefficients (see `idwt1d`); those of the

@@ -48,7 +48,7 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
     ``rebalance=r`` FrEIA's bands are :math:`r` times these.
 
     Args:
-        approx: Approximation of shape :math:`(B, C, H, W)`.
+        approx: Approximation of shape :math:`(B, C, H, W)`, of any floating-point dtype and range.
         detail: Horizontal, vertical and diagonal detail, stacked band by band to :math:`(B, 3C, H, W)`.
         layout: Name of the layout.
 
@@ -127,6 +127,9 @@ def to_pywavelets(approx: Tensor, detail: Tensor) -> Coefficients:
         TypeError: If a band is not floating-point, or their dtypes differ.
         ValueError: If the shapes of the bands do not fit together, or they are on different devices.
 
+    References:
+        [Lee2019]_ is PyWavelets; :doc:`/conventions`.
+
     Example:
         >>> cA, (cH, cV, cD) = to_pywavelets(*haar_analysis(torch.rand(2, 3, 8, 8)))
         >>> cA.shape, cH.shape
@@ -151,6 +154,9 @@ def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
         TypeError: If a band is no floating-point tensor, or their dtypes differ.
         ValueError: If there are not three details, a detail has another shape than the approximation, or they are on
             different devices.
+
+    References:
+        [Lee2019]_ is PyWavelets; :doc:`/conventions`.
 
     Example:
         >>> band = torch.ones(1, 2, 4, 4)

@@ -53,6 +53,9 @@ class AsFrEIA(nn.Module):
         ValueError: If `module` takes no condition and there is one, or there is more than one.
         NotImplementedError: If there is no log-determinant and ``jac`` asks for it.
 
+    References:
+        [Ardizzone2018]_; :doc:`/coming-from`.
+
     Example:
         >>> from liftlayers.interop import AsFrEIA
         >>> haar = AsFrEIA([(3, 8, 8)], module=Haar())
@@ -150,6 +153,9 @@ class FromFrEIA(Invertible):
         TypeError: If `module` has not FrEIA's interface.
         ValueError: If the number of bands or a shape is not what `module` was constructed for, if a condition is
             missing or there is no use for it, or if `module` needs more than one.
+
+    References:
+        [Ardizzone2018]_; :doc:`/coming-from`.
 
     Example:
         >>> from liftlayers.interop import AsFrEIA, FromFrEIA

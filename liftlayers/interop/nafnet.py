@@ -28,7 +28,9 @@ NAMES = {
 
 
 def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
-    """A `NAFUNet` with the weights of a published NAFNet.
+    r"""A `NAFUNet` with the weights of a published NAFNet.
+
+    .. math:: w_{\text{ours}} = w_{\text{published}}
 
     Width and numbers of blocks are read off the names and shapes, and each weight is copied:
 

@@ -93,11 +93,14 @@ class ToGrid(VolumePreserving):
         bits: The exponent :math:`k`, from 0 to 52.
 
     Shape:
-        - Bands of any shapes, float32 or float64, and back again.
+        - Bands of any shapes, float32 or float64 and of any range, and back again.
 
     Raises:
         TypeError: If `bits` is no integer, or a band is neither float32 nor float64.
         ValueError: If `bits` is out of range.
+
+    References:
+        `round_to_grid`, which passes the gradient on as [Bengio2013]_ do; equation :eq:`grid` of :doc:`/mathematics`.
 
     Example:
         >>> ToGrid(bits=2)(torch.tensor([0.3, 0.4]))

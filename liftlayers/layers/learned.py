@@ -44,6 +44,9 @@ class BiasFreePredictor(nn.Module):
         TypeError: If the input is not floating-point.
         ValueError: If a number is below 1, a side of the kernels is even, or the input has not the right shape.
 
+    References:
+        [Mohan2020]_, who leave out the bias so that a network scales with its input.
+
     Example:
         >>> BiasFreePredictor(1, 1)(torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 1, 8, 8])
@@ -147,14 +150,15 @@ class LearnedWavelet(_Lifted):
         odd ──(+)─────┴── t ─ detail
 
     It is invertible whatever it learns, and volume is kept. Networks are the same for every channel, of which there
-    may be any number. Order, sign and stacking of the bands are those of `Haar`.
+    may be any number. Order, sign and stacking of the bands are those of `Haar`. The steps along a row are the list
+    `rows`, those along a column the list `columns`.
 
     Brightness :math:`\beta` and contrast :math:`\lambda \ge 0` pass through, if the networks have no bias: of
     :math:`\lambda x + \beta` it returns :math:`\lambda` times its bands of :math:`x`, and the named wavelet's bands of
     the constant :math:`\beta`. So a constant image keeps its zero detail.
 
     Autocast casts the networks alone. Under it, and with module and image in float16 or bfloat16, images in [0, 1] come
-    back within sixteen units :math:`\varepsilon` of the lower precision at weights of order one; `exact` returns them
+    back within :math:`32 \varepsilon` at weights of order one, with the unit roundoff of the lower precision; `exact` returns them
     in every bit.
 
     Args:
@@ -202,6 +206,11 @@ class LearnedWavelet(_Lifted):
 
 class NonseparableLearnedWavelet(_Lifted):
     r"""One level of a wavelet transform whose networks see the plane, starting as a named separable wavelet.
+
+    .. math::
+
+        (d_0, d_1)' = (d_0, d_1) + \sum_j c_j \, (a_0, a_1)_{n + j} + r(\Delta a_0, \Delta a_1)_n, \qquad
+        (a_0, a_1)' = (a_0, a_1) + \sum_j c'_j \, (d_0, d_1)'_{n + j} + r'(\Delta d_0', \Delta d_1')_n
 
     With :math:`x_{rs}` the samples of row parity :math:`r` and column parity :math:`s`, steps as in `LearnedWavelet`
     lift the odd columns :math:`[x_{01}, x_{11}]` and the even ones :math:`[x_{00}, x_{10}]` by each other, then the odd

@@ -24,13 +24,16 @@ class Split(VolumePreserving):
         sizes: Channels of each band, two or more numbers.
 
     Shape:
-        - Forward: :math:`(B, \sum C_i, *)` to :math:`n` bands :math:`(B, C_i, *)`, of any dtype.
+        - Forward: :math:`(B, \sum C_i, *)` to :math:`n` bands :math:`(B, C_i, *)`, of any dtype and range.
         - Inverse: back again.
 
     Raises:
         TypeError: If the bands to concatenate have different dtypes.
         ValueError: If there are fewer than two sizes, one is below 1, the channels do not add up, or the bands to
-            concatenate do not fit together.
+            concatenate do not fit together or are on different devices.
+
+    References:
+        [Dinh2017]_, section 3.4, on partitioning channels.
 
     Example:
         >>> split = Split(1, 2)
@@ -77,7 +80,13 @@ class Swap(VolumePreserving):
     .. math:: (a, b) \mapsto (b, a)
 
     Shape:
-        - Two bands of any shape and dtype.
+        - Two bands of any shape, dtype and range.
+
+    Raises:
+        TypeError: If there are not two bands.
+
+    References:
+        [Dinh2015]_, section 3.2, on couplings that take turns.
 
     Example:
         >>> Swap()(torch.zeros(1), torch.ones(1))
@@ -102,12 +111,15 @@ class PixelUnshuffle(VolumePreserving):
         factor: Side :math:`k` of the squares.
 
     Shape:
-        - Forward: :math:`(B, C, kH, kW)` to :math:`(B, k^2 C, H, W)`, of any dtype.
+        - Forward: :math:`(B, C, kH, kW)` to :math:`(B, k^2 C, H, W)`, of any dtype and range.
         - Inverse: back again.
 
     Raises:
         ValueError: If `factor` is below 1, a tensor is not four-dimensional, its sides are not multiples of
             :math:`k`, or in the inverse its channels not of :math:`k^2`.
+
+    References:
+        [Shi2016]_, whose shuffle is the inverse; [Jacobsen2018]_ and [Dinh2017]_, section 3.6, in place of pooling.
 
     Example:
         >>> PixelUnshuffle(2)(torch.rand(1, 3, 8, 6)).shape

@@ -22,7 +22,7 @@ class LayerNorm2d(nn.Module):
         eps: The :math:`\epsilon` that keeps the division finite.
 
     Shape:
-        - Input and output :math:`(B, C, H, W)`.
+        - Input :math:`(B, C, H, W)` of any range; output of the same shape, of order :math:`w` about :math:`b`.
 
     Raises:
         TypeError: If the input is not floating-point.
@@ -55,7 +55,7 @@ class SimpleGate(nn.Module):
     .. math:: y = x_{:C} \odot x_{C:}
 
     Shape:
-        - Input :math:`(B, 2C, H, W)`, output :math:`(B, C, H, W)`.
+        - Input :math:`(B, 2C, H, W)` of any range, output :math:`(B, C, H, W)`.
 
     Raises:
         TypeError: If the input is not floating-point.
@@ -93,7 +93,7 @@ class NAFBlock(nn.Module):
         channels: Number of channels :math:`C`.
 
     Shape:
-        - Input and output :math:`(B, C, H, W)`, of any size.
+        - Input and output :math:`(B, C, H, W)`, of any size and range.
 
     Raises:
         TypeError: If the input is not floating-point.

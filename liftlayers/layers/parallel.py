@@ -23,12 +23,15 @@ class Parallel(Invertible):
         steps: The steps :math:`f_1, \dots, f_n`, each from one band to one band.
 
     Shape:
-        - As the steps take and return them.
+        - As the steps take and return them, of any dtype and range that they take.
 
     Raises:
         TypeError: If a step is not `Invertible`.
         ValueError: If there is no step, the number of bands is not that of the steps, a step returns several bands,
             or there is a condition and no step takes one.
+
+    References:
+        :math:`H \oplus H` in equation :eq:`lih` of :doc:`/mathematics`; [Deng2023]_.
 
     Example:
         >>> a, b = Parallel(PixelUnshuffle(2), Sequential())(torch.rand(1, 1, 4, 4), torch.rand(1, 4, 2, 2))

@@ -34,6 +34,10 @@ class ConvPredictor(nn.Module):
         TypeError: If the input is not floating-point.
         ValueError: If a number is below 1, or the input has not the right shape.
 
+    References:
+        [Deng2023]_ and [Dinh2015]_ put networks like it into their steps; the start at zero is that of [Kingma2018]_,
+        section 3.3.
+
     Example:
         >>> ConvPredictor(3, 9)(torch.rand(1, 3, 8, 8)).shape
         torch.Size([1, 9, 8, 8])

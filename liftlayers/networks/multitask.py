@@ -37,12 +37,13 @@ class MultiTaskNAFUNet(nn.Module):
         tasks: Names of the tasks, in the order of `middles`.
 
     Shape:
-        - Input and output :math:`(B, C, H, W)`, any size. `task` is one name, or one name an image.
+        - Input and output :math:`(B, C, H, W)`, any size and range. `task` is one name, or one name an image.
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If encoder and decoder differ in their number of levels, there are not as many middles as tasks, a
-            task is unknown, there are not as many names as images, or the input has not the right shape.
+        ValueError: If encoder and decoder differ in their number of levels, there is no task, two have one name, there
+            are not as many middles as tasks, a task is unknown, there are not as many names as images, the batch is
+            empty, or the input has not the right shape.
 
     References:
         [Deng2023]_, figure 4.

@@ -31,14 +31,15 @@ class LiftingPyramid(Invertible):
 
     Shape:
         - Forward, with `Haar` levels: :math:`(B, C, H, W)` to :math:`(B, C, H/2^L, W/2^L)` and details
-          :math:`(B, 3C, H/2^l, W/2^l)`; :math:`H` and :math:`W` divisible by :math:`2^L`. With Haar levels the
-          approximation grows two-fold a level.
+          :math:`(B, 3C, H/2^l, W/2^l)`; :math:`H` and :math:`W` divisible by :math:`2^L`; of any dtype and range that
+          the levels take. With Haar levels the approximation grows two-fold a level.
         - Inverse: back again.
 
     Raises:
         TypeError: If `levels` is one layer instead of a list, or a level is not `Invertible`.
-        ValueError: If there is no level, a level returns other than two bands or its inverse other than one, or the
-            pyramid's inverse gets another number of details than there are levels.
+        ValueError: If there is no level, a level returns other than two bands or its inverse other than one, the
+            pyramid's inverse gets another number of details than there are levels, or a condition comes that no level
+            takes. An error of a level says which level it came from.
 
     References:
         [Mallat2009]_, section 7.7; [Deng2023]_; equation :eq:`pyramid` of :doc:`/mathematics`.

@@ -146,7 +146,7 @@ class Config:
 
 
 def quick() -> Config:
-    """Two CPU cores, five to ten minutes, the photos inside scikit-image: a first look.
+    """Two CPU cores, four to ten minutes, the photos inside scikit-image: a first look.
 
     Should reach, on its two held-out photos in 8 bit: a restored stego 30 dB from the cover (31 for blur and low
     resolution), and a secret 4.5 dB (noise) and 0.5 dB (blur) closer to the truth than the photo that was hidden. One
@@ -181,7 +181,7 @@ def quick() -> Config:
 
 
 def base() -> Config:
-    """A few hundred photos of one's own: an hour to an hour and a half of one CPU core, minutes on a GPU.
+    """A few hundred photos of one's own: an hour and a half of one CPU core, minutes on a GPU.
 
     Blind within a range about the test's degradations, so that photos may differ from them: noise of sigma 15 to 35,
     blur of sigma 1.2 to 2. Should reach, on CBSD68 in 8 bit (restored stego, restored secret): noise 33.4, 28.3 dB;

@@ -75,4 +75,8 @@ def test_what_is_said_of_the_tables_holds() -> None:
     }
     secrets, stegos = (f"{ahead['deblur', side]:.1f} and {ahead['sr', side]:.1f} dB" for side in ("secret", "stego"))
     assert f"the composed chain reveals {secrets} more through stego images {stegos} closer to their covers" in page
-    assert f"the other chain is {-ahead['denoise', 'secret']:.1f} dB ahead" in page
+    assert f"For noise the two are {abs(ahead['denoise', 'secret']):.1f} dB apart, which is chance" in page
+    assert abs(ahead["denoise", "secret"]) < ranges[0][-1] - ranges[0][0]
+    steps = {(row["task"], row["title"]): row["steps"][0] for row in tables[2]}
+    more = sorted(steps[task, "not reversible"] / steps[task, "reversible"] for task in ("denoise", "deblur", "sr"))
+    assert f"takes {more[0]:.1f} to {more[-1]:.1f} times as many steps of hiding" in page
