@@ -44,7 +44,7 @@ class Invertible(nn.Module, ABC):
         NotImplementedError: If a log-determinant is asked of a class that does not define it.
 
     References:
-        [Dinh2015]_; [Gomez2017]_, whose blocks are rebuilt from what they returned; [Jacobsen2018]_, all of whose layers
+        [Dinh2015]_; [Gomez2017]_, whose blocks are rebuilt from what they returned; [Jacobsen2018]_, where all layers
         invert.
 
     Example:

@@ -106,7 +106,8 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
     .. math:: c_A = A_c A_r x, \qquad c_H = A_c D_r x, \qquad c_V = D_c A_r x, \qquad c_D = D_c D_r x
 
     :math:`A` and :math:`D` are the approximation and the detail of `lossless_dwt1d`, :math:`r` from one row to the
-    next, which comes first, and :math:`c` from one column to the next. Rounding makes the order matter; it is that of JPEG 2000.
+    next, which comes first, and :math:`c` from one column to the next. Rounding makes the order matter; it is that of
+    JPEG 2000.
 
     **Range.** As for lines; bands are those of the equations if the dtype holds these ranges. For samples of :math:`b`
     bits with :math:`M = 2^b - 1` and :math:`q = 2^{b - 2}`, :math:`b \ge 3`, each limit is reached:

@@ -158,8 +158,8 @@ class LearnedWavelet(_Lifted):
     the constant :math:`\beta`. So a constant image keeps its zero detail.
 
     Autocast casts the networks alone. Under it, and with module and image in float16 or bfloat16, images in [0, 1] come
-    back within :math:`32 \varepsilon` at weights of order one, with the unit roundoff of the lower precision; `exact` returns them
-    in every bit.
+    back within :math:`32 \varepsilon` at weights of order one, :math:`\varepsilon` the unit roundoff of the lower
+    precision; `exact` returns them in every bit.
 
     Args:
         name: The wavelet to start from: ``"haar"``, ``"5/3"``, ``"9/7"``, or any other that `Wavelet` takes.
