@@ -151,7 +151,7 @@ class LearnedWavelet(_Lifted):
 
     It is invertible whatever it learns, and volume is kept. Networks are the same for every channel, of which there
     may be any number. Order, sign and stacking of the bands are those of `Haar`. The steps along a row are the list
-    `rows`, those along a column the list `columns`.
+    ``rows``, those along a column the list ``columns``.
 
     Brightness :math:`\beta` and contrast :math:`\lambda \ge 0` pass through, if the networks have no bias: of
     :math:`\lambda x + \beta` it returns :math:`\lambda` times its bands of :math:`x`, and the named wavelet's bands of
