@@ -45,7 +45,6 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 160
 napoleon_custom_sections = ["Shape"]
 napoleon_preprocess_types = False
-napoleon_use_ivar = True  # else the fields of named tuples are described twice
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

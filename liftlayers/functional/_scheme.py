@@ -10,11 +10,6 @@ class LiftingStep(NamedTuple):
 
     .. math:: t_n \leftarrow t_n + \sum_j c_j \, o_{n + f + j}
 
-    Attributes:
-        target: The half :math:`t` that changes; :math:`o` is the other one. ``"detail"`` are the odd samples.
-        taps: The weights :math:`c_j`.
-        first: The offset :math:`f` of the first of them.
-
     References:
         [Sweldens1998]_; [Daubechies1998]_.
 
@@ -24,8 +19,11 @@ class LiftingStep(NamedTuple):
     """
 
     target: Literal["approx", "detail"]
+    """The half :math:`t` that changes, :math:`o` being the other one; the detail are the odd samples."""
     taps: tuple[float, ...]
+    """The weights :math:`c_j`."""
     first: int
+    """The offset :math:`f` of the first of them."""
 
 
 class Scheme(NamedTuple):
@@ -36,12 +34,6 @@ class Scheme(NamedTuple):
         \begin{pmatrix} a \\ d \end{pmatrix} = \begin{pmatrix} K_a & 0 \\ 0 & K_d \end{pmatrix} S_n \cdots S_1
         \begin{pmatrix} x_{2n} \\ x_{2n+1} \end{pmatrix}, \qquad K_a K_d = \pm 1
 
-    Attributes:
-        name: PyWavelets' name.
-        steps: The `LiftingStep` of each :math:`S_i`, from first to last.
-        scales: :math:`K_a` and :math:`K_d`, what approximation and detail are multiplied by in the end. Their product
-            is 1 or -1.
-
     References:
         [Daubechies1998]_; equation :eq:`polyphase` of :doc:`/mathematics`.
 
@@ -51,5 +43,8 @@ class Scheme(NamedTuple):
     """
 
     name: str
+    """PyWavelets' name."""
     steps: tuple[LiftingStep, ...]
+    """The steps :math:`S_i`, from first to last."""
     scales: tuple[float, float]
+    """The factors :math:`K_a` and :math:`K_d` of approximation and detail."""
