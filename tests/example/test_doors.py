@@ -301,7 +301,7 @@ def test_what_few_need_is_an_option_too(door: Door) -> None:
     assert "--help-all shows more options" in " ".join(brief.split())
 
 
-@pytest.mark.parametrize("name", [*ALL, "evaluate.py", "compare.py", "finding.py"])
+@pytest.mark.parametrize("name", sorted(script.name for script in EXAMPLE.glob("*.py")))
 def test_help_fits_a_screen_with_an_example(name: str, door: Door) -> None:
     told = door(name, "--help").out
     assert len(told.splitlines()) <= 45
