@@ -30,7 +30,9 @@ NAMES = {
 def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     r"""A `NAFUNet` with the weights of a published NAFNet.
 
-    .. math:: w_{\text{ours}} = w_{\text{published}}
+    .. math:: y = x + D(M(E(x)))
+
+    with encoder, middle blocks and decoder as in `NAFUNet`, all with the published weights.
 
     Width and numbers of blocks are read off the names and shapes, and each weight is copied:
 
