@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liftlayers.functional._checks import require_image
 from liftlayers.layers._checks import require_positive
+from liftlayers.layers._depthwise import DepthwiseConv2d
 
 
 class ConvPredictor(nn.Module):
@@ -146,10 +147,8 @@ class _SeparableResidual(nn.Module):
 
 
 def _separable(channels: int, kernel_size: int, dilation: int) -> nn.Sequential:
-    padding = dilation * (kernel_size // 2)
     return nn.Sequential(
-        nn.Conv2d(channels, channels, kernel_size, padding=padding, dilation=dilation, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=False),
+        DepthwiseConv2d(channels, kernel_size, dilation=dilation), nn.Conv2d(channels, channels, 1, bias=False)
     )
 
 
