@@ -74,6 +74,9 @@ class ResidualPredictor(nn.Module):
     :math:`W_{in}` and :math:`W_{out}` are 3x3; each :math:`S` is a depthwise convolution followed by a 1x1. No kernel
     has a bias and all are zero-padded. :math:`W_{out}` starts at zero.
 
+    Depthwise kernels are torch's; on CPUs their gradient is not, because torch's is slow for sides above 3, and wrong
+    for dilated kernels in bfloat16 on some processors (:doc:`/compatibility`).
+
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the prediction.
