@@ -1,13 +1,19 @@
 """bfloat16 where it is asked for, or where the device computes in it; float32 else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pirnet import precision
+from pirnet.config import PRESETS, Config
 from pirnet.engine import Trainer
+from pirnet.model import PIRNet
 from pirnet.precision import Precision, chosen_precision, has_bfloat16
+from pirnet.steps import TrainStep
 from torch import Tensor, nn
 
-from tests.example.helpers import smooth_photos, tiny
+from liftlayers.testing import randomise_
+from tests.example.helpers import smooth_image, smooth_photos, tiny
 
 CPU = torch.device("cpu")
 
@@ -47,3 +53,31 @@ def test_networks_run_in_it(chosen: Precision) -> None:
             module.register_forward_hook(see)
     run.take_step()
     assert seen == {getattr(torch, chosen)}
+
+
+def gradients(config: Config, precision: str, layout: torch.memory_format) -> dict[str, Tensor]:
+    """Of a step of stage 3 with drawn weights, by name."""
+    step = TrainStep(randomise_(PIRNet(config)), config).to(memory_format=layout)
+    cover, secret = (smooth_image(seed, 128, 128)[None].contiguous(memory_format=layout) for seed in range(2))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        loss, _ = step(cover, secret, secret, ["denoise"], 3)
+    loss.backward()
+    return {name: p.grad for name, p in step.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_its_gradients_are_float32s_but_for_rounding(preset: str, layout: torch.memory_format) -> None:
+    """As wide as the preset, in crops of 128 pixels, since kernels are chosen by such sizes; but not as deep."""
+    config = PRESETS[preset]()
+    config = replace(
+        config,
+        stego="float",
+        lih=replace(config.lih, num_blocks=1),
+        lsr=replace(config.lsr, num_blocks=1, encoder=(1, 1), middles=(1, 0, 0), decoder_middle=0, decoder=(1, 1)),
+    )
+    expected, found = gradients(config, "float32", layout), gradients(config, "bfloat16", layout)
+    assert found.keys() == expected.keys()
+    whole = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 0.1 * gradient.norm() + 1e-3 * whole, name
