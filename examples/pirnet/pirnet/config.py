@@ -181,11 +181,11 @@ def quick() -> Config:
 
 
 def base() -> Config:
-    """A few hundred photos of one's own: an hour and a half of one CPU core, minutes on a GPU.
+    """A few hundred photos of one's own: three quarters of an hour of a CPU core with bfloat16, minutes on a GPU.
 
     Blind within a range about the test's degradations, so that photos may differ from them: noise of sigma 15 to 35,
-    blur of sigma 1.2 to 2. Should reach, on CBSD68 in 8 bit (restored stego, restored secret): noise 33.4, 28.3 dB;
-    blur 34.7, 27.4; low resolution 35.8, 24.9. The weights that come with the example were trained with it.
+    blur of sigma 1.2 to 2. Should reach, on CBSD68 in 8 bit (restored stego, restored secret): noise 33.6, 28.4 dB;
+    blur 34.9, 27.5; low resolution 35.9, 24.9. The weights that come with the example were trained with it.
     """
     start = quick()
     return replace(
