@@ -39,15 +39,21 @@ def test_what_is_said_of_pirnet_holds() -> None:
     stored, rebuilt = (training[name]["peak_mib"] / 1024 for name in ("bf16", "bf16, reversible"))
     page = " ".join((FOLDER.parent / "docs" / "benchmarks.md").read_text().split())
     assert f"needs {rebuilt:.1f} GiB instead of {stored:.1f}" in page
-    assert training["bf16"]["seconds"] > training["channels_last"]["seconds"]
-    for name, case in rows["quick-1x256"]["passes"].items():
-        plain, compiled = (case["variants"][variant]["seconds"] for variant in ("bf16", "bf16, compiled"))
-        least, most = (1.13, 1.17) if name == "training" else (1.2, 1.3)  # a seventh, a quarter
-        assert least < plain / compiled < most
+    gains: dict[bool, list[float]] = {True: [], False: []}
+    for case in rows.values():
+        for name, found in case["passes"].items():
+            last, plain, compiled = (
+                found["variants"][variant]["seconds"] for variant in ("channels_last", "bf16", "bf16, compiled")
+            )
+            assert plain is None or plain < last
+            if compiled is not None:
+                gains[name == "training"].append(plain / compiled)
+    training_gain, gain = (f"{min(gains[key]):.1f} to {max(gains[key]):.1f} times" for key in (True, False))
+    assert f"makes inference {gain} as fast, and a training step {training_gain}." in page
     large = rows["paper-1x1024"]["passes"]["training"]["variants"]
     rebuilt, again = (large[f"bf16, {name}"]["peak_mib"] / 1024 for name in ("reversible", "checkpoint"))
     assert f"{rebuilt:.1f} GiB rebuilt or {again:.1f} from checkpoints" in page
-    assert min(large[f"bf16, {name}"]["seconds"] for name in ("reversible", "checkpoint")) > 120
+    assert all(60 < large[f"bf16, {name}"]["seconds"] < 120 for name in ("reversible", "checkpoint"))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
+from pirnet.heap import keep_memory
 from pirnet.tiling import reach, tiled
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ TILE, MAX_OVERLAP = 1024, 256  # so that a tile with its overlap is hardly more
 
 def run(main: Callable[[], None]) -> None:
     """Calls a door's `main`; what the user can mend is told in one line on standard error, with exit status 2."""
+    keep_memory()
     try:
         main()
     except (OSError, ValueError) as error:  # every error of ours about files, weights and values is one of these
