@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 from pirnet.checkpoint import save_weights
+from pirnet.lpips import LPIPS
 from pirnet.model import LIH
 
 from liftlayers.testing import randomise_
@@ -31,7 +32,7 @@ DOORS = {f"examples/pirnet/{script.name}" for script in SCRIPTS} | {
     for name in ("compare", "finding")  # which may be deleted with the other systems
 }
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
-DNCNN = "kair_dncnn_color_blind.safetensors"
+DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
 ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}
 
@@ -104,6 +105,8 @@ def given(words: list[str], desk: Path) -> None:
         tensors = {tuple(name.rsplit(".", 1)): tensor for name, tensor in DnCNN(batch_norm=False).state_dict().items()}
         published = {f"{names[layer]}.{kind}": tensor for (layer, kind), tensor in tensors.items()}
         safetensors.torch.save_file(published, desk / DNCNN)
+    if LPIPS_FILE in words:
+        safetensors.torch.save_file(randomise_(LPIPS()).state_dict(), desk / LPIPS_FILE)
 
 
 def run(words: list[str], door: Door, desk: Path) -> None:
