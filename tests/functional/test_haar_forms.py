@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import liftlayers
 from liftlayers.functional import _haar_forms as forms
 from liftlayers.functional import haar_analysis, haar_synthesis
 from tests.strategies import seeds, tensor
@@ -231,6 +232,7 @@ def test_autocast_leaves_the_dtype_alone() -> None:
     assert returned.dtype == torch.float32
 
 
-def test_without_triton_there_are_no_kernels() -> None:
+def test_without_triton_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(liftlayers.functional, "_haar_triton", raising=False)  # imported by a test before
     with patch.dict(sys.modules, {"triton": None, "liftlayers.functional._haar_triton": None}):
         assert forms._kernels.__wrapped__() is None
