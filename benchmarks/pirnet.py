@@ -1,6 +1,6 @@
 """PIRNet at work: seconds, memory and arithmetic of conceal, restore, reveal and a training step, in every variant.
 
-    python benchmarks/pirnet.py                             all cases, forty minutes on two cores
+    python benchmarks/pirnet.py                             all cases, half an hour on two cores
     python benchmarks/pirnet.py --cases paper-1x256         these cases; others stay as the file has them
     python benchmarks/pirnet.py --quick                     quick-1x64, briefly; writes nothing
 

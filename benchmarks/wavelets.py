@@ -2,7 +2,7 @@
 
     pip install -c constraints.txt -e . FrEIA==0.2 PyWavelets==1.9.0
     pip install -c constraints.txt --no-deps ptwt==1.0.1 pytorch_wavelets==1.3.0 "setuptools<80"
-    python benchmarks/wavelets.py                   all figures, three minutes on one core
+    python benchmarks/wavelets.py                   all figures, one to three minutes on one core
     python benchmarks/wavelets.py --quick           the Haar transform of one image alone; writes nothing
 
 Writes benchmarks/results/wavelets-DEVICE.json and .md, which the documentation shows; --table writes the second again

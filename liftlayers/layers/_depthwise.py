@@ -58,7 +58,7 @@ class _Convolution(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG004
         x, weight, ctx.dilation = inputs
         ctx.save_for_backward(x, weight)
-        ctx.save_for_forward(x, weight)
+        ctx.save_for_forward(x, weight)  # for `jvp`
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -73,7 +73,7 @@ class _Convolution(torch.autograd.Function):
 
 
 class _AnyConvolution(_Convolution):
-    """As torch.func and forward mode follow it, too."""
+    """As torch.func and forward mode can, too, with a rule for each, which compilers refuse."""
 
     generate_vmap_rule = True
 

@@ -57,7 +57,8 @@ def test_networks_run_in_it(chosen: Precision) -> None:
 
 def gradients(config: Config, precision: str, layout: torch.memory_format) -> dict[str, Tensor]:
     """Of a step of stage 3 with drawn weights, by name."""
-    step = TrainStep(randomise_(PIRNet(config)), config).to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
+    step = TrainStep(randomise_(PIRNet(config)), config)
+    step.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
     cover, secret = (smooth_image(seed, 128, 128)[None].contiguous(memory_format=layout) for seed in range(2))
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         loss, _ = step(cover, secret, secret, ["denoise"], 3)
