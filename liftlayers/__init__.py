@@ -2,38 +2,29 @@
 
 from liftlayers import functional, interop, testing
 from liftlayers.accuracy import InverseCheck, check_inverse
+from liftlayers.chains import LiftingPyramid, Parallel, Sequential
+from liftlayers.couplings import AdditiveCoupling, AffineCoupling, LiftingBlock, Predict, Update
+from liftlayers.exact import Exact, OnGrid, ToGrid, exact
 from liftlayers.invertible import Inverse, Invertible, VolumePreserving
-from liftlayers.layers import (
-    ActNorm,
-    AdditiveCoupling,
-    AffineCoupling,
-    BiasFreePredictor,
+from liftlayers.mixing import ActNorm, InvertibleConv1x1, PixelUnshuffle, Split, Swap
+from liftlayers.nn import (
     ConvPredictor,
     DensePredictor,
-    Exact,
-    Haar,
-    InvertibleConv1x1,
     LayerNorm2d,
-    LearnedWavelet,
-    LiftingBlock,
-    LosslessWavelet,
+    MultiTaskNAFUNet,
     NAFBlock,
-    NonseparableLearnedWavelet,
-    OnGrid,
-    Parallel,
-    PixelUnshuffle,
-    Predict,
+    NAFUNet,
     ResidualPredictor,
     SimpleGate,
-    Split,
-    Swap,
-    ToGrid,
-    Update,
-    Wavelet,
-    exact,
 )
-from liftlayers.networks import LiftingPyramid, MultiTaskNAFUNet, NAFUNet
-from liftlayers.sequential import Sequential
+from liftlayers.wavelets import (
+    BiasFreePredictor,
+    Haar,
+    LearnedWavelet,
+    LosslessWavelet,
+    NonseparableLearnedWavelet,
+    Wavelet,
+)
 
 __version__ = "0.1.0"
 

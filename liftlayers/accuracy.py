@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from liftlayers.invertible import Bands, Invertible
-from liftlayers.replay import as_tuple, is_differentiable
+from liftlayers._bands import Bands, as_tuple, is_differentiable
+from liftlayers.invertible import Invertible
 
 
 class InverseCheck(NamedTuple):

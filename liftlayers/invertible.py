@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liftlayers.replay import as_tuple, is_differentiable, without_trace
+from liftlayers._bands import as_tuple, is_differentiable
+from liftlayers.memory._recompute import without_trace
 
 Bands = Tensor | tuple[Tensor, ...]
 Rebuilt = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]

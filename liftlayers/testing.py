@@ -11,10 +11,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from liftlayers._bands import as_tuple
+from liftlayers._checks import require_float
 from liftlayers.accuracy import check_inverse
-from liftlayers.functional._checks import require_float
 from liftlayers.invertible import Inverse, Invertible
-from liftlayers.replay import as_tuple
 
 M = TypeVar("M", bound=nn.Module)
 WEIGHTED = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d

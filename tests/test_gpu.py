@@ -11,8 +11,8 @@ from liftlayers import (
     NAFUNet,
     check_inverse,
 )
+from liftlayers._bands import as_tuple
 from liftlayers.functional import haar_analysis, haar_synthesis
-from liftlayers.invertible import as_tuple
 from liftlayers.testing import assert_inverts, randomise_
 from tests.strategies import INVERTIBLES, deep_chain, listed, tensor
 

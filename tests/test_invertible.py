@@ -25,8 +25,8 @@ from liftlayers import (
     check_inverse,
     exact,
 )
-from liftlayers.invertible import as_tuple
-from liftlayers.sequential import Memory
+from liftlayers._bands import as_tuple
+from liftlayers.chains.sequential import Memory
 from liftlayers.testing import assert_same_gradients, randomise_
 from tests.strategies import Case, chains, tensor
 

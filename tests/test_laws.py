@@ -24,7 +24,7 @@ from liftlayers import (
     VolumePreserving,
     check_inverse,
 )
-from liftlayers.invertible import as_tuple
+from liftlayers._bands import as_tuple
 from liftlayers.testing import assert_inverts, randomise_
 from tests.strategies import INVERTIBLES, Case, bands, build, chains, deep_chain, flat_jacobian, images, listed, tensor
 

@@ -5,8 +5,8 @@ __all__ = ["analysis", "require_bands", "require_boundary", "require_lines", "sy
 import torch
 from torch import Tensor
 
+from liftlayers._checks import require_alike, require_float
 from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
-from liftlayers.functional._checks import require_alike, require_float
 from liftlayers.functional._in_place import lift_in_place, unlift_in_place
 from liftlayers.functional.lifting import lift, unlift
 from liftlayers.functional.schemes import Scheme, filter_length

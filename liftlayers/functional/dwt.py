@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers.functional._checks import four_bands
+from liftlayers._checks import four_bands
 from liftlayers.functional._line import analysis, require_bands, require_boundary, require_lines, synthesis
 from liftlayers.functional.schemes import require_scheme
 

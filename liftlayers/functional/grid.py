@@ -5,7 +5,7 @@ __all__ = ["grid_limit", "require_bits", "round_to_grid"]
 import torch
 from torch import Tensor
 
-from liftlayers.functional._checks import require_float
+from liftlayers._checks import require_float
 
 DIGITS = {torch.float32: 24, torch.float64: 53}  # of the significand, the hidden one included
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from liftlayers._checks import require_detail, require_even, require_image
 from liftlayers.functional import _haar_forms as forms
-from liftlayers.functional._checks import require_detail, require_even, require_image
 
 
 def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ __all__ = ["lossless_dwt1d", "lossless_dwt2d", "lossless_idwt1d", "lossless_idwt
 import torch
 from torch import Tensor
 
-from liftlayers.functional._checks import four_bands, require_alike, require_tensors
+from liftlayers._checks import four_bands, require_alike, require_tensors
 from liftlayers.functional._integer_steps import LosslessSteps, lossless_steps
 from liftlayers.functional.lifting import halves, merged
 

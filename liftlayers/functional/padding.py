@@ -5,7 +5,7 @@ __all__ = ["pad_to_multiple"]
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers.functional._checks import require_image
+from liftlayers._checks import require_image
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

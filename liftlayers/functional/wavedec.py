@@ -7,8 +7,8 @@ from typing import cast
 
 from torch import Tensor
 
+from liftlayers._checks import four_bands
 from liftlayers.functional._boundaries import EXPANSIVE
-from liftlayers.functional._checks import four_bands
 from liftlayers.functional.dwt import Details, analysis2d, synthesis2d
 
 

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from liftlayers.functional._checks import require_alike, require_detail, require_image
+from liftlayers._checks import require_alike, require_detail, require_image
 
 Coefficients = tuple[Tensor, tuple[Tensor, Tensor, Tensor]]
 

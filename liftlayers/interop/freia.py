@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liftlayers.invertible import Bands, Invertible, bare
-from liftlayers.replay import as_tuple
+from liftlayers._bands import Bands, as_tuple, bare
+from liftlayers.invertible import Invertible
 
 Dims = tuple[int, ...]  # a shape without its batch
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liftlayers.networks import NAFUNet
+from liftlayers.nn import NAFUNet
 
 # Ours to theirs: parts of the network, then parts of a block, whose norms, beta and gamma are named alike.
 NAMES = {

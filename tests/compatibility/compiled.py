@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ShapesCollection
 
 from liftlayers import Inverse, Invertible
-from liftlayers.invertible import as_tuple
+from liftlayers._bands import as_tuple
 from liftlayers.testing import assert_same_gradients
 from tests.compatibility.layers import ThereAndBack, case
 

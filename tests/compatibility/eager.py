@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
 
 from liftlayers import Invertible
-from liftlayers.invertible import as_tuple
+from liftlayers._bands import as_tuple
 from liftlayers.testing import assert_inverts
 from tests.compatibility.layers import ThereAndBack, case
 from tests.strategies import tensor

@@ -32,8 +32,8 @@ from liftlayers import (
     Wavelet,
     exact,
 )
+from liftlayers._bands import as_tuple
 from liftlayers.functional import round_to_grid
-from liftlayers.invertible import as_tuple
 from liftlayers.testing import randomise_
 from tests.strategies import tensor
 

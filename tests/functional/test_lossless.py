@@ -12,12 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from liftlayers.functional.lossless import (
-    lossless_dwt1d,
-    lossless_dwt2d,
-    lossless_idwt1d,
-    lossless_idwt2d,
-)
+from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt1d, lossless_idwt2d
 from tests.strategies import seeds
 
 DTYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]

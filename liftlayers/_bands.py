@@ -1,0 +1,29 @@
+"""Bands, the tensors that an invertible module takes and returns: one is passed bare, several as a tuple."""
+
+__all__ = ["Bands", "as_tuple", "bare", "is_differentiable", "zero_log_det"]
+
+from torch import Tensor
+
+Bands = Tensor | tuple[Tensor, ...]
+
+
+def as_tuple(bands: Bands) -> tuple[Tensor, ...]:
+    """Returns several bands as they are, and a bare one as a tuple of one."""
+    return bands if isinstance(bands, tuple) else (bands,)
+
+
+def bare(bands: tuple[Tensor, ...]) -> Bands:
+    """Returns a tuple of one band as that band, and several as they are."""
+    return bands[0] if len(bands) == 1 else bands
+
+
+def is_differentiable(tensor: Tensor) -> bool:
+    """Whether a tensor of this dtype can have a gradient."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
+    """Returns a zero for each sample, of shape (B,), in the bands' dtype and on their device."""
+    if not bands or bands[0].ndim == 0:
+        raise ValueError(f"a log-determinant needs bands of shape (B, ...), got {'()' if bands else 'none'}")
+    return bands[0].new_zeros(len(bands[0]))

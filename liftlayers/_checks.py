@@ -1,0 +1,113 @@
+"""Checks of what a caller hands over, shared by every floor: each error says who, what is needed and what came."""
+
+__all__ = [
+    "four_bands",
+    "require_alike",
+    "require_detail",
+    "require_even",
+    "require_fitting",
+    "require_float",
+    "require_four_axes",
+    "require_image",
+    "require_positive",
+    "require_same_device",
+    "require_tensors",
+]
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def require_tensors(who: str, *tensors: Tensor) -> None:
+    """Raises `TypeError` unless every argument is a tensor."""
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{who} needs tensors, got {type(tensor).__name__}")
+
+
+def require_float(who: str, *tensors: Tensor) -> None:
+    """Raises `TypeError` unless every tensor holds floating-point numbers."""
+    require_tensors(who, *tensors)
+    for tensor in tensors:
+        if not tensor.is_floating_point():
+            advice = "take .real and .imag one by one" if tensor.is_complex() else "call .float() first"
+            raise TypeError(f"{who} needs floating-point tensors, got {tensor.dtype}; {advice}")
+
+
+def require_same_device(who: str, *tensors: Tensor) -> None:
+    """Raises `ValueError` unless all tensors are on one device."""
+    if len({tensor.device for tensor in tensors}) > 1:
+        devices = " and ".join(str(tensor.device) for tensor in tensors)
+        raise ValueError(f"{who} needs its bands on one device, got {devices}")
+
+
+def require_alike(who: str, *bands: Tensor) -> None:
+    """Raises unless all bands are on one device and of one dtype: nothing is promoted in silence."""
+    require_same_device(who, *bands)
+    if len({band.dtype for band in bands}) > 1:
+        raise TypeError(f"{who} needs bands of one dtype, got {' and '.join(str(band.dtype) for band in bands)}")
+
+
+def require_four_axes(who: str, tensor: Tensor, *, channels: int | None = None) -> None:
+    """Raises `ValueError` unless the tensor is (B, C, H, W), with C equal to `channels` if that is given."""
+    if tensor.ndim != 4 or (channels is not None and tensor.shape[1] != channels):
+        needed = "C" if channels is None else channels
+        raise ValueError(f"{who} needs a (B, {needed}, H, W) tensor, got {tuple(tensor.shape)}")
+
+
+def require_image(who: str, tensor: Tensor, *, channels: int | None = None) -> None:
+    """Raises unless the tensor is a floating-point (B, C, H, W), with C equal to `channels` if that is given."""
+    require_float(who, tensor)
+    require_four_axes(who, tensor, channels=channels)
+
+
+def require_even(who: str, x: Tensor) -> None:
+    """Raises `ValueError` unless height and width are even."""
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        raise ValueError(f"{who} needs an even height and width, got {height} x {width}")
+
+
+def require_detail(who: str, approx: Tensor, detail: Tensor) -> None:
+    """Raises unless a detail is the three bands, stacked, of an approximation (B, C, H, W), and like it."""
+    batch, channels, height, width = approx.shape
+    if detail.shape != (batch, 3 * channels, height, width):
+        raise ValueError(
+            f"{who} needs a detail of shape {(batch, 3 * channels, height, width)} "
+            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
+        )
+    require_alike(who, approx, detail)
+
+
+def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
+    """Raises unless `x` is (B, C, ...) with a channel for each row of the parameter, of its dtype and on its device."""
+    require_float(who, x)
+    if x.ndim < 2 or x.shape[1] != len(parameter):
+        raise ValueError(f"{who} needs a (B, {len(parameter)}, ...) tensor, got {tuple(x.shape)}")
+    if x.dtype != parameter.dtype:  # else the result would be of another dtype than the image
+        raise TypeError(f"{who} needs a tensor of its parameters' {parameter.dtype}, got {x.dtype}")
+    if x.device != parameter.device:
+        raise ValueError(f"{who} needs a tensor on its parameters' device, {parameter.device}, got {x.device}")
+
+
+def require_positive(who: str, what: str, *numbers: int) -> None:
+    """Raises `ValueError` unless every number is at least 1."""
+    for number in numbers:
+        if number < 1:
+            raise ValueError(f"{who} needs {what} of at least 1, got {number}")
+
+
+def four_bands(who: str, coefficients: object) -> list[Tensor]:
+    """Takes the nest apart; a stack of bands, as the layers return it, would come apart in the wrong place."""
+    if isinstance(coefficients, Sequence) and len(coefficients) == 2:
+        approx, details = coefficients
+        if isinstance(details, Sequence) and len(details) == 3:
+            return [approx, *details]
+    raise TypeError(f"{who} needs (approx, (horizontal, vertical, diagonal)), got {_shape_of(coefficients)}")
+
+
+def _shape_of(nest: object) -> str:
+    if isinstance(nest, Sequence) and not isinstance(nest, str):
+        return f"({', '.join(map(_shape_of, nest))})"
+    return type(nest).__name__

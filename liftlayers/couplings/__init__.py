@@ -1,0 +1,7 @@
+"""Couplings: one band changes by what a network computes from another band."""
+
+from liftlayers.couplings.additive import AdditiveCoupling
+from liftlayers.couplings.affine import AffineCoupling
+from liftlayers.couplings.lifting import LiftingBlock, Predict, Update
+
+__all__ = ["AdditiveCoupling", "AffineCoupling", "LiftingBlock", "Predict", "Update"]

@@ -1,0 +1,122 @@
+"""The affine coupling: one band scales and shifts the other."""
+
+__all__ = ["AffineCoupling"]
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers.couplings.additive import NetworkStep
+from liftlayers.invertible import Rebuilt
+
+
+class AffineCoupling(NetworkStep):
+    r"""Scales and shifts the second band by functions of the first.
+
+    .. math::
+
+        a' = a, \qquad b' = b\,e^{s(a)} + t(a), \qquad s = c \tanh(r / 2), \qquad (r, t) = f(a)
+
+    The inverse is :math:`b = (b' - t)\,e^{-s}`: :math:`f` itself is never inverted, so any deterministic network will
+    do. The Jacobian is triangular with :math:`e^s` on its diagonal, so :math:`\log |\det| = \sum s`. The scale stays
+    within :math:`e^{\pm c}`, whatever the network says of it.
+
+    HiNet writes the exponent as :math:`2c\,(\sigma(r) - \tfrac12)`, with the logistic :math:`\sigma` and :math:`c = 2`;
+    IRN as :math:`c\,(2 \sigma(r) - 1)`, with :math:`c = 1`. Both are this :math:`c \tanh(r / 2)`.
+
+    Args:
+        network: The function :math:`f`, from :math:`(B, C_a, *)` to :math:`(B, 2C_b, *)`: first :math:`r`, then
+            :math:`t`.
+        clamp: The bound :math:`c` of the exponent.
+
+    Shape:
+        - Input and output: :math:`a` of shape :math:`(B, C_a, *)` and :math:`b` of shape :math:`(B, C_b, *)`,
+          floating-point, of any range.
+        - Log-determinant: :math:`(B,)`.
+
+    Raises:
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If `clamp` is not a positive number, the bands are on different devices, :math:`b` has no channels,
+            the network's output has not twice the channels of :math:`b`, or a condition comes that it does not take.
+
+    References:
+        [Dinh2017]_, section 3.2; [Jing2021]_; [Xiao2020]_.
+
+    Example:
+        >>> step = AffineCoupling(nn.Conv2d(3, 2 * 9, 3, padding=1))
+        >>> (a, b), log_det = step.forward_and_log_det(torch.rand(2, 3, 8, 8), torch.ones(2, 9, 8, 8))
+        >>> log_det.shape
+        torch.Size([2])
+        >>> torch.allclose(step.inverse(a, b)[1], torch.ones(2, 9, 8, 8), atol=1e-5)
+        True
+    """
+
+    def __init__(self, network: nn.Module, *, clamp: float = 2.0) -> None:
+        super().__init__(network)
+        if not 0 < clamp < math.inf:  # so that nan fails too
+            raise ValueError(f"AffineCoupling needs a positive, finite clamp, got {clamp}")
+        self.clamp = clamp
+
+    def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return a, _scale(b, *self._scale_and_shift(a, b, condition))
+
+    def inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return a, _unscale(b, *self._scale_and_shift(a, b, condition))
+
+    def forward_and_log_det(
+        self, a: Tensor, b: Tensor, *, condition: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        s, t = self._scale_and_shift(a, b, condition)
+        return (a, _scale(b, s, t)), s.flatten(1).sum(1)
+
+    def inverse_and_log_det(
+        self, a: Tensor, b: Tensor, *, condition: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        s, t = self._scale_and_shift(a, b, condition)
+        return (a, _unscale(b, s, t)), -s.flatten(1).sum(1)
+
+    def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        return self._rebuild(_unscale, _scale, a, b, condition)
+
+    def rebuild_inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        return self._rebuild(_scale, _unscale, a, b, condition)
+
+    def _rebuild(
+        self,
+        undo: Callable[[Tensor, Tensor, Tensor], Tensor],
+        do: Callable[[Tensor, Tensor, Tensor], Tensor],
+        a: Tensor,
+        b: Tensor,
+        condition: Tensor | None,
+    ) -> Rebuilt:
+        """Undoes and does again, with one evaluation of the network for both."""
+        a = a.detach().requires_grad_(a.requires_grad)
+        with torch.enable_grad():
+            s, t = self._scale_and_shift(a, b, condition)
+        with torch.no_grad():
+            before = undo(b, s, t)
+        before.requires_grad_(b.requires_grad)
+        with torch.enable_grad():
+            return (a, before), (a, do(before, s, t))
+
+    def _scale_and_shift(self, a: Tensor, b: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Exponent and shift, both of the shape and dtype of `b`."""
+        output = self.evaluate(a, b, condition).to(b.dtype)  # under autocast the network alone is rounded
+        raw, t = output.chunk(2, dim=1)
+        return self.clamp * torch.tanh(raw / 2), t
+
+    def needed(self, target: Tensor) -> tuple[int, ...]:
+        if target.ndim < 2:
+            raise ValueError(f"AffineCoupling needs bands of shape (B, C, ...), got {tuple(target.shape)}")
+        return (target.shape[0], 2 * target.shape[1], *target.shape[2:])
+
+
+def _scale(b: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    return b * s.exp() + t
+
+
+def _unscale(b: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    return (b - t) * (-s).exp()

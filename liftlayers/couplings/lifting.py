@@ -1,0 +1,163 @@
+"""The two lifting steps, predict and update, and the block that does one after the other."""
+
+__all__ = ["LiftingBlock", "Predict", "Update"]
+
+from torch import Tensor, nn
+
+from liftlayers.couplings.additive import AdditiveStep
+from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving
+
+
+class Predict(AdditiveStep):
+    r"""Subtracts from the detail what the approximation predicts of it.
+
+    .. math:: a' = a, \qquad d' = d - P(a)
+
+    The inverse adds :math:`P(a)` back: :math:`P` is never inverted, so any deterministic network will do.
+
+    Args:
+        network: The predictor :math:`P`, from :math:`(B, C_a, H, W)` to :math:`(B, C_d, H, W)`.
+
+    Shape:
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
+          any range. Both keep their dtype, whatever the network's is.
+
+    Raises:
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If the bands are on different devices, the network's output has not the shape of the detail, or a
+            condition comes that it does not take.
+
+    References:
+        [Sweldens1998]_; equation :eq:`predict` of :doc:`/mathematics`.
+
+    Example:
+        >>> step = Predict(nn.Conv2d(3, 9, 3, padding=1))
+        >>> approx, detail = step(torch.ones(1, 3, 8, 8), torch.ones(1, 9, 8, 8))
+        >>> approx.shape, detail.shape
+        (torch.Size([1, 3, 8, 8]), torch.Size([1, 9, 8, 8]))
+    """
+
+    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx, detail - self.evaluate(approx, detail, condition)
+
+    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx, detail + self.evaluate(approx, detail, condition)
+
+    def rebuild(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        approx, before, after = self.rebuild_target(approx, detail, condition, sign=-1)
+        return (approx, before), (approx, after)
+
+    def rebuild_inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        approx, before, after = self.rebuild_target(approx, detail, condition, sign=+1)
+        return (approx, before), (approx, after)
+
+
+class Update(AdditiveStep):
+    r"""Adds to the approximation what the detail knows of it.
+
+    .. math:: a' = a + U(d), \qquad d' = d
+
+    The inverse subtracts :math:`U(d)` again: :math:`U` is never inverted, so any deterministic network will do.
+
+    Args:
+        network: The update :math:`U`, from :math:`(B, C_d, H, W)` to :math:`(B, C_a, H, W)`.
+
+    Shape:
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
+          any range. Both keep their dtype, whatever the network's is.
+
+    Raises:
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If the bands are on different devices, the network's output has not the shape of the approximation,
+            or a condition comes that it does not take.
+
+    References:
+        [Sweldens1998]_; equation :eq:`update` of :doc:`/mathematics`.
+
+    Example:
+        >>> step = Update(nn.Conv2d(9, 3, 3, padding=1))
+        >>> approx, detail = step(torch.ones(1, 3, 8, 8), torch.ones(1, 9, 8, 8))
+        >>> torch.equal(detail, torch.ones(1, 9, 8, 8))
+        True
+    """
+
+    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx + self.evaluate(detail, approx, condition), detail
+
+    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return approx - self.evaluate(detail, approx, condition), detail
+
+    def rebuild(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        detail, before, after = self.rebuild_target(detail, approx, condition, sign=+1)
+        return (before, detail), (after, detail)
+
+    def rebuild_inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
+        detail, before, after = self.rebuild_target(detail, approx, condition, sign=-1)
+        return (before, detail), (after, detail)
+
+
+class LiftingBlock(VolumePreserving):
+    r"""Predicts the detail from the approximation, then updates the approximation from what is left of the detail.
+
+    .. math:: d' = d - P(a), \qquad a' = a + U(d')
+
+    Undone in the opposite order, :math:`a = a' - U(d')` and then :math:`d = d' + P(a)`::
+
+        a ──┬──────────(+)── a'         a' ─(-)──────────┬── a
+            P           │                    │           P
+            │           U                    U           │
+        d ─(-)──────────┴── d'          d' ──┴──────────(+)─ d
+
+               forward                         inverse
+
+    Args:
+        predict: The predictor :math:`P`, from :math:`(B, C_a, H, W)` to :math:`(B, C_d, H, W)`; or a `Predict` around
+            it.
+        update: The update :math:`U`, from :math:`(B, C_d, H, W)` to :math:`(B, C_a, H, W)`; or an `Update` around it.
+
+    Shape:
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
+          any range. Both keep their dtype, whatever the networks' is.
+
+    Raises:
+        TypeError: If `predict` or `update` is no module, or another `Invertible`, a band is not floating-point, or a
+            network returns no real tensor.
+        ValueError: If the bands are on different devices, a network's output has not the shape of its band, or a
+            condition comes that neither takes.
+
+    References:
+        [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)
+        does not undo; equation :eq:`block` of :doc:`/mathematics`.
+
+    Example:
+        >>> block = LiftingBlock(nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(9, 3, 3, padding=1))
+        >>> a, d = torch.rand(1, 3, 8, 8), torch.rand(1, 9, 8, 8)
+        >>> [torch.allclose(x, y, atol=1e-6) for x, y in zip(block.inverse(*block(a, d)), (a, d))]
+        [True, True]
+    """
+
+    def __init__(self, predict: nn.Module, update: nn.Module) -> None:
+        super().__init__()
+        self.predict = predict if isinstance(predict, Predict) else Predict(predict)
+        self.update = update if isinstance(update, Update) else Update(update)
+
+    @property
+    def conditional(self) -> bool:
+        return self.predict.conditional or self.update.conditional
+
+    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        approx, detail = self.predict(approx, detail, **self._for(self.predict, condition))
+        return self.update(approx, detail, **self._for(self.update, condition))
+
+    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        approx, detail = self.update.inverse(approx, detail, **self._for(self.update, condition))
+        return self.predict.inverse(approx, detail, **self._for(self.predict, condition))
+
+    def steps(self) -> tuple[Invertible, ...]:
+        return self.predict, self.update
+
+    def _for(self, step: AdditiveStep, condition: Tensor | None) -> dict[str, Tensor]:
+        """The condition for whichever of the two steps takes it; both refuse it if neither does."""
+        return {} if condition is None or (self.conditional and not step.conditional) else {"condition": condition}

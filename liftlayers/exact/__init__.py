@@ -1,0 +1,5 @@
+"""Chains whose inverse is exact: what they add is rounded to a grid on which sums have no rounding error."""
+
+from liftlayers.exact.exact import Exact, OnGrid, ToGrid, exact
+
+__all__ = ["Exact", "OnGrid", "ToGrid", "exact"]

@@ -1,0 +1,1 @@
+"""Training without storing the activations of every step."""

@@ -1,0 +1,155 @@
+"""Steps that move numbers between bands, channels and places, and change none of them."""
+
+__all__ = ["PixelUnshuffle", "Split", "Swap"]
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from liftlayers._checks import require_positive, require_same_device
+from liftlayers.invertible import VolumePreserving
+
+
+class Split(VolumePreserving):
+    r"""Splits one band into several along its channels; ``Inverse(Split(...))`` concatenates them.
+
+    .. math:: x = [b_1, \dots, b_n] \mapsto (b_1, \dots, b_n)
+
+    The bands are views of :math:`x`, as `torch.split` makes them.
+
+    Args:
+        sizes: Channels of each band, two or more numbers.
+
+    Shape:
+        - Forward: :math:`(B, \sum C_i, *)` to :math:`n` bands :math:`(B, C_i, *)`, of any dtype and range.
+        - Inverse: back again.
+
+    Raises:
+        TypeError: If the bands to concatenate have different dtypes.
+        ValueError: If there are fewer than two sizes, one is below 1, the channels do not add up, or the bands to
+            concatenate do not fit together or are on different devices.
+
+    References:
+        [Dinh2017]_, section 3.4, on partitioning channels.
+
+    Example:
+        >>> split = Split(1, 2)
+        >>> a, b = split(torch.rand(1, 3, 4, 4))
+        >>> a.shape, b.shape
+        (torch.Size([1, 1, 4, 4]), torch.Size([1, 2, 4, 4]))
+        >>> Inverse(split)(a, b).shape
+        torch.Size([1, 3, 4, 4])
+    """
+
+    exact_on_grid = True  # it only moves numbers about
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        if len(sizes) < 2:
+            raise ValueError(f"Split needs two or more sizes, got {len(sizes)}")
+        require_positive("Split", "sizes", *sizes)
+        self.sizes = sizes
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if x.ndim < 2 or x.shape[1] != sum(self.sizes):
+            raise ValueError(f"Split needs a tensor of shape (B, {sum(self.sizes)}, ...), got {tuple(x.shape)}")
+        return x.split(self.sizes, dim=1)
+
+    def inverse(self, *bands: Tensor) -> Tensor:
+        self._require_fit(bands)
+        return torch.cat(bands, dim=1)
+
+    def _require_fit(self, bands: tuple[Tensor, ...]) -> None:
+        channels = [band.shape[1] if band.ndim > 1 else None for band in bands]
+        others = [(band.shape[:1], band.shape[2:]) for band in bands]  # no set: an exporter's sizes have no hash
+        if channels != list(self.sizes) or any(other != others[0] for other in others):
+            needed = " and ".join(f"(B, {size}, ...)" for size in self.sizes)
+            shapes = _listed([tuple(band.shape) for band in bands])
+            raise ValueError(f"Split takes back bands of shapes {needed}, got {shapes}")
+        if len({band.dtype for band in bands}) > 1:  # else the result would be of one of them
+            raise TypeError(f"Split takes back bands of one dtype, got {_listed([band.dtype for band in bands])}")
+        require_same_device("Split", *bands)
+
+
+class Swap(VolumePreserving):
+    r"""Swaps two bands, so that the next coupling changes the other one.
+
+    .. math:: (a, b) \mapsto (b, a)
+
+    Shape:
+        - Two bands of any shape, dtype and range.
+
+    Raises:
+        TypeError: If there are not two bands.
+
+    References:
+        [Dinh2015]_, section 3.2, on couplings that take turns.
+
+    Example:
+        >>> Swap()(torch.zeros(1), torch.ones(1))
+        (tensor([1.]), tensor([0.]))
+    """
+
+    exact_on_grid = True  # it only moves numbers about
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return b, a
+
+    def inverse(self, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        return a, b
+
+
+class PixelUnshuffle(VolumePreserving):
+    r"""Moves every square of pixels into the channels of one.
+
+    .. math:: y_{c k^2 + i k + j,\; h,\; w} = x_{c,\; k h + i,\; k w + j}
+
+    Args:
+        factor: Side :math:`k` of the squares.
+
+    Shape:
+        - Forward: :math:`(B, C, kH, kW)` to :math:`(B, k^2 C, H, W)`, of any dtype and range.
+        - Inverse: back again.
+
+    Raises:
+        ValueError: If `factor` is below 1, a tensor is not four-dimensional, its sides are not multiples of
+            :math:`k`, or in the inverse its channels not of :math:`k^2`.
+
+    References:
+        [Shi2016]_, whose shuffle is the inverse; [Jacobsen2018]_ and [Dinh2017]_, section 3.6, in place of pooling.
+
+    Example:
+        >>> PixelUnshuffle(2)(torch.rand(1, 3, 8, 6)).shape
+        torch.Size([1, 12, 4, 3])
+    """
+
+    exact_on_grid = True  # it only moves numbers about
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        require_positive("PixelUnshuffle", "a factor", factor)
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        k = self.factor
+        if x.ndim != 4 or x.shape[2] % k or x.shape[3] % k:
+            needed = f"a (B, C, H, W) tensor, H and W multiples of {k}"
+            raise ValueError(f"PixelUnshuffle({k}) needs {needed}, got {tuple(x.shape)}")
+        if x.numel() == 0:  # which torch hands through as it is
+            return x.reshape(x.shape[0], k**2 * x.shape[1], x.shape[2] // k, x.shape[3] // k)
+        return F.pixel_unshuffle(x, k)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        k = self.factor
+        if x.ndim != 4 or x.shape[1] % k**2:
+            needed = f"a (B, C, H, W) tensor, C a multiple of {k**2}"
+            raise ValueError(f"PixelUnshuffle({k}) takes back {needed}, got {tuple(x.shape)}")
+        if x.numel() == 0:
+            return x.reshape(x.shape[0], x.shape[1] // k**2, k * x.shape[2], k * x.shape[3])
+        return F.pixel_shuffle(x, k)
+
+
+def _listed(things: Sequence[object]) -> str:
+    return " and ".join(str(thing) for thing in things)

@@ -1,0 +1,138 @@
+"""A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder a task."""
+
+__all__ = ["MultiTaskNAFUNet"]
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers._checks import require_image
+from liftlayers.functional.padding import pad_to_multiple
+from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_levels
+
+
+class MultiTaskNAFUNet(nn.Module):
+    r"""PIRNet's restorer: tasks share an encoder and leave a common chain of middle blocks at different depths.
+
+    .. math:: y = x + D_t(M_t \circ \dots \circ M_1 \circ E(x)), \qquad t = 1, \dots, T
+
+    The first task decodes after :math:`M_1`, the second after :math:`M_2 \circ M_1`, and so on::
+
+        x ── E ── M1 ──┬── M2 ──┬── M3 ──┐
+                       D1       D2       D3
+                     denoise  deblur     sr
+
+    Each :math:`D_t` starts with some blocks of its own at the coarsest level. The last convolutions start at zero, so
+    that the network starts as the identity. Inside, the input is padded with zeros to a multiple of
+    :math:`2^{levels}`, and the output is cropped.
+
+    Args:
+        in_channels: Channels of input and output.
+        width: Channels at the finest level; they double with every level.
+        encoder: Number of blocks at each level of the encoder, finest first.
+        middles: Number of blocks in :math:`M_1, \dots, M_T`.
+        decoder_middle: Number of blocks at the coarsest level that each decoder starts with.
+        decoder: Number of blocks at each level of a decoder, coarsest first.
+        tasks: Names of the tasks, in the order of `middles`.
+
+    Shape:
+        - Input and output :math:`(B, C, H, W)`, any size and range. `task` is one name, or one name an image.
+
+    Raises:
+        TypeError: If the input is not floating-point.
+        ValueError: If encoder and decoder differ in their number of levels, there is no task, two have one name, there
+            are not as many middles as tasks, a task is unknown, there are not as many names as images, the batch is
+            empty, or the input has not the right shape.
+
+    References:
+        [Deng2023]_, figure 4.
+
+    Example:
+        >>> depths = dict(encoder=(1, 1), middles=(0, 1), decoder_middle=1, decoder=(1, 1))
+        >>> net = MultiTaskNAFUNet(9, 8, **depths, tasks=("denoise", "deblur"))
+        >>> net(torch.rand(2, 9, 8, 8), ("deblur", "denoise")).shape
+        torch.Size([2, 9, 8, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        encoder: Sequence[int],
+        middles: Sequence[int],
+        decoder_middle: int,
+        decoder: Sequence[int],
+        tasks: Sequence[str],
+    ) -> None:
+        super().__init__()
+        require_same_levels("MultiTaskNAFUNet", encoder, decoder)
+        if not tasks or len(middles) != len(tasks):
+            raise ValueError(f"MultiTaskNAFUNet needs one middle a task, got {len(middles)} for {len(tasks)} tasks")
+        if len(set(tasks)) < len(tasks):
+            raise ValueError(f"MultiTaskNAFUNet needs tasks of different names, got {', '.join(tasks)}")
+        coarsest = width * 2 ** len(encoder)
+        self.in_channels = in_channels
+        self.tasks = tuple(tasks)
+        self.encoder = NAFEncoder(in_channels, width, encoder)
+        self.middles = nn.ModuleList(naf_blocks(num, coarsest) for num in middles)
+        self.decoder_middles = nn.ModuleList(naf_blocks(decoder_middle, coarsest) for _ in tasks)
+        self.decoders = nn.ModuleList(NAFDecoder(in_channels, width, decoder) for _ in tasks)
+
+    def forward(self, x: Tensor, task: str | Sequence[str]) -> Tensor:
+        require_image("MultiTaskNAFUNet", x, channels=self.in_channels)
+        batch, _, height, width = x.shape
+        if batch == 0:
+            raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
+        self._require_known(task, batch)
+        features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
+        if isinstance(task, str):
+            correction = self._for_all(features, skips, task)
+        else:
+            correction = self._for_each(features, skips, task)
+        return x + correction[..., :height, :width]
+
+    def _for_all(self, features: Tensor, skips: list[Tensor], task: str) -> Tensor:
+        """One task's correction; no image is counted, so that compilers and exporters leave their number open."""
+        position = self.tasks.index(task)
+        for middle in list(self.middles)[: position + 1]:
+            features = middle(features)
+        return self.decoders[position](self.decoder_middles[position](features), skips)
+
+    def _for_each(self, features: Tensor, skips: list[Tensor], names: Sequence[str]) -> Tensor:
+        """Corrections of images with a task each, in their order."""
+        here = list(range(len(names)))  # the images whose features are still under way
+        images: list[int] = []
+        corrections: list[Tensor] = []
+        stages = zip(self.tasks, self.middles, self.decoder_middles, self.decoders, strict=True)
+        for name, middle, decoder_middle, decoder in stages:
+            features = middle(features)
+            leaving = [i for i, image in enumerate(here) if names[image] == name]
+            if not leaving:
+                continue
+            chosen = [here[i] for i in leaving]
+            corrections.append(
+                decoder(decoder_middle(_take(features, leaving)), [_take(skip, chosen) for skip in skips])
+            )
+            images += chosen
+            staying = [i for i, image in enumerate(here) if names[image] != name]
+            here = [here[i] for i in staying]
+            if not here:
+                break
+            features = _take(features, staying)
+        order = sorted(range(len(images)), key=images.__getitem__)
+        return _take(torch.cat(corrections), order)
+
+    def _require_known(self, task: str | Sequence[str], batch: int) -> None:
+        for name in [task] if isinstance(task, str) else task:
+            if name not in self.tasks:
+                raise ValueError(f"MultiTaskNAFUNet needs one of the tasks {', '.join(self.tasks)}, got {name!r}")
+        if not isinstance(task, str) and len(task) != batch:
+            raise ValueError(f"MultiTaskNAFUNet needs one task an image, got {len(task)} for {batch} images")
+
+
+def _take(x: Tensor, images: Sequence[int]) -> Tensor:
+    """Some images of a batch; neighbours as a view, whose gradient is cheaper than an index's."""
+    neighbours = slice(images[0], images[-1] + 1)
+    return x[neighbours] if list(images) == list(range(len(x)))[neighbours] else x[list(images)]

@@ -1,0 +1,162 @@
+"""Networks to put inside `Predict` and `Update`: image to image, same size, zero at the start.
+
+The last convolution of each starts at zero, so that a chain starts as the exact identity and stays close to it in the
+first steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
+"""
+
+__all__ = ["ConvPredictor", "ResidualPredictor"]
+
+import itertools
+
+from torch import Tensor, nn
+
+from liftlayers._checks import require_image, require_positive
+from liftlayers.nn._depthwise import DepthwiseConv2d
+
+
+class ConvPredictor(nn.Module):
+    r"""A slim predictor: a few convolutions with leaky rectifiers between them.
+
+    .. math:: P(x) = W_{n+1} * \sigma(W_n * \dots \sigma(W_1 * x)), \qquad \sigma(t) = \max(t, 0.1\,t)
+
+    All kernels are 3x3 with bias and zero padding; the last, :math:`W_{n+1}`, starts at zero.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the prediction.
+        hidden_channels: Channels in between.
+        num_hidden: Number :math:`n` of hidden layers.
+
+    Shape:
+        - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
+
+    Raises:
+        TypeError: If the input is not floating-point.
+        ValueError: If a number is below 1, or the input has not the right shape.
+
+    References:
+        [Deng2023]_ and [Dinh2015]_ put networks like it into their steps; the start at zero is that of [Kingma2018]_,
+        section 3.3.
+
+    Example:
+        >>> ConvPredictor(3, 9)(torch.rand(1, 3, 8, 8)).shape
+        torch.Size([1, 9, 8, 8])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, hidden_channels: int = 24, num_hidden: int = 1) -> None:
+        super().__init__()
+        require_positive("ConvPredictor", "in_channels", in_channels)
+        require_positive("ConvPredictor", "out_channels", out_channels)
+        require_positive("ConvPredictor", "hidden_channels", hidden_channels)
+        require_positive("ConvPredictor", "num_hidden", num_hidden)
+        self.in_channels = in_channels
+        widths = [in_channels] + [hidden_channels] * num_hidden
+        self.hidden = nn.Sequential()
+        for before, after in itertools.pairwise(widths):
+            self.hidden.append(nn.Conv2d(before, after, 3, padding=1))
+            self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # a convolution does not need its output again
+        self.last = zero_(nn.Conv2d(hidden_channels, out_channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_image("ConvPredictor", x, channels=self.in_channels)
+        return self.last(self.hidden(x))
+
+
+class ResidualPredictor(nn.Module):
+    r"""PIRNet's predictor: separable residual blocks between two plain convolutions.
+
+    .. math::
+
+        P(x) = W_{out} * h_n, \qquad h_0 = W_{in} * x, \qquad
+        h_i = \sigma\bigl(h_{i-1} + S_i'(\sigma(S_i(h_{i-1})))\bigr), \qquad \sigma(t) = \max(t, 0.01\,t)
+
+    :math:`W_{in}` and :math:`W_{out}` are 3x3; each :math:`S` is a depthwise convolution followed by a 1x1. No kernel
+    has a bias and all are zero-padded. :math:`W_{out}` starts at zero.
+
+    Depthwise kernels are torch's; on CPUs their gradient is not, because torch's is slow for sides above 3, and wrong
+    for dilated kernels in bfloat16 on some processors (:doc:`/compatibility`).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the prediction.
+        hidden_channels: Channels of :math:`h_i`.
+        num_blocks: Number :math:`n` of residual blocks, from 0 up.
+        kernel_size: Side of the depthwise kernels, odd.
+        dilation: Their dilation.
+
+    Shape:
+        - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
+
+    Raises:
+        TypeError: If the input is not floating-point.
+        ValueError: If a number is below 1, `num_blocks` below 0, `kernel_size` even, or the input has not the right
+            shape.
+
+    References:
+        [Deng2023]_; sizes as in the authors' released code.
+
+    Example:
+        >>> sum(p.numel() for p in ResidualPredictor(12, 12).parameters())
+        21504
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        hidden_channels: int = 32,
+        num_blocks: int = 4,
+        kernel_size: int = 5,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        require_positive("ResidualPredictor", "in_channels", in_channels)
+        require_positive("ResidualPredictor", "out_channels", out_channels)
+        require_positive("ResidualPredictor", "hidden_channels", hidden_channels)
+        require_positive("ResidualPredictor", "dilation", dilation)
+        if num_blocks < 0:
+            raise ValueError(f"ResidualPredictor needs num_blocks of at least 0, got {num_blocks}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"ResidualPredictor needs an odd, positive kernel_size, got {kernel_size}")
+        self.in_channels = in_channels
+        self.first = nn.Conv2d(in_channels, hidden_channels, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(
+            *(_SeparableResidual(hidden_channels, kernel_size, dilation) for _ in range(num_blocks))
+        )
+        self.last = nn.Conv2d(hidden_channels, out_channels, 3, padding=1, bias=False)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, mode="fan_out", nonlinearity="relu")
+        zero_(self.last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_image("ResidualPredictor", x, channels=self.in_channels)
+        return self.last(self.blocks(self.first(x)))
+
+
+class _SeparableResidual(nn.Module):
+    """One residual block: separable convolution, rectifier, separable convolution, sum, rectifier."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
+        super().__init__()
+        self.separable1 = _separable(channels, kernel_size, dilation)
+        self.separable2 = _separable(channels, kernel_size, dilation)
+        self.activation = nn.LeakyReLU(0.01, inplace=True)  # neither a convolution nor a sum needs its output again
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.separable2(self.activation(self.separable1(x))))
+
+
+def _separable(channels: int, kernel_size: int, dilation: int) -> nn.Sequential:
+    return nn.Sequential(
+        DepthwiseConv2d(channels, kernel_size, dilation=dilation), nn.Conv2d(channels, channels, 1, bias=False)
+    )
+
+
+def zero_(conv: nn.Conv2d) -> nn.Conv2d:
+    """Sets a convolution's weight and bias to zero, in place, and returns it."""
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv

@@ -1,0 +1,7 @@
+"""Wavelet transforms as layers: named, learned and from integers to integers."""
+
+from liftlayers.wavelets.learned import BiasFreePredictor, LearnedWavelet, NonseparableLearnedWavelet
+from liftlayers.wavelets.lossless import LosslessWavelet
+from liftlayers.wavelets.named import Haar, Wavelet
+
+__all__ = ["BiasFreePredictor", "Haar", "LearnedWavelet", "LosslessWavelet", "NonseparableLearnedWavelet", "Wavelet"]

@@ -1,0 +1,143 @@
+"""The lifting steps of a named wavelet along one axis, each with a network on top of its fixed taps."""
+
+__all__ = ["Boundary", "LearnedScalePair", "OnSkeleton", "ScalePair", "line"]
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from liftlayers.chains.sequential import Sequential
+from liftlayers.couplings.additive import AdditiveCoupling
+from liftlayers.couplings.lifting import Update
+from liftlayers.functional.lifting import lifting_sum
+from liftlayers.functional.schemes import LiftingStep, Scheme
+from liftlayers.invertible import Invertible, VolumePreserving
+
+Boundary = Literal["periodization", "reflect"]
+
+
+class OnSkeleton(nn.Module):
+    r"""What a lifting step adds to its target: its fixed taps' sum, and what a network makes of the differences.
+
+    .. math:: f(x)_n = \sum_j c_j \, x_{n + j} + r(\Delta x)_n, \qquad (\Delta x)_n = x_{n + 1} - x_n
+
+    An even sample lies between the odd one before it and its own, so for those :math:`\Delta` looks back instead.
+    Beyond the border differences are zero.
+
+    Args:
+        step: The step, with its taps :math:`c`.
+        residual: The network :math:`r`, from :math:`(N, K, L, M)` to the same shape, lines along the last axis.
+        dim: The axis of `x` that is lifted, -1 or -2.
+        boundary: Rule by which the taps go on beyond the border; the network has its own.
+        together: Number :math:`K` of parts of each channel that the network sees at once.
+
+    Shape:
+        - Input and output :math:`(B, K'C, H, W)`, part by part, :math:`K'` a multiple of :math:`K`.
+
+    Raises:
+        ValueError: If the network's output has another shape than its input.
+    """
+
+    def __init__(
+        self, step: LiftingStep, residual: nn.Module, *, dim: int, boundary: Boundary, together: int = 1
+    ) -> None:
+        super().__init__()
+        self.step, self.dim, self.boundary, self.together = step, dim, boundary, together
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        fixed = lifting_sum(x, self.step, length=x.shape[self.dim], dim=self.dim, boundary=self.boundary)
+        return fixed + self._learned(x)
+
+    def _learned(self, x: Tensor) -> Tensor:
+        lines = rearrange(x, "b (k c) h w -> (b c) k h w", k=self.together)
+        lines = lines if self.dim == -1 else lines.mT
+        differences = (
+            torch.diff(lines, dim=-1, append=lines[..., -1:])
+            if self.step.target == "detail"
+            else torch.diff(lines, dim=-1, prepend=lines[..., :1])
+        )
+        output = self.residual(differences)
+        if output.shape != lines.shape:
+            raise ValueError(
+                f"a learned wavelet needs networks that keep the shape, got {tuple(output.shape)} "
+                f"from {type(self.residual).__name__} for {tuple(lines.shape)}"
+            )
+        output = output if self.dim == -1 else output.mT
+        return rearrange(output, "(b c) k h w -> b (k c) h w", c=x.shape[1] // self.together)
+
+    def extra_repr(self) -> str:
+        return f"taps={self.step.taps}, first={self.step.first}, dim={self.dim}, boundary={self.boundary!r}"
+
+
+class ScalePair(VolumePreserving):
+    r"""Multiplies the approximation by a number and the detail by its reciprocal, up to the sign.
+
+    .. math:: a' = s a, \qquad d' = t d, \qquad |s t| = 1
+
+    Args:
+        approx: The factor :math:`s`.
+        detail: The factor :math:`t`.
+
+    Shape:
+        - Two bands of any shape.
+    """
+
+    exact_remedy = "a learned wavelet has none with scale=None"
+
+    def __init__(self, approx: float, detail: float) -> None:
+        super().__init__()
+        self.factors = approx, detail
+
+    def scales(self) -> tuple[float | Tensor, float | Tensor]:
+        return self.factors
+
+    def forward(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = self.scales()
+        return approx * s, detail * t
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = self.scales()
+        return approx / s, detail / t
+
+
+class LearnedScalePair(ScalePair):
+    r"""A scale pair with a learned factor, which starts at one.
+
+    .. math:: s = s_0 e^g, \qquad t = t_0 e^{-g}
+
+    Args:
+        approx: The factor :math:`s_0`.
+        detail: The factor :math:`t_0`.
+
+    Shape:
+        - Two bands of any shape.
+    """
+
+    def __init__(self, approx: float, detail: float) -> None:
+        super().__init__(approx, detail)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def scales(self) -> tuple[Tensor, Tensor]:
+        s, t = self.factors
+        return s * self.gain.exp(), t * (-self.gain).exp()
+
+
+def line(
+    scheme: Scheme,
+    residuals: Sequence[nn.Module],
+    scales: Sequence[ScalePair],
+    *,
+    dim: int,
+    boundary: Boundary,
+    together: int,
+) -> Sequential:
+    """The scheme's steps along one axis of two bands, approximation first, with a network each; then the scales."""
+    couplings: list[Invertible] = []
+    for step, residual in zip(scheme.steps, residuals, strict=True):
+        coupling = Update if step.target == "approx" else AdditiveCoupling
+        couplings.append(coupling(OnSkeleton(step, residual, dim=dim, boundary=boundary, together=together)))
+    return Sequential(*couplings, *scales)

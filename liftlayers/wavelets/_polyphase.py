@@ -1,0 +1,117 @@
+"""Steps that take an image apart into its even and odd columns and rows, and put their bands in order."""
+
+__all__ = ["BandOrder", "HalvesTransposed", "PolyphaseSplit"]
+
+import torch
+from torch import Tensor
+
+from liftlayers._checks import require_detail, require_even, require_image
+from liftlayers.invertible import VolumePreserving
+
+
+class PolyphaseSplit(VolumePreserving):
+    r"""An image to its even and its odd columns; of each the even rows, then the odd rows, stacked.
+
+    .. math:: x \mapsto \bigl([x_{00}, x_{10}], [x_{01}, x_{11}]\bigr)
+
+    with :math:`x_{rs}` the samples of row parity :math:`r` and column parity :math:`s`.
+
+    Args:
+        who: The layer in whose name errors speak.
+
+    Shape:
+        - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to two bands :math:`(B, 2C, H/2, W/2)`.
+        - Inverse: back again.
+
+    Raises:
+        TypeError: If the image is not floating-point.
+        ValueError: If it is not four-dimensional, or its height or width is odd.
+
+    Example:
+        >>> PolyphaseSplit("LearnedWavelet")(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]))[0].flatten()
+        tensor([0., 2.])
+    """
+
+    exact_on_grid = True  # it only moves numbers about
+
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self.who = who
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        require_image(self.who, x)
+        require_even(self.who, x)
+        top, bottom = x[..., 0::2, :], x[..., 1::2, :]
+        return (
+            torch.cat((top[..., 0::2], bottom[..., 0::2]), dim=1),  # (B, 2C, H/2, W/2)
+            torch.cat((top[..., 1::2], bottom[..., 1::2]), dim=1),
+        )
+
+    def inverse(self, even: Tensor, odd: Tensor) -> Tensor:
+        columns = torch.stack((even, odd), dim=-1).flatten(-2)  # (B, 2C, H/2, W)
+        return torch.stack(columns.chunk(2, dim=1), dim=-2).flatten(-3, -2)  # (B, C, H, W)
+
+
+class HalvesTransposed(VolumePreserving):
+    r"""Two bands of two halves each: the first halves to one band, the second to the other. Its own inverse.
+
+    .. math:: \bigl([a_0, a_1], [b_0, b_1]\bigr) \mapsto \bigl([a_0, b_0], [a_1, b_1]\bigr)
+
+    Shape:
+        - Two bands :math:`(B, 2C, H, W)`, and back again.
+
+    Example:
+        >>> HalvesTransposed()(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]]))
+        (tensor([[0., 2.]]), tensor([[1., 3.]]))
+    """
+
+    exact_on_grid = True  # it only moves numbers about
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        (a0, a1), (b0, b1) = a.chunk(2, dim=1), b.chunk(2, dim=1)
+        return torch.cat((a0, b0), dim=1), torch.cat((a1, b1), dim=1)
+
+    def inverse(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward(a, b)
+
+
+class BandOrder(VolumePreserving):
+    r"""Rows' approximation and detail, columns' halves in each, to the bands of the image.
+
+    .. math:: \bigl([c_A, c_V], [c_H, c_D]\bigr) \mapsto \bigl(c_A, [c_H, c_V, c_D]\bigr)
+
+    Args:
+        who: The layer in whose name errors speak.
+
+    Shape:
+        - Forward: two bands :math:`(B, 2C, H, W)` to approximation :math:`(B, C, H, W)` and detail
+          :math:`(B, 3C, H, W)`.
+        - Inverse: back again.
+
+    Raises:
+        TypeError: If a band taken back is not floating-point, or their dtypes differ.
+        ValueError: If the bands taken back do not fit together, or are on different devices.
+
+    Example:
+        >>> BandOrder("LearnedWavelet")(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4))[1].shape
+        torch.Size([1, 3, 4, 4])
+    """
+
+    exact_on_grid = True  # it only moves numbers about
+
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self.who = who
+
+    def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        channels = low.shape[1] // 2  # slices, since a piece of `chunk` may not be written into
+        horizontal, vertical, diagonal = high[:, :channels], low[:, channels:], high[:, channels:]
+        return low[:, :channels], torch.cat((horizontal, vertical, diagonal), dim=1)
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
+        who = f"{self.who}.inverse"
+        require_image(who, approx)
+        require_image(who, detail)
+        require_detail(who, approx, detail)
+        horizontal, vertical, diagonal = detail.chunk(3, dim=1)
+        return torch.cat((approx, vertical), dim=1), torch.cat((horizontal, diagonal), dim=1)

@@ -1,0 +1,102 @@
+"""Wavelet transforms as layers."""
+
+__all__ = ["Haar", "Wavelet"]
+
+import torch
+from torch import Tensor
+
+from liftlayers._checks import require_detail, require_even, require_image
+from liftlayers.functional.dwt import dwt2d, idwt2d
+from liftlayers.functional.haar import haar_analysis, haar_synthesis
+from liftlayers.functional.schemes import require_scheme
+from liftlayers.invertible import VolumePreserving
+
+
+class Haar(VolumePreserving):
+    r"""One level of the orthonormal Haar transform: an image into its approximation and detail bands.
+
+    .. math:: (a, d) = \operatorname{haar\_analysis}(x), \qquad x = \operatorname{haar\_synthesis}(a, d)
+
+    Bands stand in PyWavelets' order and sign, stacked band by band (:doc:`/conventions`). The matrix is orthogonal:
+    energy and volume are kept, and the inverse is the transpose. It has no parameters.
+
+    Shape:
+        - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
+          detail :math:`(B, 3C, H/2, W/2)`; floating-point, of any range.
+        - Inverse: back again.
+
+    Raises:
+        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
+        ValueError: If a tensor is not four-dimensional, a side is odd, or the bands do not fit together.
+
+    References:
+        `liftlayers.functional.haar_analysis` has the equations; [Haar1910]_.
+
+    Example:
+        >>> approx, detail = Haar()(torch.rand(2, 3, 8, 8))
+        >>> approx.shape, detail.shape
+        (torch.Size([2, 3, 4, 4]), torch.Size([2, 9, 4, 4]))
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return haar_analysis(x)
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
+        return haar_synthesis(approx, detail)
+
+
+class Wavelet(VolumePreserving):
+    r"""One level of a named wavelet transform: an image into its approximation and detail bands.
+
+    .. math:: (a, (c_H, c_V, c_D)) = \operatorname{dwt2d}(x), \qquad d = [c_H; c_V; c_D]
+
+    The inverse is `idwt2d`. Bands stand in PyWavelets' order and sign, stacked band by band (:doc:`/conventions`).
+    Every lifting step has determinant one and the two scales of a scheme have product :math:`\pm 1`, so volume is kept;
+    energy is kept by the orthogonal wavelets only (haar, db, coif). It has no parameters. ``Wavelet("haar")``
+    computes what `Haar` does, up to rounding, in more time.
+
+    Args:
+        name: A name that `liftlayers.functional.scheme` knows: PyWavelets', or ``"5/3"`` or ``"9/7"``.
+        boundary: ``"periodization"`` or ``"reflect"``; the rules of `liftlayers.functional.dwt1d` that do not grow.
+
+    Shape:
+        - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
+          detail :math:`(B, 3C, H/2, W/2)`; floating-point, of any range.
+        - Inverse: back again.
+
+    Raises:
+        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
+        ValueError: If the wavelet or the rule is unknown; if a tensor is not four-dimensional, a side is odd, or the
+            bands do not fit together.
+
+    References:
+        `liftlayers.functional.dwt1d` has the steps and the rules; [Daubechies1998]_.
+
+    Example:
+        >>> approx, detail = Wavelet("9/7", boundary="reflect")(torch.rand(2, 3, 8, 8))
+        >>> approx.shape, detail.shape
+        (torch.Size([2, 3, 4, 4]), torch.Size([2, 9, 4, 4]))
+    """
+
+    def __init__(self, name: str, *, boundary: str = "periodization") -> None:
+        if boundary not in ("periodization", "reflect"):
+            raise ValueError(f"Wavelet needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
+        super().__init__()
+        self.name = require_scheme("Wavelet", name).name
+        self.boundary = boundary
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        require_image("Wavelet", x)
+        require_even("Wavelet", x)
+        approx, details = dwt2d(x, self.name, boundary=self.boundary)
+        return approx, torch.cat(details, dim=1)
+
+    def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
+        require_image("Wavelet.inverse", approx)
+        require_image("Wavelet.inverse", detail)
+        require_detail("Wavelet.inverse", approx, detail)
+        horizontal, vertical, diagonal = detail.chunk(3, dim=1)
+        return idwt2d((approx, (horizontal, vertical, diagonal)), self.name, boundary=self.boundary)
+
+    def extra_repr(self) -> str:
+        return f"{self.name!r}, boundary={self.boundary!r}"

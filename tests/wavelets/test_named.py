@@ -1,0 +1,103 @@
+"""The Wavelet layer: its functional twin stacked, volume kept, laws kept, bad input refused."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from liftlayers import Haar, Inverse, LiftingPyramid
+from liftlayers.functional.dwt import dwt2d
+from liftlayers.functional.schemes import SCHEMES
+from liftlayers.functional.wavedec import wavedec2
+from liftlayers.wavelets.named import Wavelet
+from tests.functional.wavelets import NON_EXPANSIVE, flat
+from tests.laws import assert_copies, assert_inverts_both_ways, assert_log_dets, assert_modes_agree
+from tests.strategies import images, tensor
+
+names = st.sampled_from(list(SCHEMES))
+boundaries = st.sampled_from(NON_EXPANSIVE)
+
+
+@given(x=images(), name=names, boundary=boundaries)
+def test_layer_equals_function(x: Tensor, name: str, boundary: str) -> None:
+    approx, detail = Wavelet(name, boundary=boundary)(x)
+    expected, details = dwt2d(x, name, boundary=boundary)
+    assert torch.equal(approx, expected)
+    assert torch.equal(detail, torch.cat(details, dim=1))
+
+
+@given(x=images(), boundary=boundaries)
+def test_haar_is_haar(x: Tensor, boundary: str) -> None:
+    layer, bands = Wavelet("haar", boundary=boundary), Haar()(x)
+    for band, expected in zip(layer(x), bands, strict=True):
+        torch.testing.assert_close(band, expected, rtol=0, atol=4 * torch.finfo(x.dtype).eps)
+    torch.testing.assert_close(layer.inverse(*bands), x, rtol=0, atol=4 * torch.finfo(x.dtype).eps)
+
+
+@given(x=images(), name=names, boundary=boundaries)
+def test_inverts_both_ways(x: Tensor, name: str, boundary: str) -> None:
+    assert_inverts_both_ways(Wavelet(name, boundary=boundary), x)
+
+
+@pytest.mark.parametrize("name", list(SCHEMES))
+@pytest.mark.parametrize("boundary", NON_EXPANSIVE)
+def test_volume_is_kept(name: str, boundary: str) -> None:
+    layer = Wavelet(name, boundary=boundary)
+    assert not assert_log_dets(layer, tensor(0, 2, 1, 4, 6, dtype=torch.float64)).any()
+
+
+def test_copies_and_memory_modes() -> None:
+    x = tensor(0, 2, 1, 8, 6, dtype=torch.float64)
+    assert_copies(Wavelet("9/7"), Wavelet("9/7"), x)
+    assert_modes_agree(lambda: (Wavelet("9/7"), Inverse(Wavelet("db2", boundary="reflect"))), x)
+    assert list(Wavelet("9/7").parameters()) == []
+    assert Wavelet("9/7").state_dict() == {}
+
+
+def test_a_pyramid_is_wavedec2() -> None:
+    x = tensor(0, 2, 3, 16, 24)
+    bands = LiftingPyramid([Wavelet("9/7"), Wavelet("9/7")])(x)
+    expected = [torch.cat(flat([part]), dim=1) for part in wavedec2(x, "9/7", level=2)]
+    assert all(map(torch.equal, bands, expected))
+
+
+def test_says_what_it_is() -> None:
+    assert repr(Wavelet("9/7", boundary="reflect")) == "Wavelet('bior4.4', boundary='reflect')"
+
+
+# Errors
+
+
+def test_unknown_names_and_rules_that_grow_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Wavelet needs a wavelet among haar, .*, got 'db99'"):
+        Wavelet("db99")
+    with pytest.raises(ValueError, match="Wavelet needs a boundary of 'periodization' or 'reflect', got 'zero'"):
+        Wavelet("haar", boundary="zero")
+
+
+def test_images_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Wavelet needs an even height and width, got 3 x 4$"):
+        Wavelet("9/7")(torch.zeros(1, 1, 3, 4))
+    with pytest.raises(ValueError, match=r"Wavelet needs a \(B, C, H, W\) tensor, got \(4, 4\)"):
+        Wavelet("9/7")(torch.zeros(4, 4))
+    with pytest.raises(TypeError, match=r"Wavelet needs floating-point tensors, got torch\.uint8"):
+        Wavelet("9/7")(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 4), (2, 9, 4, 4), (1, 9, 4, 5)])
+def test_bands_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    message = (
+        f"Wavelet.inverse needs a detail of shape (1, 9, 4, 4) for an approximation of shape (1, 3, 4, 4), got {shape}"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Wavelet("9/7").inverse(torch.zeros(1, 3, 4, 4), torch.zeros(shape))
+
+
+def test_bands_on_two_devices_or_of_two_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Wavelet\.inverse needs its bands on one device, got cpu and meta"):
+        Wavelet("9/7").inverse(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 4, 4, device="meta"))
+    with pytest.raises(TypeError, match=r"^Wavelet\.inverse needs bands of one dtype, got torch\.float32 and torch\.f"):
+        Wavelet("9/7").inverse(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 4, 4).double())
