@@ -72,7 +72,7 @@ REASONS = {
     "`InvertibleConv1x1.inverse` return contiguous tensors. The values are the same.",
     "half": "The inverse needs float32 precision, so this layer refuses lower-precision inputs with an error. Under "
     "autocast it computes in float32.",
-    "range": "Every pass compares its largest value with the allowed range, but under `vmap` Python cannot read values.",
+    "range": "Every pass compares its largest value with its range, but Python cannot read values under `vmap`.",
     "reread": "Multiplications by the fixed taps and scales round. In the inverse, networks therefore get inputs that "
     "differ in the last digit of float32, and after conversion to bfloat16 some of them differ more. With "
     "`scale=None`, `exact` returns every bit.",
