@@ -40,8 +40,9 @@ def photo(pixels, top: int, left: int) -> Tensor:
 cover, secret = photo(data.coffee(), 60, 180), photo(data.astronaut(), 0, 96)
 
 # %%
-# There are three degradations of the secret, and one network restores all of them. Every transmitted image is rounded
-# to 8 bits, like an image file.
+# The secret is degraded in three ways, by noise, blur or downscaling. One network restores all of them; its tasks are
+# called ``denoise``, ``deblur`` and ``sr`` (super-resolution). Every transmitted image is rounded to 8 bits, like an
+# image file.
 
 generator = torch.Generator().manual_seed(0)
 rows: dict[str, dict[str, Tensor]] = {}
