@@ -64,10 +64,10 @@ assert all(error == 0 for (kind, _), values in errors.items() if kind == "grid" 
 assert max(errors["float", "float32"]) < 0.5 / 255
 
 # %%
-# The figure shows the largest error for each depth. In float32 this error is small enough to recover 8-bit photos. A network in
-# bfloat16 rounds its input to few digits. An error in the last bit of a band can therefore change this input, and the
-# output of the network, by one unit in the last place of bfloat16, which is much larger. On the grid, the networks get
-# the same input in both directions, bit for bit, so they return the same output.
+# The figure shows the largest error for each depth. In float32 this error is small enough to recover 8-bit photos. A
+# network in bfloat16 rounds its input to few digits. An error in the last bit of a band can therefore change this
+# input, and the output of the network, by one unit in the last place of bfloat16, which is much larger. On the grid,
+# the networks get the same input in both directions, bit for bit, so they return the same output.
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 colours = {"float": ORANGE, "grid": BLUE}
