@@ -61,7 +61,7 @@ class ActNorm(Channelwise):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        require_positive("ActNorm", "channels", channels)
+        require_positive("ActNorm", channels=channels)
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialised", torch.tensor(False))

@@ -55,7 +55,7 @@ class InvertibleConv1x1(Channelwise):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        require_positive("InvertibleConv1x1", "channels", channels)
+        require_positive("InvertibleConv1x1", channels=channels)
         rotation = nn.init.orthogonal_(torch.empty(channels, channels, dtype=torch.float64))
         rotation[0] *= torch.linalg.det(rotation).sign()
         p, lower, upper = torch.linalg.lu(rotation)

@@ -49,7 +49,7 @@ class Split(VolumePreserving):
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"Split needs two or more sizes, got {len(sizes)}")
-        require_positive("Split", "sizes", *sizes)
+        require_positive("Split", sizes=min(sizes))
         self.sizes = sizes
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -129,7 +129,7 @@ class PixelUnshuffle(VolumePreserving):
 
     def __init__(self, factor: int) -> None:
         super().__init__()
-        require_positive("PixelUnshuffle", "a factor", factor)
+        require_positive("PixelUnshuffle", factor=factor)
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:

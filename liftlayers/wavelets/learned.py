@@ -62,7 +62,8 @@ class BiasFreePredictor(nn.Module):
     ) -> None:
         super().__init__()
         sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
-        require_positive("BiasFreePredictor", "sizes", in_channels, out_channels, hidden_channels, num_hidden, *sides)
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        require_positive("BiasFreePredictor", **numbers, num_hidden=num_hidden, kernel_size=min(sides))
         if any(side % 2 == 0 for side in sides):
             raise ValueError(f"BiasFreePredictor needs a kernel_size of odd numbers, got {kernel_size}")
         self.in_channels = in_channels

@@ -226,7 +226,7 @@ def test_names_rules_and_kinds_that_are_refused(function) -> None:
         function(x, "haar", boundary="wrap")
     with pytest.raises(TypeError, match=rf"{who} needs floating-point tensors, got torch\.uint8; call \.float\(\)"):
         function(x.byte(), "haar")
-    with pytest.raises(TypeError, match=rf"{who} needs .*, got torch\.complex64; take \.real and \.imag one by one$"):
+    with pytest.raises(TypeError, match=rf"{who} needs .*, got torch\.complex64; pass \.real and \.imag separately$"):
         function(torch.complex(x, x), "haar")
     with pytest.raises(TypeError, match=f"{who} needs tensors, got ndarray"):
         function(x.numpy(), "haar")

@@ -153,7 +153,7 @@ def test_pixel_unshuffle_keeps_volume_and_agrees_in_every_mode() -> None:
 
 
 def test_pixel_unshuffle_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="PixelUnshuffle needs a factor of at least 1, got 0"):
+    with pytest.raises(ValueError, match="PixelUnshuffle needs factor of at least 1, got 0"):
         PixelUnshuffle(0)
     with pytest.raises(ValueError, match=r"PixelUnshuffle\(2\) needs .* multiples of 2, got \(1, 1, 4, 5\)"):
         PixelUnshuffle(2)(torch.zeros(1, 1, 4, 5))
