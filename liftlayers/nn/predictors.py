@@ -4,8 +4,9 @@ The last convolution of each starts at zero. So a chain starts as the exact iden
 steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
 """
 
-__all__ = ["ConvPredictor", "ResidualPredictor"]
+__all__ = ["BiasFreePredictor", "ConvPredictor", "ResidualPredictor"]
 
+import functools
 import itertools
 
 from torch import Tensor, nn
@@ -57,6 +58,66 @@ class ConvPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         require_image("ConvPredictor", x, channels=self.in_channels)
+        return self.last(self.hidden(x))
+
+
+class BiasFreePredictor(nn.Module):
+    r"""A predictor whose output scales with its input: convolutions and leaky rectifiers without a bias.
+
+    .. math::
+
+        P(x) = W_{n+1} * \sigma(W_n * \dots \sigma(W_1 * x)), \qquad \sigma(t) = \max(t, 0.1\,t), \qquad
+        P(\lambda x) = \lambda P(x) \text{ for } \lambda \ge 0
+
+    Kernels are zero-padded; the last, :math:`W_{n+1}`, starts at zero.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the prediction.
+        hidden_channels: Channels of the hidden layers.
+        num_hidden: Number :math:`n` of hidden layers.
+        kernel_size: Height and width of the kernels, or one number for both, odd. With height 1 rows are independent.
+
+    Shape:
+        - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
+
+    Raises:
+        TypeError: If the input is not floating-point.
+        ValueError: If a number is below 1, a side of the kernels is even, or the input has another shape.
+
+    References:
+        [Mohan2020]_, who leave out the bias so that a network scales with its input.
+
+    Example:
+        >>> BiasFreePredictor(1, 1)(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        hidden_channels: int = 16,
+        num_hidden: int = 1,
+        kernel_size: int | tuple[int, int] = (1, 3),
+    ) -> None:
+        super().__init__()
+        sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        require_positive("BiasFreePredictor", **numbers, num_hidden=num_hidden, kernel_size=min(sides))
+        if any(side % 2 == 0 for side in sides):
+            raise ValueError(f"BiasFreePredictor needs a kernel_size of odd numbers, got {kernel_size}")
+        self.in_channels = in_channels
+        conv = functools.partial(nn.Conv2d, kernel_size=kernel_size, padding="same", bias=False)
+        self.hidden = nn.Sequential()
+        for before in [in_channels] + [hidden_channels] * (num_hidden - 1):
+            self.hidden.append(conv(before, hidden_channels))
+            self.hidden.append(nn.LeakyReLU(0.1))
+        self.last = zero_(conv(hidden_channels, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_image("BiasFreePredictor", x, channels=self.in_channels)
         return self.last(self.hidden(x))
 
 
