@@ -57,12 +57,11 @@ def require_even(who: str, x: Tensor) -> None:
 
 def require_detail(who: str, approx: Tensor, detail: Tensor) -> None:
     """Raises unless `detail` stacks the detail bands of an approximation (B, C, H, W), of its dtype and device."""
-    batch, channels, height, width = approx.shape
-    if detail.shape != (batch, 3 * channels, height, width):
-        raise ValueError(
-            f"{who} needs a detail of shape {(batch, 3 * channels, height, width)} "
-            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-        )
+    batch, channels, *size = approx.shape
+    needed = batch, 3 * channels, *size
+    if detail.shape != needed:
+        given = f"an approximation of shape {tuple(approx.shape)}"
+        raise ValueError(f"{who} needs a detail of shape {needed} for {given}, got {tuple(detail.shape)}")
     require_alike(who, approx, detail)
 
 

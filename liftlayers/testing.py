@@ -112,10 +112,8 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
         error, units, growth = check_inverse(direction, *given, condition=condition)
         allowed = bound * max(1.0, growth / 4)
         if not units <= allowed:  # so that nan fails too
-            raise AssertionError(
-                f"{trip} of {name} is off by {error:.3g}, {units:.3g} units of eps A "
-                f"at growth {growth:.3g}, where {allowed:.3g} are allowed"
-            )
+            found = f"{error:.3g}, {units:.3g} units of eps A at growth {growth:.3g}"
+            raise AssertionError(f"{trip} of {name} is off by {found}, where {allowed:.3g} are allowed")
 
 
 @torch.no_grad()

@@ -33,20 +33,15 @@ def synthesis(
     if boundary in NON_EXPANSIVE:
         total = num + num_detail
         if total == 0 or num - num_detail not in (0, 1):
-            raise ValueError(
-                f"{who} needs as many details as approximations or one fewer under {boundary!r}, "
-                f"got {num_detail} for {num}"
-            )
+            raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
         if size not in (None, total):
             raise ValueError(f"{who} needs a size of {total} for {num} + {num_detail} coefficients, got {size}")
         return unlift(approx, detail, scheme, dim=dim, boundary=boundary)
     length = filter_length(scheme)
     even = 2 * num - length + 2
     if num != num_detail or even < 2:
-        raise ValueError(
-            f"{who} needs as many details as approximations, at least {length // 2}, for {scheme.name!r} under "
-            f"{boundary!r}, got {num_detail} and {num}"
-        )
+        needed = f"as many details as approximations, at least {length // 2}, for {scheme.name!r} and {boundary!r}"
+        raise ValueError(f"{who} needs {needed}, got {num_detail} and {num}")
     if size not in (None, even, even - 1):
         raise ValueError(f"{who} needs a size of {even - 1} or {even} for {num} coefficients, got {size}")
     left, first = _margin(length)

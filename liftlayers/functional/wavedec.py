@@ -88,10 +88,7 @@ def waverec2(
     details = cast("list[Details]", levels)
     for detail in details:
         four_bands("waverec2", (x, detail))
-    for detail, finer in zip(details, [*details[1:], None], strict=True):
-        target = size
-        if finer is not None:
-            height, width = finer[0].shape[-2:]
-            target = (height, width) if boundary in EXPANSIVE else None
+    sizes = [(finer[0].shape[-2], finer[0].shape[-1]) if boundary in EXPANSIVE else None for finer in details[1:]]
+    for detail, target in zip(details, [*sizes, size], strict=True):
         x = synthesis2d("waverec2", (cast("Tensor", x), detail), wavelet, boundary=boundary, size=target)
     return cast("Tensor", x)

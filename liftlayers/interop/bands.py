@@ -164,9 +164,8 @@ def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
     for name, band in zip(("cH", "cV", "cD"), details, strict=True):
         require_image("from_pywavelets", band)
         if band.shape != approx.shape:
-            raise ValueError(
-                f"from_pywavelets needs {name} to have the shape of cA, {tuple(approx.shape)}, got {tuple(band.shape)}"
-            )
+            needed = f"{name} to have the shape of cA, {tuple(approx.shape)}"
+            raise ValueError(f"from_pywavelets needs {needed}, got {tuple(band.shape)}")
     require_alike("from_pywavelets", approx, *details)
     return approx, torch.cat(details, dim=1)
 

@@ -165,10 +165,8 @@ class FromFrEIA(Invertible):
 
     def __init__(self, module: nn.Module) -> None:
         if not (isinstance(module, nn.Module) and hasattr(module, "dims_in") and hasattr(module, "output_dims")):
-            raise TypeError(
-                "FromFrEIA needs a FrEIA InvertibleModule (pip install FrEIA), with dims_in and output_dims, "
-                f"got {type(module).__name__}"
-            )
+            needed = "a FrEIA InvertibleModule (pip install FrEIA), with dims_in and output_dims"
+            raise TypeError(f"FromFrEIA needs {needed}, got {type(module).__name__}")
         super().__init__()
         self.module = module
 

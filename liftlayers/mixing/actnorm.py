@@ -115,10 +115,8 @@ class ActNorm(Channelwise):
 
     def _require_ready(self, what: str) -> None:
         if not self._is_ready():
-            raise RuntimeError(
-                f"ActNorm needs to be initialised before {what}: "
-                "call its forward once in training mode, or load the state dict of an initialised one"
-            )
+            remedy = "call its forward once in training mode, or load the state dict of an initialised one"
+            raise RuntimeError(f"ActNorm needs to be initialised before {what}: {remedy}")
 
 
 def _by_channel(values: Tensor, x: Tensor) -> Tensor:

@@ -13,10 +13,8 @@ def require_network(who: str, network: nn.Module) -> None:
         got = network.__name__ if isinstance(network, type) else type(network).__name__
         raise TypeError(f"{who} needs an nn.Module as its network, got {got}")
     if isinstance(network, Invertible):
-        raise TypeError(
-            f"{who} needs a network, got {type(network).__name__}, which is an invertible step; "
-            "to use it as a network, put it inside another module, such as nn.Sequential"
-        )
+        remedy = "to use it as a network, put it inside another module, such as nn.Sequential"
+        raise TypeError(f"{who} needs a network, got {type(network).__name__}, which is an invertible step; {remedy}")
 
 
 def takes_condition(network: nn.Module) -> bool:
