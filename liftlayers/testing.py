@@ -28,11 +28,11 @@ def randomise_(module: M, seed: int = 0) -> M:
     .. math:: w \sim \mathcal N\left(0, \tfrac{1}{3 n_{in}}\right), \qquad v \sim \mathcal N(v_0, 0.1^2)
 
     Here :math:`w` are weights with two or more dimensions and :math:`n_{in}` inputs per output. Their variance is that
-    of PyTorch's own initialisation, transposed convolutions aside. :math:`v` are vectors and scales. They are drawn
-    around :math:`v_0 = 1` if all their values are one, as in a new normalisation layer, and around zero otherwise. A
-    parameter with one number per output is a scale, unless it belongs to a linear layer or a convolution. With three
-    times the variance, a correct chain of 24 blocks amplifies its input a hundredfold and loses its digits. With the
-    zeros that many networks start with, a broken chain passes.
+    of PyTorch's own initialisation, except for transposed convolutions. Vectors and scales :math:`v` are drawn around
+    :math:`v_0 = 1` if all their values are one, as in a new normalisation layer, and around zero otherwise. A parameter
+    with one number per output is a scale, unless it belongs to a linear layer or a convolution. With three times the
+    variance, a correct chain of 24 blocks amplifies its input a hundredfold and loses its digits. With the zeros that
+    many networks start with, a broken chain passes.
 
     Args:
         module: Any module.

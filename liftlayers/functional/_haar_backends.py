@@ -37,7 +37,7 @@ def plain_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
 
 
 def must_be_plain(*tensors: Tensor) -> bool:
-    """Returns True if only the plain form will do, or if it is the fastest.
+    """Returns True if only the plain form works, or if it is the fastest.
 
     The fast forms define a gradient and nothing else, so compilers, tracers, torch.func, forward mode and tensor
     subclasses need the plain form. On CPUs small images gain nothing from the fast ones.

@@ -21,12 +21,12 @@ BLOCK = 2**21  # bytes processed at a time: few enough for a processor's cache, 
 
 def lift_in_place(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
     """Computes what `lift` computes."""
-    return _Lifting.apply(_Transform(scheme, dim, boundary), x)  # pyright: ignore[reportReturnType]
+    return _Lifting.apply(_Transform(scheme, dim, boundary), x)
 
 
 def unlift_in_place(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> Tensor:
     """Computes what `unlift` computes."""
-    return _Lifting.apply(_Transform(scheme, dim, boundary, inverse=True), approx, detail)  # pyright: ignore[reportReturnType]
+    return _Lifting.apply(_Transform(scheme, dim, boundary, inverse=True), approx, detail)
 
 
 class _Transform(NamedTuple):

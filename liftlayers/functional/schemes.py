@@ -44,7 +44,7 @@ def require_scheme(who: str, name: str) -> Scheme:
 
 
 def filter_length(scheme: Scheme) -> int:
-    """Returns the length of a scheme's filters as PyWavelets counts it: even, with both filters centred alike.
+    """Returns the length of a scheme's filters as PyWavelets counts it: even, and the same for both filters.
 
     Example:
         >>> filter_length(scheme("9/7"))
