@@ -60,6 +60,9 @@ class Case(NamedTuple):
     module: Invertible
     bands: tuple[Tensor, ...]
 
+    def to(self, device: str) -> "Case":
+        return Case(self.module.to(device), tuple(band.to(device) for band in self.bands))
+
 
 def seeds() -> st.SearchStrategy[int]:
     return st.integers(0, 2**16 - 1)
