@@ -159,8 +159,9 @@ def test_networks_that_hold_chains(memory: Any) -> None:
             return self.last(torch.cat(self.inner(y[:, :1], y[:, 1:]), 1))
 
     plain = stack(2, make=Held)
-    judged = with_memory(plain, memory)
-    for chain, mode in ((plain, "store"), (judged, memory)):
+    judged = copy.deepcopy(plain)
+    modes: dict[nn.Module, Any] = {plain: "store", judged: memory}
+    for chain, mode in modes.items():
         for module in chain.modules():
             if isinstance(module, Sequential):
                 module.memory = mode
