@@ -31,7 +31,8 @@ from tests.memory.helpers import (
     two_bands,
     with_memory,
 )
-from tests.strategies import Case, chains, listed, tensor
+from tests.registry import listed
+from tests.strategies import Case, chains, tensor
 
 
 @on_each_device
