@@ -103,7 +103,7 @@ def cases(
     draw: st.DrawFn, name: str, *, dtype: torch.dtype | None = None, largest: int = 6, batch: int | None = None
 ) -> Case:
     """A layer of the registry with drawn options and networks, and bands of up to `largest` pixels a side."""
-    layer, numbers = REGISTRY[name], st.integers(1, 3 if largest > 2 else 2)
+    layer, numbers = REGISTRY[name], st.integers(1, 4 if largest > 2 else 2)
     a, b, network, seed = draw(numbers), draw(numbers), draw(networks()), draw(seeds())
     options = {option: draw(st.sampled_from(values)) for option, values in layer.options.items()}
     rank = draw(st.integers(0, 3)) if layer.any_rank else 2
