@@ -87,15 +87,15 @@ def bands(draw: st.DrawFn, *, dtype: torch.dtype | None = None) -> tuple[Tensor,
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """A kind of small network, with its options."""
-    kind = draw(st.sampled_from([nn.Conv2d, ConvPredictor, ResidualPredictor, BiasFreePredictor]))
-    if kind is nn.Conv2d:
+    kind = draw(st.sampled_from(["convolution", "residual", "with bias", "without bias"]))
+    if kind == "convolution":
         return lambda i, o: nn.Conv2d(i, o, 3, padding=1)
-    if kind is ResidualPredictor:
+    if kind == "residual":
         num, dilation = draw(st.integers(0, 2)), draw(st.integers(1, 2))
-        options = {"hidden_channels": 4, "num_blocks": num, "kernel_size": 3, "dilation": dilation}
-        return lambda i, o: ResidualPredictor(i, o, **options)
+        return lambda i, o: ResidualPredictor(i, o, hidden_channels=4, num_blocks=num, kernel_size=3, dilation=dilation)
+    make = ConvPredictor if kind == "with bias" else BiasFreePredictor
     hidden, num = draw(st.integers(1, 6)), draw(st.integers(1, 2))
-    return lambda i, o: kind(i, o, hidden_channels=hidden, num_hidden=num)
+    return lambda i, o: make(i, o, hidden_channels=hidden, num_hidden=num)
 
 
 @st.composite
