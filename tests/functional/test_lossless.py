@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt1d, lossless_idwt2d
+from tests.devices import on_each_device
 from tests.strategies import seeds
 
 DTYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
@@ -205,13 +206,14 @@ def test_details_as_large_as_they_fit_are_those_of_the_equations(wavelet: str, d
     assert (approx.tolist(), detail.tolist()) == reference_1d(line, wavelet)
 
 
+@on_each_device
 @dtypes
 @wavelets
 @given(lead=st.lists(st.integers(0, 3), max_size=3), size=st.tuples(st.integers(1, 9), st.integers(1, 9)), seed=seeds())
 def test_every_shape_returns(
-    wavelet: str, dtype: torch.dtype, lead: list[int], size: tuple[int, int], seed: int
+    wavelet: str, dtype: torch.dtype, device: str, lead: list[int], size: tuple[int, int], seed: int
 ) -> None:
-    x = integers(seed, *lead, *size, dtype=dtype)
+    x = integers(seed, *lead, *size, dtype=dtype).to(device)
     before = x.clone()
     coefficients = lossless_dwt2d(x, wavelet)
     returned = lossless_idwt2d(coefficients, wavelet)

@@ -23,7 +23,8 @@ from liftlayers import (
 )
 from liftlayers.interop import AsFrEIA, FromFrEIA
 from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
-from tests.strategies import flat_jacobian, images, seeds, tensor
+from tests.laws import flat_jacobian
+from tests.strategies import images, seeds, tensor
 
 ff: Any = pytest.importorskip("FrEIA.framework")
 fm: Any = pytest.importorskip("FrEIA.modules")
