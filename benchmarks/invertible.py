@@ -1,14 +1,21 @@
-"""Memory-saving training and exact inverses: ours beside a plain loop, torch's checkpoint, MemCNN, revlib and FrEIA.
+"""Compares the memory, time and accuracy of invertible stacks in liftlayers, plain PyTorch, MemCNN, revlib and FrEIA.
 
     pip install -c constraints.txt -e . FrEIA==0.2 revlib==1.7.2 && pip install --no-deps memcnn==1.5.2
     python benchmarks/invertible.py                 all figures, ten minutes on two cores
-    python benchmarks/invertible.py --quick         depth 6 alone, fewer rounds; writes nothing
+    python benchmarks/invertible.py --quick         only depth 6 and fewer rounds; writes nothing
 
-Writes benchmarks/results/invertible-DEVICE.json and .md, which the documentation shows; --table writes the second again
-from the first. `stacks.py` has the networks. Of a training step, forward and backward: convolution FLOPs over the plain
-loop's; bytes held after forward and allocator peak beyond parameters' gradients, each in a process of its own, summed
-from the profiler's allocations; seconds as medians of interleaved rounds; gradient error against the same stack in
-float64. And the largest error of inverse(forward(x)). What a variant cannot do is reported as the error it raises.
+Writes benchmarks/results/invertible-DEVICE.json and .md; the documentation shows the .md file. --table regenerates the
+.md file from the .json file. `stacks.py` defines the networks.
+
+Measured for a training step, forward and backward:
+
+- convolution FLOPs, relative to the plain loop;
+- bytes held after the forward pass, and the allocator's peak without the gradients of the parameters. Each variant runs
+  in a process of its own, and the profiler's allocations are added up;
+- time, as the median of interleaved rounds;
+- the error of the gradients, compared with the same stack in float64.
+
+Also measured is the largest error of inverse(forward(x)). If a variant fails, the error that it raises is its result.
 """
 
 import argparse
@@ -33,7 +40,7 @@ import liftlayers
 from liftlayers import ToGrid
 
 RESULTS = Path(__file__).parent / "results"
-SHOWN = {  # of which variants a table of errors tells anything new
+SHOWN = {  # the variants in each table of errors; the others would repeat these figures
     "gradient": ("plain loop", "FrEIA", "MemCNN", "revlib", "liftlayers, reversible", "liftlayers, exact"),
     "round trip": (
         "plain loop",
@@ -54,12 +61,12 @@ DTYPES = {
 
 
 def take_step(model: nn.Module, x: Tensor) -> None:
-    """Forward and backward of a training step."""
+    """Runs forward and backward of a training step."""
     model(x).square().mean().backward()
 
 
 def conv_flops(name: str, depth: int) -> int:
-    """Convolution FLOPs of a step at 16 x 16."""
+    """Counts the convolution FLOPs of a step on a 16 x 16 image."""
     model, x = build(name, depth, 16), torch.rand(1, 2 * CHANNELS, 16, 16, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         take_step(model, x)
@@ -67,10 +74,10 @@ def conv_flops(name: str, depth: int) -> int:
 
 
 def memory(name: str, depth: int, device: str) -> dict[str, float]:
-    """Megabytes held after forward, and the peak of a step beyond parameters' gradients, at batch 2 and 64 x 64."""
+    """Measures, in MiB at batch 2 and 64 x 64: memory held after forward, and the peak without parameter gradients."""
     model, x = build(name, depth, 64).to(device), torch.rand(2, 2 * CHANNELS, 64, 64, device=device, requires_grad=True)
     gradients = sum(p.numel() * p.element_size() for p in model.parameters())
-    take_step(model, x)  # warms up caches
+    take_step(model, x)  # warm up caches
     model.zero_grad(set_to_none=True)
     x.grad = None
     if device != "cpu":
@@ -96,14 +103,17 @@ def memory(name: str, depth: int, device: str) -> dict[str, float]:
 
 
 def changes(profile: torch.profiler.profile) -> list[int]:
-    """Allocations (positive) and releases (negative), in order."""
+    """Returns the sizes of all allocations (positive) and releases (negative), in order."""
     events = profile.profiler.kineto_results.events()
     found = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
     return [size for _, size in sorted(found, key=lambda pair: pair[0])]
 
 
 def gradient_error(name: str, depth: int, gain: float, dtype: str, device: str) -> float:
-    """Largest relative error of a parameter's gradient; of exact chains, against their own with stored activations."""
+    """Returns the largest relative error of a parameter's gradient.
+
+    The reference is float64; for exact chains it is the same chain with stored activations.
+    """
     exact = "exact" in name
     torch.manual_seed(1)
     x = torch.rand(1, 2 * CHANNELS, 16, 16).to(device)
@@ -122,7 +132,7 @@ def gradient_error(name: str, depth: int, gain: float, dtype: str, device: str) 
 
 @torch.no_grad()
 def round_trip_error(name: str, depth: int, gain: float, dtype: str, device: str) -> float:
-    """Largest error of inverse(forward(x)) at 16 x 16; of exact chains, from x rounded to the grid."""
+    """Returns the largest error of inverse(forward(x)) at 16 x 16. For exact chains, x is first rounded to the grid."""
     torch.manual_seed(1)
     x = torch.rand(1, 2 * CHANNELS, 16, 16).to(device)
     model = build(name, depth, 16, gain=gain).to(device)
@@ -138,13 +148,13 @@ def round_trip_error(name: str, depth: int, gain: float, dtype: str, device: str
 
 
 def precision(dtype: str, device: str) -> torch.autocast:
-    """Exact chains keep bands in float32 and let their networks run in less."""
+    """Returns the autocast context of an exact chain: bands stay in float32, networks run in lower precision."""
     low = dtype in ("bfloat16", "float16")
     return torch.autocast(torch.device(device).type, DTYPES[dtype] if low else torch.bfloat16, enabled=low)
 
 
 def seconds(names: list[str], depth: int, rounds: int, device: str) -> dict[str, float]:
-    """Median seconds of a step at batch 2 and 64 x 64, variants taking turns."""
+    """Returns the median seconds of a step at batch 2 and 64 x 64. The variants alternate."""
     models = {name: build(name, depth, 64).to(device) for name in names}
     x = torch.rand(2, 2 * CHANNELS, 64, 64, device=device)
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -160,22 +170,22 @@ def seconds(names: list[str], depth: int, rounds: int, device: str) -> dict[str,
 
 
 def attempt(function: Callable[..., object], *arguments: object) -> object:
-    """The result, or the error in words."""
+    """Returns the result of a call, or the error message if it fails."""
     try:
         return function(*arguments)
-    except Exception as error:  # a peer may fail in any way; that is a result too
+    except Exception as error:  # other libraries may fail in any way; the error is the result
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 
 def in_own_process(name: str, depth: int, device: str) -> object:
-    """`memory` in a fresh process, where nothing is cached."""
+    """Runs `memory` in a new process, where nothing is cached."""
     command = [sys.executable, __file__, "--memory-of", name, "--depth", str(depth), "--device", device]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else f"exit status {done.returncode}"
 
 
 def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object]:
-    """Everything of a variant but its time."""
+    """Measures everything except time for one variant."""
     row: dict[str, object] = {"conv_flops": attempt(conv_flops, name, depths[0])}
     for depth in depths:
         row[f"memory, {depth}"] = in_own_process(name, depth, device)
@@ -192,13 +202,13 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="depth 6 alone, three rounds; writes nothing")
-    parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
+    parser.add_argument("--quick", action="store_true", help="only depth 6 and three rounds; writes nothing")
+    parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--depth", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # the peers' deprecations
+    warnings.simplefilter("ignore")  # deprecation warnings of the other libraries
     if options.memory_of:
         print(json.dumps(memory(options.memory_of, options.depth, options.device)))
         return
@@ -224,16 +234,16 @@ def main() -> None:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it, and the instructions that torch uses on it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
+    """Returns the name of the processor, if known, and the instruction set that torch uses."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def circumstances(device: str) -> dict[str, object]:
-    """Machine, date and versions."""
+    """Returns machine, date and versions."""
     cpu = f"{processor()}, {torch.get_num_threads()} threads"
     return {
         "machine": cpu if device == "cpu" else torch.cuda.get_device_name(),
@@ -247,11 +257,11 @@ def circumstances(device: str) -> dict[str, object]:
 
 
 def tables(report: dict) -> str:
-    """The figures as Markdown: a training step, errors of gradients, errors of round trips."""
+    """Returns Markdown tables: training step, gradient errors, round-trip errors."""
     rows = report["rows"]
     depths = [int(key.partition(", ")[2]) for key in rows["plain loop"] if key.startswith("memory")]
     pairs = " / ".join(map(str, depths))
-    heads = ["", "convolution FLOPs", f"held, depth {pairs}, MB", f"peak, depth {pairs}, MB", "time"]
+    heads = ["", "convolution FLOPs", f"held, depth {pairs}, MB", f"peak, depth {pairs}, MB", "relative time"]
     steps = []
     for name, row in rows.items():
         if "exact," in name:
@@ -274,12 +284,12 @@ def tables(report: dict) -> str:
 
 
 def number(value: object, form: str = "{:.2g}") -> str:
-    """A figure; what is not one, by the kind of its error."""
+    """Formats a number, or returns the type of the error."""
     return form.format(value) if isinstance(value, float) else str(value).partition(":")[0]
 
 
 def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+    """Returns a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

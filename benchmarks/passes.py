@@ -1,8 +1,8 @@
-"""What `pirnet.py` measures: a preset's conceal, restore, reveal and training step, in every variant.
+"""The networks and passes that `pirnet.py` measures: conceal, restore, reveal and a training step of a preset.
 
-A variant is how they are run: memory layout, precision, compiled or not, and what a training step keeps for its
-gradients; all but "float32", the baseline, are channels_last. Images are random, of one size, on any device, of which
-"meta" counts without computing.
+A variant is a combination of memory format, precision, compilation and, for training, memory mode. All variants except
+"float32", the baseline, use channels_last. Images are random and of one size. Every device is possible, including
+"meta", which counts operations without computing.
 """
 
 __all__ = ["INFERENCE", "PASSES", "TRAINING", "VARIANTS", "Case", "Network"]
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from liftlayers import Sequential
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "pirnet"))  # before this folder's own pirnet.py
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "pirnet"))  # before pirnet.py in this folder
 
 from pirnet.config import PRESETS
 from pirnet.model import PIRNet
@@ -33,7 +33,7 @@ PASSES = (*INFERENCE, "training")
 
 
 class Variant(NamedTuple):
-    """How a network is run."""
+    """The settings with which a network runs."""
 
     channels_last: bool = True
     bf16: bool = False
@@ -54,7 +54,7 @@ TRAINING = tuple(name for name, variant in VARIANTS.items() if variant.compiled 
 
 
 class Case(NamedTuple):
-    """A preset and its images' number and side; written like paper-16x224."""
+    """A preset, a batch size and an image size, written as in paper-16x224."""
 
     preset: str
     batch: int
@@ -73,12 +73,12 @@ class Case(NamedTuple):
 
 
 class Network:
-    """The networks of a case, run in one variant; each of `PASSES` is a method.
+    """The networks of a case in one variant. Each name in `PASSES` is a method.
 
     Args:
-        case: What is run.
-        variant: How it is run, of `VARIANTS`.
-        device: Where it is run.
+        case: The preset, batch size and image size.
+        variant: A key of `VARIANTS`.
+        device: The device of the networks and images.
     """
 
     def __init__(self, case: Case, variant: str, device: str) -> None:
@@ -89,7 +89,7 @@ class Network:
         self.model = PIRNet(config)
         with torch.no_grad():
             for parameter in self.model.parameters():
-                if not parameter.any():  # of a network that has been trained none is
+                if not parameter.any():  # a trained network has no parameter that is all zeros
                     parameter.normal_(std=1e-3)
         self.model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
         for module in self.model.modules():
@@ -120,23 +120,23 @@ class Network:
             self.reveals(self.cover)
 
     def loss(self) -> Tensor:
-        """Of both networks: the forward half of a training step."""
+        """Computes the loss of both networks, which is the forward half of a training step."""
         with self._precision():
             return self.step(self.cover, self.secret, self.secret, self.tasks, 3)[0]
 
     def training(self) -> None:
-        """A step of stage 3, which trains both networks; its size is zero."""
+        """Runs a step of stage 3, which trains both networks. The learning rate is zero."""
         self.loss().backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def peak_bytes(self, name: str) -> int:
-        """Most bytes in tensors during a pass, of weights, images, Adam's averages and everything between."""
+        """Returns the peak memory of a pass: weights, images, Adam's moment estimates and temporary tensors."""
         function = getattr(self, name)
         if name == "training":
             self._start_optimizer()
         if self.device.type == "cuda" or self.variant.compiled:
-            function()  # compiles, and makes a GPU's workspaces
+            function()  # compile, and allocate the workspaces of a GPU
         if self.device.type == "cuda":
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
@@ -148,14 +148,14 @@ class Network:
         return max(itertools.accumulate(changes(profile), initial=self._held_bytes()))
 
     def _start_optimizer(self) -> None:
-        """Gives Adam the averages that it has after the first step."""
+        """Creates the moment estimates that Adam has after its first step."""
         for parameter in self.model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _held_bytes(self) -> int:
-        """What stays between passes."""
+        """Returns the memory of everything that persists between passes."""
         averages = [value for state in self.optimizer.state.values() for value in state.values()]
         tensors: list[Tensor] = [*self.model.parameters(), self.cover, self.secret, *averages]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

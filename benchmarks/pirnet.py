@@ -1,17 +1,19 @@
-"""PIRNet at work: seconds, memory and arithmetic of conceal, restore, reveal and a training step, in every variant.
+"""Measures time, memory and arithmetic of PIRNet: conceal, restore, reveal and a training step, in every variant.
 
     python benchmarks/pirnet.py                             all cases, half an hour on two cores
-    python benchmarks/pirnet.py --cases paper-1x256         these cases; others stay as the file has them
-    python benchmarks/pirnet.py --quick                     quick-1x64, briefly; writes nothing
+    python benchmarks/pirnet.py --cases paper-1x256         only these cases; the file keeps the figures of the others
+    python benchmarks/pirnet.py --quick                     a short run of quick-1x64; writes nothing
 
-Writes benchmarks/results/pirnet-DEVICE.json after every case and .md at the end; --table writes the second again from
-the first. `passes.py` has the networks and variants. A case is a preset and a number and side of images.
+Writes benchmarks/results/pirnet-DEVICE.json after every case and the .md file at the end. --table regenerates the .md
+file from the .json file. `passes.py` defines the networks and variants. A case is a preset, a batch size and an image
+size.
 
-Seconds are medians of interleaved rounds, less a quick first one. Speed-up is over eager float32 NCHW in the same
-rounds; on a GPU that is float32 as torch has it there, TF32 in convolutions. FLOPs of a training step are three times
-those of its forward half, whatever a memory mode computes again; the share of the peak is of matmuls in the same
-precision, measured before each case. Peak memory is of weights, images, Adam's averages in training and everything
-allocated beside them, in a process of its own for each variant. What is left out or fails is null, with the reason.
+Times are medians of interleaved rounds, without a short first round, which warms up. The speed-up is relative to eager
+float32 NCHW in the same rounds; on a GPU, float32 is torch's default, with TF32 in convolutions. The FLOPs of a
+training step are three times those of its forward pass, without the recomputation of a memory mode. The share of the
+peak is relative to matrix products in the same precision, measured before each case. Peak memory includes weights,
+images, Adam's moment estimates in training and all temporary tensors; each variant is measured in a process of its own.
+A figure that is skipped or fails is null, with the reason.
 """
 
 import argparse
@@ -31,23 +33,23 @@ from torch.utils.flop_counter import FlopCounterMode
 Row = dict[str, object]
 
 CASES = tuple(Case(preset, 1, pixels) for preset in ("quick", "base", "paper") for pixels in (256, 1024))
-TARGET = Case("paper", 16, 224)  # whose training should fit a small GPU; on a CPU, with --cases
+TARGET = Case("paper", 16, 224)  # training of this case should fit a small GPU; on a CPU it needs --cases
 QUICK = (Case("quick", 1, 64),)
-ENOUGH, BRIEF = 5.0, 0.5  # seconds after which a pass is measured well, or in a quick run
-MOST, PEAK_SECONDS = 15, 0.5  # rounds; after which matmuls are not made larger
+ENOUGH, BRIEF = 5.0, 0.5  # seconds of measurement per pass, and in a quick run
+MOST, PEAK_SECONDS = 15, 0.5  # largest number of rounds; seconds after which the size of matmuls is not increased
 UNASKED = "with --compile"
-LONG = 2.0  # seconds of a first round that is kept, as warming a CPU up takes far less
-LARGE = 2**19  # pixels of which the paper's training would store tens of gibibytes
+LONG = 2.0  # a first round longer than this many seconds counts, since warming up a CPU is faster
+LARGE = 2**19  # from this many pixels, stored activations of the paper preset need tens of GiB
 TOO_LARGE = "tens of GiB"
 
 
 def left_out(case: Case, name: str) -> str | None:
-    """Why a pass is not measured, if it is not."""
+    """Returns the reason why a pass is not measured, or None."""
     return "measured at batch 1" if case.batch > 1 and name in INFERENCE else None
 
 
 def variants(case: Case, name: str, device: str, *, compiled: bool) -> dict[str, str | None]:
-    """The variants of a pass, and why one is not measured."""
+    """Returns the variants of a pass, each with the reason why it is not measured, or None."""
     names = TRAINING if name == "training" else tuple(key for key, v in VARIANTS.items() if v.memory == "store")
     known = [key for key in names if device != "cpu" or VARIANTS[key].compiled != "reduce-overhead"]
     large = device == "cpu" and case.preset == "paper" and case.batch * case.pixels**2 > LARGE
@@ -58,7 +60,7 @@ def variants(case: Case, name: str, device: str, *, compiled: bool) -> dict[str,
 
 
 def gflops_peak(dtype: torch.dtype, device: str) -> float:
-    """Billions of operations a second in matmuls of this precision; of float32 as convolutions have it."""
+    """Measures the throughput of matmuls in GFLOP/s. On a GPU, float32 uses TF32 as in convolutions."""
     sides, calls = ((256, 512, 1024, 2048), 1) if device == "cpu" else ((8192,), 10)
     rate = 0.0
     for side in sides:
@@ -71,20 +73,23 @@ def gflops_peak(dtype: torch.dtype, device: str) -> float:
             synchronise(device)
             times.append((time.perf_counter() - begun) / calls)
         rate = 2 * side**3 / statistics.median(times[1:]) / 1e9
-        if sum(times) > PEAK_SECONDS:  # a processor without bfloat16 takes a minute for the next size
+        if sum(times) > PEAK_SECONDS:  # the next size would take a minute on a processor without bfloat16
             break
     return rate
 
 
 def flops(network: Network, name: str) -> int:
-    """Operations of convolutions and matmuls; of backward twice forward's, since torch's count of it ignores groups."""
+    """Counts the operations of convolutions and matmuls.
+
+    The backward pass counts twice the forward pass, because torch's counter ignores groups there.
+    """
     with FlopCounterMode(display=False) as counter:
         network.loss() if name == "training" else getattr(network, name)()
     return counter.get_total_flops() * (3 if name == "training" else 1)
 
 
 def seconds(networks: dict[str, Network], name: str, device: str, *, enough: float) -> dict[str, float | str]:
-    """Median seconds of a pass in each variant, which take turns, or the error it raises."""
+    """Returns the median seconds of a pass in each variant, or its error. The variants alternate."""
     errors: dict[str, float | str] = {}
     times: dict[str, list[float]] = {key: [] for key in networks}
     begun = time.perf_counter()
@@ -94,7 +99,7 @@ def seconds(networks: dict[str, Network], name: str, device: str, *, enough: flo
                 continue
             try:
                 duration = timed(getattr(network, name), device)
-            except Exception as problem:  # a compiler or memory may fail in any way; that is a result too
+            except Exception as problem:  # compilers and allocators may fail in any way; the error is the result
                 errors[key] = error(problem)
                 continue
             warming_up = number == 0 and (duration < LONG or device != "cpu" or network.variant.compiled)
@@ -124,7 +129,7 @@ def error(problem: Exception) -> str:
 
 
 def peaks(case: Case, key: str, device: str) -> dict[str, float | str]:
-    """Peak mebibytes of each pass in one variant, or the error it raises; to be called in a fresh process."""
+    """Returns the peak MiB of each pass in one variant, or its error. Call it in a new process."""
     network = Network(case, key, device)
     found: dict[str, float | str] = {}
     for name in PASSES:
@@ -138,7 +143,7 @@ def peaks(case: Case, key: str, device: str) -> dict[str, float | str]:
 
 
 def in_own_process(case: Case, key: str, device: str) -> dict[str, float | str]:
-    """`peaks` in a fresh process, where nothing is cached."""
+    """Runs `peaks` in a new process, where nothing is cached."""
     command = [sys.executable, __file__, "--memory-of", key, "--cases", str(case), "--device", device]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -147,7 +152,7 @@ def in_own_process(case: Case, key: str, device: str) -> dict[str, float | str]:
 
 
 def measure(case: Case, device: str, *, compiled: bool, enough: float) -> Row:
-    """Everything of a case."""
+    """Measures all passes and variants of a case."""
     peak = {"float32": gflops_peak(torch.float32, device), "bf16": gflops_peak(torch.bfloat16, device)}
     chosen = {name: variants(case, name, device, compiled=compiled) for name in PASSES if not left_out(case, name)}
     keys = [key for key in VARIANTS if any(key in found and found[key] is None for found in chosen.values())]
@@ -167,21 +172,21 @@ def measure(case: Case, device: str, *, compiled: bool, enough: float) -> Row:
         }
         passes[name] = {"flops": flops(counted, name), "variants": found}
         if compiled:
-            torch.compiler.reset()  # it compiles a function for a few networks only
+            torch.compiler.reset()  # torch recompiles a function only a few times before it gives up
         if device != "cpu":
             torch.cuda.empty_cache()
     return {"matmul_gflops": peak, "passes": passes}
 
 
 def figure(name: str, value: float | str) -> Row:
-    """A figure by its name; null, with the reason, where there is none."""
+    """Returns a named figure; if it is missing, null and the reason."""
     return {name: None, f"{name}_why": value} if isinstance(value, str) else {name: value}
 
 
 def tables(report: dict) -> str:
-    """The figures as Markdown, a table for each case."""
+    """Returns one Markdown table per case."""
     parts = [f"{report['machine']}, torch {report['versions']['torch']}"]
-    heads = ["pass", "variant", "seconds", "speed-up", "of matmul peak", "peak, MiB"]
+    heads = ["pass", "variant", "seconds", "speed-up", "share of matmul peak", "peak memory, MiB"]
     for case, row in report["rows"].items():
         peak = row["matmul_gflops"]
         lines = []
@@ -201,7 +206,7 @@ def tables(report: dict) -> str:
 
 
 def cells(figures: dict, found: dict, peak: float) -> list[str]:
-    """Seconds, speed-up over float32 NCHW, share of the matmul peak and peak memory; what is missing, by its reason."""
+    """Formats seconds, speed-up over float32 NCHW, share of matmul peak and peak memory, or the reasons why missing."""
     value, baseline = figures["seconds"], found["variants"]["float32"]["seconds"]
     if value is None:
         texts = [figures["seconds_why"].partition(":")[0], "", ""]
@@ -214,14 +219,14 @@ def cells(figures: dict, found: dict, peak: float) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", type=Case.parse, help="such as quick-1x256: preset, images, their side")
-    parser.add_argument("--quick", action="store_true", help="quick-1x64, briefly; writes nothing")
-    parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
+    parser.add_argument("--cases", nargs="+", type=Case.parse, help="preset, batch size, image size, as in quick-1x256")
+    parser.add_argument("--quick", action="store_true", help="a short run of quick-1x64; writes nothing")
+    parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="minutes on a CPU, where it is off")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="takes minutes on a CPU; off there")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of torch's compiler
+    warnings.simplefilter("ignore")  # warnings of torch's compiler
     if options.device != "cpu":
         torch.set_float32_matmul_precision("high")
     if options.memory_of:

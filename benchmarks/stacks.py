@@ -1,7 +1,8 @@
-"""The stack that `invertible.py` measures, as every library writes it, all with the same weights.
+"""The stack of couplings that `invertible.py` measures, built with each library and with the same weights.
 
-Additive couplings y1 = x1 + F(x2), y2 = x2 + G(y1) on two streams of 12 channels; F and G are three 3x3 convolutions
-12-32-32-12. Every variant maps (B, 24, H, W) to (B, 24, H, W); `inverse` maps it back where a library has one.
+The stack consists of additive couplings y1 = x1 + F(x2), y2 = x2 + G(y1) on two streams of 12 channels. F and G are
+three 3x3 convolutions 12-32-32-12. Every variant maps (B, 24, H, W) to (B, 24, H, W). `inverse` inverts it, if the
+library has an inverse.
 """
 
 __all__ = ["CHANNELS", "VARIANTS", "build"]
@@ -19,7 +20,7 @@ Pairs = list[tuple[nn.Module, nn.Module]]
 
 
 def subnet(activation: Callable[[], nn.Module] = nn.LeakyReLU) -> nn.Sequential:
-    """F or G: three convolutions."""
+    """Builds F or G, three convolutions."""
     return nn.Sequential(
         nn.Conv2d(CHANNELS, HIDDEN, 3, padding=1),
         activation(),
@@ -30,7 +31,7 @@ def subnet(activation: Callable[[], nn.Module] = nn.LeakyReLU) -> nn.Sequential:
 
 
 class Ours(nn.Module):
-    """The stack as a `Sequential`, in one of its memory modes, or what `exact` makes of it."""
+    """The stack as a liftlayers `Sequential` with a memory mode, optionally made exact."""
 
     def __init__(self, pairs: Pairs, memory: str, *, bits: int | None = None) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class Ours(nn.Module):
 
 
 class Plain(nn.Module):
-    """The stack as a loop; each block under torch's checkpoint if asked."""
+    """The stack as a plain loop, optionally with torch's checkpoint around each block."""
 
     def __init__(self, pairs: Pairs, *, checkpointed: bool = False) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Plain(nn.Module):
 
 
 def memcnn_stack(pairs: Pairs) -> nn.Module:
-    """MemCNN; it frees the stack's input, so it is handed a copy."""
+    """Builds the stack with MemCNN. MemCNN frees the input of the stack, so it gets a copy."""
     import memcnn
 
     class CopiesInput(nn.Sequential):
@@ -93,7 +94,7 @@ def memcnn_stack(pairs: Pairs) -> nn.Module:
 
 
 def revlib_stack(pairs: Pairs) -> nn.Module:
-    """revlib, in the mode that saves memory; it has no inverse to call."""
+    """Builds the stack with revlib in its memory-saving mode. revlib has no callable inverse."""
     import revlib
 
     mode = revlib.MemoryModes.autograd_function
@@ -101,7 +102,7 @@ def revlib_stack(pairs: Pairs) -> nn.Module:
 
 
 def freia_stack(pairs: Pairs, size: int) -> nn.Module:
-    """FrEIA, which stores activations."""
+    """Builds the stack with FrEIA, which stores activations."""
     import FrEIA.framework
     import FrEIA.modules
 
@@ -140,14 +141,14 @@ VARIANTS: dict[str, Callable[[Pairs, int], nn.Module]] = {
 
 
 def build(name: str, depth: int, size: int, *, gain: float = 1.0, smooth: bool = False) -> nn.Module:
-    """A variant with the same weights as every other of that depth; `weights` lists them in the same order.
+    """Builds a variant. All variants of the same depth have the same weights, listed by `weights` in the same order.
 
     Args:
-        name: Of `VARIANTS`.
+        name: A key of `VARIANTS`.
         depth: Number of pairs of couplings.
-        size: Height and width of the images, which FrEIA wants to know.
-        gain: What the last convolutions' weights are multiplied by, so that activations grow.
-        smooth: Whether the networks have SiLU between their convolutions, or leaky rectifiers.
+        size: Height and width of the images, which FrEIA needs at construction.
+        gain: A factor on the weights of the last convolutions. Larger weights make activations grow.
+        smooth: Use SiLU between the convolutions instead of leaky ReLU.
     """
     torch.manual_seed(0)
     pairs: Pairs = [(subnet(kind), subnet(kind)) for kind in depth * [nn.SiLU if smooth else nn.LeakyReLU]]

@@ -1,16 +1,17 @@
-"""Wavelet transforms of images: ours beside PyWavelets, ptwt, pytorch_wavelets, FrEIA and strided slicing.
+"""Compares wavelet transforms of images: liftlayers, PyWavelets, ptwt, pytorch_wavelets, FrEIA and strided slicing.
 
     pip install -c constraints.txt -e . FrEIA==0.2 PyWavelets==1.9.0
     pip install -c constraints.txt --no-deps ptwt==1.0.1 pytorch_wavelets==1.3.0 "setuptools<80"
     python benchmarks/wavelets.py                   all figures, one to three minutes on one core
-    python benchmarks/wavelets.py --quick           the Haar transform of one image alone; writes nothing
+    python benchmarks/wavelets.py --quick           only the Haar transform of one image; writes nothing
 
-Writes benchmarks/results/wavelets-DEVICE.json and .md, which the documentation shows; --table writes the second again
-from the first. Each figure is a ratio to `copy_` of the image, in float32: medians of interleaved rounds, of one
-thread's CPU time or of the GPU's own time. As many bytes as `copy_` moves is the least a transform can move, and twice
-that forward and backward: on a GPU the share of copy bandwidth, 1 / ratio or 2 / ratio, stands beside it. An inverse
-starts from the bands that the same library made; FrEIA's is handed a copy of them, because it writes into what it is
-given. Boundary rules stand in brackets. What a variant cannot do is reported as the error it raises.
+Writes benchmarks/results/wavelets-DEVICE.json and .md; the documentation shows the .md file. --table regenerates the
+.md file from the .json file. Each figure is the time relative to `copy_` of the image in float32, as a median of
+interleaved rounds. It is the CPU time of one thread, or the time on the GPU. A transform must move at least as many
+bytes as `copy_`, and a forward and backward pass at least twice as many. On a GPU, the table therefore also shows the
+share of the copy bandwidth, 1 / ratio or 2 / ratio. Each inverse starts from the bands of the same library. FrEIA's
+inverse gets a copy of them, because it modifies its input. Boundary rules are in parentheses. If a variant fails, the
+error that it raises is its result.
 """
 
 import argparse
@@ -32,15 +33,15 @@ from torch import Tensor
 import liftlayers
 from liftlayers.functional import haar_analysis, haar_synthesis
 
-Figures = dict[str, dict[str, float | str]]  # of a variant, of a pass
-Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # image to bands, in any container, and back
+Figures = dict[str, dict[str, float | str]]  # variant -> pass -> ratio or error
+Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # image to bands in any container, and the inverse
 
 LARGE, BATCH, WIDE = (1, 3, 1024, 1024), (16, 3, 224, 224), (16, 12, 256, 256)
 RESULTS = Path(__file__).parent / "results"
 PASSES = ("forward", "inverse", "forward + backward")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 PEERS = ("PyWavelets", "ptwt", "pytorch_wavelets", "FrEIA")
-CALLS = 10  # between two events of a GPU's clock
+CALLS = 10  # calls between two timing events on a GPU
 
 
 def ours_haar(_x: Tensor) -> Transform:
@@ -54,7 +55,7 @@ def ours_9_7(_x: Tensor) -> Transform:
 
 
 def sliced_haar(_x: Tensor) -> Transform:
-    """Strided slicing, with halved samples, as HiNet and its descendants have it."""
+    """Strided slicing with halved samples, as in HiNet and its successors."""
 
     def analyse(x: Tensor) -> Tensor:
         top, bottom = x[:, :, 0::2] / 2, x[:, :, 1::2] / 2
@@ -88,7 +89,7 @@ def pywavelets(x: Tensor, *, wavelet: str, level: int) -> Transform:
         raise TypeError("PyWavelets takes NumPy arrays")
     mode = "periodization"
     return (
-        lambda x: pywt.wavedec2(x.numpy(), wavelet, mode, level),  # raises where a gradient is asked for
+        lambda x: pywt.wavedec2(x.numpy(), wavelet, mode, level),  # raises an error if x requires a gradient
         lambda bands: pywt.waverec2(bands, wavelet, mode),
     )
 
@@ -126,7 +127,7 @@ CDF_9_7: dict[str, Callable[[Tensor], Transform]] = {
 
 
 def tensors(bands: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples and lists."""
+    """Yields the tensors in nested tuples and lists."""
     if isinstance(bands, Tensor):
         yield bands
     elif isinstance(bands, tuple | list):
@@ -135,7 +136,7 @@ def tensors(bands: Any) -> Iterator[Tensor]:
 
 
 def passes(build: Callable[[Tensor], Transform], x: Tensor) -> dict[str, Callable[[], object]]:
-    """What is timed: each pass as a function of nothing."""
+    """Returns the passes to time, as functions without arguments."""
     analyse, synthesise = build(x)
     with torch.no_grad():
         bands = analyse(x)
@@ -157,13 +158,13 @@ def passes(build: Callable[[Tensor], Transform], x: Tensor) -> dict[str, Callabl
 
 
 def seconds(function: Callable[[], object], device: str) -> float:
-    """CPU time of this thread; on a GPU, time of a call among several that are queued while it sleeps."""
+    """Measures the CPU time of this thread; on a GPU, the mean time of several calls, queued while the GPU sleeps."""
     if device == "cpu":
         begun = time.thread_time()
         function()
         return time.thread_time() - begun
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(50_000_000)  # so that what is measured is not how fast Python queues
+    torch.cuda._sleep(50_000_000)  # otherwise this would measure how fast Python queues calls
     start.record()
     for _ in range(CALLS):
         function()
@@ -177,7 +178,7 @@ def error(problem: Exception) -> str:
 
 
 def measure(variants: dict[str, Callable[[Tensor], Transform]], x: Tensor, *, rounds: int) -> Figures:
-    """Ratio to `copy_` of every pass of every variant, or the error it raises."""
+    """Returns the time of every pass of every variant relative to `copy_`, or its error."""
     target = torch.empty_like(x)
     jobs: dict[tuple[str, str], Callable[[], object]] = {("copy_", PASSES[0]): lambda: target.copy_(x)}
     jobs["clone", PASSES[0]] = x.clone
@@ -185,7 +186,7 @@ def measure(variants: dict[str, Callable[[Tensor], Transform]], x: Tensor, *, ro
     for name, build in variants.items():
         try:
             jobs |= {(name, which): function for which, function in passes(build, x).items()}
-        except Exception as problem:  # a peer may fail in any way; that is a result too
+        except Exception as problem:  # other libraries may fail in any way; the error is the result
             rows[name] = dict.fromkeys(PASSES, error(problem))
     times: dict[tuple[str, str], list[float]] = {job: [] for job in jobs}
     for number in range(rounds + 1):
@@ -199,15 +200,15 @@ def measure(variants: dict[str, Callable[[Tensor], Transform]], x: Tensor, *, ro
                 continue
             if number:  # the first round warms up
                 times[name, which].append(duration)
-    floor = statistics.median(times["copy_", PASSES[0]])
+    copy_seconds = statistics.median(times["copy_", PASSES[0]])
     for (name, which), values in times.items():
         if values:
-            rows[name][which] = statistics.median(values) / floor
+            rows[name][which] = statistics.median(values) / copy_seconds
     return rows
 
 
 def cases(device: str, *, quick: bool) -> Iterator[tuple[str, Figures]]:
-    """The figures of one transform, one size and one layout after the other."""
+    """Yields the figures for each transform, image size and memory format."""
     plans = [("Haar", HAAR, LARGE)]
     if not quick:
         plans += [("Haar", HAAR, BATCH), ("9/7 of three levels", CDF_9_7, LARGE)]
@@ -219,8 +220,8 @@ def cases(device: str, *, quick: bool) -> Iterator[tuple[str, Figures]]:
 
 
 def tables(report: dict) -> str:
-    """The figures as Markdown, a table for each transform, size and layout."""
-    parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}; ratio to copy_"]
+    """Returns one Markdown table for each transform, image size and memory format."""
+    parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}; time relative to copy_"]
     for case, rows in report["rows"].items():
         lines = [[case, *PASSES], ["---"] * 4]
         for name, figures in rows.items():
@@ -230,7 +231,7 @@ def tables(report: dict) -> str:
 
 
 def cell(figure: float | str, which: str, machine: str) -> str:
-    """A ratio, on a GPU with the share of copy bandwidth; what is not one, by the kind of its error."""
+    """Formats a ratio, on a GPU with the share of copy bandwidth, or returns the type of the error."""
     if isinstance(figure, str):
         return figure.partition(":")[0]
     least = 2 if which == PASSES[2] else 1
@@ -238,7 +239,7 @@ def cell(figure: float | str, which: str, machine: str) -> str:
 
 
 def circumstances(device: str) -> dict[str, object]:
-    """Machine, date and versions."""
+    """Returns machine, date and versions."""
     found = {"liftlayers": liftlayers.__version__, "torch": torch.__version__, "python": platform.python_version()}
     for peer in PEERS:
         try:
@@ -251,11 +252,11 @@ def circumstances(device: str) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the Haar transform of one image alone; writes nothing")
-    parser.add_argument("--table", action="store_true", help="write the tables again from the JSON")
+    parser.add_argument("--quick", action="store_true", help="only the Haar transform of one image; writes nothing")
+    parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # the peers' deprecations
+    warnings.simplefilter("ignore")  # deprecation warnings of the other libraries
     torch.set_num_threads(1)
     torch.manual_seed(0)
     file = RESULTS / f"wavelets-{options.device.split(':')[0]}.json"

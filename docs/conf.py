@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages. The build needs no network; see `contributing` for the command."""
+"""Sphinx configuration. The build needs no network; the page `contributing` has the command."""
 
 import inspect
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import liftlayers
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the extensions `bars` and `mathml`
+sys.path.insert(0, str(Path(__file__).parent))  # for the extensions `benchmark_charts` and `mathml`
 
 project = "liftlayers"
 author = "The liftlayers developers"
@@ -17,7 +17,7 @@ project_copyright = author
 version = release = liftlayers.__version__
 
 extensions = [
-    "bars",
+    "benchmark_charts",
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -26,11 +26,11 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "gallery"]  # the gallery is read where its scripts write pages
+exclude_patterns = ["_build", "_templates", "gallery"]  # sphinx-gallery writes its pages to auto_gallery
 templates_path = ["_templates"]
-default_role = "py:obj"  # `name` in a docstring links to the name if these pages document it, else it is plain code
+default_role = "py:obj"  # `name` links to documented names and is plain code otherwise
 
-# Links into other projects' pages need a network, so they wait until they are asked for.
+# Links to the documentation of other projects need a network, so they are optional.
 if os.environ.get("LIFTLAYERS_DOCS_INTERSPHINX"):
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {
@@ -40,7 +40,7 @@ if os.environ.get("LIFTLAYERS_DOCS_INTERSPHINX"):
 
 autosummary_generate = True
 autodoc_typehints_format = "short"
-autodoc_inherit_docstrings = False  # else every forward repeats the docstring of nn.Module.forward
+autodoc_inherit_docstrings = False  # otherwise every forward repeats the docstring of nn.Module.forward
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 160
 napoleon_custom_sections = ["Shape"]
@@ -58,9 +58,9 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,
-    "notebook_extensions": set(),  # the script itself is offered, and no notebook
+    "notebook_extensions": set(),  # offer the script for download, but no notebook
     "show_signature": False,
-    "capture_repr": (),  # what a script prints is shown, not what its last line happens to return
+    "capture_repr": (),  # show what a script prints, but not the value of its last expression
     "min_reported_time": 60,
     "write_computation_times": False,
     "reference_url": {"liftlayers": None},
@@ -76,7 +76,7 @@ html_show_sourcelink = False
 
 
 def public_names():
-    """Yields the full name of everything public."""
+    """Yields the qualified name of every public object."""
     for module in (liftlayers, liftlayers.functional, liftlayers.interop, liftlayers.testing):
         for name in module.__all__:
             if not inspect.ismodule(getattr(module, name)):
@@ -84,7 +84,7 @@ def public_names():
 
 
 def parameter_names():
-    """Yields the name of every parameter of what is public."""
+    """Yields the name of every parameter of every public object."""
     for full in public_names():
         thing = pydoc.locate(full)
         for function in (thing, getattr(thing, "forward", None)):
@@ -92,17 +92,17 @@ def parameter_names():
                 yield from inspect.signature(function).parameters
 
 
-# Every reference has to lead somewhere, but for names of parameters, and for what other projects describe, or nobody.
+# Every reference must resolve, except for names of parameters and for objects that these pages do not document.
 nitpicky = True
 nitpick_ignore = [("py:obj", name) for name in sorted(set(parameter_names()))]
 nitpick_ignore_regex = [
     ("py:.*", r"torch(\..+)?|collections\.abc\..+"),
-    ("py:class", r"liftlayers\.testing\.M"),
+    ("py:class", r"liftlayers\.testing\.M|liftlayers\.exact\._\w+\.\w+"),  # private names in public signatures
 ]
 
 
 def resolve_short_name(app, env, node, contnode):
-    """Links `Haar`, written anywhere, to `liftlayers.Haar`, the only public thing of that name."""
+    """Resolves a short name such as `Haar` to the public object of that name, `liftlayers.Haar`."""
     if node.get("refdomain") != "py":
         return None
     for full in public_names():
@@ -113,15 +113,15 @@ def resolve_short_name(app, env, node, contnode):
 
 
 def require_documented(_app, env):
-    """Warns of every public name that no page documents."""
-    from sphinx.util import logging  # here: doctest collectors import this file where there may be no Sphinx
+    """Warns about every public name that is missing from the API reference."""
+    from sphinx.util import logging  # not at the top: doctest imports this file even without Sphinx
 
     for name in sorted(set(public_names()) - env.get_domain("py").objects.keys()):
         logging.getLogger(__name__).warning("%s is public, but api/index.rst does not list it", name)
 
 
 def trim_blocks(_app, _docname, source):
-    """Drops the empty line before a closing fence, which doctest needs and a reader does not."""
+    """Removes the empty line before a closing fence, which only doctest needs."""
     source[0] = re.sub(r"\n\n```$", "\n```", source[0], flags=re.MULTILINE)
 
 

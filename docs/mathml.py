@@ -1,4 +1,4 @@
-"""Renders mathematics as MathML while the pages are built, so that a reader needs neither a network nor a script."""
+"""Sphinx extension that renders mathematics as MathML, so that pages need neither JavaScript nor a network."""
 
 import re
 
@@ -31,12 +31,12 @@ def visit_display(writer, node):
 
 
 def mathml(node, formula, *, display):
-    """The formula as a `math` element; one that cannot be rendered ends the build."""
-    formula = formula.replace(r"\dots", r"\ldots")  # unknown to docutils, which also reads \frac12 as 12 over nothing
+    """Converts a formula to a `math` element. A formula that cannot be converted stops the build."""
+    formula = formula.replace(r"\dots", r"\ldots")  # docutils does not know \dots, and misreads \frac12
     formula = re.sub(r"(\\[dt]?frac)(\d)(\d)", r"\1{\2}{\3}", formula)
-    if display and "&" in formula and r"\begin" not in formula:  # lines that the directive aligns
+    if display and "&" in formula and r"\begin" not in formula:  # the directive aligns such lines
         formula = rf"\begin{{aligned}}{formula}\end{{aligned}}"
     try:
-        return tex2mathml(formula, as_block=display).replace(r"\_", "_")  # which it leaves as it is in names
-    except (MathError, AttributeError) as error:  # docutils stumbles over some syntax errors
+        return tex2mathml(formula, as_block=display).replace(r"\_", "_")  # docutils keeps this escape in names
+    except (MathError, AttributeError) as error:  # some syntax errors make docutils fail in other ways
         raise SphinxError(f"{node.source}:{node.line}: cannot render {formula!r}: {error}") from error

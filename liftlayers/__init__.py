@@ -3,9 +3,10 @@
 from liftlayers import functional, interop, testing
 from liftlayers.accuracy import InverseCheck, check_inverse
 from liftlayers.chains import LiftingPyramid, Parallel, Sequential
-from liftlayers.couplings import AdditiveCoupling, AffineCoupling, LiftingBlock, Predict, Update
+from liftlayers.couplings import AdditiveCoupling, AffineCoupling, Coupling, LiftingBlock, Predict, Update
 from liftlayers.exact import Exact, OnGrid, ToGrid, exact
 from liftlayers.invertible import Inverse, Invertible, VolumePreserving
+from liftlayers.memory import set_memory
 from liftlayers.mixing import ActNorm, InvertibleConv1x1, PixelUnshuffle, Split, Swap
 from liftlayers.nn import (
     ConvPredictor,
@@ -34,6 +35,7 @@ __all__ = [
     "AffineCoupling",
     "BiasFreePredictor",
     "ConvPredictor",
+    "Coupling",
     "DensePredictor",
     "Exact",
     "Haar",
@@ -67,5 +69,6 @@ __all__ = [
     "exact",
     "functional",
     "interop",
+    "set_memory",
     "testing",
 ]

@@ -10,20 +10,21 @@ one tensor is returned bare, several as a tuple. Three laws hold for every one o
 
 __all__ = ["Inverse", "Invertible", "VolumePreserving"]
 
-import inspect
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from liftlayers._bands import as_tuple, is_differentiable
-from liftlayers.memory._recompute import without_trace
+from liftlayers._bands import Bands, zero_log_det
+from liftlayers._maps import describes_map, names_condition, same_map, stating_class
 
-Bands = Tensor | tuple[Tensor, ...]
-Rebuilt = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+
+class Part(NamedTuple):
+    """A step of a larger module, and the bands it takes: all but the first `before` and the last `after`."""
+
+    step: "Invertible"
+    before: int = 0
+    after: int = 0
 
 
 class Invertible(nn.Module, ABC):
@@ -32,7 +33,7 @@ class Invertible(nn.Module, ABC):
     .. math:: y = f(x), \qquad x = f^{-1}(y)
 
     Subclasses define `forward` and `inverse`, both from positional tensors to a tensor or a tuple of tensors, and
-    write into none of them. :doc:`/extending` shows one in twenty lines, put through the laws of `liftlayers.testing`.
+    write into none of them. :doc:`/extending` shows one in twenty lines, tested with the laws of `liftlayers.testing`.
 
     A condition travels as the keyword ``condition=`` to every layer, and from there to every network, whose signature
     names it.
@@ -58,7 +59,10 @@ class Invertible(nn.Module, ABC):
         tensor([1., 1.])
     """
 
-    def __init__(self) -> None:  # the signature of layers that need none of their own
+    exact_on_grid: ClassVar[bool] = False
+    """Whether the class only moves numbers to other places, without arithmetic: `exact` accepts such steps."""
+
+    def __init__(self) -> None:  # the signature of layers without arguments
         super().__init__()
 
     # How many bands a layer takes is its own affair: `Any` tells type checkers that any signature may override these.
@@ -92,61 +96,16 @@ class Invertible(nn.Module, ABC):
             "or VolumePreserving as its base, for a log-determinant"
         )
 
-    def rebuild(self, *outputs: Any, **options: Any) -> Rebuilt:
-        """Inputs from outputs, and the outputs again with a graph from those inputs, for training without stored bands.
-
-        This default evaluates everything twice; couplings know how to do with once.
-
-        Args:
-            outputs: What `forward` returned, as leaves. Where a module returns as many bands as it takes, an output
-                that requires no gradient says that its input needs none.
-            options: The keywords that `forward` had.
-
-        Returns:
-            What `forward` took, as leaves that require a gradient unless they need none; and what it returned, with a
-            graph that leads there and to the parameters. Both in order.
-        """
-        return _rebuild(Inverse(self), self, outputs, options)
-
-    def rebuild_inverse(self, *outputs: Any, **options: Any) -> Rebuilt:
-        """The same for `inverse`: its inputs from its outputs, and these again with a graph."""
-        return _rebuild(self, self.inverse, outputs, options)
-
-    @property
-    def _undoes_first(self) -> bool:
-        """Whether one of the two is this default, in which `inverse` is evaluated before `forward`."""
-        kind = type(self)
-        return kind.rebuild is Invertible.rebuild or kind.rebuild_inverse is Invertible.rebuild_inverse
-
-    _redefined = False  # whether a direction is another than that of the layer it comes from
-
-    def __init_subclass__(cls) -> None:
-        """Where a class or its mixin defines a direction anew, it does not inherit how the old one is rebuilt, taken
-        apart or made exact, nor its log-determinant, unless it promises `VolumePreserving` again."""
-        super().__init_subclass__()
-        forward, inverse = cls._places("forward"), cls._places("inverse")
-        if len(forward) < 2 and len(inverse) < 2:
-            return
-        cls._redefined = True
-        promised = VolumePreserving if VolumePreserving in cls.__bases__ else Invertible
-        for name in ("rebuild", "rebuild_inverse", "steps", "forward_and_log_det", "inverse_and_log_det"):
-            if min(cls._places(name), default=math.inf) > min(forward + inverse):
-                setattr(cls, name, getattr(promised, name))
-
-    @classmethod
-    def _places(cls, name: str) -> list[int]:
-        """Where among the class and its bases, up to this one, a method has a body, in the order of lookup."""
-        bases = cls.__mro__[: cls.__mro__.index(Invertible)]
-        found = [(place, vars(base)[name]) for place, base in enumerate(bases) if name in vars(base)]
-        return [place for place, method in found if not getattr(method, "__isabstractmethod__", False)]
-
     @property
     def conditional(self) -> bool:
-        """Whether the module has a use for ``condition=``."""
-        return "condition" in inspect.signature(self.forward).parameters
+        """Whether the module takes ``condition=``."""
+        return names_condition(self)
 
-    def steps(self) -> "tuple[Invertible, ...]":
-        """The steps that this module takes one after the other, as fine as they go: itself, unless it is a chain."""
+    def steps(self) -> "tuple[Invertible | Part, ...]":
+        """The steps that this module takes one after the other, or the module alone if it is not made of steps.
+
+        Memory modes treat each of them as a step of its own. A step that takes some of the bands only is a `Part`.
+        """
         return (self,)
 
 
@@ -174,10 +133,20 @@ class VolumePreserving(Invertible):
     """
 
     def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        return self(*bands, **options), zero_log_det(bands)
+        outputs = self(*bands, **options)
+        self._require_promise("forward", bands, options, outputs)
+        return outputs, zero_log_det(bands)
 
     def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        return self.inverse(*bands, **options), zero_log_det(bands)
+        outputs = self.inverse(*bands, **options)
+        self._require_promise("inverse", bands, options, outputs)
+        return outputs, zero_log_det(bands)
+
+    def _require_promise(self, direction: str, bands: tuple[Tensor, ...], options: Any, outputs: Bands) -> None:
+        """Raises if a subclass of the class that promises to keep volume returns other outputs than that class."""
+        promising = stating_class(type(self), lambda kind: VolumePreserving in kind.__bases__)
+        if not same_map(self, promising, direction, bands, options, outputs):
+            raise NotImplementedError(self._no_log_det())
 
 
 class Inverse(Invertible):
@@ -230,36 +199,24 @@ class Inverse(Invertible):
     def inverse_and_log_det(self, *bands: Tensor, **options: Tensor) -> tuple[Bands, Tensor]:
         return self.module.forward_and_log_det(*bands, **options)
 
-    def rebuild(self, *outputs: Tensor, **options: Tensor) -> Rebuilt:
-        return self.module.rebuild_inverse(*outputs, **options)
-
-    def rebuild_inverse(self, *outputs: Tensor, **options: Tensor) -> Rebuilt:
-        return self.module.rebuild(*outputs, **options)
-
     @property
     def conditional(self) -> bool:
         return self.module.conditional
 
-    def steps(self) -> tuple[Invertible, ...]:
-        finer = self.module.steps()
-        return (self,) if finer == (self.module,) else tuple(Inverse(step) for step in reversed(finer))
+    def steps(self) -> tuple[Invertible | Part, ...]:
+        if not is_made_of_steps(self.module):
+            return (self,)
+        return tuple(part._replace(step=Inverse(part.step)) for part in reversed(parts_of(self.module)))
 
 
-def bare(bands: tuple[Tensor, ...]) -> Bands:
-    """One band bare, several as a tuple."""
-    return bands[0] if len(bands) == 1 else bands
+def parts_of(module: Invertible) -> tuple[Part, ...]:
+    """Returns the steps of a module as parts."""
+    return tuple(step if isinstance(step, Part) else Part(step) for step in module.steps())
 
 
-def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
-    """A zero an image, of shape (B,), in the bands' dtype and on their device."""
-    if not bands or bands[0].ndim == 0:
-        raise ValueError(f"a log-determinant needs bands of shape (B, ...), got {'()' if bands else 'none'}")
-    return bands[0].new_zeros(len(bands[0]))
+def is_made_of_steps(module: Invertible) -> bool:
+    """Whether the map of a module is that of its steps.
 
-
-def _rebuild(
-    back: Invertible, forth: Callable[..., Bands], outputs: tuple[Tensor, ...], options: dict[str, Any]
-) -> Rebuilt:
-    inputs = tuple(x.detach().requires_grad_(is_differentiable(x)) for x in without_trace(back, outputs, options))
-    with torch.enable_grad():
-        return inputs, as_tuple(forth(*inputs, **options))
+    It is not if the module is its only step, or if a subclass redefines `forward` or `inverse` and not `steps`.
+    """
+    return describes_map(module, "steps") and [part.step for part in parts_of(module)] != [module]

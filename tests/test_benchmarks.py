@@ -52,7 +52,7 @@ def test_what_is_said_of_pirnet_holds() -> None:
     assert f"makes inference {gain} as fast, and a training step {training_gain}." in page
     large = rows["paper-1x1024"]["passes"]["training"]["variants"]
     rebuilt, again = (large[f"bf16, {name}"]["peak_mib"] / 1024 for name in ("reversible", "checkpoint"))
-    assert f"{rebuilt:.1f} GiB rebuilt or {again:.1f} from checkpoints" in page
+    assert f'{rebuilt:.1f} GiB with `memory="reversible"` or {again:.1f} with `"checkpoint"`' in page
     assert all(60 < large[f"bf16, {name}"]["seconds"] < 120 for name in ("reversible", "checkpoint"))
 
 

@@ -1,22 +1,23 @@
-"""Derives the lifting steps in `liftlayers.functional.schemes`, and measures how well conditioned they are.
+"""Derives the lifting steps in `liftlayers.functional.schemes` and computes their condition numbers.
 
-    python docs/derivations/lifting_schemes.py db4 bior5.5     # steps, scales and figures of these
-    python docs/derivations/lifting_schemes.py                 # of all that the library has
+    python docs/derivations/lifting_schemes.py db4 bior5.5     # steps, scales and figures of these wavelets
+    python docs/derivations/lifting_schemes.py                 # of all wavelets in the library
 
-The analysis of a line is a 2 x 2 matrix of Laurent polynomials in the shift S, from even and odd samples to
-approximation and detail (Daubechies and Sweldens, 1998). Taking a multiple of one entry of the first row away from the
-other is a lifting step, so Euclid's algorithm on that row finds all steps but the last. A division of Laurent
-polynomials may cancel terms at either end: every choice is tried, and of all factorisations that end in constants the
-one of the smallest condition number is kept,
+The analysis of a signal is a 2 x 2 matrix of Laurent polynomials in the shift S, from even and odd samples to
+approximation and detail (Daubechies and Sweldens, 1998). Subtracting a multiple of one entry of the first row from the
+other is a lifting step, so Euclid's algorithm on this row finds all steps except the last. A division of Laurent
+polynomials can cancel terms at either end. The script tries all choices. Of all factorisations that end in constants,
+it keeps the one with the smallest condition number,
 
     max over i of  sup |M_i| * sup |P / M_i|,
 
-with M_i the product of the first i steps, P the whole, the spectral norm, and the supremum over all frequencies: what
-a rounding error anywhere can grow to. Steps that are symmetric go before all others, since a line mirrored at its ends
-stays so under them; where several have the smallest number, the fewest taps win, then a first step on the details.
+where M_i is the product of the first i steps, P is the complete matrix, |.| is the spectral norm, and the supremum is
+over all frequencies. It bounds the growth of a rounding error in any step. Factorisations into symmetric steps have
+priority over all others, because such steps preserve the mirror symmetry of an extended signal. If several have the
+same condition number, the script prefers fewer taps, and then a first step on the details.
 
-Filters are PyWavelets', read as exact fractions. Two wavelets come from their definition: bior4.4, which PyWavelets
-tabulates to twelve digits only, and the cubic spline bior4.2, which it lacks.
+Filters are those of PyWavelets, read as exact fractions. Two wavelets are derived from their definitions: bior4.4,
+which PyWavelets tabulates to only twelve digits, and the cubic spline bior4.2, which PyWavelets does not have.
 """
 
 import math
@@ -28,8 +29,8 @@ from typing import NamedTuple
 import numpy as np
 import pywt
 
-NEGLIGIBLE = 1e-8  # what is left of a term that a division cancels, since filters are rounded
-WELL = 5  # the condition number up to which an orthogonal wavelet is left to Euclid
+NEGLIGIBLE = 1e-8  # terms below this count as cancelled by a division; filters are rounded
+WELL = 5  # largest condition number for which an orthogonal wavelet keeps the steps of Euclid's algorithm
 FREQUENCIES = np.exp(2j * np.pi * np.arange(256) / 256)
 
 
@@ -54,13 +55,13 @@ class Factorisation(NamedTuple):
 
 
 def laurent(first: int, terms: list[Fraction]) -> Laurent:
-    """A polynomial without negligible terms at its ends."""
+    """Makes a polynomial and removes negligible terms at its ends."""
     kept = [i for i, term in enumerate(terms) if abs(term) > NEGLIGIBLE]
     return Laurent(first + kept[0], tuple(terms[kept[0] : kept[-1] + 1])) if kept else Laurent(0, ())
 
 
 def minus_product(a: Laurent, b: Laurent, c: Laurent) -> Laurent:
-    """a - b c."""
+    """Computes a - b c."""
     if not (b.terms and c.terms):
         return a
     low = b.first + c.first
@@ -77,7 +78,10 @@ def minus_product(a: Laurent, b: Laurent, c: Laurent) -> Laurent:
 
 
 def divisions(a: Laurent, b: Laurent) -> Iterator[tuple[Laurent, Laurent]]:
-    """Every quotient q and remainder a - q b with fewer terms than b: some cancel from the top, the rest from below."""
+    """Yields every quotient q and remainder a - q b with fewer terms than b.
+
+    The quotients differ in how many terms cancel from the top; the others cancel from the bottom.
+    """
     for num_top in range(len(a.terms) - len(b.terms) + 2):
         quotient, rest = Laurent(0, ()), a
         for turn in range(len(a.terms) - len(b.terms) + 1):
@@ -93,13 +97,13 @@ def divisions(a: Laurent, b: Laurent) -> Iterator[tuple[Laurent, Laurent]]:
 
 
 def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
-    """Every way to take steps off the analysis matrix until constants are left."""
+    """Yields every factorisation of the analysis matrix into steps and constants."""
     even, odd = low
     if not odd.terms:
         yield from ending(low, high, steps)
         return
     if len(even.terms) >= len(odd.terms):
-        # Haar has one term in each: their sum goes on as well as nothing, and makes the first details differences.
+        # Haar has one term in each. Their sum works as a remainder, too, and then the first details are differences.
         minus_one = Laurent(0, (Fraction(-1),))
         sums = [(minus_one, minus_product(even, minus_one, odd))] if not steps and len(even.terms) == 1 else []
         for quotient, rest in [*divisions(even, odd), *sums]:
@@ -112,40 +116,43 @@ def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[lis
 def rotations(
     low: Row, high: Row, steps: list[Step], target: str
 ) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
-    """Every way to take rotations off an orthogonal matrix, each by shears of this target, the other and this again."""
+    """Yields every factorisation of an orthogonal matrix into rotations.
+
+    Each rotation consists of three shears: of the target, of the other half, and of the target again.
+    """
     even, odd = low
     if not odd.terms:
         yield from ending(low, high, merged(steps))
         return
     if len(even.terms) != len(odd.terms):
         return
-    places = {"detail": even.first - odd.first, "approx": odd.first - even.first}
+    shifts = {"detail": even.first - odd.first, "approx": odd.first - even.first}
     other = "approx" if target == "detail" else "detail"
     for angle in (math.atan(even.terms[0] / odd.terms[0]), math.atan(-odd.terms[0] / even.terms[0])):
         sign = 1 if target == "detail" else -1
         rows, shears = (low, high), []
         for half, weight in ((target, math.tan(angle / 2)), (other, -math.sin(angle)), (target, math.tan(angle / 2))):
-            shears.append((half, Laurent(places[half], (Fraction(sign * weight),))))
+            shears.append((half, Laurent(shifts[half], (Fraction(sign * weight),))))
             rows = without(rows[0], *shears[-1]), without(rows[1], *shears[-1])
         if all(len(p.terms) < len(even.terms) for p in (rows[0] if len(even.terms) > 1 else rows[0][1:])):
             yield from rotations(*rows, [*steps, *shears], target)
 
 
 def without(row: Row, target: str, taps: Laurent) -> Row:
-    """A row of the matrix before this step."""
+    """Returns a row of the matrix before this step."""
     even, odd = row
     return (minus_product(even, taps, odd), odd) if target == "detail" else (even, minus_product(odd, taps, even))
 
 
 def ending(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
-    """The steps, one more for what is left in the second row, and the scales; nothing unless these are constants."""
+    """Yields steps and scales if the scales are constants, with one more step for the remainder of the second row."""
     if all(len(p.terms) == 1 and p.first == 0 for p in (low[0], high[1])):
         last = Laurent(high[0].first, tuple(term / high[1].terms[0] for term in high[0].terms))
         yield [*steps, ("detail", last)] if last.terms else steps, (low[0].terms[0], high[1].terms[0])
 
 
 def merged(steps: list[Step]) -> list[Step]:
-    """Neighbours of the same target as one."""
+    """Merges adjacent steps with the same target."""
     minus_one = Laurent(0, (Fraction(-1),))
     together: list[Step] = []
     for target, taps in steps:
@@ -156,7 +163,7 @@ def merged(steps: list[Step]) -> list[Step]:
 
 
 def matrices(steps: list[Step], scales: tuple[float, float]) -> tuple[list[np.ndarray], np.ndarray]:
-    """The products of the first steps, and of everything, at all frequencies."""
+    """Returns, at all frequencies, the products of the first steps and the complete matrix."""
     product = np.tile(np.eye(2, dtype=complex), (len(FREQUENCIES), 1, 1))
     products = []
     for target, taps in steps:
@@ -178,7 +185,7 @@ def _norm(matrix: np.ndarray) -> float:
 
 
 def polyphase(filters: dict[int, Fraction]) -> Row:
-    """A filter with its tap at sample 2n + m under m, as what it does to even and to odd samples."""
+    """Splits a filter into its even and odd parts. The key m holds the tap for sample 2n + m."""
     first, last = min(filters) - 2, max(filters) + 2
     first -= first % 2
     even = laurent(first // 2, [filters.get(m, Fraction(0)) for m in range(first, last, 2)])
@@ -186,24 +193,24 @@ def polyphase(filters: dict[int, Fraction]) -> Row:
 
 
 def analysis_matrix(name: str) -> tuple[Row, Row]:
-    """The rows for approximation and detail."""
+    """Returns the rows for approximation and detail."""
     if name in ("bior4.2", "bior4.4"):
         return _symmetric(*_ROOTS[name]())
     wavelet = pywt.Wavelet(name)
-    half = wavelet.dec_len // 2  # the tap j is for sample 2n + L/2 - j under periodization
+    half = wavelet.dec_len // 2  # under periodization, tap j belongs to sample 2n + L/2 - j
     low, high = ({half - j: Fraction(c) for j, c in enumerate(f)} for f in (wavelet.dec_lo, wavelet.dec_hi))
     return polyphase(low), polyphase(high)
 
 
 def _cubic_spline() -> tuple[np.ndarray, np.ndarray]:
-    """bior4.2: (1 - y)^2 is the cubic spline; times the other it is the maximally flat half-band filter of order 3."""
+    """bior4.2: (1 - y)^2 is the cubic spline. The product of both is the maximally flat half-band filter of order 3."""
     return np.polymul([-1, 1], [6, 3, 1]), np.polymul([-1, 1], [-1, 1])
 
 
 def _nine_seven() -> tuple[np.ndarray, np.ndarray]:
-    """bior4.4: the maximally flat half-band filter (1 - y)^4 (1 + 4 y + 10 y^2 + 20 y^3), one real root apart."""
+    """bior4.4: (1 - y)^4 (1 + 4 y + 10 y^2 + 20 y^3), the maximally flat half-band filter, split at the real root."""
     root = float(min(np.roots([20, 10, 4, 1]), key=lambda y: abs(y.imag)).real)
-    for _ in range(3):  # Newton, to the last digit
+    for _ in range(3):  # Newton's method, to machine precision
         root -= np.polyval([20, 10, 4, 1], root) / np.polyval([60, 20, 4], root)
     square = np.polymul([-1, 1], [-1, 1])
     rest = np.polydiv([20, 10, 4, 1], [-1 / root, 1])[0]
@@ -214,7 +221,7 @@ _ROOTS = {"bior4.2": _cubic_spline, "bior4.4": _nine_seven}
 
 
 def _symmetric(analysis: np.ndarray, synthesis: np.ndarray) -> tuple[Row, Row]:
-    """From both low-pass filters as polynomials of y = sin(w/2)^2, highest power first."""
+    """Makes the rows from both low-pass filters, given as polynomials of y = sin(w/2)^2, highest power first."""
     low, dual = (
         np.sqrt(2) * sum((c * _power(k) for k, c in enumerate(reversed(p))), np.zeros(17))
         for p in (analysis, synthesis)
@@ -224,7 +231,7 @@ def _symmetric(analysis: np.ndarray, synthesis: np.ndarray) -> tuple[Row, Row]:
 
 
 def _power(k: int) -> np.ndarray:
-    """The taps -8 to 8 of y^k, with y = (2 - z - 1/z) / 4."""
+    """Returns the taps -8 to 8 of y^k, with y = (2 - z - 1/z) / 4."""
     taps = np.zeros(17)
     taps[8] = 1
     for _ in range(k):
@@ -233,8 +240,8 @@ def _power(k: int) -> np.ndarray:
 
 
 def symmetric(steps: list[Step]) -> bool:
-    """Whether every step reads alike on both sides of its target."""
-    centres = {"detail": 1, "approx": -1}  # twice the place of the target among the samples of the other half
+    """Returns whether the taps of every step are symmetric about its target."""
+    centres = {"detail": 1, "approx": -1}  # twice the position of the target among the samples of the other half
     return all(
         2 * taps.first + len(taps.terms) - 1 == centres[target]
         and np.allclose([float(c) for c in taps.terms], [float(c) for c in reversed(taps.terms)])
@@ -243,13 +250,13 @@ def symmetric(steps: list[Step]) -> bool:
 
 
 def tidy(value: Fraction | float) -> float:
-    """The double, or the one of a simple fraction that it only misses by rounding."""
+    """Rounds to a simple fraction if the difference is only a rounding error, and converts to float."""
     simple = Fraction(value).limit_denominator(2**16)
     return float(simple) if abs(simple - Fraction(value)) < 1e-14 * abs(simple) else float(value)
 
 
 def derive(name: str) -> Factorisation:
-    """The best conditioned factorisation."""
+    """Returns the best-conditioned factorisation."""
     low, high = analysis_matrix(name)
     found = ranked(factorisations(low, high, []))
     if not found:
@@ -264,7 +271,7 @@ def derive(name: str) -> Factorisation:
 
 
 def ranked(ways: Iterable[tuple[list[Step], tuple[Fraction, Fraction]]]) -> list[tuple[tuple, list[Step], tuple]]:
-    """Factorisations, the best first, each with what it is ranked by; its second entry is the condition number."""
+    """Sorts factorisations, best first, each with its sort key. Entry 1 of the key is the condition number."""
     found = []
     for steps, (first, second) in ways:
         scales = float(first), float(second)
@@ -276,7 +283,7 @@ def ranked(ways: Iterable[tuple[list[Step], tuple[Fraction, Fraction]]]) -> list
 
 
 def error(name: str, found: Factorisation) -> float:
-    """The largest difference of the steps' frequency responses from the filters'."""
+    """Returns the largest difference between the frequency responses of the steps and of the filters."""
     low, high = analysis_matrix(name)
     expected = np.stack([np.stack([p(FREQUENCIES) for p in row], -1) for row in (low, high)], -2)
     return float(np.abs(matrices(found.steps, found.scales)[1] - expected).max())
@@ -285,7 +292,7 @@ def error(name: str, found: Factorisation) -> float:
 def main(names: list[str]) -> None:
     for name in names:
         found = derive(name)
-        print(f"# {name}: condition {found.condition:.1f}, off its filters by {error(name, found):.0e}")
+        print(f"# {name}: condition {found.condition:.1f}, error relative to its filters {error(name, found):.0e}")
         for target, taps in found.steps:
             print(
                 f"    LiftingStep({target!r}, {tuple(float(c) for c in taps.terms)}, {taps.first}),".replace("'", '"')

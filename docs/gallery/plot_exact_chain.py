@@ -1,9 +1,9 @@
 """
-A chain that returns every bit
+A bit-exact invertible network
 ==============================
 
-In floating point the inverse of a deep chain returns its input up to rounding, and the error grows with the depth. On
-a grid of binary fractions there is no rounding to begin with: the inverse returns every bit, at any depth.
+In floating-point arithmetic, the inverse of a deep chain returns its input up to rounding, and the error grows with the
+depth. On a grid of binary fractions, additions have no rounding error, and the inverse returns every bit at any depth.
 """
 
 import matplotlib.pyplot as plt
@@ -18,14 +18,14 @@ DEPTHS = (1, 2, 4, 8, 16, 32, 64)
 pixels = torch.from_numpy(data.astronaut()[:256, 96:352].copy()).permute(2, 0, 1)[None]
 photo = pixels / 255  # (1, 3, 256, 256)
 on_grid = ToGrid(16)(photo)  # the nearest multiples of 2^-16
-print(f"moved by {float((on_grid - photo).abs().max()):.1e} at most; a grey level is {1 / 255:.1e}")
+print(f"largest change: {float((on_grid - photo).abs().max()):.1e}; one grey level: {1 / 255:.1e}")
 
 # %%
 # Random chains
 # -------------
 #
-# A Haar transform, then lifting blocks whose networks have random weights. `exact` rounds what the networks return to
-# the grid, and leaves the rest of the chain alone; both chains share their weights.
+# Each chain is a Haar transform followed by lifting blocks with random weights. `exact` rounds the outputs of the
+# networks to the grid and does not change the rest of the chain. Both chains share their weights.
 
 
 def chain(depth: int) -> Sequential:
@@ -34,28 +34,28 @@ def chain(depth: int) -> Sequential:
 
 
 @torch.no_grad()
-def there_and_back(module: Invertible, precision: str) -> Tensor:
+def round_trip(module: Invertible, precision: str) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        return module.inverse(*module(photo))  # an exact chain rounds what enters it
+        return module.inverse(*module(photo))  # an exact chain rounds its input
 
 
 def wrong_bits(x: Tensor, y: Tensor) -> int:
     different = x.view(torch.int32) ^ y.view(torch.int32)
-    return sum(int((different >> place & 1).sum()) for place in range(32))
+    return sum(int((different >> bit & 1).sum()) for bit in range(32))
 
 
 # %%
-# The photo goes through chains of several depths and back, with networks in float32, and in bfloat16 as autocast has
-# them. What comes back is compared with the photo, or with the photo on the grid, in every bit of every number.
+# We apply chains of several depths and their inverses to the photo, with the networks in float32, and in bfloat16 under
+# autocast. Then we compare the result with the photo, or with the photo rounded to the grid, bit by bit.
 
 errors: dict[tuple[str, str], list[float]] = {}
-print(f"blocks  wrong bits, of {32 * photo.numel()}")
+print(f"blocks  wrong bits out of {32 * photo.numel()}")
 for depth in DEPTHS:
     plain = chain(depth)
     wrong = []
     for precision in ("float32", "bfloat16"):
         for kind, module, given in (("float", plain, photo), ("grid", exact(plain), on_grid)):
-            again = there_and_back(module, precision)
+            again = round_trip(module, precision)
             errors.setdefault((kind, precision), []).append(float((again - given).abs().max()))
             wrong.append(f"{kind}, {precision}: {wrong_bits(again, given):7d}")
             assert kind == "float" or torch.equal((255 * again).round().to(torch.uint8), pixels)
@@ -64,9 +64,10 @@ assert all(error == 0 for (kind, _), values in errors.items() if kind == "grid" 
 assert max(errors["float", "float32"]) < 0.5 / 255
 
 # %%
-# The largest error by depth. In float32 it stays small enough for photos of 8 bits. A network in bfloat16 sees so few
-# digits of its input that an error in the last place of a band can move its answer by one in *its* last place, which is
-# much more. On the grid both ways show the network the same input, bit for bit, and it gives the same answer.
+# The figure shows the largest error for each depth. In float32 this error is small enough to recover 8-bit photos. A
+# network in bfloat16 rounds its input to few digits. An error in the last bit of a band can therefore change this
+# input, and the output of the network, by one unit in the last place of bfloat16, which is much larger. On the grid,
+# the networks get the same input in both directions, bit for bit, so they return the same output.
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 colours = {"float": ORANGE, "grid": BLUE}
@@ -78,21 +79,21 @@ axes.axhline(0.5 / 255, color="0.5", linewidth=1, linestyle=":", label="half a g
 axes.set_xscale("log", base=2)
 axes.set_yscale("symlog", linthresh=1e-8)
 axes.set(xlabel="lifting blocks", ylabel="largest error", xticks=DEPTHS, xticklabels=DEPTHS, ylim=(-5e-9, 1))
-axes.set_title("A photo there and back through random chains", fontsize=10)
+axes.set_title("Round-trip error of random chains on a photo", fontsize=10)
 figure.legend(fontsize=8, loc="outside right upper")
 plt.show()
 
 # %%
-# Where the deepest chain errs, with its networks in bfloat16:
+# The next figure shows where the errors of the deepest chain are, with its networks in bfloat16:
 
 deepest = chain(DEPTHS[-1])
 maps = {
-    "float": (there_and_back(deepest, "bfloat16"), photo),
-    "grid": (there_and_back(exact(deepest), "bfloat16"), on_grid),
+    "float": (round_trip(deepest, "bfloat16"), photo),
+    "grid": (round_trip(exact(deepest), "bfloat16"), on_grid),
 }
 figure, (first, *others) = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained")
 first.imshow(photo[0].permute(1, 2, 0).numpy())
-first.set_title("the photo", fontsize=10)
+first.set_title("photo", fontsize=10)
 for panel, (kind, (again, given)) in zip(others, maps.items(), strict=True):
     error = (again - given)[0].abs().amax(dim=0)
     image = panel.imshow(error.numpy(), cmap="magma", vmin=0, vmax=errors["float", "bfloat16"][-1])
@@ -103,4 +104,4 @@ for panel in (first, *others):
 plt.show()
 
 # %%
-# What the promise needs, and how large values may be, is on :doc:`/exactness`.
+# The page :doc:`/exactness` describes the conditions of this guarantee and the allowed range of values.

@@ -1,9 +1,10 @@
 """
-A small normalising flow
-========================
+A normalising flow
+==================
 
-An invertible network that knows its determinant turns a density that we can write down into one that we could not: a
-flow. This one learns the density of two moons from samples, by maximum likelihood.
+A normalising flow is an invertible network with a known Jacobian determinant. It transforms a simple density, such as a
+normal distribution, into a complicated one. This small flow learns the density of the two-moons data set from samples,
+by maximum likelihood.
 """
 
 import math
@@ -30,12 +31,12 @@ def two_moons(number: int) -> Tensor:
 # The flow
 # --------
 #
-# A block normalises both coordinates, mixes them, and lets one of them scale and shift the other. What the layers
-# do to the channels of an image they do to the coordinates of points.
+# A block normalises both coordinates (`ActNorm`), mixes them (`InvertibleConv1x1`), and scales and shifts one of them
+# by functions of the other (`AffineCoupling`). For points, the coordinates take the role of the channels of an image.
 
 
 def network(hidden: int = 32) -> nn.Sequential:
-    """From a coordinate (B, 1) to a scale and a shift (B, 2) for the other."""
+    """Maps one coordinate (B, 1) to a scale and a shift (B, 2) for the other."""
     return nn.Sequential(nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 2))
 
 
@@ -47,8 +48,9 @@ def block() -> Sequential:
 flow = Sequential(*(block() for _ in range(8)))
 
 # %%
-# The change of variables gives the density of a point :math:`x` that the flow takes to :math:`z`, which is to be a
-# standard normal: :math:`\log p(x) = \log \mathcal N(z; 0, I) + \log |\det \partial z / \partial x|`.
+# The flow maps a point :math:`x` to :math:`z`, which should have a standard normal distribution. The
+# change-of-variables formula then gives the density:
+# :math:`\log p(x) = \log \mathcal N(z; 0, I) + \log |\det \partial z / \partial x|`.
 
 
 def log_density(points: Tensor) -> Tensor:
@@ -57,7 +59,10 @@ def log_density(points: Tensor) -> Tensor:
 
 
 # %%
-# Training makes the samples as likely as it can. The first batch sets the normalisations.
+# Training
+# --------
+#
+# Training maximises the likelihood of the samples. The first batch initialises the `ActNorm` layers.
 
 held_out = two_moons(10_000)
 log_density(two_moons(512))
@@ -71,8 +76,9 @@ for _ in range(NUM_STEPS):
     schedule.step()
 
 # %%
-# The truth is known too: the density of a noisy half circle is an integral over the angle. Nothing can be more likely
-# on average than this, and a normal distribution with the samples' mean and covariance is far from it.
+# The true density is known, too: the density of a noisy half circle is an integral over the angle. No model can have a
+# higher expected likelihood than the true density. For comparison, we also fit a normal distribution with the mean and
+# covariance of the samples.
 
 
 def true_log_density(points: Tensor, num_angles: int = 500) -> Tensor:
@@ -87,22 +93,22 @@ with torch.no_grad():
     densities = {
         "normal": normal.log_prob(held_out),
         "flow": log_density(held_out),
-        "truth": true_log_density(held_out),
+        "true": true_log_density(held_out),
     }
 for name, values in densities.items():
-    print(f"{name:8}{-values.mean():6.3f} nats a sample, held out")
+    print(f"{name:8}{-values.mean():6.3f} nats per held-out sample")
 
 # %%
-# Does it add up?
-# ---------------
+# Normalisation and inverse
+# -------------------------
 #
-# A density integrates to one. On a fine grid it does so nearly, which no loss has asked for: it follows from the
-# determinant.
+# A density must integrate to one. The loss does not enforce this. It follows from the determinant, and a sum over a
+# fine grid confirms it.
 
 side = torch.linspace(-3, 3, 601)
 grid = torch.cartesian_prod(side, side)
 with torch.no_grad():
-    density = log_density(grid).exp().view(601, 601).T  # rows are the second coordinate
+    density = log_density(grid).exp().view(601, 601).T  # rows: second coordinate
     z = torch.randn(4000, 2)
     samples, log_det = flow.inverse_and_log_det(z)
     again, log_det_again = flow.forward_and_log_det(samples)
@@ -111,14 +117,14 @@ print(f"integral of the density: {integral:.4f}")
 assert abs(integral - 1) < 0.01
 
 # %%
-# The inverse draws samples: a normal one goes in, a point of the moons comes out. Both directions agree on the
-# determinant.
+# To draw samples, we apply the inverse to normally distributed points. The log-determinants of the two directions
+# cancel.
 
-print(f"there and back: {float((again - z).abs().max()):.1e}")
-print(f"sum of both log-determinants: {float((log_det_again + log_det).abs().max()):.1e}")
+print(f"round-trip error: {float((again - z).abs().max()):.1e}")
+print(f"largest sum of both log-determinants: {float((log_det_again + log_det).abs().max()):.1e}")
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained", sharex=True, sharey=True)
-titles = ("samples it never saw", "density it learned", "samples it draws")
+titles = ("held-out samples", "learned density", "generated samples")
 axes[0].scatter(*held_out[:4000].T.numpy(), s=1, color="#D55E00")
 axes[1].imshow(density.numpy(), origin="lower", extent=(-3, 3, -3, 3), cmap="viridis")
 axes[2].scatter(*samples.T.numpy(), s=1, color="#0072B2")

@@ -1,9 +1,9 @@
 """
-Hide, restore and reveal
-========================
+Privacy-preserving image restoration (PIRNet)
+=============================================
 
-PIRNet hides a spoilt photo in another one, lets a server restore it there, and takes it out again. This runs the
-example in ``examples/pirnet`` with the weights that come with it, on two photos that these were not trained on.
+PIRNet hides a degraded photo in another photo, lets a server restore it while it is hidden, and extracts it again. This
+script runs the example in ``examples/pirnet`` with its included weights, on two photos that were not used in training.
 """
 
 import sys
@@ -17,7 +17,7 @@ from torch import Tensor
 import liftlayers
 from liftlayers import Haar
 
-sys.path.insert(0, str(Path(liftlayers.__file__).parents[1] / "examples" / "pirnet"))  # in a checkout
+sys.path.insert(0, str(Path(liftlayers.__file__).parents[1] / "examples" / "pirnet"))  # in a clone of the repository
 
 import pirnet
 from pirnet.checkpoint import load_lih, load_lsr
@@ -26,8 +26,8 @@ from pirnet.images import quantise_uint8
 from pirnet.metrics import psnr
 
 weights = Path(pirnet.__file__).parents[1] / "weights"
-lih = load_lih(weights / "lih.safetensors")  # the client's: whoever has it can reveal
-lsr = load_lsr(weights / "lsr.safetensors")  # the server's
+lih = load_lih(weights / "lih.safetensors")  # for the client: everybody with these weights can reveal
+lsr = load_lsr(weights / "lsr.safetensors")  # for the server
 for name, network in {"client": lih, "server": lsr}.items():
     print(f"{name}: {sum(parameter.numel() for parameter in network.parameters())} parameters")
 
@@ -40,20 +40,21 @@ def photo(pixels, top: int, left: int) -> Tensor:
 cover, secret = photo(data.coffee(), 60, 180), photo(data.astronaut(), 0, 96)
 
 # %%
-# Three ways to spoil the secret, one network to mend them. Every picture that is sent is rounded to 8 bit, as a file
-# would be.
+# The secret is degraded in three ways, by noise, blur or downscaling. One network restores all of them; its tasks are
+# called ``denoise``, ``deblur`` and ``sr`` (super-resolution). Every transmitted image is rounded to 8 bits, like an
+# image file.
 
 generator = torch.Generator().manual_seed(0)
 rows: dict[str, dict[str, Tensor]] = {}
 with torch.inference_mode():
     for task in TASKS:
-        spoilt = degrade(secret, task, Degradation(), generator=generator)
-        stego = quantise_uint8(lih.conceal(cover, spoilt))  # the client hides
-        restored_stego = quantise_uint8(lsr(stego, task))  # the server restores what it does not see
+        degraded = degrade(secret, task, Degradation(), generator=generator)
+        stego = quantise_uint8(lih.conceal(cover, degraded))  # the client hides
+        restored_stego = quantise_uint8(lsr(stego, task))  # the server restores the hidden secret
         rows[task] = {
-            "secret, spoilt": spoilt,
-            "sent to the server": stego,
-            "sent back": restored_stego,
+            "degraded secret": degraded,
+            "sent to server": stego,
+            "sent to client": restored_stego,
             "revealed": lih.reveal(restored_stego),  # the client reveals
         }
 
@@ -63,12 +64,12 @@ for task, images in rows.items():
     print(f"{task:16}" + "".join(f"{float(psnr(image, truth[title])):20.2f}" for title, image in images.items()))
 
 # %%
-# What is sent is to look like the cover, so it is compared with that; the secret, before and after, with the photo
-# that it was.
+# The transmitted images should look like the cover, so their PSNR is relative to the cover. The PSNR of the degraded
+# and of the revealed secret is relative to the original secret.
 
 figure, panels = plt.subplots(3, 5, figsize=(10, 6.4), layout="constrained")
 for row, (task, images) in zip(panels, rows.items(), strict=True):
-    for panel, (title, image) in zip(row, (images | {"as it was": secret}).items(), strict=True):
+    for panel, (title, image) in zip(row, (images | {"original secret": secret}).items(), strict=True):
         panel.imshow(image[0].clamp(0, 1).permute(1, 2, 0).numpy())
         value = "" if image is secret else f": {float(psnr(image, cover if 'sent' in title else secret)):.1f} dB"
         panel.set_title(title + value, fontsize=9)
@@ -77,19 +78,19 @@ for row, (task, images) in zip(panels, rows.items(), strict=True):
 plt.show()
 
 # %%
-# What it protects
-# ----------------
+# Security
+# --------
 #
-# This keeps the secret from somebody who glances at the picture, and from nobody who looks for it:
-# :doc:`/pirnet-security` measures how little that is. One Haar transform, without any weights, is enough to see what
-# was hidden.
+# A person who only glances at the stego image does not notice the secret. But everybody who searches for it can find
+# it: :doc:`/pirnet-security` measures how weak this protection is. One Haar transform, without any weights, is enough
+# to see the hidden photo.
 
-bands = {"the cover": cover, "what is sent": rows["deblur"]["sent to the server"]}
+bands = {"the cover": cover, "the stego image": rows["deblur"]["sent to server"]}
 figure, panels = plt.subplots(1, 2, figsize=(8, 4.2), layout="constrained")
 for panel, (title, image) in zip(panels, bands.items(), strict=True):
-    diagonal = Haar()(image)[1][0, 6]  # of red: bands of three colours each, the diagonal one last
+    diagonal = Haar()(image)[1][0, 6]  # the red channel of the last band; each band has three channels
     spread = 2 * float(diagonal.std())
     panel.imshow(diagonal.numpy(), cmap="gray", vmin=-spread, vmax=spread)
-    panel.set_title(f"diagonal detail of {title}, red", fontsize=10)
+    panel.set_title(f"diagonal detail of {title}, red channel", fontsize=10)
     panel.set_axis_off()
 plt.show()

@@ -1,9 +1,10 @@
 """
-HiNet in thirty lines
-=====================
+An image-hiding network (HiNet) in thirty lines
+===============================================
 
-HiNet hides a photo in another one of the same size. Its network is a chain of affine couplings on the Haar bands of
-both. All parts are here, so it takes few lines; a small one, trained for less than a minute, hides already.
+HiNet hides a photo in another photo of the same size. Its network is a chain of additive and affine couplings on the
+Haar bands of both photos. The library has all of these layers, so the network takes few lines. A small version already
+hides photos after less than a minute of training.
 """
 
 import matplotlib.pyplot as plt
@@ -21,13 +22,14 @@ NUM_STEPS = 250
 # The network
 # -----------
 #
-# The cover's bands gain what a network makes of the secret's; then the secret's bands are scaled and shifted by what
-# another one makes of the cover's. After some such blocks the first image is the stego image, which is kept, and the
-# second is lost. To reveal, zeros take its place.
+# In each block, a network computes a correction from the bands of the secret and adds it to the bands of the cover.
+# Then another network computes a scale and a shift from the bands of the cover and applies them to the bands of the
+# secret. The first output of the chain is the stego image. The second output is discarded. To reveal the secret, the
+# inverse gets zeros in its place.
 
 
 def bands() -> Sequential:
-    """A colour image (B, 3, H, W) to its Haar bands in one tensor (B, 12, H/2, W/2)."""
+    """Maps a colour image (B, 3, H, W) to a tensor of its Haar bands (B, 12, H/2, W/2)."""
     return Sequential(Haar(), Inverse(Split(3, 9)))
 
 
@@ -54,9 +56,9 @@ def reveal(network: Sequential, stego: Tensor) -> Tensor:
 
 
 # %%
-# These are fewer than thirty lines. HiNet itself has separate networks for scale and shift, and draws noise in place of
-# what was lost. We take four slim blocks of its sixteen. A stego image is to be a file, so it is rounded to 8 bits; the
-# gradient passes as if it were not.
+# This code has fewer than thirty lines. HiNet itself uses separate networks for scale and shift, and replaces the
+# discarded output by noise. HiNet has sixteen blocks; we use four, with fewer channels. The stego image is stored as a
+# file, so it is rounded to 8 bits. The gradient of the rounding is that of the identity.
 
 torch.manual_seed(0)
 network = hinet(num_blocks=4, growth=8)
@@ -72,14 +74,14 @@ def as_file(image: Tensor) -> Tensor:
 # Training
 # --------
 #
-# Crops of four photos are hidden in one another. The stego image is to be like the cover, and what is revealed from it
-# like the secret.
+# We hide crops of four photos in each other. The loss is the mean squared error between the stego image and the cover,
+# plus that between the revealed image and the secret.
 
 
 def read(name: str) -> Tensor:
-    """A photo of scikit-image's as (3, H, W) in [0, 1]."""
+    """Reads a photo of scikit-image as (3, H, W) in [0, 1]."""
     pixels = getattr(data, name)()
-    pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # a stereo pair with its disparity
+    pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # left image of a stereo pair
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
 
 
@@ -110,10 +112,10 @@ for _ in range(NUM_STEPS):
     history.append((hiding.item(), revealing.item()))
 
 # %%
-# A photo in a photo
-# ------------------
+# Result on held-out photos
+# -------------------------
 #
-# Cat and astronaut were not trained on.
+# These two photos, a cat and an astronaut, were not used in training.
 
 cover, secret = read("chelsea")[None, :, :288, 80:368], read("astronaut")[None, :, :288, 80:368]
 with torch.no_grad():
@@ -129,7 +131,7 @@ difference = 0.5 + 5 * (stego - cover)
 panels = {
     "cover": cover,
     f"stego image: {psnr(stego, cover):.1f} dB": stego,
-    "their difference, five times": difference,
+    "difference, times five": difference,
     "secret": secret,
     f"revealed: {psnr(revealed, secret):.1f} dB": revealed,
 }
@@ -141,13 +143,13 @@ for panel, (title, image) in zip(axes.flat, panels.items(), strict=False):
 smooth = -10 * np.log10([np.convolve(line, np.ones(20) / 20, mode="valid") for line in np.transpose(history)])
 axes[1, 2].plot(smooth[0], color="#0072B2", label="stego image")
 axes[1, 2].plot(smooth[1], color="#D55E00", label="revealed")
-axes[1, 2].set(xlabel="step", ylabel="dB, crops trained on")
+axes[1, 2].set(xlabel="step", ylabel="PSNR on training crops, dB")
 axes[1, 2].legend(fontsize=8)
 plt.show()
 
 # %%
-# The difference shows the secret, and the stego image has a grain that gives it away: hiding is not encryption, as
-# :doc:`/pirnet-security` has it. With what was lost, the inverse is exact up to rounding, whatever has been learned:
+# The difference shows the secret, and the stego image has a visible grain. Hiding is not encryption; see
+# :doc:`/pirnet-security`. With the discarded output, the inverse is exact up to rounding, for all weights:
 
 with torch.no_grad():
     again = network.inverse(*network(cover, secret))

@@ -1,9 +1,10 @@
 """
-Memory against depth
-====================
+Training memory of deep chains
+==============================
 
-What a training step holds between its forward and its backward pass grows with every block of a chain, unless the
-chain rebuilds what it does not keep. This counts the bytes, on any machine and without a profiler.
+A training step stores activations between its forward and its backward pass. Their size grows with the depth of the
+chain, unless the chain recomputes them in the backward pass. This script counts the stored bytes, on any machine and
+without a profiler.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,7 @@ def chain(depth: int, memory: str) -> Sequential:
     module = randomise_(Sequential(*blocks, memory=memory))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter *= 0.25 if ".last." in name else 1  # calm enough for any depth
+            parameter *= 0.25 if ".last." in name else 1  # small enough that bands do not grow at any depth
     return module
 
 
@@ -34,12 +35,12 @@ def loss(module: Sequential, *given: Tensor) -> Tensor:
 
 
 # %%
-# Whatever autograd keeps for the backward pass goes through a hook that PyTorch offers. Storage that several tensors
-# share counts once, and parameters, which are there anyway, do not count.
+# PyTorch has a hook for all tensors that autograd saves for the backward pass. We count shared storage once and do not
+# count parameters, which are in memory in any case.
 
 
 def held(module: Sequential) -> int:
-    """Bytes kept from the forward pass for the backward pass."""
+    """Counts the bytes saved in the forward pass for the backward pass."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     kept: dict[int, int] = {}
 
@@ -61,8 +62,8 @@ for mode, values in megabytes.items():
     print(f"{mode:12}" + "".join(f"{value:8.2f} MB" for value in values))
 
 # %%
-# ``"store"``, what autograd does if nobody tells it otherwise, keeps the activations inside all networks.
-# ``"checkpoint"`` keeps the bands between the steps. ``"reversible"`` keeps those that leave the chain.
+# ``"store"`` is the default of autograd: it stores the activations inside all networks. ``"checkpoint"`` stores only
+# the bands between the steps. ``"reversible"`` stores only the output bands of the chain.
 
 COLOURS = {"store": "#D55E00", "checkpoint": "#009E73", "reversible": "#0072B2"}
 figure, axes = plt.subplots(figsize=(7.2, 4), layout="constrained")
@@ -70,17 +71,18 @@ for (mode, values), marker in zip(megabytes.items(), "so^", strict=True):
     axes.plot(DEPTHS, values, color=COLOURS[mode], marker=marker, label=f'memory="{mode}"')
 axes.set_xscale("log", base=2)
 axes.set_yscale("log")
-axes.set(xlabel="lifting blocks", ylabel="held for the backward pass, MB", xticks=DEPTHS, xticklabels=DEPTHS)
-axes.set_title("Bands of 64 x 64, 3 and 9 channels; networks with 24 channels inside", fontsize=10)
+axes.set(xlabel="lifting blocks", ylabel="stored for the backward pass, MB", xticks=DEPTHS, xticklabels=DEPTHS)
+axes.set_title("64 x 64 bands with 3 and 9 channels; networks with 24 hidden channels", fontsize=10)
 axes.legend()
 plt.show()
 
 # %%
-# The price
-# ---------
+# Computation
+# -----------
 #
-# What was not kept is computed once more. Forward and backward pass through a network cost three times its forward
-# pass, so that one more makes four thirds; ``"checkpoint"`` stops short of what no gradient asks for.
+# Values that were not stored are computed again. The forward and backward pass through a network cost three times as
+# much as its forward pass. One more forward pass therefore makes this 4/3 as much. ``"checkpoint"`` needs slightly
+# less, because it does not recompute values that no gradient needs.
 
 
 def flops(mode: str) -> int:
@@ -91,11 +93,12 @@ def flops(mode: str) -> int:
 
 plain = flops("store")
 for mode in MODES:
-    print(f"{mode:12}{flops(mode) / plain:.3f} of the computation")
+    print(f"{mode:12}{flops(mode) / plain:.3f} times the FLOPs of store")
 
 # %%
-# The gradients are the same: in every bit if steps are computed again from what they were given, up to rounding if that
-# was rebuilt. :doc:`/memory` says when this may go wrong, and that it does not do so in silence.
+# The gradients are the same. With ``"checkpoint"`` they are equal in every bit, because each step is computed again
+# from its stored input. With ``"reversible"`` they are equal up to rounding, because the inputs are recomputed by the
+# inverse. :doc:`/memory` describes when this error can become large, and the warning that the library then gives.
 
 assert_same_gradients(chain(16, "store"), chain(16, "checkpoint"), *bands, tolerance=0)
 assert_same_gradients(chain(16, "store"), chain(16, "reversible"), *bands, tolerance=1e-5)

@@ -1,9 +1,9 @@
 """
-A photo's pyramid
+A wavelet pyramid
 =================
 
-A level of a wavelet transform splits an image in four: an approximation of half the size, and what it leaves out, in
-three directions. A pyramid splits the approximation again, and again.
+One level of a wavelet transform splits an image into four bands: an approximation of half the height and width, and the
+detail in three directions. A pyramid transforms the approximation repeatedly.
 """
 
 import matplotlib.pyplot as plt
@@ -17,8 +17,8 @@ photo = torch.from_numpy(data.camera()).float()[None, None] / 255
 print(tuple(photo.shape))
 
 # %%
-# Three levels of the Haar transform. Bands come coarsest first: the approximation, then the details of every level,
-# each with its three bands one after the other.
+# This is a pyramid of three levels of the Haar transform. It returns the coarsest band first: the approximation, then
+# one detail tensor per level, in which the three bands are stacked along the channels.
 
 pyramid = LiftingPyramid([Haar(), Haar(), Haar()])
 approx, *details = pyramid(photo)
@@ -26,9 +26,9 @@ for band in (approx, *details):
     print(tuple(band.shape))
 
 # %%
-# The classical picture lays them out as the sizes suggest: the approximation in the corner, and around it, level by
-# level, vertical detail to its right, horizontal detail below, diagonal detail between them. The approximation doubles
-# with every level, so it is divided for display; details are signed, and grey is zero.
+# The usual display of a pyramid has the approximation in the top left corner. For each level, it has the vertical
+# detail on the right, the horizontal detail below, and the diagonal detail in the bottom right corner. The values of
+# the approximation double with every level, so they are divided for display. Details are signed, and grey means zero.
 
 
 def mosaic(approx: Tensor, *details: Tensor) -> Tensor:
@@ -47,11 +47,12 @@ def show(axes: plt.Axes, image: Tensor, title: str) -> None:
 
 
 figure, axes = plt.subplots(figsize=(6.4, 6.6), layout="constrained")
-show(axes, mosaic(approx, *details), "Three levels of Haar: the approximation in the corner, details in grey")
+show(axes, mosaic(approx, *details), "Three levels of the Haar transform: approximation (top left) and details")
 
 # %%
-# Details are small but at edges, so most of them can go: of every level, the largest tenth stays and the rest is set to
-# zero. What is missed is the texture of coat and grass, in whose place Haar leaves its squares.
+# Details are small except at edges, so most of them can be dropped. Here, the largest tenth of the details of each
+# level is kept, and the others are set to zero. The reconstruction lacks the texture of the coat and of the grass, and
+# shows the block artefacts of Haar there.
 
 
 def largest(detail: Tensor, share: float) -> Tensor:
@@ -64,10 +65,10 @@ again = pyramid.inverse(approx, *sparse)
 psnr = -10 * (again - photo).square().mean().log10()
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.7), layout="constrained")
-show(left, photo, "The photo")
-show(right, again, f"From a tenth of its details: {psnr:.1f} dB")
+show(left, photo, "Photo")
+show(right, again, f"Reconstruction from a tenth of the details: {psnr:.1f} dB")
 
 # %%
-# With all of them, the inverse returns the photo, up to rounding.
+# With all details, the inverse returns the photo up to rounding.
 
 print(f"{(pyramid.inverse(approx, *details) - photo).abs().max():.1e}")

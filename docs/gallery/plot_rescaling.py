@@ -1,10 +1,10 @@
 """
-A photo that knows how to grow again
-====================================
+An invertible rescaling network (IRN)
+=====================================
 
-Half the pixels a side, and as much as possible back afterwards: an invertible rescaling network (IRN) makes a small
-picture from which its own inverse makes a better large one than interpolation does from an ordinary small picture.
-This one is fewer than forty lines and learns for less than a minute.
+An invertible rescaling network downscales an image so that its inverse can upscale it again. The result is better than
+interpolation of an ordinary downscaled image. This small version halves the height and width, has fewer than forty
+lines, and trains in less than a minute.
 """
 
 import matplotlib.pyplot as plt
@@ -23,13 +23,13 @@ NUM_STEPS = 300
 # The network
 # -----------
 #
-# Haar splits the photo into an approximation, which is twice a small picture, and its detail. Couplings then change
-# both: what they put into the approximation, the inverse can take out again. The detail is thrown away, and the inverse
-# gets zeros in its place.
+# The Haar transform splits the photo into an approximation, which is twice a downscaled photo, and the detail. The
+# couplings then change both bands. Thus they can store information about the detail in the approximation, and the
+# inverse can recover it. The detail itself is discarded, and the inverse gets zeros in its place.
 
 
 class Rescaler(torch.nn.Module):
-    """Halves a picture (B, 3, H, W), and doubles it again."""
+    """Downscales an image (B, 3, H, W) by two, and upscales it again."""
 
     def __init__(self, num_blocks: int = 4, hidden: int = 32) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ def as_file(image: Tensor) -> Tensor:
 
 
 # %%
-# That was all of it. IRN itself has more and larger blocks, and draws the detail from a normal distribution that it is
-# trained to leave there.
+# This is the complete network. IRN itself has more and larger blocks. It trains the detail to have a normal
+# distribution, and the inverse gets samples of this distribution instead of zeros.
 
 
 def bicubic(image: Tensor, factor: float) -> Tensor:
@@ -70,14 +70,14 @@ def bicubic(image: Tensor, factor: float) -> Tensor:
 # Training
 # --------
 #
-# The large picture is to be like the photo, and the small one like what bicubic interpolation makes of it, so that it
-# is still a picture to look at.
+# The loss has two terms. The upscaled image should equal the photo. The downscaled image should be close to the bicubic
+# downscaling of the photo, so that it is still a natural image.
 
 
 def read(name: str) -> Tensor:
-    """A photo of scikit-image's as (3, H, W) in [0, 1], even sides."""
+    """Reads a photo of scikit-image as (3, H, W) in [0, 1], with even height and width."""
     pixels = getattr(data, name)()
-    pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # a stereo pair with its disparity
+    pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # left image of a stereo pair
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
     return torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1) / 255
 
@@ -111,11 +111,11 @@ for _ in range(NUM_STEPS):
     schedule.step()
 
 # %%
-# On other photos
-# ---------------
+# Result on held-out photos
+# -------------------------
 #
-# Both ways go through a small picture of 8 bits. Bicubic interpolation smooths before it subsamples. It has learned
-# nothing, and these are two photos: a first look, no benchmark.
+# Both methods store the downscaled image with 8 bits. Bicubic downscaling is antialiased. The comparison is only a
+# first impression: bicubic interpolation is not trained, and there are only two photos.
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -129,13 +129,13 @@ for name, photo in held_out.items():
         ways = {"bicubic": bicubic(plain, 2), "learned": rescaler.up(small)}
     assert psnr(ways["learned"], photo) > psnr(ways["bicubic"], photo)
     results = ", ".join(f"{way} {psnr(large, photo):.2f} dB" for way, large in ways.items())
-    print(f"{name}: {results}; the small pictures are {psnr(small, plain):.2f} dB apart")
+    print(f"{name}: {results}; PSNR between the small images: {psnr(small, plain):.2f} dB")
 
 # %%
-# A part of the last photo, magnified, and the two small pictures.
+# The figures show a magnified part of the last photo for both methods, and the two downscaled images.
 
 panels = {
-    "the photo": photo,
+    "photo": photo,
     f"bicubic: {psnr(ways['bicubic'], photo):.1f} dB": ways["bicubic"],
     f"learned: {psnr(ways['learned'], photo):.1f} dB": ways["learned"],
 }

@@ -2,6 +2,7 @@
 
 from liftlayers.couplings.additive import AdditiveCoupling
 from liftlayers.couplings.affine import AffineCoupling
+from liftlayers.couplings.base import Coupling
 from liftlayers.couplings.lifting import LiftingBlock, Predict, Update
 
-__all__ = ["AdditiveCoupling", "AffineCoupling", "LiftingBlock", "Predict", "Update"]
+__all__ = ["AdditiveCoupling", "AffineCoupling", "Coupling", "LiftingBlock", "Predict", "Update"]

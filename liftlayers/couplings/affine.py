@@ -3,16 +3,14 @@
 __all__ = ["AffineCoupling"]
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from liftlayers.couplings.additive import NetworkStep
-from liftlayers.invertible import Rebuilt
+from liftlayers.couplings.base import Coupling
 
 
-class AffineCoupling(NetworkStep):
+class AffineCoupling(Coupling):
     r"""Scales and shifts the second band by functions of the first.
 
     .. math::
@@ -60,63 +58,24 @@ class AffineCoupling(NetworkStep):
             raise ValueError(f"AffineCoupling needs a positive, finite clamp, got {clamp}")
         self.clamp = clamp
 
-    def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return a, _scale(b, *self._scale_and_shift(a, b, condition))
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        s, t = self._scale_and_shift(target, value)
+        return target * s.exp() + t
 
-    def inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return a, _unscale(b, *self._scale_and_shift(a, b, condition))
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        s, t = self._scale_and_shift(target, value)
+        return (target - t) * (-s).exp()
 
-    def forward_and_log_det(
-        self, a: Tensor, b: Tensor, *, condition: Tensor | None = None
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        s, t = self._scale_and_shift(a, b, condition)
-        return (a, _scale(b, s, t)), s.flatten(1).sum(1)
+    def log_det(self, target: Tensor, value: Tensor) -> Tensor:
+        s, _ = self._scale_and_shift(target, value)
+        return s.flatten(1).sum(1)
 
-    def inverse_and_log_det(
-        self, a: Tensor, b: Tensor, *, condition: Tensor | None = None
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        s, t = self._scale_and_shift(a, b, condition)
-        return (a, _unscale(b, s, t)), -s.flatten(1).sum(1)
-
-    def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
-        return self._rebuild(_unscale, _scale, a, b, condition)
-
-    def rebuild_inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
-        return self._rebuild(_scale, _unscale, a, b, condition)
-
-    def _rebuild(
-        self,
-        undo: Callable[[Tensor, Tensor, Tensor], Tensor],
-        do: Callable[[Tensor, Tensor, Tensor], Tensor],
-        a: Tensor,
-        b: Tensor,
-        condition: Tensor | None,
-    ) -> Rebuilt:
-        """Undoes and does again, with one evaluation of the network for both."""
-        a = a.detach().requires_grad_(a.requires_grad)
-        with torch.enable_grad():
-            s, t = self._scale_and_shift(a, b, condition)
-        with torch.no_grad():
-            before = undo(b, s, t)
-        before.requires_grad_(b.requires_grad)
-        with torch.enable_grad():
-            return (a, before), (a, do(before, s, t))
-
-    def _scale_and_shift(self, a: Tensor, b: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Exponent and shift, both of the shape and dtype of `b`."""
-        output = self.evaluate(a, b, condition).to(b.dtype)  # under autocast the network alone is rounded
-        raw, t = output.chunk(2, dim=1)
-        return self.clamp * torch.tanh(raw / 2), t
-
-    def needed(self, target: Tensor) -> tuple[int, ...]:
+    def output_shape(self, target: Tensor) -> tuple[int, ...]:
         if target.ndim < 2:
             raise ValueError(f"AffineCoupling needs bands of shape (B, C, ...), got {tuple(target.shape)}")
         return (target.shape[0], 2 * target.shape[1], *target.shape[2:])
 
-
-def _scale(b: Tensor, s: Tensor, t: Tensor) -> Tensor:
-    return b * s.exp() + t
-
-
-def _unscale(b: Tensor, s: Tensor, t: Tensor) -> Tensor:
-    return (b - t) * (-s).exp()
+    def _scale_and_shift(self, target: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the exponent and the shift, both of the shape and dtype of the target."""
+        raw, t = value.to(target.dtype).chunk(2, dim=1)  # under autocast the network alone is rounded
+        return self.clamp * torch.tanh(raw / 2), t

@@ -1,15 +1,15 @@
-"""The two lifting steps, predict and update, and the block that does one after the other."""
+"""The two lifting steps, predict and update, and the block that applies one after the other."""
 
 __all__ = ["LiftingBlock", "Predict", "Update"]
 
 from torch import Tensor, nn
 
-from liftlayers.couplings.additive import AdditiveStep
-from liftlayers.invertible import Invertible, Rebuilt, VolumePreserving
+from liftlayers.couplings.base import Coupling
+from liftlayers.invertible import Invertible, VolumePreserving
 
 
-class Predict(AdditiveStep):
-    r"""Subtracts from the detail what the approximation predicts of it.
+class Predict(VolumePreserving, Coupling):
+    r"""Subtracts a prediction, which it computes from the approximation, from the detail.
 
     .. math:: a' = a, \qquad d' = d - P(a)
 
@@ -38,23 +38,15 @@ class Predict(AdditiveStep):
         (torch.Size([1, 3, 8, 8]), torch.Size([1, 9, 8, 8]))
     """
 
-    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return approx, detail - self.evaluate(approx, detail, condition)
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return target - value
 
-    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return approx, detail + self.evaluate(approx, detail, condition)
-
-    def rebuild(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
-        approx, before, after = self.rebuild_target(approx, detail, condition, sign=-1)
-        return (approx, before), (approx, after)
-
-    def rebuild_inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
-        approx, before, after = self.rebuild_target(approx, detail, condition, sign=+1)
-        return (approx, before), (approx, after)
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        return target + value
 
 
-class Update(AdditiveStep):
-    r"""Adds to the approximation what the detail knows of it.
+class Update(VolumePreserving, Coupling):
+    r"""Adds an update, which it computes from the detail, to the approximation.
 
     .. math:: a' = a + U(d), \qquad d' = d
 
@@ -83,19 +75,13 @@ class Update(AdditiveStep):
         True
     """
 
-    def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return approx + self.evaluate(detail, approx, condition), detail
+    source = 1  # the detail
 
-    def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return approx - self.evaluate(detail, approx, condition), detail
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return target + value
 
-    def rebuild(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
-        detail, before, after = self.rebuild_target(detail, approx, condition, sign=+1)
-        return (before, detail), (after, detail)
-
-    def rebuild_inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> Rebuilt:
-        detail, before, after = self.rebuild_target(detail, approx, condition, sign=-1)
-        return (before, detail), (after, detail)
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        return target - value
 
 
 class LiftingBlock(VolumePreserving):
@@ -158,6 +144,6 @@ class LiftingBlock(VolumePreserving):
     def steps(self) -> tuple[Invertible, ...]:
         return self.predict, self.update
 
-    def _for(self, step: AdditiveStep, condition: Tensor | None) -> dict[str, Tensor]:
+    def _for(self, step: Coupling, condition: Tensor | None) -> dict[str, Tensor]:
         """The condition for whichever of the two steps takes it; both refuse it if neither does."""
         return {} if condition is None or (self.conditional and not step.conditional) else {"condition": condition}

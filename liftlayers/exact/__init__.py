@@ -1,5 +1,6 @@
 """Chains whose inverse is exact: what they add is rounded to a grid on which sums have no rounding error."""
 
-from liftlayers.exact.exact import Exact, OnGrid, ToGrid, exact
+from liftlayers.exact.exact import Exact, exact
+from liftlayers.exact.grid import OnGrid, ToGrid
 
 __all__ = ["Exact", "OnGrid", "ToGrid", "exact"]

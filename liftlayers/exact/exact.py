@@ -1,146 +1,44 @@
 """Chains that invert bit for bit: what they add is rounded to a grid on which sums are exact."""
 
-__all__ = ["Exact", "OnGrid", "ToGrid", "exact"]
+__all__ = ["Exact", "exact"]
+
+import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import Bands, as_tuple, bare
-from liftlayers.chains.sequential import Memory, Sequential
-from liftlayers.exact._lattice import plan
-from liftlayers.exact._range_checked import Watched, checked_ranges
-from liftlayers.functional.grid import require_bits, round_to_grid
+from liftlayers._maps import same_map
+from liftlayers.exact._plan import Link, deepest, plan
+from liftlayers.exact._ranges import Ranges
+from liftlayers.exact.grid import OnGrid, ToGrid
+from liftlayers.functional.grid import require_bits
 from liftlayers.invertible import Invertible, VolumePreserving
-from liftlayers.nn._networks import require_network, takes_condition
+from liftlayers.memory._leaves import Leaf
+from liftlayers.memory._run import Memory, effective_mode, run
+from liftlayers.memory.container import WithMemory, leaves_of, options_of
 
 
-class OnGrid(nn.Module):
-    r"""Rounds what a network returns to a grid, and evaluates it such that it returns the same bits every time.
-
-    .. math:: g(x) = 2^{-k} \operatorname{round}(2^k f(x))
-
-    The rounding passes the gradient on as it is. Kernels are chosen by memory layout, so the network sees its input
-    (and condition) contiguous, whatever was given; the output is float32, also under autocast, or float64 for a
-    float64 input.
-
-    Args:
-        network: The network :math:`f`.
-        bits: The exponent :math:`k`, from 0 to 52.
-        batch_invariant: Whether to evaluate sample by sample, so that the result for a sample does not depend on the
-            others in its batch.
-
-    Shape:
-        - As `network`; with `batch_invariant` the first axis of its input and output is the batch. A condition with as
-          many rows as the batch is cut along with it.
-
-    Raises:
-        TypeError: If `network` is no module or is `Invertible`, `bits` is no integer, or the network returns no
-            floating-point tensor.
-        ValueError: If `bits` is out of range, or there is a condition and the network's forward names none.
-
-    References:
-        [Hoogeboom2019]_, who round additive couplings; `round_to_grid`.
-
-    Example:
-        >>> OnGrid(nn.Tanh(), bits=3)(torch.tensor([0.1, 0.2, 0.3]))
-        tensor([0.1250, 0.2500, 0.2500])
-    """
-
-    def __init__(self, network: nn.Module, *, bits: int = 16, batch_invariant: bool = False) -> None:
-        super().__init__()
-        require_network("OnGrid", network)
-        require_bits("OnGrid", bits)
-        self.network = network
-        self.bits = bits
-        self.batch_invariant = batch_invariant
-        self._conditional = takes_condition(network)
-
-    @property
-    def conditional(self) -> bool:
-        """Whether the network has a use for ``condition=``."""
-        return self._conditional
-
-    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        if condition is not None and not self._conditional:
-            raise ValueError(f"OnGrid got a condition, but its network, {type(self.network).__name__}, takes none")
-        if self.batch_invariant and len(x) > 1:
-            output = torch.cat([self._evaluate(x[i : i + 1], _row(condition, i, len(x))) for i in range(len(x))])
-        else:
-            output = self._evaluate(x, condition)
-        return round_to_grid(output.to(x.dtype if x.dtype == torch.float64 else torch.float32), self.bits)
-
-    def _evaluate(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        options = {} if condition is None else {"condition": canonical(condition)}
-        output = self.network(canonical(x), **options)
-        if not isinstance(output, Tensor) or not output.is_floating_point():
-            got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-            raise TypeError(f"OnGrid needs a network that returns a floating-point tensor, got {got}")
-        return output
-
-    def extra_repr(self) -> str:
-        return f"bits={self.bits}, batch_invariant={self.batch_invariant}"
-
-
-class ToGrid(VolumePreserving):
-    r"""Rounds every band to a grid on the way in, and leaves it alone on the way back.
-
-    .. math:: y = 2^{-k} \operatorname{round}(2^k x), \qquad x = y
-
-    It inverts what is on the grid already. ``Sequential(ToGrid(), chain, Inverse(ToGrid()))`` rounds what enters the
-    chain, from either end, and nothing that leaves it.
-
-    Args:
-        bits: The exponent :math:`k`, from 0 to 52.
-
-    Shape:
-        - Bands of any shapes, float32 or float64 and of any range, and back again.
-
-    Raises:
-        TypeError: If `bits` is no integer, or a band is neither float32 nor float64.
-        ValueError: If `bits` is out of range.
-
-    References:
-        `round_to_grid`, which passes the gradient on as [Bengio2013]_ do; equation :eq:`grid` of :doc:`/mathematics`.
-
-    Example:
-        >>> ToGrid(bits=2)(torch.tensor([0.3, 0.4]))
-        tensor([0.2500, 0.5000])
-    """
-
-    def __init__(self, bits: int = 16) -> None:
-        super().__init__()
-        require_bits("ToGrid", bits)
-        self.bits = bits
-
-    def forward(self, *bands: Tensor) -> Bands:
-        return bare(tuple(round_to_grid(band, self.bits) for band in bands))
-
-    def inverse(self, *bands: Tensor) -> Bands:
-        return bare(bands)
-
-    def extra_repr(self) -> str:
-        return f"bits={self.bits}"
-
-
-class Exact(VolumePreserving):
+class Exact(VolumePreserving, WithMemory):
     r"""What `exact` returns: a chain whose inverse is exact.
 
     .. math:: f = s_n \circ \dots \circ s_1 \circ Q, \qquad f^{-1} = s_1^{-1} \circ \dots \circ s_n^{-1} \circ Q'
 
-    with steps :math:`s_i` that stay on the grid, and :math:`Q` and :math:`Q'` which round to it as `exact` says.
+    with steps :math:`s_i` that stay on the grid, and roundings :math:`Q` and :math:`Q'` to it, as `exact` describes.
 
     Args:
-        steps: The steps :math:`s_i`, which keep to the grid and tell how far they go.
-        bits: Exponent of the grid of what goes in.
-        depth: Number of Haar transforms that are not undone in the end.
+        chain: The chain whose steps are evaluated on the grid. Its state dict is that of the exact chain, too.
+        bits: Exponent of the grid of the inputs.
+        batch_invariant: Whether networks are evaluated sample by sample.
         memory: As for `Sequential`; may be set later.
 
     Shape:
-        - As the chain it was made of, float32 or float64.
+        - As `chain`, float32 or float64.
 
     Raises:
-        TypeError: If a band is neither float32 nor float64.
-        ValueError: When used, if a value leaves the range that `exact` states.
+        TypeError: If a band is neither float32 nor float64, or as for `exact`.
+        ValueError: If a value leaves the range that `exact` states, or as for `exact`.
 
     References:
         [Hoogeboom2019]_; equation :eq:`grid` of :doc:`/mathematics`.
@@ -152,46 +50,99 @@ class Exact(VolumePreserving):
         (ToGrid(bits=12), 1)
     """
 
-    def __init__(self, steps: list[Watched], *, bits: int, depth: int, memory: Memory = "store") -> None:
-        super().__init__()
-        self.chain = Sequential(*steps, memory=memory)
+    def __init__(
+        self, chain: Invertible, *, bits: int = 16, batch_invariant: bool = False, memory: Memory = "store"
+    ) -> None:
+        super().__init__(memory=memory)
+        require_bits("exact", bits)
+        self.chain = chain
         self.to_grid = ToGrid(bits)
-        self.depth = depth
+        self.batch_invariant = batch_invariant
+        self.depth = 0
+        """Number of Haar transforms that are not undone in the end."""
+        self._links: list[Link] = []
+        self._steps: list[Invertible] = []
+        self._make_plan()
+        self.register_state_dict_post_hook(_without_prefix)
+        self.register_load_state_dict_pre_hook(_with_prefix)
 
-    @property
-    def memory(self) -> Memory:
-        """What is kept for the gradient: ``"store"``, ``"reversible"`` or ``"checkpoint"``."""
-        return self.chain.memory
+    def _make_plan(self) -> None:
+        """Plans the chain as it is now, and makes its couplings again around networks on the grid."""
+        bits = self.to_grid.bits
+        links, self.depth = plan(self.chain)
+        if bits <= (nested := deepest(links, self.depth)):
+            raise ValueError(f"exact needs more bits than there are nested Haar transforms, got {bits} for {nested}")
+        self._links = links
+        self._networks = [link.network for link in links]
+        self._steps = [
+            link.step
+            if network is None
+            else link.with_network(OnGrid(network, bits=bits - link.depth, batch_invariant=self.batch_invariant))
+            for link, network in zip(links, self._networks, strict=True)
+        ]
 
-    @memory.setter
-    def memory(self, memory: Memory) -> None:
-        self.chain.memory = memory
+    def _leaves(self, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
+        """Returns the steps in a direction, on the grid, and what the plan says of them.
+
+        The plan is made again if the chain has been given another step or network since.
+        """
+        leaves = leaves_of(self.chain, inverted=False, opens=_everything)
+        if not torch.compiler.is_compiling() and not self._is_current(leaves):
+            self._make_plan()
+        planned = list(zip(self._steps, self._links, strict=True))
+        if inverted:
+            leaves, planned = leaves_of(self.chain, inverted=True, opens=_everything), planned[::-1]
+        on_grid = [dataclasses.replace(leaf, step=step) for leaf, (step, _) in zip(leaves, planned, strict=True)]
+        return on_grid, [link for _, link in planned]
+
+    def _is_current(self, leaves: list[Leaf]) -> bool:
+        steps = [leaf.step for leaf in leaves]
+        networks = [link.network for link in self._links]
+        same = len(steps) == len(self._links) and all(s is li.step for s, li in zip(steps, self._links, strict=True))
+        return same and all(a is b for a, b in zip(networks, self._networks, strict=True))
 
     @property
     def conditional(self) -> bool:
         return self.chain.conditional
 
     def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        with checked_ranges(self.to_grid.bits):
-            return self.chain(*as_tuple(self.to_grid(*bands)), condition=condition)
+        return bare(self._run(as_tuple(self.to_grid(*bands)), condition, inverted=False))
 
     def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        with checked_ranges(self.to_grid.bits):
-            return self.chain.inverse(*self._to_reachable(*bands), condition=condition)
+        return bare(self._run(self._to_reachable(bands), condition, inverted=True))
 
-    def _to_reachable(self, *bands: Tensor) -> tuple[Tensor, ...]:
-        """Rounds outputs to the nearest that there are: as inputs, if the couplings were not there."""
+    def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
+        leaves, links = self._leaves(inverted=inverted)
+        options = options_of(self.chain, leaves, condition)
+        ranges = Ranges(self.to_grid.bits)
+
+        def observe(number: int, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+            leaf, link = leaves[number], links[number]
+            at = len(links) - 1 - number if inverted else number
+            who = f"exact: step {at} of {len(links)} ({type(link.step).__name__})"
+            _require_known_map(who, leaf, link, inputs, outputs, options[number])
+            ranges.read(link, who, inputs, outputs, inverted=inverted)
+
+        outputs = run(leaves, bands, options, mode=effective_mode(self.memory), observe=observe)
+        ranges.require_within()
+        return outputs
+
+    def _to_reachable(self, bands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Rounds outputs to the nearest that there are: as inputs, if the chain had no couplings."""
         if self.depth == 0:
             return as_tuple(self.to_grid(*bands))
         with torch.no_grad():
-            skeleton = [step for step in self.chain if isinstance(step, Watched) and not step.adds]
-            rounded = bands
-            for step in reversed(skeleton):
-                rounded = as_tuple(step.inverse(*rounded))
-            rounded = as_tuple(self.to_grid(*rounded))
-            for step in skeleton:
-                rounded = as_tuple(step(*rounded))
+            inputs = as_tuple(self.to_grid(*self._without_couplings(bands, inverted=True)))
+            rounded = self._without_couplings(inputs, inverted=False)
         return tuple(r + (band - band.detach()) for r, band in zip(rounded, bands, strict=True))
+
+    def _without_couplings(self, bands: tuple[Tensor, ...], *, inverted: bool) -> tuple[Tensor, ...]:
+        leaves, links = self._leaves(inverted=inverted)
+        others = [leaf for leaf, link in zip(leaves, links, strict=True) if not link.adds]
+        return run(others, bands, [{}] * len(others), mode="store")
+
+    def extra_repr(self) -> str:
+        return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}"
 
 
 def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -> Exact:
@@ -205,9 +156,9 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     of 8 bits come back when rounded to 8 bits.
 
     **The promise.** Both equations hold in every bit, and gradients with ``memory="reversible"`` equal those with
-    ``"store"`` in every bit (but for tensors that several steps share: the modes sum their parts in another order, and
-    under autocast in another precision). It is so in float32 and float64, under autocast too, for every layout of the
-    input, provided that
+    ``"store"`` in every bit (except for tensors that several steps share: the modes sum their parts in another order,
+    and under autocast in another precision). This holds in float32 and float64, under autocast too, for every layout
+    of the input, provided that
 
     - both directions run on the same device with the same build, number of threads, autocast state and backend flags
       (on CUDA ``torch.backends.cudnn.deterministic``, without ``benchmark``), neither compiled or both;
@@ -218,26 +169,27 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     transforms must stay below :math:`2^{p - k - l}`, and images before the next transform below a quarter of that:
     256 and 64 for 16 bits in float32. Every pass checks this, with one synchronisation, and raises.
 
-    Networks are rounded to :math:`k - l` bits. They are shared with `chain`, not copied: training either trains both.
-    But it is another chain, flat: parameters have other names, as in ``chain.0.step.network.network.weight``; a network
-    that `chain` is given later is not in it; and hooks of `chain` and its steps are not called.
+    Networks are rounded to :math:`k - l` bits. The exact chain holds `chain` itself: training either trains both, their
+    state dicts load into each other, and a network or step that is assigned later is part of both. Hooks of `chain` and
+    of containers inside are not called.
 
     The laws of `liftlayers.testing` ask for an inverse that returns what went in: give them bands that are on the grid
     already, as in ``assert_inverts(exact(chain, bits=16), ToGrid(16)(x))``.
 
     Args:
-        chain: Made of `AdditiveCoupling`, `Predict`, `Update`, `Haar` and steps that only move numbers about (those
-            say so with a class attribute ``exact_on_grid = True``), in `Sequential`, `Parallel`, `LiftingBlock`,
+        chain: Made of `AdditiveCoupling`, `Predict`, `Update`, `Haar` and steps that only move numbers to other places
+            (they say so with a class attribute ``exact_on_grid = True``), in `Sequential`, `Parallel`, `LiftingBlock`,
             `LiftingPyramid` and `Inverse`; and of learned wavelets with ``scale=None``.
         bits: The exponent :math:`k` of the grid, up to 52. Sixteen cost a trained hiding chain less than 0.01 dB.
         batch_invariant: Whether the two directions may see a sample in different batches: networks are evaluated
             sample by sample.
 
     Returns:
-        The exact chain; its `memory` is that of `chain` if that is a `Sequential`.
+        The exact chain; its `memory` is that of `chain` if `chain` has one.
 
     Raises:
-        TypeError: If `chain` has a step of another kind, which is named, or `bits` is no integer.
+        TypeError: If `chain` has a step of another kind, which is named, or `bits` is no integer; when used, if a
+            subclass of one of these layers computes something else than the layer.
         ValueError: If there are not more bits than nested Haar transforms, or more than 52, or a step in `Parallel`
             returns several bands; when used, if a value leaves the range.
 
@@ -251,31 +203,39 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         >>> torch.equal(chain.inverse(chain(x)), ToGrid(16)(x))
         True
     """
-    require_bits("exact", bits)
-    links, depth = plan(chain)
-    deepest = max([depth, *(link.depth + abs(link.transform) for link in links)])
-    if bits <= deepest:
-        raise ValueError(f"exact needs more bits than there are nested Haar transforms, got {bits} for {deepest}")
-    steps = []
-    for number, link in enumerate(links):
-        step = link.step
-        if link.network is not None:
-            step = link.with_network(OnGrid(link.network, bits=bits - link.depth, batch_invariant=batch_invariant))
-        steps.append(Watched(step, link, bits=bits, number=number, total=len(links)))
-    return Exact(steps, bits=bits, depth=depth, memory=chain.memory if isinstance(chain, Sequential) else "store")
+    memory = chain.memory if isinstance(chain, WithMemory) else "store"
+    return Exact(chain, bits=bits, batch_invariant=batch_invariant, memory=memory)
 
 
-def canonical(x: Tensor) -> Tensor:
-    """The same numbers in a layout that is a function of the shape alone: strides of axes of length one included."""
-    if not torch.compiler.is_compiling() and x.storage_offset():  # alignment may choose the kernel too
-        x = x.clone(memory_format=torch.contiguous_format)
-    if not torch.is_grad_enabled():
-        x = x.detach()  # else a view seems to need a gradient that nothing gives it, and torch's counters stumble
-    return x.contiguous().flatten().view(x.shape)
+def _everything(_step: Invertible) -> bool:
+    return True
 
 
-def _row(condition: Tensor | None, position: int, batch: int) -> Tensor | None:
-    """A sample's part of a condition; all of it, if it is common to the batch."""
-    if condition is None or condition.ndim == 0 or len(condition) != batch:
-        return condition
-    return condition[position : position + 1]
+def _require_known_map(
+    who: str,
+    leaf: Leaf,
+    link: Link,
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    options: dict[str, Any],
+) -> None:
+    """Raises `TypeError` if a subclass of a layer does not compute what the layer computes."""
+    direction = "inverse" if leaf.inverted else "forward"
+    if not same_map(leaf.step, link.kind, direction, inputs, options, outputs):
+        raise TypeError(
+            f"{who} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all arithmetic into the "
+            "network of an AdditiveCoupling"
+        )
+
+
+# The state dict of an exact chain is that of the chain inside.
+
+
+def _without_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}chain.")]:
+        state[prefix + name.removeprefix(f"{prefix}chain.")] = state.pop(name)
+
+
+def _with_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, *_others: object) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[f"{prefix}chain.{name.removeprefix(prefix)}"] = state.pop(name)

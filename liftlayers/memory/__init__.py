@@ -1,1 +1,60 @@
-"""Training without storing the activations of every step."""
+"""Training without storing the activations of every step.
+
+A container of steps has a `memory` mode that says what is kept for the gradient, in either direction:
+
+============== ===================================== ============================================
+mode           kept                                  computed in the backward pass
+============== ===================================== ============================================
+"store"        what autograd keeps                   gradients only
+"checkpoint"   the bands between steps               each step again, from its inputs
+"reversible"   the bands that leave the container    the inputs of each step, from its outputs
+============== ===================================== ============================================
+"""
+
+__all__ = ["set_memory"]
+
+from typing import TypeVar
+
+from torch import nn
+
+from liftlayers.memory._run import Memory
+from liftlayers.memory.container import WithMemory
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def set_memory(module: M, mode: Memory) -> M:
+    r"""Sets the memory mode of every container inside a module.
+
+    .. math:: f_n \circ \dots \circ f_1
+
+    is a container: a `Sequential`, `Parallel`, `LiftingPyramid` or an exact chain. ``"store"`` leaves to autograd what
+    is kept for the gradient, ``"checkpoint"`` keeps the bands between steps and computes each step again, and
+    ``"reversible"`` keeps the last bands and rebuilds the others from them. :doc:`/memory` compares the modes.
+
+    Args:
+        module: Any module; containers are found at any depth, the module itself included. Modules without one are left
+            as they are.
+        mode: ``"store"``, ``"reversible"`` or ``"checkpoint"``.
+
+    Shape:
+        - Shapes, names of parameters and outputs do not depend on the mode.
+
+    Returns:
+        The same module.
+
+    Raises:
+        ValueError: If `mode` is none of the three; then nothing is set.
+
+    References:
+        [Gomez2017]_, who rebuild activations; [Chen2016]_, who compute them again.
+
+    Example:
+        >>> pyramid = LiftingPyramid([Sequential(Haar()), Sequential(Haar())])
+        >>> set_memory(pyramid, "reversible").memory, pyramid.levels[0].memory
+        ('reversible', 'reversible')
+    """
+    for container in module.modules():
+        if isinstance(container, WithMemory):
+            container.memory = mode
+    return module

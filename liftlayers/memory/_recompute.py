@@ -1,244 +1,100 @@
-"""Evaluating a step once more under the circumstances that it had the first time, and without a trace."""
+"""Evaluates a step a second time under the circumstances of the first time."""
 
-__all__ = [
-    "Record",
-    "Step",
-    "as_tuple",
-    "call_with",
-    "can_rebuild_step",
-    "checkpointed",
-    "has_hooks",
-    "is_differentiable",
-    "parameters_of",
-    "without_trace",
-]
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.parameter import UninitializedParameter, is_lazy
-from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
+from torch.utils.checkpoint import checkpoint
+
+from liftlayers._bands import as_tuple, is_differentiable
+from liftlayers._maps import describes_map
+from liftlayers.invertible import Invertible
+from liftlayers.memory._inventory import Inventory, RandomState, lent
+from liftlayers.memory._leaves import Leaf
 
 Bands = tuple[Tensor, ...]
+Rebuilt = tuple[Bands, Bands]
 
 
-class Step(Protocol):
-    """What a chain asks of a step, which is a module."""
+class Rebuildable(Protocol):
+    """A step that rebuilds its inputs better than by evaluating `inverse` and then `forward`, as couplings do.
 
-    def __call__(self, *bands: Tensor, **options: Tensor) -> Tensor | Bands: ...
-    def rebuild(self, *outputs: Tensor, **options: Tensor) -> tuple[Bands, Bands]: ...
-    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
-    def modules(self) -> Iterator[nn.Module]: ...
-
-
-def checkpointed(step: Step, *bands: Tensor, **options: Tensor) -> Tensor | Bands:
-    """Runs a step so that its backward pass computes it again from its input, with the same state as then."""
-    return checkpoint(_Again(step, options), *bands, use_reentrant=False, preserve_rng_state=False)
-
-
-def without_trace(step: Step, bands: Bands, options: dict[str, Tensor]) -> Bands:
-    """Evaluates a step without a graph; random generators and buffers are left as if it had never been."""
-    random = _RandomState(bands)
-    found = _buffers_of(step)
-    copies = {id(buffer.tensor): buffer.tensor.clone() for buffer in found}
-    buffers = {buffer.name: copies[id(buffer.tensor)] for buffer in found}
-    with torch.no_grad(), torch.random.fork_rng(random.devices, device_type=random.device_type):
-        return as_tuple(call_with(cast(nn.Module, step), buffers, bands, options))
-
-
-def call_with(module: nn.Module, state: dict[str, Tensor], bands: Bands, options: dict[str, Tensor]) -> Any:
-    """Calls a module with other parameters and buffers.
-
-    `state` has each place once, although modules may share a tensor and stand there under several names: torch would
-    look for such names itself, which is slow, and fill a place twice, so that it brings back the wrong one.
+    A step may define one of the methods or both. They take what a direction returned, as leaves, and return what it
+    took, as leaves, and what it returned, with a graph that leads to these leaves and to the parameters. Where a
+    direction returns as many bands as it takes, an output that requires no gradient says that its input needs none.
     """
-    return functional_call(module, state, bands, options, tie_weights=False)
 
-
-def parameters_of(step: Step) -> dict[str, Tensor]:
-    """All parameters by name; one that several modules share, at each of its places."""
-    return {
-        _join(path, name): parameter
-        for path, module in step.named_modules()
-        for name, parameter in module._parameters.items()  # not named_parameters, which walks the modules once more
-        if parameter is not None
-    }
-
-
-def _others_of(step: Step) -> dict[str, Tensor]:
-    """Tensors that need a gradient though they are no parameters, by name: buffers and plain attributes, such as
-    weights that another network computes."""
-    return {
-        _join(path, name): tensor
-        for path, module in step.named_modules()
-        for name, tensor in (*module._buffers.items(), *vars(module).items())
-        if isinstance(tensor, Tensor) and tensor.requires_grad
-    }
-
-
-def can_rebuild_step(step: Step) -> bool:
-    """Whether a step may be differentiated apart from the graph around it, with nothing but its parameters and what a
-    `Record` brings back: if not, it is `checkpointed`, inside that graph.
-
-    Not so where other tensors need a gradient (DataParallel's replicas have no parameters, but plain tensors), where
-    hooks make more of an invertible module than what its rebuilding knows, and where parameters are yet to come.
-    """
-    return not _others_of(step) and not any(
-        "_is_replica" in vars(module)
-        or has_hooks(module)
-        or any(isinstance(parameter, UninitializedParameter) for parameter in module._parameters.values())
-        for module in step.modules()
-    )
-
-
-def has_hooks(*modules: nn.Module) -> bool:
-    """Whether one of the modules that can be rebuilt has hooks. Those of a network are called whenever it is."""
-    return any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-        for module in modules
-        if hasattr(type(module), "rebuild")
-    )
-
-
-def is_differentiable(tensor: Tensor) -> bool:
-    """Whether a tensor's numbers are such that it may have a gradient."""
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-class _Again:
-    """A step that is called once for its outputs and then for their graph, as if it were still the first time."""
-
-    def __init__(self, step: Step, options: dict[str, Tensor]) -> None:
-        self.step, self.options = step, options
-        self.parameters: dict[str, tuple[Tensor, int]] = {}
-        self.record: Record | None = None
-
-    def __call__(self, *bands: Tensor) -> Tensor | Bands:
-        if self.record is None:
-            record = Record(self.step, bands)
-            outputs = self.step(*bands, **self.options)
-            record.keep_changes()
-            self.record = record
-            # Only now: a first batch may have set parameters.
-            tensors = parameters_of(self.step) | _others_of(self.step)
-            self.parameters = {name: (p, p._version) for name, p in tensors.items()}
-            return outputs
-        for name, (parameter, version) in self.parameters.items():
-            _require_unchanged(f"parameter {name}", parameter, version)
-        state = {name: parameter for name, (parameter, _) in self.parameters.items()} | self.record.buffers_again()
-        with self.record.brought_back():
-            return call_with(cast(nn.Module, self.step), state, bands, self.options)
+    def rebuild(self, *outputs: Tensor, **options: Tensor) -> Rebuilt: ...
+    def rebuild_inverse(self, *outputs: Tensor, **options: Tensor) -> Rebuilt: ...
 
 
 class Record:
-    """All that a step can depend on besides bands and parameters, as the step found it: its buffers, whether its
-    modules were training, and the state of the random generators."""
+    """One evaluation of a step: its modules as it found them, and what it changed.
 
-    def __init__(self, step: Step, bands: Bands) -> None:
-        self.bands = bands
-        self.training = [(module, module.training) for module in step.modules()]
-        self.found = _buffers_of(step)
-        self.copies = {id(buffer.tensor): buffer.tensor.clone() for buffer in self.found}
-        self.random: _RandomState | None = _RandomState(bands)
+    Args:
+        inventory: The walk over its modules.
+        random: The random state before it.
+    """
 
-    def keep_changes(self) -> None:
-        """Lets go of copies of all that the step left as it was."""
-        changed = {id(buffer.tensor) for buffer in self.found if buffer.has_changed()}
+    def __init__(self, inventory: Inventory, random: RandomState) -> None:
+        self.inventory = inventory
+        self.random: RandomState | None = random
+        self.copies = {id(place.tensor): place.tensor.clone() for place in inventory.buffers}
+
+    def keep_changes(self, bands: Bands) -> RandomState:
+        """Drops the copies of all that the step left as it was. Returns the random state after the step."""
+        changed = {
+            id(place.tensor)
+            for place, version in zip(self.inventory.buffers, self.inventory.versions, strict=True)
+            if place.tensors.get(place.name) is not place.tensor or place.tensor._version != version
+        }
         self.copies = {key: copy for key, copy in self.copies.items() if key in changed}
-        if self.random is not None and self.random == _RandomState(self.bands):
+        now = RandomState(bands)
+        if self.random == now:
             self.random = None
-        self.bands = ()
+        return now
 
     @property
     def left_trace(self) -> bool:
         """Whether the step drew random numbers or changed a buffer, once `keep_changes` has looked."""
         return self.random is not None or bool(self.copies)
 
-    def buffers_again(self) -> dict[str, Tensor]:
-        """The buffers as they were before; clones, since a step is to be free to write into them again.
+    def buffers_again(self) -> list[Tensor]:
+        """Returns clones of the buffers as they were before, since a step may write into them again.
 
-        Running statistics of norms are among those that seem unchanged: they are written to without being counted.
+        Running statistics of norms count as unchanged: they are written to without a change of version.
         """
         again: dict[int, Tensor] = {}
-        for name, _, _, tensor, version in self.found:
+        for (_, name, tensor), version in zip(self.inventory.buffers, self.inventory.versions, strict=True):
             if id(tensor) not in self.copies:
-                _require_unchanged(f"buffer {name}", tensor, version)
+                require_unchanged(f"buffer {name}", tensor, version)
             if id(tensor) not in again:
                 again[id(tensor)] = self.copies.get(id(tensor), tensor).clone()
-        return {buffer.name: again[id(buffer.tensor)] for buffer in self.found}
+        return [again[id(place.tensor)] for place in self.inventory.buffers]
 
     @contextmanager
-    def brought_back(self) -> Iterator[None]:
-        """Training modes are as then and the same random numbers are drawn; the caller notices nothing."""
-        now = [(module, module.training) for module, _ in self.training]
+    def again(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Inside, the step has these parameters, and buffers, training modes and random numbers as the first time."""
+        self.inventory.require_same_modules()
         with ExitStack() as stack:
             if self.random is not None:
-                stack.enter_context(torch.random.fork_rng(self.random.devices, device_type=self.random.device_type))
-                self.random.bring_back()
-            try:
-                _set_training(self.training)
-                yield
-            finally:
-                _set_training(now)
+                stack.enter_context(self.random.again())
+            places = [*self.inventory.tensors, *self.inventory.buffers]
+            stack.enter_context(lent(places, [*tensors, *self.buffers_again()]))
+            stack.enter_context(_training_modes([(module, mode) for module, mode, _ in self.inventory.modules]))
+            yield
 
 
-class _Buffer(NamedTuple):
-    """A buffer as it was found: its name in the step, its owner and that one's name for it, and its version."""
-
-    name: str
-    owner: nn.Module
-    key: str
-    tensor: Tensor
-    version: int
-
-    def has_changed(self) -> bool:
-        return self.owner._buffers.get(self.key) is not self.tensor or self.tensor._version != self.version
-
-
-def _buffers_of(step: Step) -> list[_Buffer]:
-    """All buffers; one that several modules share, at each of its places."""
-    found = [
-        _Buffer(_join(path, key), module, key, tensor, tensor._version)
-        for path, module in step.named_modules()
-        for key, tensor in module._buffers.items()
-        if tensor is not None
-    ]
-    for buffer in found:
-        if is_lazy(buffer.tensor):
-            raise RuntimeError(
-                f"buffer {buffer.name} of {type(buffer.owner).__name__} waits for its first batch, which cannot be "
-                "computed twice: run one under memory='store' or torch.no_grad()"
-            )
-    return found
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-class _RandomState:
-    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
-
-    def __init__(self, bands: Bands) -> None:
-        self.cpu = torch.get_rng_state()
-        elsewhere = [band for band in bands if band.device.type != "cpu"]
-        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
-        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _RandomState)
-            and torch.equal(self.cpu, other.cpu)
-            and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
-        )
-
-    def bring_back(self) -> None:
-        torch.set_rng_state(self.cpu)
-        set_device_states(self.devices, self.others, device_type=self.device_type)
+@contextmanager
+def _training_modes(modes: Sequence[tuple[nn.Module, bool]]) -> Iterator[None]:
+    now = [(module, module.training) for module, _ in modes]
+    try:
+        _set_training(modes)
+        yield
+    finally:
+        _set_training(now)
 
 
 def _set_training(modes: Sequence[tuple[nn.Module, bool]]) -> None:
@@ -247,7 +103,8 @@ def _set_training(modes: Sequence[tuple[nn.Module, bool]]) -> None:
             module.training = training
 
 
-def _require_unchanged(name: str, tensor: Tensor, version: int) -> None:
+def require_unchanged(name: str, tensor: Tensor, version: int) -> None:
+    """Raises the error of autograd for a tensor that was written to since the forward pass."""
     if tensor._version != version:
         raise RuntimeError(
             f"one of the variables needed for gradient computation has been modified by an inplace operation: {name} "
@@ -255,6 +112,83 @@ def _require_unchanged(name: str, tensor: Tensor, version: int) -> None:
         )
 
 
-def as_tuple(bands: Tensor | Bands) -> Bands:
-    """Several bands as they are, a bare one as a tuple of one."""
-    return bands if isinstance(bands, tuple) else (bands,)
+def own_rebuild(step: Invertible, *, inverted: bool) -> Callable[..., Rebuilt] | None:
+    """Returns a step's own method to rebuild the inputs of a direction, if it has one that fits its present map."""
+    name = "rebuild_inverse" if inverted else "rebuild"
+    return getattr(step, name) if hasattr(step, name) and describes_map(step, name) else None
+
+
+def undoes_first(inventory: Inventory) -> bool:
+    """Whether rebuilding evaluates `inverse` before `forward` in some part of a step.
+
+    Networks are then evaluated in the opposite order, and would draw each other's random numbers.
+    """
+    modules = (module for module, *_ in inventory.modules)
+    return any(
+        isinstance(module, Invertible)
+        and not (own_rebuild(module, inverted=False) and own_rebuild(module, inverted=True))
+        for module in modules
+    )
+
+
+def rebuild(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
+    """Returns the inputs of a step, from its outputs, and the outputs again with a graph; see `Rebuildable`."""
+    step = leaf.step
+    if own := own_rebuild(step, inverted=leaf.inverted):
+        return own(*outputs, **options)
+    back, forth = (step, step.inverse) if leaf.inverted else (step.inverse, step)
+    inputs = tuple(
+        x.detach().requires_grad_(is_differentiable(x)) for x in _without_trace(step, back, outputs, options)
+    )
+    return repeat(forth, inputs, options)
+
+
+def repeat(function: Callable[..., Any], inputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
+    """Returns the inputs as they are, and what a direction of a step returns for them, with a graph."""
+    with torch.enable_grad():
+        return inputs, as_tuple(function(*inputs, **options))
+
+
+def _without_trace(step: Invertible, function: Callable[..., Any], bands: Bands, options: dict[str, Tensor]) -> Bands:
+    """Evaluates a direction of a step without a graph, and leaves random generators and buffers as they are."""
+    random, buffers = RandomState(bands), Inventory(step).buffers
+    copies = {id(place.tensor): place.tensor.clone() for place in buffers}
+    with torch.no_grad(), random.again(), lent(buffers, [copies[id(place.tensor)] for place in buffers]):
+        return as_tuple(function(*bands, **options))
+
+
+def checkpointed(leaf: Leaf) -> Callable[..., Any]:
+    """Returns a direction of a step that is computed again, from its inputs, in the backward pass."""
+    if torch.compiler.is_compiling():
+        return lambda *bands, **options: checkpoint(leaf.function, *bands, use_reentrant=False, **options)
+
+    def function(*bands: Tensor, **options: Tensor) -> Any:
+        return checkpoint(_Again(leaf, options), *bands, use_reentrant=False, preserve_rng_state=False)
+
+    return function
+
+
+class _Again:
+    """A step that is called once for its outputs and then for their graph, both times with the same state."""
+
+    def __init__(self, leaf: Leaf, options: dict[str, Tensor]) -> None:
+        self.leaf, self.options = leaf, options
+        self.record: Record | None = None
+        self.versions: list[int] = []
+
+    def __call__(self, *bands: Tensor) -> Tensor | Bands:
+        step = self.leaf.step
+        if self.record is None:
+            record = Record(Inventory(step), RandomState(bands))
+            outputs = self.leaf.function(*bands, **self.options)
+            record.keep_changes(bands)
+            if not record.inventory.is_current():  # a first batch may set parameters
+                record.inventory = Inventory(step)
+            self.versions = [place.tensor._version for place in record.inventory.tensors]
+            self.record = record
+            return outputs
+        places = self.record.inventory.tensors
+        for place, version in zip(places, self.versions, strict=True):
+            require_unchanged(f"{place.name} of {type(step).__name__}", place.tensor, version)
+        with self.record.again([place.tensor for place in places]):
+            return self.leaf.function(*bands, **self.options)

@@ -1,79 +1,79 @@
-"""How a chain of invertible steps does without the activations that its gradient needs.
+"""A chain of invertible steps that does not store the activations its gradient needs.
 
-It keeps the bands that leave the chain and none in between: on the way back every step rebuilds its inputs from its
-outputs and is differentiated on the spot, a coupling with a single evaluation of its network for both. What is held
-does not grow with depth.
+It keeps the bands that leave the chain, and none in between. In the backward pass every step rebuilds its inputs from
+its outputs and is differentiated at once; a coupling evaluates its network once for both. The memory held does not grow
+with depth.
 
-Laws: outputs are those of the plain loop, bit for bit, and so are gradients, but for what rounding did to the rebuilt
-inputs, which is watched. Nothing that the caller owns is written to. A step sees the same parameters, buffers, random
-numbers and autocast state both times, and its buffers are updated once.
+Laws: outputs equal those of a plain loop bit for bit. So do gradients, except for rounding in the rebuilt inputs, which
+is watched. Nothing that the caller owns is written to. A step sees the same parameters, buffers, random numbers and
+autocast state both times, and its buffers are updated once.
 """
 
-__all__ = ["can_rebuild", "reversible"]
-
-import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch import Tensor
 
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers.memory._drift import drift_of, sample, warn_of_drift
-from liftlayers.memory._recompute import Record, Step, call_with, can_rebuild_step, checkpointed, parameters_of
+from liftlayers.memory._inventory import Inventory, RandomState
+from liftlayers.memory._leaves import Leaf
+from liftlayers.memory._recompute import Bands, Rebuilt, Record, checkpointed, rebuild, repeat, undoes_first
 
-Bands = tuple[Tensor, ...]
 Options = dict[str, Tensor]
-Call = Callable[[int, Callable[..., Tensor | Bands], Bands, Options], Bands]
 
-NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with what they were
-
-
-def can_rebuild() -> bool:
-    """Whether autograd alone looks on, with gradients on: no torch.compile, torch.func or forward mode.
-
-    None of these can follow a chain that is its own autograd function. Of a checkpoint, torch.compile alone can.
-    """
-    return (
-        torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
-    )
+NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
 
 
-def reversible(steps: Sequence[Step], bands: Bands, options: Sequence[Options], call: Call) -> Bands:
-    """Runs a chain so that its backward pass rebuilds every step's input from the chain's output.
+def reversible(
+    leaves: Sequence[Leaf],
+    bands: Bands,
+    options: Sequence[Options],
+    observe: Callable[[int, Bands, Bands], None] | None = None,
+) -> Bands:
+    """Runs steps so that the backward pass rebuilds every step's inputs from the outputs of the last one.
 
-    A step for which that cannot be right is checkpointed between the chains before and after it.
+    A step whose gradient could not be right that way is checkpointed, between the steps before and after it.
 
     Args:
-        steps: The steps, in order.
-        bands: The first step's input.
-        options: Keywords of each step.
-        call: Calls a function with bands and keywords, as the step of a number that it is.
+        leaves: The steps, in order.
+        bands: The inputs of the first step.
+        options: The keywords of each step.
+        observe: Is called after each step of the forward pass, with its number, inputs and outputs.
 
     Returns:
-        The last step's output.
+        The outputs of the last step.
 
     Raises:
+        TypeError: If a keyword is no tensor.
         RuntimeError: In the backward pass, if that is to be differentiated again.
 
     Warns:
         RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size.
     """
-    rebuilt = [can_rebuild_step(step) for step in steps]
-    for together, numbers in groupby(range(len(steps)), rebuilt.__getitem__):
-        if together:
-            chain = _Chain(steps, options, call, list(numbers))
-            shared, chain.shared = chain.shared, []  # kept by the graph, which is free to let go of them
+    for value in (value for keywords in options for value in keywords.values()):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                "memory='reversible' needs a tensor as condition, which autograd can follow, got "
+                f"{type(value).__name__}; with 'store' or 'checkpoint' it may be anything that the networks take"
+            )
+    inventories = [Inventory(leaf.step) for leaf in leaves]
+    for can_be_rebuilt, group in groupby(range(len(leaves)), lambda number: inventories[number].can_be_rebuilt):
+        numbers = list(group)
+        if can_be_rebuilt:
+            chain = _Chain(leaves, options, inventories, numbers, observe)
+            shared, chain.shared = chain.shared, []  # the graph keeps them, and frees them
             bands = _Reversible.apply(chain, len(bands), *bands, *shared)
-        else:
-            for number in numbers:
-                bands = call(number, functools.partial(checkpointed, steps[number]), bands, options[number])
+            continue
+        for number in numbers:
+            leaf = leaves[number]
+            outputs = as_tuple(leaf.call(checkpointed(leaf), bands, options[number]))
+            if observe is not None:
+                observe(number, leaf.taken(bands), outputs)
+            bands = leaf.put(bands, outputs)
     return bands
 
 
@@ -85,7 +85,7 @@ class _Reversible(torch.autograd.Function):
         outputs, kept = chain.run(tensors[:num_bands], tensors[num_bands:], ctx.needs_input_grad[2 : 2 + num_bands])
         ctx.chain, ctx.ends = chain, (len(outputs), len(outputs) + len(tensors) - num_bands)
         ctx.save_for_backward(*outputs, *tensors[num_bands:], *kept)
-        ctx.set_materialize_grads(False)  # None is less work than zeros, and stays None where it comes to a parameter
+        ctx.set_materialize_grads(False)  # None is less work than zeros, and stays None when it reaches a parameter
         return outputs
 
     @staticmethod
@@ -106,22 +106,27 @@ class _Reversible(torch.autograd.Function):
 
 
 def _is_batch(gradient: Tensor | None) -> bool:
-    """Whether a gradient is several, as ``torch.autograd.grad(is_grads_batched=True)`` has them."""
+    """Whether a gradient is several at once, as in ``torch.autograd.grad(is_grads_batched=True)``."""
     return gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)  # type: ignore[attr-defined]
 
 
 class _Chain:
-    """One pass through the steps of given numbers, and all that its backward pass has to bring back besides tensors of
-    the graph.
+    """One pass through some steps of a list, and what its backward pass needs besides tensors of the graph.
 
-    `shared` are the tensors that steps may have in common: parameters and keywords. A step knows its own by name and
-    position in that list. `kept` are steps whose input is kept, with its place in the list of all that is.
+    `shared` are the tensors that steps may have in common: parameters and keywords. `parameters` and `options` say for
+    each step which positions of that list are its own. `kept` are the steps whose inputs are kept, with their place in
+    the list of all that are.
     """
 
-    def __init__(self, steps: Sequence[Step], options: Sequence[Options], call: Call, numbers: list[int]) -> None:
-        self.steps = list(steps)
-        self.call = call
-        self.numbers = numbers
+    def __init__(
+        self,
+        leaves: Sequence[Leaf],
+        options: Sequence[Options],
+        inventories: Sequence[Inventory],
+        numbers: list[int],
+        observe: Callable[[int, Bands, Bands], None] | None,
+    ) -> None:
+        self.leaves, self.inventories, self.numbers, self.observe = leaves, inventories, numbers, observe
         self.shared: list[Tensor] = []
         position: dict[int, int] = {}
 
@@ -131,112 +136,100 @@ class _Chain:
                 self.shared.append(tensor)
             return position[id(tensor)]
 
-        self.parameters = {n: {name: share(p) for name, p in parameters_of(steps[n]).items()} for n in numbers}
+        self.parameters = {n: [share(place.tensor) for place in inventories[n].parameters] for n in numbers}
         self.options = {n: {name: share(tensor) for name, tensor in options[n].items()} for n in numbers}
         self.records: dict[int, Record] = {}
         self.kept: dict[int, slice] = {}
+        self.needs: dict[int, tuple[bool, ...]] = {}
+        self.num_outputs: dict[int, int] = {}
         self.anchors: dict[int, list[Tensor]] = {}
         self.autocast: list[dict[str, Any]] = []
-        self.needs: Sequence[bool] = ()
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
-        """Forward, without a graph; `needs` says which bands need a gradient. Outputs, and all inputs that are kept."""
-        self.needs = needs
+        """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
+
+        A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
+        """
         self.autocast = [_autocast_state(kind) for kind in sorted({"cpu", *(band.device.type for band in bands)})]
         kept: list[Tensor] = []
+        needing, random = tuple(needs), RandomState(bands)
+        every = max(1, len(self.numbers) // NUM_ANCHORS)
         for number in self.numbers:
-            step, inputs = self.steps[number], bands
-            if (number - self.numbers[0]) % max(1, len(self.numbers) // NUM_ANCHORS) == 0:
+            leaf = self.leaves[number]
+            if (number - self.numbers[0]) % every == 0:
                 self.anchors[number] = [sample(band) for band in bands]
-            record = self.records[number] = Record(step, bands)
+            record = self.records[number] = Record(self.inventories[number], random)
             options = {name: shared[p] for name, p in self.options[number].items()}
-            bands = self.call(number, step, inputs, options)
-            record.keep_changes()
-            if record.left_trace and _undoes_first(step):
+            inputs = leaf.taken(bands)
+            outputs = as_tuple(leaf.call(leaf.function, bands, options))
+            random = record.keep_changes(bands)
+            if self.observe is not None:
+                self.observe(number, inputs, outputs)
+            self.needs[number], self.num_outputs[number] = leaf.taken(needing), len(outputs)
+            needing = (*needing[: leaf.before], *(True for _ in outputs), *needing[len(needing) - leaf.after :])
+            if record.left_trace and undoes_first(self.inventories[number]):
                 self.kept[number] = slice(len(kept), len(kept) + len(inputs))
                 kept += inputs
+            bands = leaf.put(bands, outputs)
         return bands, kept
 
     def differentiate(
         self, saved: list[Tensor], first: int, second: int, gradients: Sequence[Tensor | None]
     ) -> tuple[Sequence[Tensor | None], list[Tensor | None]]:
-        """Backward: gradients of the chain's input and of what its steps share, from those of its output.
+        """Backward: returns the gradients of the chain's inputs and of `shared`, from those of its outputs.
 
-        `saved` are the outputs, up to the first number, what is shared, up to the second, and inputs that were kept; it
+        `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
         """
-        outputs, shared = tuple(saved[:first]), saved[first:second]
+        bands, shared = tuple(saved[:first]), saved[first:second]
         kept = {number: tuple(saved[second:][place]) for number, place in self.kept.items()}
         saved.clear()
         totals: list[Tensor | None] = [None] * len(shared)
         drifts: dict[int, Tensor] = {}
         for number in reversed(self.numbers):
-            positions = {*self.parameters[number].values(), *self.options[number].values()}
+            leaf = self.leaves[number]
+            positions = {*self.parameters[number], *self.options[number].values()}
             leaves = {p: shared[p].detach().requires_grad_(shared[p].requires_grad) for p in positions}
-            wanted = {p: leaf for p, leaf in leaves.items() if leaf.requires_grad}
-            inputs, again = self._rebuild(number, leaves, outputs, kept.pop(number, None))
-            del outputs  # nothing needs them any more, and memory is what this is for
-            targets = [*(x for x in inputs if x.requires_grad), *wanted.values()]
-            reached = [(y, g) for y, g in zip(again, gradients, strict=True) if y.requires_grad and g is not None]
-            if reached and targets:
-                # Not autograd.grad: under it the hooks of torch's own module trackers fail on leaves.
-                torch.autograd.backward([y for y, _ in reached], [g for _, g in reached], inputs=targets)
-            gradients = [x.grad for x in inputs]
-            for p, leaf in wanted.items():
-                if leaf.grad is not None:
+            wanted = {p: tensor for p, tensor in leaves.items() if tensor.requires_grad}
+            last = leaf.before + self.num_outputs[number]
+            above, below = (bands[: leaf.before], bands[last:]), (gradients[: leaf.before], gradients[last:])
+            inputs, again = self._rebuild(number, leaves, bands[leaf.before : last], kept.pop(number, None))
+            del bands  # nothing needs the outputs any more, and saving memory is the purpose
+            _differentiate(inputs, again, gradients[leaf.before : last], list(wanted.values()))
+            gradients = (*below[0], *(x.grad for x in inputs), *below[1])
+            for p, tensor in wanted.items():
+                if tensor.grad is not None:
                     total = totals[p]
-                    totals[p] = leaf.grad if total is None else total + leaf.grad
-            outputs = tuple(x.detach() for x in inputs)
-            del inputs, again, reached, targets
+                    totals[p] = tensor.grad if total is None else total + tensor.grad
+            bands = (*above[0], *(x.detach() for x in inputs), *above[1])
+            del inputs, again, above
             if number in self.anchors:
-                drifts[number] = drift_of(outputs, self.anchors[number])
-        warn_of_drift(drifts, len(self.steps), self.numbers[0])
+                drifts[number] = drift_of(bands, self.anchors[number])
+        warn_of_drift(drifts, len(self.leaves), self.numbers[0])
         return gradients, totals
 
-    def _rebuild(
-        self, number: int, leaves: dict[int, Tensor], outputs: Bands, kept: Bands | None
-    ) -> tuple[Bands, Bands]:
-        """A step's input, from its output unless it was kept, and the output again with a graph from there."""
-        record, bands = self.records[number], outputs if kept is None else kept
-        # Bands that came in without need of a gradient go through the first step without one.
-        needs = self.needs if number == self.numbers[0] and len(self.needs) == len(bands) else [True] * len(bands)
-        # Nor have integers, with which a chain may begin, ever one.
+    def _rebuild(self, number: int, leaves: dict[int, Tensor], outputs: Bands, kept: Bands | None) -> Rebuilt:
+        """Returns a step's inputs, from its outputs unless they were kept, and the outputs again with a graph."""
+        leaf, bands = self.leaves[number], outputs if kept is None else kept
+        needs = self.needs[number] if len(self.needs[number]) == len(bands) else (True,) * len(bands)
         bands = tuple(
             x.detach().requires_grad_(need and is_differentiable(x)) for x, need in zip(bands, needs, strict=True)
         )
-        state = {name: leaves[p] for name, p in self.parameters[number].items()} | record.buffers_again()
         options = {name: leaves[p] for name, p in self.options[number].items()}
-        with record.brought_back(), ExitStack() as stack:
+        with self.records[number].again([leaves[p] for p in self.parameters[number]]), ExitStack() as stack:
             for settings in self.autocast:
                 if settings != _autocast_state(settings["device_type"]):
                     stack.enter_context(torch.autocast(**settings))
-            rebuilder = (_Rebuilder if kept is None else _Repeater)(self.steps[number])
-            return call_with(rebuilder, {f"step.{k}": v for k, v in state.items()}, bands, options)
+            return rebuild(leaf, bands, options) if kept is None else repeat(leaf.function, bands, options)
 
 
-class _Rebuilder(nn.Module):
-    """Makes `rebuild` the forward of a module, which is what `functional_call` calls."""
-
-    def __init__(self, step: Any) -> None:
-        super().__init__()
-        self.step = step
-
-    def forward(self, *outputs: Tensor, **options: Tensor) -> tuple[Bands, Bands]:
-        return self.step.rebuild(*outputs, **options)
-
-
-class _Repeater(_Rebuilder):
-    """The same for a step whose input is there."""
-
-    def forward(self, *inputs: Tensor, **options: Tensor) -> tuple[Bands, Bands]:
-        with torch.enable_grad():
-            return inputs, as_tuple(self.step(*inputs, **options))
-
-
-def _undoes_first(step: Step) -> bool:
-    """Whether rebuilding evaluates `inverse` before `forward`, in something of the step at least: networks are then
-    asked in the opposite order, and would draw each other's random numbers and find each other's buffers."""
-    return any(getattr(module, "_undoes_first", False) for module in step.modules())
+def _differentiate(inputs: Bands, outputs: Bands, gradients: Sequence[Tensor | None], parameters: list[Tensor]) -> None:
+    """Accumulates the gradients of inputs and parameters, which are leaves, from those of the outputs."""
+    targets = [*(x for x in inputs if x.requires_grad), *parameters]
+    reached = [(y, g) for y, g in zip(outputs, gradients, strict=True) if y.requires_grad and g is not None]
+    if reached and targets:
+        # Not autograd.grad: with it the hooks of torch's own module trackers fail on leaves.
+        torch.autograd.backward([y for y, _ in reached], [g for _, g in reached], inputs=targets)
 
 
 def _autocast_state(device_type: str) -> dict[str, Any]:

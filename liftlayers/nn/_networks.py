@@ -2,10 +2,10 @@
 
 __all__ = ["require_network", "takes_condition"]
 
-import inspect
-
+import torch
 from torch import nn
 
+from liftlayers._maps import parameters_of
 from liftlayers.invertible import Invertible
 
 
@@ -21,13 +21,17 @@ def require_network(who: str, network: nn.Module) -> None:
         )
 
 
+@torch.compiler.assume_constant_result
 def takes_condition(network: nn.Module) -> bool:
-    """Whether a network has a use for ``condition=``: it says so itself, or its signature does, or, if it hands on all
-    that it gets, that of the network inside, as in `torch.compile` and `nn.DataParallel`."""
+    """Whether a network takes ``condition=``.
+
+    It says so by an attribute `conditional`, or its `forward` names the parameter, or it passes all keywords to the
+    network inside, as the wrappers of `torch.compile` and `nn.DataParallel` do.
+    """
     declared = getattr(network, "conditional", None)
     if isinstance(declared, bool):
         return declared
-    parameters = inspect.signature(network.forward).parameters
+    parameters = parameters_of(network.forward)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         for name in ("_orig_mod", "module"):
             if isinstance(inner := getattr(network, name, None), nn.Module):

@@ -86,8 +86,6 @@ class ScalePair(VolumePreserving):
         - Two bands of any shape.
     """
 
-    exact_remedy = "a learned wavelet has none with scale=None"
-
     def __init__(self, approx: float, detail: float) -> None:
         super().__init__()
         self.factors = approx, detail

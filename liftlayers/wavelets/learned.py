@@ -119,7 +119,7 @@ class _Lifted(VolumePreserving):
         return self.split.inverse(*self.rows.inverse(low, high))
 
     def steps(self) -> tuple[Invertible, ...]:
-        return self.split, *self.rows.steps(), self.transpose, *self.columns.steps(), self.order
+        return self.split, self.rows, self.transpose, self.columns, self.order
 
 
 def _residuals_and_scales(

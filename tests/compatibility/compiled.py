@@ -28,7 +28,7 @@ ROUNDING = 2.0**-15  # of other convolutions: two steps of the grid of `exact`, 
 
 
 def compiles_in_one_graph(name: str) -> None:
-    """in one graph, forward, inverse and backward pass."""
+    """forward, inverse and backward pass compile without graph breaks."""
     layer, bands = case(name, dtype=torch.float64)
     plain, compiled = ThereAndBack(layer), ThereAndBack(layer)
     compiled.compile(fullgraph=True, backend="aot_eager")
@@ -38,7 +38,7 @@ def compiles_in_one_graph(name: str) -> None:
 
 
 def compiles_for_changing_sizes(name: str) -> None:
-    """once, for every batch and size that fits."""
+    """one compilation serves all valid batch and image sizes."""
     layer, bands = case(name, *FIRST)
     compiled = ThereAndBack(layer)
     compiled.compile(fullgraph=True, dynamic=True, backend="eager")
@@ -50,7 +50,7 @@ def compiles_for_changing_sizes(name: str) -> None:
 
 
 def exports(name: str) -> None:
-    """by `torch.export` for every batch and size that fits, saved and loaded."""
+    """`torch.export` for all valid batch and image sizes, including saving and loading."""
     layer, bands = case(name, *FIRST)
     module, file = ThereAndBack(layer), io.BytesIO()
     torch.export.save(torch.export.export(module, bands, dynamic_shapes=any_size(module, bands)), file)
@@ -60,14 +60,14 @@ def exports(name: str) -> None:
 
 
 def goes_to_onnx(name: str) -> None:
-    """for every batch and size that fits; onnxruntime computes what PyTorch does."""
+    """export to ONNX for all valid batch and image sizes; onnxruntime computes the same as PyTorch."""
     layer, bands = case(name, *FIRST)
     _, others = case(name, *SECOND)
     torch.testing.assert_close(run(onnx(layer, bands), others), as_tuple(layer(*others)), rtol=1e-5, atol=ROUNDING)
 
 
 def goes_to_onnx_and_back(name: str) -> None:
-    """the same for {py:obj}`Inverse` of the layer, which undoes the layer in onnxruntime."""
+    """the same for {py:obj}`Inverse` of the layer; in onnxruntime it inverts the layer."""
     layer, bands = case(name, *FIRST)
     assert isinstance(layer, Invertible)
     back = onnx(Inverse(layer).eval(), tuple(y.detach() for y in as_tuple(layer(*bands))))

@@ -27,7 +27,7 @@ Bands = tuple[Tensor, ...]
 
 
 def runs_in_channels_last(name: str) -> None:
-    """the results are those of contiguous tensors, and the inverse holds."""
+    """channels-last inputs give the same results as contiguous ones, and the inverse is correct."""
     layer, bands = case(name)
     expected = as_tuple(layer(*bands))
     layer, last = channels_last(layer, bands)
@@ -37,7 +37,7 @@ def runs_in_channels_last(name: str) -> None:
 
 
 def keeps_channels_last(name: str) -> None:
-    """bands with channels last come out so, from forward and from inverse."""
+    """for channels-last inputs, `forward` and `inverse` return channels-last bands."""
     layer, bands = channels_last(*case(name))
     outputs = ThereAndBack(layer)(*bands)
     kept = [y.stride(1) == 1 for y in outputs]
@@ -45,12 +45,12 @@ def keeps_channels_last(name: str) -> None:
 
 
 def runs_in_bfloat16(name: str) -> None:
-    """bands keep their type, are right up to rounding, and the inverse holds up to rounding (below)."""
+    """bands keep their dtype; bands and inverse are correct up to rounding (see *Low precision*)."""
     inverts_in(torch.bfloat16, name)
 
 
 def runs_in_float16(name: str) -> None:
-    """the same."""
+    """the same for float16."""
     inverts_in(torch.float16, name)
 
 
@@ -76,7 +76,7 @@ def runs_under_autocast(name: str) -> None:
 
 
 def batches_under_vmap(name: str) -> None:
-    """`torch.func.vmap` gives what a loop does."""
+    """`torch.func.vmap` returns the same as a loop."""
     layer, _ = case(name, dtype=torch.float64)
     several = [case(name, dtype=torch.float64)[1], case(name, dtype=torch.float64)[1]]
     stacked = tuple(torch.stack(pair) for pair in zip(*several, strict=True))
@@ -99,7 +99,7 @@ def has_forward_derivatives(name: str) -> None:
 
 
 def has_a_second_derivative(name: str) -> None:
-    """it agrees with differences of the first (`gradgradcheck`)."""
+    """it agrees with finite differences of the first derivative (`gradgradcheck`)."""
     module, bands = differentiable(name)
     assert torch.autograd.gradgradcheck(module, bands, fast_mode=True)
 

@@ -68,16 +68,19 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("second derivative", "exact"): Refusal(GradcheckError, "numerical:0.0", "rounding"),
 }
 REASONS = {
-    "contiguous": "The inverses of all wavelets, `Wavelet` both ways and the solver of `InvertibleConv1x1.inverse` "
-    "return tensors of the usual, contiguous layout. The numbers are the same.",
-    "half": "Both need the digits of float32 to undo themselves, and say so. Under autocast they keep to it.",
-    "range": "Every pass compares its largest value with its range, and `vmap` hides values from Python.",
-    "reread": "Fixed taps and scales round, so on the way back networks read numbers that differ in the last digit of "
-    "float32, and some of them in bfloat16. With `scale=None`, `exact` returns every bit.",
-    "rounding": "The gradient passes the rounding as if it were not there; differences of it see the steps.",
-    "sixteen": "PyTorch convolves a batch of 16 or more in another way, and compiles once for each. Networks see "
-    "the channels of this layer's input in the batch, twice.",
-    "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix, as shown below.",
+    "contiguous": "The inverses of all wavelets, both directions of `Wavelet`, and the solver in "
+    "`InvertibleConv1x1.inverse` return contiguous tensors. The values are the same.",
+    "half": "The inverse needs float32 precision, so this layer refuses lower-precision inputs with an error. Under "
+    "autocast it computes in float32.",
+    "range": "Every pass compares its largest value with its range, but Python cannot read values under `vmap`.",
+    "reread": "Multiplications by the fixed taps and scales round. In the inverse, networks therefore get inputs that "
+    "differ in the last digit of float32, and after conversion to bfloat16 some of them differ more. With "
+    "`scale=None`, `exact` returns every bit.",
+    "rounding": "The gradient treats the rounding as the identity, but finite differences see the steps of the "
+    "rounding function.",
+    "sixteen": "PyTorch uses another convolution algorithm for batches of 16 or more, and compiles a graph for each. "
+    "The networks of this layer get the channels as part of the batch, which is then $2C$ times as large.",
+    "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix instead, as shown below.",
 }
 NO_INVERSE = {("ONNX of the inverse", name) for name in ("NAFBlock", "NAFUNet", "MultiTaskNAFUNet")}
 # An export takes a second, whatever is exported: one chain stands for its layers where the slow tests are left out.

@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from liftlayers import (
     AdditiveCoupling,
+    Exact,
     Haar,
     Inverse,
     Invertible,
     LiftingBlock,
     LiftingPyramid,
     Sequential,
+    ToGrid,
     Update,
     VolumePreserving,
 )
 from liftlayers._bands import as_tuple
 from liftlayers.chains.parallel import Parallel
-from liftlayers.exact.exact import Exact, ToGrid
 from tests.strategies import tensor
 
 Bands = tuple[Tensor, ...]

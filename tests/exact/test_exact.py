@@ -17,9 +17,9 @@ from liftlayers import (
     Invertible,
     LiftingBlock,
     Sequential,
+    exact,
 )
 from liftlayers._bands import as_tuple
-from liftlayers.exact.exact import exact
 from liftlayers.testing import randomise_
 from tests.exact.exact_chains import (
     IMAGE_CHAINS,

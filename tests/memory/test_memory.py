@@ -26,7 +26,7 @@ from liftlayers import (
     Update,
 )
 from liftlayers._bands import as_tuple
-from liftlayers.chains.sequential import Memory
+from liftlayers.memory._run import Memory
 from liftlayers.testing import assert_same_gradients, randomise_
 from liftlayers.wavelets.lossless import LosslessWavelet
 from tests.strategies import Case, chains, listed, tensor

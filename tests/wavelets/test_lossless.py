@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from liftlayers import Inverse, LiftingPyramid, Sequential
-from liftlayers.chains.sequential import Memory
 from liftlayers.functional.lossless import lossless_dwt2d, lossless_idwt2d
+from liftlayers.memory._run import Memory
 from liftlayers.wavelets.lossless import LosslessWavelet
 from tests.strategies import seeds
 

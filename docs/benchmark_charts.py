@@ -1,4 +1,7 @@
-"""Draws a benchmark's figures as bars while the pages are built, so that a picture and its table cannot differ."""
+"""Sphinx extension that draws bar charts of benchmark results.
+
+It runs in each build and reads the JSON file that the table is made from, so that chart and table always agree.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +19,7 @@ def setup(app):
 
 
 def draw(app):
-    """Writes _generated/wavelets.svg: a panel a pass, a bar a library, the shortest on top."""
+    """Writes _generated/wavelets.svg: one panel per pass, one bar per library, the fastest on top."""
     rows = json.loads((RESULTS / "wavelets-cpu.json").read_text())["rows"][CASE]
     figure, panels = plt.subplots(1, len(PASSES), figsize=(11, 2.6), layout="constrained")
     for panel, name in zip(panels, PASSES, strict=True):
@@ -25,7 +28,7 @@ def draw(app):
         colours = ["tab:blue" if name == "liftlayers" else "0.75" for name in names]
         bars = panel.barh([name.partition(" (")[0] for name in names], [ratios[name] for name in names], color=colours)
         panel.bar_label(bars, fmt="%.1f", padding=3)
-        panel.set(xscale="log", xlim=(1, 4 * max(ratios.values())), title=name, xlabel="time; 1 is copying the image")
+        panel.set(xscale="log", xlim=(1, 4 * max(ratios.values())), title=name, xlabel="time relative to a copy")
         panel.spines[["top", "right"]].set_visible(False)
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)

@@ -1,0 +1,89 @@
+"""Whether what a class says of its map, such as its steps or its log-determinant, holds for a subclass, too."""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers._bands import Bands, as_tuple
+
+M = TypeVar("M", bound=nn.Module)
+
+MAP = ("forward", "inverse", "change", "undo")  # the methods that define a map; the last two are those of couplings
+
+
+@torch.compiler.assume_constant_result
+def describes_map(module: nn.Module, method: str) -> bool:
+    """Whether a method that describes a module's map, such as `steps`, comes with its present `forward` and `inverse`.
+
+    It does not if a subclass or the instance redefines a direction without it.
+    """
+    replaced = {"forward", "inverse"} & vars(module).keys()
+    return not replaced and _describes_map(type(module), method)
+
+
+@functools.cache
+def _describes_map(kind: type[nn.Module], method: str) -> bool:
+    place, *directions = (
+        next(i for i, base in enumerate(kind.__mro__) if name in vars(base)) for name in (method, "forward", "inverse")
+    )
+    return place <= min(directions)
+
+
+def stating_class(kind: type[M], states: Callable[[type], bool]) -> type[M]:
+    """Returns the class whose map a statement is about: the one that `states` it, or its first concrete subclass."""
+    mro = kind.__mro__
+    place = next(i for i, base in enumerate(mro) if states(base))
+    concrete = (base for base in reversed(mro[: place + 1]) if not inspect.isabstract(base))
+    return next(base for base in concrete if issubclass(base, nn.Module))  # type: ignore[return-value]
+
+
+def same_map(
+    module: nn.Module,
+    base: type[nn.Module],
+    direction: str,
+    bands: tuple[Tensor, ...],
+    options: dict[str, Any],
+    outputs: Bands,
+) -> bool:
+    """Whether a module returned what its class `base` would have returned for the same bands.
+
+    That is certain if no subclass redefines a method of the map. Otherwise the map of `base` is evaluated, too, and
+    compared bit by bit: a subclass may print, count or check, as long as it returns the same numbers.
+    """
+    kind = type(module)
+    below = kind.__mro__[: kind.__mro__.index(base)]
+    if not any(name in vars(place) for place in (module, *below) for name in MAP):
+        return True
+    original = copy.copy(module)
+    for name in MAP:
+        vars(original).pop(name, None)
+    original.__class__ = base
+    with torch.no_grad():
+        expected = as_tuple(getattr(base, direction)(original, *bands, **options))
+    pairs = zip(as_tuple(outputs), expected, strict=True)
+    return all(x.shape == y.shape and torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
+
+
+@torch.compiler.assume_constant_result
+def names_condition(module: nn.Module) -> bool:
+    """Whether the `forward` of a module has a parameter called `condition`."""
+    return "condition" in parameters_of(module.forward)
+
+
+def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of a bound method or a function by name; signatures are read once for each function."""
+    function = getattr(method, "__func__", None)
+    if function is None:
+        return dict(inspect.signature(method).parameters)
+    _self, *names = _parameters_of(function)
+    return {name: _parameters_of(function)[name] for name in names}
+
+
+@functools.cache
+def _parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)

@@ -1,0 +1,183 @@
+"""The coupling: one band changes by a function of the other, and by an invertible rule."""
+
+__all__ = ["Coupling"]
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers._bands import Bands
+from liftlayers._checks import require_float, require_same_device
+from liftlayers._maps import same_map, stating_class
+from liftlayers.invertible import Invertible
+from liftlayers.nn._networks import require_network, takes_condition
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Coupling(Invertible):
+    r"""Base of the layers that change one band, the target, by what a network makes of the other, the source.
+
+    .. math:: s' = s, \qquad t' = \operatorname{change}(t, f(s)), \qquad t = \operatorname{undo}(t', f(s))
+
+    A subclass defines the rule, `change` and `undo`, which maps the target back and forth for a given output of the
+    network. The network :math:`f` itself is never inverted, so any deterministic network will do. The base class adds
+    both directions, conditions, checks of the network's output, and training in every memory mode with one evaluation
+    of the network. :doc:`/extending` builds a coupling in ten lines.
+
+    Three more things may be defined: `log_det`, the log-determinant of `change`, unless the class is
+    `VolumePreserving`; `output_shape`, if the network's output has another shape than the target; and the class
+    attribute `source`, the position of the source among the two bands, 0 or 1.
+
+    Args:
+        network: The function :math:`f`, from the shape of the source to `output_shape`.
+
+    Shape:
+        - Input and output: two bands of the shapes that the network maps between, floating-point, of any range. Both
+          keep their dtype, whichever dtype the network returns.
+
+    Raises:
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
+            no real tensor.
+        ValueError: If the bands are on different devices, the network's output has another shape than `output_shape`
+            says, or there is a condition and the network takes none.
+        NotImplementedError: If a log-determinant is asked for and the class defines none, or a subclass changes the map
+            of the class that does.
+
+    References:
+        [Dinh2015]_, section 3.2, where the rule is called the coupling law.
+
+    Example:
+        >>> class Gated(Coupling):
+        ...     def change(self, target, value):
+        ...         return target + value.tanh()
+        ...     def undo(self, target, value):
+        ...         return target - value.tanh()
+        >>> step = Gated(nn.Linear(4, 2))
+        >>> a, b = step(torch.ones(1, 4), torch.ones(1, 2))
+        >>> torch.allclose(step.inverse(a, b)[1], torch.ones(1, 2))
+        True
+    """
+
+    source: ClassVar[int] = 0
+    """Which of the two bands is the source, 0 or 1; the other one is the target."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        require_network(type(self).__name__, network)
+        self.network = network
+
+    @abstractmethod
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        """Maps the target, given what the network returned. It must not write into either."""
+
+    @abstractmethod
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        """Maps the target back: the inverse of `change` for the same value."""
+
+    def log_det(self, target: Tensor, value: Tensor) -> Tensor:
+        r"""Returns :math:`\log |\det \partial \operatorname{change} / \partial t|` at a target, of shape :math:`(B,)`.
+
+        Raises:
+            NotImplementedError: If the class does not define it.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} needs log_det of its own, or VolumePreserving as its base, for a log-determinant"
+        )
+
+    def output_shape(self, target: Tensor) -> tuple[int, ...]:
+        """Returns the shape that the network's output must have."""
+        return tuple(target.shape)
+
+    @property
+    def conditional(self) -> bool:
+        return takes_condition(self.network)
+
+    def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Pair:
+        source, target = self._in_order(a, b)
+        return self._in_order(source, self.change(target, self.evaluate(source, target, condition)))
+
+    def inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Pair:
+        source, target = self._in_order(a, b)
+        return self._in_order(source, self.undo(target, self.evaluate(source, target, condition)))
+
+    def forward_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        source, target = self._in_order(a, b)
+        value = self.evaluate(source, target, condition)
+        outputs = self._in_order(source, self.change(target, value))
+        self._require_map("forward", (a, b), condition, outputs)
+        return outputs, self.log_det(target, value)
+
+    def inverse_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        source, target = self._in_order(a, b)
+        value = self.evaluate(source, target, condition)
+        before = self.undo(target, value)
+        outputs = self._in_order(source, before)
+        self._require_map("inverse", (a, b), condition, outputs)
+        return outputs, -self.log_det(before, value)
+
+    def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
+        """Rebuilds the inputs of `forward` from its outputs, and returns these again with a graph; see `memory`."""
+        return self._rebuild(self.undo, self.change, a, b, condition)
+
+    def rebuild_inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
+        """Does the same for `inverse`."""
+        return self._rebuild(self.change, self.undo, a, b, condition)
+
+    def _rebuild(
+        self,
+        back: Callable[[Tensor, Tensor], Tensor],
+        forth: Callable[[Tensor, Tensor], Tensor],
+        a: Tensor,
+        b: Tensor,
+        condition: Tensor | None,
+    ) -> tuple[Pair, Pair]:
+        """Undoes the change of the target and makes it again, with one evaluation of the network for both."""
+        source, target = self._in_order(a, b)
+        source = source.detach().requires_grad_(source.requires_grad)
+        with torch.enable_grad():
+            value = self.evaluate(source, target, condition)
+        with torch.no_grad():
+            before = back(target, value).detach()
+        before.requires_grad_(target.requires_grad)
+        with torch.enable_grad():
+            return self._in_order(source, before), self._in_order(source, forth(before, value))
+
+    def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        """Returns the network's output for a source, checked against the target that it is about to change."""
+        who = type(self).__name__
+        require_float(who, source, target)
+        require_same_device(who, source, target)
+        needed = self.output_shape(target)
+        if condition is None:
+            value = self.network(source)
+        elif self.conditional:
+            value = self.network(source, condition=condition)
+        else:
+            raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
+        if value.is_complex():
+            raise TypeError(f"{who} needs a network that returns real numbers, got {value.dtype}")
+        if value.shape != needed:  # else it would broadcast without notice
+            raise ValueError(f"{who} needs a network output of shape {needed}, got {tuple(value.shape)}")
+        # A wider dtype would widen the target. A narrower one, as under autocast, is left to the arithmetic itself.
+        widens = torch.promote_types(value.dtype, target.dtype) != target.dtype
+        return value.to(target.dtype) if widens else value
+
+    def _in_order(self, first: Tensor, second: Tensor) -> Pair:
+        """Turns (a, b) into (source, target), and (source, target) into (a, b)."""
+        return (second, first) if self.source else (first, second)
+
+    def _require_map(self, direction: str, bands: Pair, condition: Tensor | None, outputs: Pair) -> None:
+        """Raises if a subclass changes the map of the class that defines `log_det`."""
+        stating = stating_class(type(self), lambda kind: "log_det" in vars(kind))
+        options = {} if condition is None else {"condition": condition}
+        if not same_map(self, stating, direction, bands, options, outputs):
+            raise NotImplementedError(
+                f"{type(self).__name__} changes the map of {stating.__name__}, so it needs log_det of its own for a "
+                "log-determinant"
+            )

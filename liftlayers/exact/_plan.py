@@ -1,0 +1,170 @@
+"""The plan of an exact chain: how the grid changes from step to step.
+
+Numbers on the grid :math:`2^{-k}` go through a Haar transform onto a lattice :math:`\\Lambda` between two grids,
+
+.. math:: 2^{-(k - 1)} \\mathbb Z^n \\subset \\Lambda \\subset 2^{-(k + 1)} \\mathbb Z^n,
+
+because a sample of a Haar band is half a sum of four samples of the image, and a sample of the image is half a sum of
+four samples of bands. After :math:`l` transforms, the depth, the two exponents are :math:`k - l` and :math:`k + l`.
+
+- The finer grid says how large numbers may become before digits are lost.
+- What a coupling adds is rounded to the coarser grid, so that the sum stays on the lattice.
+
+So a transform and its inverse cancel, with any couplings between them, and the image is on its first grid again.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from liftlayers._maps import describes_map, stating_class
+from liftlayers.couplings.additive import AdditiveCoupling
+from liftlayers.couplings.lifting import Predict, Update
+from liftlayers.invertible import Inverse, Invertible, is_made_of_steps, parts_of
+from liftlayers.memory._leaves import Position
+from liftlayers.memory.container import Container
+from liftlayers.wavelets._learned_line import ScalePair
+from liftlayers.wavelets.named import Haar
+
+
+class Link(NamedTuple):
+    """What the plan says of one step.
+
+    `depth` is that of the band that a coupling adds to, and that of the shallower side of a transform. `transform` is
+    +1 for a transform that goes one deeper, -1 for one that comes back, and 0 for other steps. `kind` is the class
+    whose arithmetic is known: a subclass has to compute the same.
+    """
+
+    step: Invertible
+    kind: type[Invertible]
+    depth: int
+    transform: int = 0
+
+    @property
+    def adds(self) -> bool:
+        """Whether the step is an additive coupling."""
+        return self.kind in ADDITIVE
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network of a coupling."""
+        return self.step.network if self.adds else None  # type: ignore[return-value]
+
+    def with_network(self, network: nn.Module) -> Invertible:
+        """Returns the same coupling around another network; they share all else."""
+        coupling = copy.copy(self.step)
+        coupling._modules = dict(coupling._modules) | {"network": network}
+        return coupling
+
+
+ADDITIVE = (AdditiveCoupling, Predict, Update)
+
+
+class Band:
+    """The lattice of one band: how deep it is, the band that it is part of, and the two bands that it was split into.
+
+    The last two are what shows that a transform undoes another one.
+    """
+
+    def __init__(self, depth: int = 0, *, part_of: "Band | None" = None, halves: "tuple[Band, ...]" = ()) -> None:
+        self.depth, self.part_of, self.halves = depth, part_of, halves
+
+
+class Bands(NamedTuple):
+    """The bands between two steps. A step that moves numbers to other bands leaves only their depth known."""
+
+    known: tuple[Band, ...] = ()
+    depth: int = 0
+
+    def take(self, count: int) -> tuple[Band, ...]:
+        return self.known if len(self.known) == count else tuple(Band(self.deepest()) for _ in range(count))
+
+    def deepest(self) -> int:
+        return max((band.depth for band in self.known), default=self.depth)
+
+
+def plan(chain: Invertible) -> tuple[list[Link], int]:
+    """Returns a link for each step of a chain, as fine as `leaves_of` takes it apart, and the depth of its outputs.
+
+    Raises:
+        TypeError: If a step is of a kind that has no exact form; its number and type are named.
+        ValueError: If a step in `Parallel` returns several bands.
+    """
+    links: list[Link] = []
+    bands = _visit(chain, False, Bands(), links)
+    return links, bands.deepest()
+
+
+def _visit(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) -> Bands:
+    if isinstance(step, Inverse):
+        return _visit(step.module, not inverted, bands, links)
+    if not is_made_of_steps(step):
+        return _visit_leaf(step, inverted, bands, links)
+    parts = list(enumerate(parts_of(step)))
+    if not parts:
+        links.append(Link(step, type(step), bands.deepest()))
+    for number, part in reversed(parts) if inverted else parts:
+        returned = step.num_returned(inverted=inverted) if isinstance(step, Container) else None
+        if not isinstance(step, Container) or returned is None:
+            bands = _visit(part.step, inverted, bands, links)
+            continue
+        taken = step.num_returned(inverted=not inverted) or 0  # what the other direction returns
+        known = bands.take(part.before + taken + part.after)
+        last = len(known) - part.after
+        inner = _visit(part.step, inverted, Bands(known[part.before : last]), links)
+        if inner.known:
+            Position(step, number, part.step, inverted, 0, 0).check_outputs(inner.known)
+        bands = Bands((*known[: part.before], *inner.take(returned), *known[last:]))
+    return bands
+
+
+def _visit_leaf(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) -> Bands:
+    if type(step).steps is not Invertible.steps and not describes_map(step, "steps"):
+        raise TypeError(
+            f"exact takes a container apart into its steps, but {type(step).__name__}, step {len(links)}, redefines "
+            "forward or inverse: put all arithmetic into the network of an AdditiveCoupling"
+        )
+    for kind in ADDITIVE:
+        if isinstance(step, kind):
+            bands = Bands(bands.take(2))
+            links.append(Link(step, kind, bands.deepest()))
+            return bands
+    if isinstance(step, Haar):
+        return _visit_inverse_haar(step, bands, links) if inverted else _visit_haar(step, bands, links)
+    if step.exact_on_grid:
+        kind = stating_class(type(step), lambda kind: "exact_on_grid" in vars(kind))
+        links.append(Link(step, kind, bands.deepest()))
+        return Bands(depth=bands.deepest())
+    remedy = "; a learned wavelet has none with scale=None" if isinstance(step, ScalePair) else ""
+    raise TypeError(
+        "exact needs additive couplings, Haar transforms and steps that only move numbers to other places, without "
+        f"arithmetic (exact_on_grid = True says so), got {type(step).__name__} as step {len(links)}{remedy}"
+    )
+
+
+def _visit_haar(step: Haar, bands: Bands, links: list[Link]) -> Bands:
+    """A Haar transform comes back one level if its image was made of two bands, and goes one deeper otherwise."""
+    (image,) = bands.take(1)
+    image.halves = image.halves or tuple(Band(image.depth + 1, part_of=image) for _ in range(2))
+    deepest = max(half.depth for half in image.halves)
+    links.append(Link(step, Haar, min(image.depth, deepest), 1 if deepest > image.depth else -1))
+    return Bands(image.halves)
+
+
+def _visit_inverse_haar(step: Haar, bands: Bands, links: list[Link]) -> Bands:
+    """An inverse transform comes back one level if its bands are the halves of one image, and goes deeper otherwise."""
+    approx, detail = bands.take(2)
+    image = approx.part_of
+    if image is not None and image.halves == (approx, detail):
+        links.append(Link(step, Haar, image.depth, -1))
+        return Bands((image,))
+    deepest = max(approx.depth, detail.depth)
+    links.append(Link(step, Haar, deepest, +1))
+    return Bands((Band(deepest + 1, halves=(approx, detail)),))
+
+
+def deepest(links: Sequence[Link], depth: int) -> int:
+    """Returns how many transforms are nested at most, given the depth of the outputs."""
+    return max([depth, *(link.depth + abs(link.transform) for link in links)])

@@ -1,0 +1,68 @@
+"""The range in which an exact chain is exact, checked in every pass."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from liftlayers.exact._plan import Link
+from liftlayers.functional.grid import grid_limit
+
+
+class Reading(NamedTuple):
+    """The largest value of one band, and the limit below which it is exact."""
+
+    largest: Tensor
+    limit: float
+    who: str
+    where: str
+
+
+class Ranges:
+    """Collects the largest values of the steps of one pass.
+
+    A sum is exact if it is within the limit of its grid. A Haar band is half a sum of four numbers, and so is each of
+    those again: two more digits are needed than on the shallower side; the deeper side is then within its own limit.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.readings: list[Reading] = []
+
+    def read(
+        self, link: Link, who: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], *, inverted: bool
+    ) -> None:
+        """Reads the bands that a step has computed, or those that a transform to a deeper level was given."""
+        if not (link.adds or link.transform):
+            return
+        bits, digits = self.bits + link.depth, 2 if link.transform else 0
+        deeper = (-link.transform if inverted else link.transform) > 0
+        computed = inputs if deeper else [y for y in outputs if all(y is not x for x in inputs)]
+        for band in (band.detach() for band in computed if band.numel()):
+            limit = grid_limit(band.dtype, bits + digits)
+            where = f"on a grid of 2^-{bits} in {str(band.dtype).removeprefix('torch.')}"
+            if torch.compiler.is_compiling():  # a graph cannot wait for numbers: it checks them where they arise
+                message = f"{who} needs values below {limit:g}, {where}"
+                torch._assert_async((band.abs() < limit).all(), message)  # pyright: ignore[reportPrivateImportUsage]
+                continue
+            self.readings.append(Reading(torch.stack(band.aminmax()).abs().max(), limit, who, where))
+
+    def require_within(self) -> None:
+        """Raises `ValueError` if a value was too large, with one synchronisation for all."""
+        if not self.readings:
+            return
+        values = torch.stack([reading.largest.double() for reading in self.readings]).tolist()
+        excess = [value / reading.limit for reading, value in zip(self.readings, values, strict=True)]
+        for reading, value in zip(self.readings, values, strict=True):
+            if not value < reading.limit:  # so that nan raises too
+                raise ValueError(
+                    f"{reading.who} has a value of {value:.6g}, but {reading.where} it is exact only "
+                    f"below {reading.limit:g}; use {self._remedy(excess)}"
+                )
+
+    def _remedy(self, excess: list[float]) -> str:
+        if not all(map(math.isfinite, excess)):
+            return "smaller values"
+        fewer = self.bits - math.floor(math.log2(max(excess))) - 1
+        return f"bits={fewer} or smaller values" if fewer > 0 else "smaller values"

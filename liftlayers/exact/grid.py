@@ -1,0 +1,134 @@
+"""Networks and bands on a grid, where sums have no rounding error."""
+
+__all__ = ["OnGrid", "ToGrid"]
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers._bands import Bands, bare
+from liftlayers.functional.grid import require_bits, round_to_grid
+from liftlayers.invertible import VolumePreserving
+from liftlayers.nn._networks import require_network, takes_condition
+
+
+class OnGrid(nn.Module):
+    r"""Rounds the output of a network to a grid, and evaluates it so that it returns the same bits every time.
+
+    .. math:: g(x) = 2^{-k} \operatorname{round}(2^k f(x))
+
+    The rounding passes the gradient on unchanged. Kernels are chosen by memory layout, so the network sees its input
+    (and condition) contiguous in memory for any layout that is given. The output is float32, also under autocast, or
+    float64 for a float64 input.
+
+    Args:
+        network: The network :math:`f`.
+        bits: The exponent :math:`k`, from 0 to 52.
+        batch_invariant: Whether to evaluate sample by sample, so that the result for a sample does not depend on the
+            others in its batch.
+
+    Shape:
+        - As `network`; with `batch_invariant` the first axis of its input and output is the batch. A condition with as
+          many rows as the batch is cut along with it.
+
+    Raises:
+        TypeError: If `network` is no module or is `Invertible`, `bits` is no integer, or the network returns no
+            floating-point tensor.
+        ValueError: If `bits` is out of range, or there is a condition and the network's forward names none.
+
+    References:
+        [Hoogeboom2019]_, who round additive couplings; `round_to_grid`.
+
+    Example:
+        >>> OnGrid(nn.Tanh(), bits=3)(torch.tensor([0.1, 0.2, 0.3]))
+        tensor([0.1250, 0.2500, 0.2500])
+    """
+
+    def __init__(self, network: nn.Module, *, bits: int = 16, batch_invariant: bool = False) -> None:
+        super().__init__()
+        require_network("OnGrid", network)
+        require_bits("OnGrid", bits)
+        self.network = network
+        self.bits = bits
+        self.batch_invariant = batch_invariant
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network takes ``condition=``."""
+        return takes_condition(self.network)
+
+    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        if condition is not None and not self.conditional:
+            raise ValueError(f"OnGrid got a condition, but its network, {type(self.network).__name__}, takes none")
+        if self.batch_invariant and len(x) > 1:
+            output = torch.cat([self._evaluate(x[i : i + 1], _row(condition, i, len(x))) for i in range(len(x))])
+        else:
+            output = self._evaluate(x, condition)
+        return round_to_grid(output.to(x.dtype if x.dtype == torch.float64 else torch.float32), self.bits)
+
+    def _evaluate(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        options = {} if condition is None else {"condition": _canonical(condition)}
+        output = self.network(_canonical(x), **options)
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            got = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise TypeError(f"OnGrid needs a network that returns a floating-point tensor, got {got}")
+        return output
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, batch_invariant={self.batch_invariant}"
+
+
+class ToGrid(VolumePreserving):
+    r"""Rounds every band to a grid on the way in, and leaves it alone on the way back.
+
+    .. math:: y = 2^{-k} \operatorname{round}(2^k x), \qquad x = y
+
+    It inverts what is on the grid already. ``Sequential(ToGrid(), chain, Inverse(ToGrid()))`` rounds what enters the
+    chain, from either end, and nothing that leaves it.
+
+    Args:
+        bits: The exponent :math:`k`, from 0 to 52.
+
+    Shape:
+        - Bands of any shapes, float32 or float64 and of any range, and back again.
+
+    Raises:
+        TypeError: If `bits` is no integer, or a band is neither float32 nor float64.
+        ValueError: If `bits` is out of range.
+
+    References:
+        `round_to_grid`, which passes the gradient on as [Bengio2013]_ do; equation :eq:`grid` of :doc:`/mathematics`.
+
+    Example:
+        >>> ToGrid(bits=2)(torch.tensor([0.3, 0.4]))
+        tensor([0.2500, 0.5000])
+    """
+
+    def __init__(self, bits: int = 16) -> None:
+        super().__init__()
+        require_bits("ToGrid", bits)
+        self.bits = bits
+
+    def forward(self, *bands: Tensor) -> Bands:
+        return bare(tuple(round_to_grid(band, self.bits) for band in bands))
+
+    def inverse(self, *bands: Tensor) -> Bands:
+        return bare(bands)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+
+def _canonical(x: Tensor) -> Tensor:
+    """Returns the same numbers in a layout that depends on the shape alone, strides of axes of length one included."""
+    if not torch.compiler.is_compiling() and x.storage_offset():  # alignment may choose the kernel too
+        x = x.clone(memory_format=torch.contiguous_format)
+    if not torch.is_grad_enabled():
+        x = x.detach()  # else a view would seem to need a gradient
+    return x.contiguous().flatten().view(x.shape)
+
+
+def _row(condition: Tensor | None, position: int, batch: int) -> Tensor | None:
+    """Returns a sample's part of a condition, or all of it if the batch shares it."""
+    if condition is None or condition.ndim == 0 or len(condition) != batch:
+        return condition
+    return condition[position : position + 1]

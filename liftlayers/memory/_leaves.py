@@ -1,0 +1,124 @@
+"""The steps that a module takes in one direction, as a flat list, with the bands that each step takes."""
+
+import math
+from collections.abc import Callable, Sized
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from liftlayers._bands import as_tuple
+from liftlayers._maps import parameters_of
+from liftlayers.invertible import Inverse, Invertible, parts_of
+
+if TYPE_CHECKING:
+    from liftlayers.memory.container import Container
+
+T = TypeVar("T")
+
+
+class Position(NamedTuple):
+    """Where a step stands in a container, in one direction, and which bands reach it there."""
+
+    container: "Container"
+    number: int
+    step: Invertible
+    inverted: bool
+    before: int
+    after: int
+
+    def check_inputs(self, bands: Sized) -> None:
+        """Raises `ValueError` unless the step takes as many bands as reach it."""
+        if torch.compiler.is_compiling():  # which cannot read signatures; Python refuses a wrong number there
+            return
+        least, most = _num_bands(self.step, self.inverted)
+        count = len(bands) - self.before - self.after
+        if not least <= count <= most:
+            neighbour = self.number + 1 if self.inverted else self.number - 1
+            origin = "the caller"
+            if 0 <= neighbour < len(parts := parts_of(self.container)):
+                origin = f"{self.container.part} {neighbour} ({_name(parts[neighbour].step)})"
+            verb = "takes back" if self.inverted else "takes"
+            raise ValueError(f"{self} {verb} {least} band(s), got {count} from {origin}")
+
+    def check_outputs(self, bands: Sized) -> None:
+        """Raises `ValueError` unless the step returned as many bands as its container needs."""
+        needed = self.container.num_returned(inverted=self.inverted)
+        count = len(bands) - self.before - self.after
+        if needed is not None and count != needed:
+            who, part = _name(self.container), self.container.part
+            verb = "whose inverse returns" if self.inverted else "that return"
+            number = "one band" if needed == 1 else "two bands"
+            raise ValueError(
+                f"{who} needs {part}s {verb} {number}, got {count} from {part} {self.number} ({_name(self.step)})"
+            )
+
+    def __str__(self) -> str:
+        return f"{_name(self.container)} {self.container.part} {self.number} ({_name(self.step)})"
+
+
+@dataclass
+class Leaf:
+    """A step that is evaluated as a whole, in one direction, on all bands but some of the first and the last.
+
+    `starts` and `ends` are the positions in containers that begin and end with this step; `positions` are all those
+    around it, from the innermost to the outermost.
+    """
+
+    step: Invertible
+    inverted: bool
+    before: int
+    after: int
+    starts: list[Position] = field(default_factory=list)
+    ends: list[Position] = field(default_factory=list)
+    positions: list[Position] = field(default_factory=list)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The direction of the step that is evaluated."""
+        return self.step.inverse if self.inverted else self.step
+
+    def taken(self, bands: tuple[T, ...]) -> tuple[T, ...]:
+        """Returns those of all bands that the step takes, or has returned."""
+        return bands[self.before : len(bands) - self.after]
+
+    def call(self, function: Callable[..., Any], bands: tuple[Tensor, ...], options: dict[str, Tensor]) -> Any:
+        """Calls a function with the bands that the step takes; an error gets a note that says where the step stands."""
+        for position in self.starts:
+            position.check_inputs(bands)
+        if torch.compiler.is_compiling():
+            return function(*self.taken(bands), **options)
+        try:
+            return function(*self.taken(bands), **options)
+        except Exception as error:
+            for position in self.positions:
+                error.add_note(f"in {position.container.part} {position.number} ({_name(position.step)})")
+            raise
+
+    def put(self, bands: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Returns all bands with those that the step returned in place of those that it took."""
+        bands = (*bands[: self.before], *outputs, *bands[len(bands) - self.after :])
+        for position in self.ends:
+            position.check_outputs(bands)
+        return bands
+
+    def run(
+        self, function: Callable[..., Any], bands: tuple[Tensor, ...], options: dict[str, Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Maps all bands by a function of those that the step takes."""
+        return self.put(bands, as_tuple(self.call(function, bands, options)))
+
+
+def _name(module: Invertible) -> str:
+    return type(module).__name__
+
+
+def _num_bands(step: Invertible, inverted: bool) -> tuple[int, float]:
+    """Returns the least and the greatest number of bands that a direction of a step takes."""
+    if isinstance(step, Inverse):
+        return _num_bands(step.module, not inverted)
+    parameters = parameters_of(step.inverse if inverted else step.forward).values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in positional)
+    return least, math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)

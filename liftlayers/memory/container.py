@@ -1,0 +1,165 @@
+"""Modules made of invertible steps, and what they keep for the gradient."""
+
+__all__ = ["Container", "WithMemory", "leaves_of", "options_of"]
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, get_args
+
+from torch import Tensor
+
+from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
+from liftlayers.invertible import Inverse, Invertible, Part, is_made_of_steps, parts_of
+from liftlayers.memory._inventory import has_hooks
+from liftlayers.memory._leaves import Leaf, Position
+from liftlayers.memory._run import Memory, effective_mode, run
+
+
+class WithMemory(Invertible):
+    """Base of the modules that have a choice of what they keep for the gradient."""
+
+    def __init__(self, *, memory: Memory = "store") -> None:
+        super().__init__()
+        self.memory = memory
+
+    @property
+    def memory(self) -> Memory:
+        """What is kept for the gradient: ``"store"``, ``"reversible"`` or ``"checkpoint"``."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        if memory not in get_args(Memory):
+            raise ValueError(
+                f"{type(self).__name__} needs a memory of 'store', 'reversible' or 'checkpoint', got {memory!r}"
+            )
+        self._memory: Memory = memory
+
+
+class Container(WithMemory):
+    """Base of the modules that apply invertible steps, each to some of the bands.
+
+    A subclass says in `steps` which they are; their order is that of `forward`. What it gets from here are both
+    directions, in every memory mode, their log-determinants, and errors that say where they arose.
+    """
+
+    part: ClassVar[str] = "step"
+    """What an error calls one of the steps."""
+
+    @abstractmethod
+    def steps(self) -> tuple[Invertible | Part, ...]: ...
+
+    def require_bands(self, bands: tuple[Tensor, ...], *, inverted: bool) -> None:
+        """Raises `ValueError` if the container as a whole takes another number of bands."""
+
+    def num_returned(self, *, inverted: bool) -> int | None:
+        """Returns how many bands each step has to return in a direction; None if any number will do."""
+
+    @property
+    def conditional(self) -> bool:
+        return any(part.step.conditional for part in parts_of(self))
+
+    def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        return bare(self._run(bands, condition, inverted=False))
+
+    def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        return bare(self._run(bands, condition, inverted=True))
+
+    def forward_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        return self._run_with_log_det(bands, condition, inverted=False)
+
+    def inverse_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        return self._run_with_log_det(bands, condition, inverted=True)
+
+    def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
+        self.require_bands(bands, inverted=inverted)
+        mode = effective_mode(self.memory)
+        leaves = leaves_of(self, inverted=inverted, opens=OPENS[mode])
+        return run(leaves, bands, options_of(self, leaves, condition), mode=mode)
+
+    def _run_with_log_det(
+        self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool
+    ) -> tuple[Bands, Tensor]:
+        self.require_bands(bands, inverted=inverted)
+        leaves = leaves_of(self, inverted=inverted, opens=_nothing)
+        given, total = bands, 0.0
+        for leaf, options in zip(leaves, options_of(self, leaves, condition), strict=True):
+            function = leaf.step.inverse_and_log_det if inverted else leaf.step.forward_and_log_det
+            outputs, log_det = leaf.call(function, bands, options)
+            bands, total = leaf.put(bands, as_tuple(outputs)), total + log_det
+        return bare(bands), zero_log_det(given) + total
+
+
+def options_of(module: Invertible, leaves: Sequence[Leaf], condition: Tensor | None) -> list[dict[str, Any]]:
+    """Returns the keywords of each step of a module: the condition for those that take one."""
+    if condition is None:
+        return [{}] * len(leaves)
+    options: list[dict[str, Any]] = [{"condition": condition} if leaf.step.conditional else {} for leaf in leaves]
+    if not any(options):
+        parts = module.part if isinstance(module, Container) else "step"
+        raise ValueError(
+            f"{type(module).__name__} got a condition, but none of its {len(parts_of(module))} {parts}s takes one"
+        )
+    return options
+
+
+def leaves_of(
+    module: Invertible, *, inverted: bool, opens: Callable[[Invertible], bool], before: int = 0, after: int = 0
+) -> list[Leaf]:
+    """Returns the steps of a module in the order of one direction, as a flat list.
+
+    Args:
+        module: The module.
+        inverted: Whether its inverse is meant.
+        opens: Whether the steps inside a step take its place in the list.
+        before: Number of bands in front of those that the module takes.
+        after: Number of bands behind them.
+    """
+    leaves: list[Leaf] = []
+    parts = list(enumerate(parts_of(module)))
+    for number, (step, skipped, left) in reversed(parts) if inverted else parts:
+        first, last = before + skipped, after + left
+        inner = _leaves_inside(step, inverted, opens, first, last) or [Leaf(step, inverted, first, last)]
+        if isinstance(module, Container):
+            position = Position(module, number, step, inverted, first, last)
+            inner[0].starts.insert(0, position)
+            inner[-1].ends.append(position)
+            for leaf in inner:
+                leaf.positions.append(position)
+        leaves += inner
+    return leaves
+
+
+def _leaves_inside(
+    step: Invertible, inverted: bool, opens: Callable[[Invertible], bool], before: int, after: int
+) -> list[Leaf]:
+    """Returns the steps inside a step, or none if it is evaluated as a whole."""
+    if not opens(step):
+        return []
+    inner, turned = (step.module, not inverted) if isinstance(step, Inverse) else (step, inverted)
+    if not is_made_of_steps(inner):
+        return [Leaf(inner, turned, before, after)]
+    return leaves_of(inner, inverted=turned, opens=opens, before=before, after=after)
+
+
+def _nothing(_step: Invertible) -> bool:
+    return False
+
+
+def _containers(step: Invertible) -> bool:
+    inner = step.module if isinstance(step, Inverse) else step
+    return isinstance(inner, Container) and not has_hooks(step, inner)
+
+
+def _all_without_hooks(step: Invertible) -> bool:
+    inner = step.module if isinstance(step, Inverse) else step
+    inside = () if isinstance(inner, Container) else inner.children()  # those of a container are asked one by one
+    return not has_hooks(step, inner, *inside)
+
+
+# Which steps a container takes apart in each mode. Hooks expect that a module is called, so they keep it whole.
+OPENS: dict[Memory, Callable[[Invertible], bool]] = {
+    "store": _nothing,  # a nested container has a mode of its own
+    "checkpoint": _containers,  # other steps, such as lifting blocks, are computed again as a whole
+    "reversible": _all_without_hooks,
+}
