@@ -1,6 +1,7 @@
-"""Hypothesis profiles, and the rule that tests marked `gpu` are skipped where there is no GPU."""
+"""Hypothesis profiles; tests marked `gpu` run in full precision, and are skipped where there is no GPU."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,6 +11,16 @@ settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _full_precision_on_a_gpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The laws are about float32 and float64 arithmetic: convolutions use no TF32 and give the same bits twice."""
+    if request.node.get_closest_marker("gpu"):
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    else:
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,18 +1,22 @@
-"""The laws of a layer in one call each: what its own tests, on drawn shapes, have in common."""
+"""The laws of a layer, each as one assertion."""
 
 import copy
 import pickle
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from liftlayers import Inverse, Invertible, Sequential
 from liftlayers._bands import as_tuple
-from liftlayers.testing import assert_inverts, assert_same_gradients
-from tests.strategies import flat_jacobian
+from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
 
-__all__ = ["assert_copies", "assert_inverts_both_ways", "assert_log_dets", "assert_modes_agree"]
+__all__ = [
+    "assert_copies",
+    "assert_inverts_both_ways",
+    "assert_log_dets",
+    "assert_modes_agree",
+    "flat_jacobian",
+]
 
 
 def assert_inverts_both_ways(module: Invertible, *bands: Tensor) -> None:
@@ -31,9 +35,9 @@ def assert_inverts_both_ways(module: Invertible, *bands: Tensor) -> None:
 
 
 def assert_log_dets(module: Invertible, *bands: Tensor) -> Tensor:
-    """Log-determinants of float64 bands are those of autograd's Jacobian, image by image, and opposite on the way back.
+    """Log-determinants of float64 bands are those of autograd's Jacobian, image by image; the inverse has the opposite.
 
-    Returns them, so that a test can also say what they should be.
+    Returns them for further checks.
     """
     outputs, log_det = module.forward_and_log_det(*bands)
     outputs = as_tuple(outputs)
@@ -51,11 +55,11 @@ def assert_log_dets(module: Invertible, *bands: Tensor) -> Tensor:
     return log_det.detach()
 
 
-def assert_modes_agree(make: Callable[[], tuple[Invertible, ...]], *bands: Tensor) -> None:
-    """Gradients of a chain of steps are the same in all memory modes, there and back; bands are float64."""
-    steps = make()
+def assert_modes_agree(module: Invertible, *bands: Tensor) -> None:
+    """Gradients of the module with the inverse of another after it agree in all memory modes; bands are float64."""
+    other = randomise_(copy.deepcopy(module), seed=1)
     for memory in ("reversible", "checkpoint"):
-        stored, kept = (copy.deepcopy(Sequential(*steps)) for _ in range(2))
+        stored, kept = (copy.deepcopy(Sequential(module, Inverse(other))) for _ in range(2))
         kept.memory = memory
         assert_same_gradients(stored, kept, *bands, tolerance=1e-10)
         with torch.no_grad():
@@ -64,7 +68,7 @@ def assert_modes_agree(make: Callable[[], tuple[Invertible, ...]], *bands: Tenso
 
 
 def assert_copies(module: Invertible, fresh: Invertible, *bands: Tensor) -> None:
-    """Copies, pickles and a fresh module with the state dict of this one do what it does, bit for bit."""
+    """Copies, pickles and a fresh module that loads the state dict compute the same bits, and invert."""
     outputs = as_tuple(module(*bands))
     fresh.load_state_dict(module.state_dict())
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), fresh):
@@ -74,3 +78,18 @@ def assert_copies(module: Invertible, fresh: Invertible, *bands: Tensor) -> None
             assert all(torch.equal(x, y) for x, y in zip(as_tuple(other(*bands)), outputs, strict=True))
             returned = as_tuple(other.inverse(*outputs))
             assert all(torch.equal(x, y) for x, y in zip(returned, as_tuple(module.inverse(*outputs)), strict=True))
+            assert_inverts(other, *bands)
+
+
+def flat_jacobian(module: Invertible, *given: Tensor) -> Tensor:
+    """The Jacobian of a module as one square matrix: all bands in, all bands out, flattened and joined."""
+    sizes, shapes = [x.numel() for x in given], [x.shape for x in given]
+
+    def flat(joined: Tensor) -> Tensor:
+        parts = joined.split(sizes)
+        outputs = module(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
+        return torch.cat([y.reshape(-1) for y in (outputs if isinstance(outputs, tuple) else (outputs,))])
+
+    jacobian = torch.autograd.functional.jacobian(flat, torch.cat([x.reshape(-1) for x in given]))
+    assert isinstance(jacobian, Tensor)
+    return jacobian

@@ -1,52 +1,43 @@
-"""What the laws are tried on: drawn images, bands and chains, and the list of every invertible module.
+"""Drawn images, bands, layers of the registry and chains of them.
 
 Tensors and parameters are built from a drawn seed, so that a failing example shrinks to a small shape and replays.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from liftlayers import (
-    ActNorm,
     AdditiveCoupling,
-    AffineCoupling,
+    BiasFreePredictor,
     ConvPredictor,
     Haar,
     Inverse,
     Invertible,
-    InvertibleConv1x1,
-    LearnedWavelet,
     LiftingBlock,
     LiftingPyramid,
-    NonseparableLearnedWavelet,
-    Parallel,
-    PixelUnshuffle,
     Predict,
     ResidualPredictor,
     Sequential,
-    Split,
-    Swap,
     Update,
-    Wavelet,
 )
-from liftlayers.testing import randomise_
+from tests.registry import REGISTRY, Network
+from tests.tensors import Case, build, tensor
 
 __all__ = [
-    "INVERTIBLES",
     "Case",
     "bands",
     "build",
+    "cases",
     "chains",
-    "deep_chain",
-    "flat_jacobian",
+    "dtypes",
     "images",
-    "listed",
     "memory_formats",
     "networks",
+    "part_of_the_examples",
     "seeds",
     "tensor",
 ]
@@ -54,30 +45,13 @@ __all__ = [
 Shape = tuple[int, int, int]  # C, H, W of one band; the batch is common to all
 
 
-class Case(NamedTuple):
-    """An invertible module with parameters drawn at random, and bands it takes."""
-
-    module: Invertible
-    bands: tuple[Tensor, ...]
+def part_of_the_examples(part: int) -> settings:
+    """For a law that runs on every layer: a part of the examples of the profile for each."""
+    return settings(max_examples=max(1, settings().max_examples // part))
 
 
 def seeds() -> st.SearchStrategy[int]:
     return st.integers(0, 2**16 - 1)
-
-
-def tensor(seed: int, *shape: int, dtype: torch.dtype = torch.float32, positive: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1], or normal ones; the same in every dtype up to rounding."""
-    generator = torch.Generator().manual_seed(seed)
-    draw = torch.rand if positive else torch.randn
-    return draw(shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def build(factory: Callable[[], Invertible], seed: int, dtype: torch.dtype = torch.float32) -> Invertible:
-    """Calls a factory and randomises what it made, as a function of the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = factory()
-    return randomise_(module, seed).to(dtype)
 
 
 dtypes = st.sampled_from([torch.float32, torch.float64])
@@ -111,34 +85,48 @@ def bands(draw: st.DrawFn, *, dtype: torch.dtype | None = None) -> tuple[Tensor,
 
 
 @st.composite
-def networks(draw: st.DrawFn, in_channels: int, out_channels: int) -> Callable[[], nn.Module]:
-    """Factories of small networks from image to image of the same size."""
-    kind = draw(st.sampled_from([nn.Conv2d, ConvPredictor, ResidualPredictor]))
-    if kind is ConvPredictor:
-        hidden, num = draw(st.integers(1, 6)), draw(st.integers(1, 2))
-        return lambda: ConvPredictor(in_channels, out_channels, hidden_channels=hidden, num_hidden=num)
-    if kind is ResidualPredictor:
+def networks(draw: st.DrawFn) -> Network:
+    """A kind of small network, with its options."""
+    kind = draw(st.sampled_from(["convolution", "residual", "with bias", "without bias"]))
+    if kind == "convolution":
+        return lambda i, o: nn.Conv2d(i, o, 3, padding=1)
+    if kind == "residual":
         num, dilation = draw(st.integers(0, 2)), draw(st.integers(1, 2))
-        return lambda: ResidualPredictor(
-            in_channels, out_channels, hidden_channels=4, num_blocks=num, kernel_size=3, dilation=dilation
-        )
-    return lambda: nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        return lambda i, o: ResidualPredictor(i, o, hidden_channels=4, num_blocks=num, kernel_size=3, dilation=dilation)
+    make = ConvPredictor if kind == "with bias" else BiasFreePredictor
+    hidden, num = draw(st.integers(1, 6)), draw(st.integers(1, 2))
+    return lambda i, o: make(i, o, hidden_channels=hidden, num_hidden=num)
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn, name: str, *, dtype: torch.dtype | None = None, largest: int = 6, batch: int | None = None
+) -> Case:
+    """A layer of the registry with drawn options and networks, and bands of up to `largest` pixels a side."""
+    layer, numbers = REGISTRY[name], st.integers(1, 4 if largest > 2 else 2)
+    a, b, network, seed = draw(numbers), draw(numbers), draw(networks()), draw(seeds())
+    options = {option: draw(st.sampled_from(values)) for option, values in layer.options.items()}
+    rank = draw(st.integers(0, 3)) if layer.any_rank else 2
+    sides = [layer.multiple * draw(st.integers(1, max(1, largest // layer.multiple))) for _ in range(rank)]
+    kind, num = dtype or draw(dtypes), batch or draw(st.integers(1, 2))
+    given = (tensor(seed + i, num, c, *sides, dtype=kind) for i, c in enumerate(layer.channels(a, b)))
+    memory_format = draw(memory_formats) if rank == 2 else torch.contiguous_format
+    module = build(lambda: layer.make(network, a, b, **options), seed, kind)
+    assert isinstance(module, Invertible)
+    return Case(module, tuple(x.contiguous(memory_format=memory_format) for x in given))
 
 
 @st.composite
 def _couplings(draw: st.DrawFn, first: int, second: int) -> Callable[[], Invertible]:
     """Factories of one step on two bands of the given numbers of channels."""
-    across, back = draw(networks(first, second)), draw(networks(second, first))
-    make = draw(
-        st.sampled_from(
-            [
-                lambda: Predict(across()),
-                lambda: Update(back()),
-                lambda: LiftingBlock(across(), back()),
-                lambda: AdditiveCoupling(across()),
-            ]
-        )
-    )
+    across, back = draw(networks()), draw(networks())
+    kinds: list[Callable[[], Invertible]] = [
+        lambda: Predict(across(first, second)),
+        lambda: Update(back(second, first)),
+        lambda: LiftingBlock(across(first, second), back(second, first)),
+        lambda: AdditiveCoupling(across(first, second)),
+    ]
+    make = draw(st.sampled_from(kinds))
     return (lambda: Inverse(make())) if draw(st.booleans()) else make
 
 
@@ -154,7 +142,7 @@ def _pyramids(draw: st.DrawFn, channels: int, levels: int) -> Callable[[], Inver
 
 
 def _split(shape: Shape, levels: int) -> tuple[Shape, ...]:
-    """Shapes of what a pyramid makes of an image."""
+    """Shapes of the bands of a pyramid."""
     channels, height, width = shape
     details = [(3 * channels, height >> level, width >> level) for level in range(levels, 0, -1)]
     return ((channels, height >> levels, width >> levels), *details)
@@ -164,7 +152,7 @@ def _split(shape: Shape, levels: int) -> tuple[Shape, ...]:
 def _walk(
     draw: st.DrawFn, shapes: tuple[Shape, ...], steps: int, depth: int
 ) -> tuple[Callable[[], Sequential], tuple[Shape, ...]]:
-    """Factories of chains of steps that each fit what the one before left, and the shapes that are left at last."""
+    """Factories of chains of steps that each fit the bands of the step before, and the shapes of the last bands."""
     makes: list[Callable[[], Invertible]] = []
     for _ in range(steps):
         channels, height, width = shapes[0]
@@ -202,7 +190,7 @@ def _walk(
 
 @st.composite
 def chains(draw: st.DrawFn, *, max_steps: int = 5, dtype: torch.dtype | None = None) -> Case:
-    """Random compositions, nested two deep, of every kind of step, with an image or two bands that they take."""
+    """Random compositions, nested two deep, of every kind of step, with the image or the two bands that they take."""
     batch, channels = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     height, width = (draw(st.sampled_from([2, 4, 8])) for _ in range(2))
     shapes: tuple[Shape, ...] = ((channels, height, width),)
@@ -213,88 +201,3 @@ def chains(draw: st.DrawFn, *, max_steps: int = 5, dtype: torch.dtype | None = N
     given = tuple(tensor(seed + i, batch, *shape, dtype=kind) for i, shape in enumerate(shapes))
     memory_format = draw(memory_formats)
     return Case(build(make, seed, kind), tuple(x.contiguous(memory_format=memory_format) for x in given))
-
-
-def _block(channels: int = 3) -> LiftingBlock:
-    return LiftingBlock(
-        ConvPredictor(channels, 3 * channels, hidden_channels=4),
-        ResidualPredictor(3 * channels, channels, hidden_channels=4, num_blocks=1, kernel_size=3),
-    )
-
-
-IMAGE: tuple[Shape, ...] = ((1, 4, 4),)
-BANDS: tuple[Shape, ...] = ((1, 3, 2), (3, 3, 2))
-
-
-# One entry a kind of module, and the kinds of composition that its users make: name -> factory, shapes of its bands.
-def _act_norm() -> ActNorm:
-    """One that has seen its first batch: another would set it again."""
-    layer = ActNorm(3)
-    layer(tensor(0, 2, 3, 4, 4))
-    return layer
-
-
-INVERTIBLES: dict[str, tuple[Callable[[], Invertible], tuple[Shape, ...]]] = {
-    "Haar": (Haar, IMAGE),
-    "Wavelet": (lambda: Wavelet("9/7"), IMAGE),
-    "LearnedWavelet": (lambda: LearnedWavelet(scale="learned"), IMAGE),
-    "NonseparableLearnedWavelet": (lambda: NonseparableLearnedWavelet("haar"), IMAGE),
-    "AdditiveCoupling": (lambda: AdditiveCoupling(nn.Conv2d(1, 3, 3, padding=1)), BANDS),
-    "Predict": (lambda: Predict(ConvPredictor(1, 3, hidden_channels=4)), BANDS),
-    "Update": (lambda: Update(ConvPredictor(3, 1, hidden_channels=4)), BANDS),
-    "AffineCoupling": (lambda: AffineCoupling(nn.Conv2d(1, 6, 3, padding=1)), BANDS),
-    "Swap": (Swap, BANDS),
-    "Split": (lambda: Split(1, 2), ((3, 4, 4),)),
-    "PixelUnshuffle": (lambda: PixelUnshuffle(2), IMAGE),
-    "Parallel": (lambda: Parallel(InvertibleConv1x1(1), InvertibleConv1x1(3)), BANDS),
-    "InvertibleConv1x1": (lambda: InvertibleConv1x1(3), ((3, 4, 4),)),
-    "ActNorm": (_act_norm, ((3, 4, 4),)),
-    "LiftingBlock": (lambda: _block(1), BANDS),
-    "LiftingPyramid": (lambda: LiftingPyramid([Sequential(Haar(), _block(1)), Haar()]), IMAGE),
-    "Sequential": (lambda: Sequential(Haar(), _block(1), _block(1), Inverse(Haar())), IMAGE),
-    "Inverse": (lambda: Inverse(Sequential(_block(1), Inverse(Haar()))), IMAGE),
-    "Sequential, empty": (Sequential, BANDS),
-    "Sequential, nested": (lambda: Sequential(Sequential(Haar()), Sequential(_block(1), Sequential())), IMAGE),
-    "Sequential, sharing": (lambda: Sequential(*[_block(1)] * 3), BANDS),
-}
-
-
-def listed(name: str, seed: int = 0, *, batch: int = 2, dtype: torch.dtype = torch.float32) -> Case:
-    """A module of `INVERTIBLES`, randomised, with bands that it takes."""
-    factory, shapes = INVERTIBLES[name]
-    given = tuple(tensor(seed + i, batch, *shape, dtype=dtype) for i, shape in enumerate(shapes))
-    return Case(build(factory, seed, dtype), given)
-
-
-def deep_chain(num_blocks: int, dtype: torch.dtype, seed: int) -> Sequential:
-    """Alternating convolutional and residual blocks; 96 random ones would grow beyond four, so the last
-    convolutions are scaled as training leaves them: closer to the zero that they start from."""
-
-    def block(position: int) -> LiftingBlock:
-        if position % 2:
-            return LiftingBlock(ConvPredictor(3, 9, hidden_channels=8), ConvPredictor(9, 3, hidden_channels=8))
-        small = {"hidden_channels": 8, "num_blocks": 1, "kernel_size": 3}
-        return LiftingBlock(ResidualPredictor(3, 9, **small), ResidualPredictor(9, 3, **small))
-
-    chain = build(lambda: Sequential(*(block(position) for position in range(num_blocks))), seed, dtype)
-    assert isinstance(chain, Sequential)
-    if num_blocks > 24:
-        with torch.no_grad():
-            for name, parameter in chain.named_parameters():
-                if ".last." in name:
-                    parameter.mul_(0.5)
-    return chain
-
-
-def flat_jacobian(module: Invertible, *given: Tensor) -> Tensor:
-    """The Jacobian of a module as one square matrix: all bands in, all bands out, flattened and joined."""
-    sizes, shapes = [x.numel() for x in given], [x.shape for x in given]
-
-    def flat(joined: Tensor) -> Tensor:
-        parts = joined.split(sizes)
-        outputs = module(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
-        return torch.cat([y.reshape(-1) for y in (outputs if isinstance(outputs, tuple) else (outputs,))])
-
-    jacobian = torch.autograd.functional.jacobian(flat, torch.cat([x.reshape(-1) for x in given]))
-    assert isinstance(jacobian, Tensor)
-    return jacobian

@@ -61,18 +61,18 @@ def test_log_dets_add() -> None:
 
 
 def test_modes_agree_and_copies() -> None:
-    """Around chains in a memory mode of their own too."""
+    """Also around chains that have a memory mode of their own."""
 
-    def steps() -> tuple[Invertible, ...]:
+    def made() -> Sequential:
         inner = Sequential(InvertibleConv1x1(2), ActNorm(2), InvertibleConv1x1(2), memory="checkpoint")
-        made = Sequential(Parallel(inner, InvertibleConv1x1(1)), Inverse(Split(2, 1)), Split(2, 1))
-        return tuple(randomise_(made).double())
+        chain = Sequential(Parallel(inner, InvertibleConv1x1(1)), Inverse(Split(2, 1)), Split(2, 1))
+        return randomise_(chain).double()
 
     bands = tensor(0, 2, 2, 3, 4, dtype=torch.float64), tensor(1, 2, 1, 3, 4, dtype=torch.float64)
-    assert_modes_agree(steps, *bands)
-    trained = Sequential(*steps())
+    trained = made()
     trained(*bands)
-    assert_copies(trained, Sequential(*steps()), *bands)
+    assert_modes_agree(trained, *bands)
+    assert_copies(trained, made(), *bands)
 
 
 def test_condition_goes_to_the_steps_that_take_one() -> None:
@@ -85,7 +85,7 @@ def test_condition_goes_to_the_steps_that_take_one() -> None:
 
 
 def test_rebuilds_step_by_step() -> None:
-    """A coupling in a pair of bands would be evaluated twice by the default; here each step rebuilds its own."""
+    """The default would evaluate each step twice; here each step rebuilds its own band."""
 
     class Knows(Shift):
         def rebuild(self, y: Tensor, **_: object) -> tuple[tuple[Tensor], tuple[Tensor]]:
@@ -106,7 +106,7 @@ def test_no_steps_are_refused() -> None:
         Parallel()
 
 
-def test_what_is_not_invertible_is_refused() -> None:
+def test_other_modules_are_refused() -> None:
     with pytest.raises(TypeError, match="Parallel needs Invertible steps, got ReLU at position 1"):
         Parallel(PixelUnshuffle(2), nn.ReLU())  # type: ignore[arg-type]
 
@@ -127,12 +127,12 @@ def test_steps_with_several_bands_are_refused() -> None:
             direction(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
 
 
-def test_a_condition_that_nobody_takes_is_refused() -> None:
+def test_a_condition_that_no_step_takes_is_refused() -> None:
     with pytest.raises(ValueError, match="Parallel got a condition, but none of its 2 steps takes one"):
         Parallel(PixelUnshuffle(1), Sequential())(*[torch.zeros(1, 1, 2, 2)] * 2, condition=torch.zeros(1))
 
 
-def test_it_stands_beside_couplings_in_a_chain() -> None:
+def test_it_works_with_couplings_in_a_chain() -> None:
     coupling = AdditiveCoupling(nn.Conv2d(2, 1, 3, padding=1))
     chain = randomise_(Sequential(mixes(2, 1), coupling, Swap(), mixes(1, 2)))
     assert_inverts_both_ways(chain, tensor(0, 2, 2, 4, 4), tensor(1, 2, 1, 4, 4))

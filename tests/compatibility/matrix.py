@@ -10,7 +10,7 @@ from torch.autograd.gradcheck import GradcheckError
 from torch.onnx import OnnxExporterError
 
 from tests.compatibility import compiled, eager
-from tests.compatibility.layers import LAYERS
+from tests.registry import ROWS
 
 ROOT = Path(__file__).parents[2]
 PAGE, CONSTRAINTS = ROOT / "docs" / "compatibility.md", ROOT / "constraints.txt"
@@ -84,7 +84,7 @@ REASONS = {
 }
 NO_INVERSE = {("ONNX of the inverse", name) for name in ("NAFBlock", "NAFUNet", "MultiTaskNAFUNet")}
 # An export takes a second, whatever is exported: one chain stands for its layers where the slow tests are left out.
-SLOW = {("ONNX of the inverse", name) for name in LAYERS if name not in ("Sequential", "InvertibleConv1x1")}
+SLOW = {("ONNX of the inverse", name) for name in ROWS if name not in ("Sequential", "InvertibleConv1x1")}
 SLOW |= {
     (check, name)
     for check in ("compile, any size", "export", "ONNX")
@@ -102,7 +102,7 @@ def tables() -> str:
 def _table(checks: dict[str, Callable[[str], None]]) -> str:
     meaning = "\n".join(f"- *{title}*: {check.__doc__}" for title, check in checks.items())
     header = ["", *checks]
-    rows = [[f"{{py:obj}}`{name}`", *(_cell(check, name) for check in checks)] for name in LAYERS]
+    rows = [[f"{{py:obj}}`{name}`", *(_cell(check, name) for check in checks)] for name in ROWS]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
     return f"{meaning}\n\n{lines}"
 

@@ -7,10 +7,10 @@ import torch
 
 import liftlayers
 from liftlayers import Invertible, LosslessWavelet, MultiTaskNAFUNet, NAFBlock, NAFUNet, ToGrid, VolumePreserving
-from tests.compatibility.layers import LAYERS
 from tests.compatibility.matrix import CHECKS, EXCEPTIONS, NO_INVERSE, PAGE, REASONS, SLOW, updated
+from tests.registry import ROWS
 
-CELLS = [(check, name) for check in CHECKS for name in LAYERS if (check, name) not in NO_INVERSE]
+CELLS = [(check, name) for check in CHECKS for name in ROWS if (check, name) not in NO_INVERSE]
 # What PyTorch warns of in its own code, by the column that meets it: its trees, and a scripted table of derivatives.
 OF_ITSELF = {
     "ONNX": "ignore:.isinstance.treespec, LeafSpec:FutureWarning",
@@ -45,7 +45,7 @@ def test_every_public_layer_with_an_inverse_has_a_row() -> None:
     # Two bases; what `exact` returns has its row under that name, and so has what rounds its input; integers.
     without = {kind.__name__ for kind in (Invertible, VolumePreserving, liftlayers.Exact, ToGrid, LosslessWavelet)}
     networks = {kind.__name__ for kind in (NAFBlock, NAFUNet, MultiTaskNAFUNet)}
-    assert set(LAYERS) == invertible - without | networks | {"exact"}
+    assert set(ROWS) == invertible - without | networks | {"exact"}
 
 
 def test_every_exception_is_of_a_cell_and_has_a_reason() -> None:

@@ -21,6 +21,7 @@ from liftlayers import (
 )
 from liftlayers._bands import as_tuple
 from liftlayers.testing import randomise_
+from tests.devices import on_each_device
 from tests.exact.exact_chains import (
     IMAGE_CHAINS,
     NUM_CHANNELS,
@@ -109,6 +110,7 @@ def test_haar_last_inverts() -> None:
     assert_exact(chain, *pair(8, channels=(4, 12)))
 
 
+@on_each_device
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(
     case=chains(dtype=torch.float32),
@@ -116,18 +118,20 @@ def test_haar_last_inverts() -> None:
     scale=st.sampled_from([1, 1, 1, 2**4, 2**8, 2**12]),
     inverted=st.booleans(),
 )
-def test_random_chains_invert_or_say_that_they_cannot(case: Case, bits: int, scale: int, inverted: bool) -> None:
-    given_bands = tuple(scale * x for x in (as_tuple(case.module(*case.bands)) if inverted else case.bands))
+def test_random_chains_invert_or_say_that_they_cannot(
+    device: str, case: Case, bits: int, scale: int, inverted: bool
+) -> None:
+    module, bands = case.to(device)
+    given_bands = tuple(scale * x for x in (as_tuple(module(*bands)) if inverted else bands))
     try:
-        outputs = assert_exact(
-            exact(Inverse(case.module) if inverted else case.module, bits=bits), *given_bands, bits=bits
-        )
-    except ValueError as error:  # said, not drifted
+        outputs = assert_exact(exact(Inverse(module) if inverted else module, bits=bits), *given_bands, bits=bits)
+    except ValueError as error:  # an error, not a wrong bit
         assume("exact only below" not in str(error))
         raise
     assert all(torch.isfinite(y).all() for y in outputs)
 
 
+@on_each_device
 @given(
     seed=seeds(),
     depth=st.integers(1, 4),
@@ -139,6 +143,7 @@ def test_random_chains_invert_or_say_that_they_cannot(case: Case, bits: int, sca
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_couplings_invert_at_any_size(
+    device: str,
     seed: int,
     depth: int,
     bits: int,
@@ -149,9 +154,9 @@ def test_couplings_invert_at_any_size(
     dtype: torch.dtype,
 ) -> None:
     blocks = (LiftingBlock(ConvPredictor(*widths), ConvPredictor(*widths[::-1])) for _ in range(depth))
-    chain = randomise_(Sequential(*blocks), seed).to(dtype)
+    chain = randomise_(Sequential(*blocks), seed).to(device, dtype)
     given_bands = tuple(
-        tensor(seed + i, batch, width, *size, dtype=dtype).contiguous(memory_format=memory_format)
+        tensor(seed + i, batch, width, *size, dtype=dtype).to(device).contiguous(memory_format=memory_format)
         for i, width in enumerate(widths)
     )
     outputs = assert_exact(exact(chain, bits=bits), *given_bands, bits=bits)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from liftlayers.functional import haar_analysis, haar_synthesis
+from tests.devices import on_each_device
 from tests.strategies import bands, images, tensor
 
 pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `test`")
@@ -41,8 +42,10 @@ def test_order_sign_and_stacking_of_the_bands() -> None:
     assert detail.flatten().tolist() == horizontal + vertical + diagonal
 
 
+@on_each_device
 @given(x=images(dtype=torch.float64))
-def test_round_trip_and_energy(x: Tensor) -> None:
+def test_round_trip_and_energy(device: str, x: Tensor) -> None:
+    x = x.to(device)
     approx, detail = haar_analysis(x)
     torch.testing.assert_close(haar_synthesis(approx, detail), x, rtol=0, atol=1e-12)
     torch.testing.assert_close(approx.square().sum() + detail.square().sum(), x.square().sum(), rtol=1e-12, atol=0)
@@ -118,10 +121,11 @@ def test_vmap_maps_over_a_further_axis() -> None:
 # Precision
 
 
+@on_each_device
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
-def test_accuracy_in_every_dtype(dtype: torch.dtype) -> None:
+def test_accuracy_in_every_dtype(dtype: torch.dtype, device: str) -> None:
     """Bands in [-2, 2], each of two additions: within two units in the last place of 2; there and back within four."""
-    x = tensor(0, 2, 3, 16, 16, positive=True).to(dtype)
+    x = tensor(0, 2, 3, 16, 16, positive=True).to(device, dtype)
     eps = torch.finfo(dtype).eps
     approx, detail = haar_analysis(x)
     assert approx.dtype == detail.dtype == dtype
@@ -154,7 +158,7 @@ def test_other_ranks_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.bool, torch.complex64], ids=str)
 def test_dtypes_that_hold_no_fractions_are_refused(dtype: torch.dtype) -> None:
-    advice = r"take \.real and \.imag one by one" if dtype.is_complex else r"call \.float\(\) first"
+    advice = r"pass \.real and \.imag separately" if dtype.is_complex else r"call \.float\(\) first"
     x, message = torch.zeros(1, 3, 4, 4, dtype=dtype), rf"needs floating-point tensors, got {dtype}; {advice}$"
     with pytest.raises(TypeError, match=f"haar_analysis {message}"):
         haar_analysis(x)

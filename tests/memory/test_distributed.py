@@ -1,7 +1,6 @@
-"""Data-parallel training on two processes: gradients of half a batch each, averaged, are those of the whole."""
+"""Law: in every memory mode two processes that train on half a batch each average to the gradients of the batch."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,28 +9,17 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from liftlayers import LiftingBlock, Sequential
-from liftlayers.testing import randomise_
+from tests.memory.helpers import MODES, in_every_mode, loss, stack
 from tests.strategies import tensor
-
-MODES = ("store", "reversible", "checkpoint")
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()), reason="needs torch.distributed with gloo"
 )
 
 
-def stack(memory: Any) -> Sequential:
-    def network(inputs: int, outputs: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(inputs, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, outputs, 3, padding=1))
-
-    blocks = [LiftingBlock(network(1, 3), network(3, 1)) for _ in range(2)]
-    return randomise_(Sequential(*blocks, memory=memory).double())
-
-
 def step(chain: nn.Module, images: slice) -> None:
     bands = (tensor(channels, 4, channels, 4, 4, dtype=torch.float64)[images] for channels in (1, 3))
-    torch.stack([(y.sin() * y).mean() for y in chain(*bands)]).sum().backward()
+    loss(*chain(*bands)).backward()
 
 
 def train(rank: int, folder: str) -> None:
@@ -43,7 +31,7 @@ def train(rank: int, folder: str) -> None:
         gradients: dict[str, list[list[Tensor | None]]] = {}
         half = slice(2 * rank, 2 * rank + 2)
         for memory in MODES:
-            chain = stack(memory)
+            chain = stack(memory=memory).double()
             parallel = DistributedDataParallel(chain)
             step(parallel, half)
             once = [None if p.grad is None else p.grad.clone() for p in chain.parameters()]
@@ -68,7 +56,7 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[l
     workers = spawn(train, (str(folder),), nprocs=2, join=False)
     assert workers is not None
     try:
-        for _ in range(2):  # returns whenever a process ends, raises what it raised
+        for _ in range(2):  # returns when a process ends, raises its error
             if workers.join(timeout=60):
                 break
     finally:
@@ -79,12 +67,12 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[l
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-@pytest.mark.parametrize("memory", MODES)
+@in_every_mode
 @pytest.mark.parametrize("steps", [1, 2])
 def test_gradients_are_those_of_the_full_batch(
     memory: str, steps: int, gradients: list[dict[str, list[list[Tensor]]]]
 ) -> None:
-    whole = stack("store")
+    whole = stack().double()
     for _ in range(steps):
         step(whole, slice(None))
     for rank in range(2):

@@ -1,8 +1,9 @@
-"""What the memory modes cost, in figures that are the same in every run: computation, bytes held, bytes at the peak.
+"""What the memory modes cost, in figures that are the same in every run: computation, held bytes, bytes at the peak.
 
 The stack is 24 or 96 pairs of additive couplings on two streams of 12 channels, with networks of three convolutions.
 """
 
+import functools
 from typing import Literal
 
 import pytest
@@ -16,7 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from liftlayers import AdditiveCoupling, Inverse, Sequential, Update
 
 Memory = Literal["store", "reversible", "checkpoint"]
-STREAM_PAIR = 2 * 2 * 12 * 64 * 64 * 4  # bytes of both streams, at batch 2 and 64 x 64
+
+
+def stream_pair(size: int) -> int:
+    """Bytes of both streams, at batch 2."""
+    return 2 * 2 * 12 * size * size * 4
 
 
 def network() -> nn.Module:
@@ -42,6 +47,7 @@ def loss(bands: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([y.square().mean() for y in bands]).sum()
 
 
+@functools.cache
 def convolution_flops(memory: Memory, *, backwards: bool = False, gradients: bool = True) -> int:
     chain = stack(24, memory)
     run = Inverse(chain) if backwards else chain
@@ -60,13 +66,13 @@ def test_a_training_step_takes_a_third_more_computation(memory: Memory, backward
 
 @pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
 def test_bands_without_gradients_cost_none(memory: Memory) -> None:
-    """The first network of the plain loop has no gradient of its input to compute, nor has ours."""
+    """The first network computes no gradient of its input, neither in the plain loop nor here."""
     plain, saving = (convolution_flops(kind, gradients=False) for kind in ("store", memory))
     assert saving / plain <= 4 / 3 * (1 + 1 / (3 * 48))
 
 
 class Allocations(TorchDispatchMode):
-    """Notes the storage of whatever an operation returns, and tells which are still alive, whoever holds them."""
+    """Records the storage of every tensor that an operation returns, and which of them are still alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,36 +87,40 @@ class Allocations(TorchDispatchMode):
                 self.storages[reference.cdata] = reference, storage.nbytes()
         return outputs
 
-    def held(self, *, but: tuple[Tensor, ...] = ()) -> int:
-        known = {StorageWeakRef(tensor.untyped_storage()).cdata for tensor in but}
+    def held(self, *, excluding: tuple[Tensor, ...] = ()) -> int:
+        known = {StorageWeakRef(tensor.untyped_storage()).cdata for tensor in excluding}
         return sum(
             size for key, (reference, size) in self.storages.items() if key not in known and not reference.expired()
         )
 
 
+HELD_SIZE = 32
+
+
 def held_after_forward(depth: int, memory: Memory, *, backwards: bool = False) -> int:
-    """Bytes that a forward pass leaves behind with its loss; neither input nor parameters are of its making."""
-    chain, given = stack(depth, memory), streams(64)
+    """Bytes that a forward pass keeps alive with its loss, without the input and the parameters."""
+    chain, given = stack(depth, memory), streams(HELD_SIZE)
     given = tuple(x.requires_grad_() for x in given)
     with Allocations() as allocations:
         kept = loss((Inverse(chain) if backwards else chain)(*given))
-        held = allocations.held(but=(*given, *chain.parameters()))
+        held = allocations.held(excluding=(*given, *chain.parameters()))
     assert kept.requires_grad
     return held
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_held_bytes_do_not_grow_with_depth(backwards: bool) -> None:
-    """The last bands, and the samples by which drift is judged."""
+    """Held are the last bands, and the samples that drift is measured on."""
     shallow, deep = (held_after_forward(depth, "reversible", backwards=backwards) for depth in (24, 96))
     assert shallow == deep
-    assert STREAM_PAIR <= shallow <= 2 * STREAM_PAIR
+    assert stream_pair(HELD_SIZE) <= shallow <= 2 * stream_pair(HELD_SIZE)
 
 
 def test_other_modes_hold_what_they_say() -> None:
-    """A checkpoint holds a band a step, the plain loop every activation: the measure sees both."""
-    assert 24 * STREAM_PAIR <= held_after_forward(24, "checkpoint") <= 26 * STREAM_PAIR
-    assert held_after_forward(4, "store") >= 4 * 8 * STREAM_PAIR
+    """A checkpoint holds one band a step and the plain loop every activation: the measure sees both."""
+    pair = stream_pair(HELD_SIZE)
+    assert 24 * pair <= held_after_forward(24, "checkpoint") <= 26 * pair
+    assert held_after_forward(4, "store") >= 4 * 8 * pair
 
 
 def peak_of_step(depth: int, memory: Memory) -> int:
@@ -140,4 +150,4 @@ def test_peak_does_not_grow_with_depth() -> None:
 
 
 def test_peak_sees_the_plain_loop() -> None:
-    assert peak_of_step(4, "store") >= 4 * 8 * STREAM_PAIR
+    assert peak_of_step(4, "store") >= 4 * 8 * stream_pair(64)

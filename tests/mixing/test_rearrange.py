@@ -1,4 +1,4 @@
-"""Split, Swap and PixelUnshuffle: what goes where, back again, and what they refuse."""
+"""Split, Swap and PixelUnshuffle: where each channel and pixel goes, and what the layers refuse."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from liftlayers import AdditiveCoupling, Inverse, Sequential
 from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
 from liftlayers.testing import randomise_
-from tests.laws import assert_copies, assert_inverts_both_ways, assert_log_dets, assert_modes_agree
+from tests.laws import assert_inverts_both_ways, assert_modes_agree
 from tests.strategies import dtypes, seeds, tensor
 
 sides = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -32,7 +32,6 @@ def test_split_cuts_channels_and_its_inverse_joins_them(
     assert [band.shape[1] for band in bands] == sizes
     assert torch.equal(torch.cat(bands, dim=1), x)
     assert torch.equal(Inverse(split)(*bands), x)
-    assert_inverts_both_ways(split, x)
 
 
 def test_split_keeps_integers() -> None:
@@ -41,16 +40,9 @@ def test_split_keeps_integers() -> None:
 
 
 def test_split_changes_the_number_of_bands_of_a_chain_in_every_mode() -> None:
-    def steps() -> tuple[Split | AdditiveCoupling | Inverse, ...]:
-        coupling = randomise_(AdditiveCoupling(nn.Conv2d(1, 2, 3, padding=1))).double()
-        return Split(1, 2), coupling, Inverse(Split(1, 2))  # type: ignore[return-value]
-
-    assert_modes_agree(steps, tensor(0, 2, 3, 4, 5, dtype=torch.float64))
-    assert_copies(Sequential(*steps()), Sequential(*steps()), tensor(0, 2, 3, 4, 5, dtype=torch.float64))
-
-
-def test_split_keeps_volume() -> None:
-    assert torch.equal(assert_log_dets(Split(1, 2), tensor(0, 2, 3, 2, 2).double()), torch.zeros(2).double())
+    coupling = randomise_(AdditiveCoupling(nn.Conv2d(1, 2, 3, padding=1)))
+    chain = Sequential(Split(1, 2), coupling, Inverse(Split(1, 2))).double()
+    assert_modes_agree(chain, tensor(0, 2, 3, 4, 5, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("sizes", [(), (3,)])
@@ -80,17 +72,17 @@ def test_split_refuses_another_number_of_channels(shape: tuple[int, ...]) -> Non
         ([(4,), (4,)], r"\(4,\) and \(4,\)"),
     ],
 )
-def test_split_refuses_to_join_what_does_not_fit(shapes: list[tuple[int, ...]], got: str) -> None:
-    message = rf"Split takes back bands of shapes \(B, 1, ...\) and \(B, 2, ...\), got {got}$"
+def test_split_refuses_to_join_bands_that_do_not_fit(shapes: list[tuple[int, ...]], got: str) -> None:
+    message = rf"Split\.inverse needs bands of shapes \(B, 1, ...\) and \(B, 2, ...\), got {got}$"
     with pytest.raises(ValueError, match=message):
         Split(1, 2).inverse(*map(torch.zeros, shapes))
 
 
 def test_split_refuses_to_join_two_dtypes_or_devices() -> None:
     a, b = torch.zeros(1, 1), torch.zeros(1, 2)
-    with pytest.raises(TypeError, match=r"bands of one dtype, got torch\.float32 and torch\.float64"):
+    with pytest.raises(TypeError, match=r"Split\.inverse needs bands of one dtype, got torch\.float32 and torch\.f"):
         Split(1, 2).inverse(a, b.double())
-    with pytest.raises(ValueError, match="Split needs its bands on one device, got cpu and meta"):
+    with pytest.raises(ValueError, match=r"Split\.inverse needs its bands on one device, got cpu and meta"):
         Split(1, 2).inverse(a, b.to("meta"))
 
 
@@ -102,19 +94,13 @@ def test_swap_swaps(seed: int, sides: tuple[int, int], dtype: torch.dtype) -> No
     a, b = tensor(seed, 2, 1, *sides, dtype=dtype), tensor(seed + 1, 2, 3, *sides, dtype=dtype)
     assert Swap()(a, b) == (b, a)
     assert Swap().inverse(b, a) == (a, b)
-    assert_inverts_both_ways(Swap(), a, b)
 
 
 def test_swap_lets_couplings_change_both_bands_in_every_mode() -> None:
-    def steps() -> tuple[AdditiveCoupling | Swap, ...]:
-        couplings = AdditiveCoupling(nn.Conv2d(1, 3, 3, padding=1)), AdditiveCoupling(nn.Conv2d(3, 1, 3, padding=1))
-        first, second = (randomise_(step).double() for step in couplings)
-        return first, Swap(), second, Swap()
-
+    couplings = AdditiveCoupling(nn.Conv2d(1, 3, 3, padding=1)), AdditiveCoupling(nn.Conv2d(3, 1, 3, padding=1))
+    first, second = (randomise_(step) for step in couplings)
     pair = tensor(0, 2, 1, 4, 4, dtype=torch.float64), tensor(1, 2, 3, 4, 4, dtype=torch.float64)
-    assert_modes_agree(steps, *pair)
-    assert_copies(Sequential(*steps()), Sequential(*steps()), *pair)
-    assert torch.equal(assert_log_dets(Swap(), *pair), torch.zeros(2).double())
+    assert_modes_agree(Sequential(first, Swap(), second, Swap()).double(), *pair)
 
 
 # PixelUnshuffle
@@ -132,7 +118,7 @@ def test_pixel_unshuffle_inverts(
 
 
 @pytest.mark.parametrize(("shape", "apart"), [((0, 1, 4, 4), (0, 4, 2, 2)), ((2, 1, 0, 4), (2, 4, 0, 2))], ids=str)
-def test_pixel_unshuffle_gives_nothing_its_shape_too(shape: tuple[int, ...], apart: tuple[int, ...]) -> None:
+def test_pixel_unshuffle_of_an_empty_image_is_empty(shape: tuple[int, ...], apart: tuple[int, ...]) -> None:
     y = PixelUnshuffle(2)(torch.zeros(shape))
     assert y.shape == apart
     assert PixelUnshuffle(2).inverse(y).shape == shape
@@ -145,21 +131,19 @@ def test_pixel_unshuffle_keeps_the_order_it_documents() -> None:
         assert torch.equal(y[:, c * k**2 + i * k + j], x[:, c, i::k, j::k])
 
 
-def test_pixel_unshuffle_keeps_volume_and_agrees_in_every_mode() -> None:
-    x = tensor(0, 2, 1, 4, 4, dtype=torch.float64)
-    assert torch.equal(assert_log_dets(PixelUnshuffle(2), x), torch.zeros(2).double())
-    assert_modes_agree(lambda: (PixelUnshuffle(2), Inverse(PixelUnshuffle(4)), PixelUnshuffle(2)), x.repeat(1, 4, 1, 1))
-    assert_copies(PixelUnshuffle(2), PixelUnshuffle(2), x)
+def test_pixel_unshuffles_of_two_factors_agree_in_every_mode() -> None:
+    chain = Sequential(PixelUnshuffle(2), Inverse(PixelUnshuffle(4)), PixelUnshuffle(2))
+    assert_modes_agree(chain, tensor(0, 2, 4, 4, 4, dtype=torch.float64))
 
 
-def test_pixel_unshuffle_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="PixelUnshuffle needs a factor of at least 1, got 0"):
+def test_pixel_unshuffle_refuses_other_sizes() -> None:
+    with pytest.raises(ValueError, match="PixelUnshuffle needs factor of at least 1, got 0"):
         PixelUnshuffle(0)
     with pytest.raises(ValueError, match=r"PixelUnshuffle\(2\) needs .* multiples of 2, got \(1, 1, 4, 5\)"):
         PixelUnshuffle(2)(torch.zeros(1, 1, 4, 5))
     with pytest.raises(ValueError, match=r"PixelUnshuffle\(2\) needs .*, got \(4, 4\)"):
         PixelUnshuffle(2)(torch.zeros(4, 4))
-    with pytest.raises(ValueError, match=r"PixelUnshuffle\(3\) takes back .* C a multiple of 9, got \(1, 8, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"PixelUnshuffle\(3\)\.inverse needs .* multiple of 9, got \(1, 8, 2, 2\)"):
         PixelUnshuffle(3).inverse(torch.zeros(1, 8, 2, 2))
 
 

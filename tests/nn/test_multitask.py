@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liftlayers import MultiTaskNAFUNet
 from liftlayers.testing import randomise_
+from tests.devices import on_each_device
 from tests.strategies import images, seeds, tensor
 
 TASKS = ("denoise", "deblur", "sr")
@@ -60,18 +61,23 @@ def test_srm_with_other_decoder_middles(decoder_middle: int, expected: int) -> N
     assert num_parameters(srm(decoder_middle)) == expected
 
 
+@on_each_device
 @given(x=images(multiple=1), task=st.sampled_from(TASKS))
-def test_starts_as_the_identity_at_any_size(x: Tensor, task: str) -> None:
+def test_starts_as_the_identity_at_any_size(device: str, x: Tensor, task: str) -> None:
     net = MultiTaskNAFUNet(
         x.shape[1], 2, encoder=(1, 1), middles=(0, 1, 1), decoder_middle=1, decoder=(1, 1), tasks=TASKS
     )
-    assert torch.equal(net.to(x.dtype)(x, task), x)
+    x = x.to(device)
+    assert torch.equal(net.to(x)(x, task), x)
 
 
+@on_each_device
 @given(tasks=st.lists(st.sampled_from(TASKS), min_size=1, max_size=6), seed=seeds(), data=st.data())
-def test_a_mixed_batch_equals_its_images_one_by_one(tasks: list[str], seed: int, data: st.DataObject) -> None:
+def test_a_mixed_batch_equals_its_images_one_by_one(
+    device: str, tasks: list[str], seed: int, data: st.DataObject
+) -> None:
     height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
-    net, x = small(seed=seed), tensor(seed, len(tasks), 3, height, width, dtype=torch.float64)
+    net, x = small(seed=seed).to(device), tensor(seed, len(tasks), 3, height, width, dtype=torch.float64).to(device)
     together = net(x, tasks)
     assert together.shape == x.shape
     one_by_one = torch.cat([net(image[None], task) for image, task in zip(x, tasks, strict=True)])
@@ -147,20 +153,20 @@ def test_unknown_tasks_are_refused(task: str | tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("tasks", [(), ("denoise",), TASKS])
 def test_other_numbers_of_tasks_than_images_are_refused(tasks: tuple[str, ...]) -> None:
-    message = f"MultiTaskNAFUNet needs one task an image, got {len(tasks)} for 2 images"
+    message = f"MultiTaskNAFUNet needs one task per image, got {len(tasks)} for 2 images"
     with pytest.raises(ValueError, match=message):
         small(dtype=torch.float32)(torch.zeros(2, 3, 8, 8), tasks)
 
 
 @pytest.mark.parametrize(("middles", "tasks"), [((0, 1), TASKS), ((0, 1, 1, 1), TASKS), ((), ())])
 def test_other_numbers_of_middles_than_tasks_are_refused(middles: tuple[int, ...], tasks: tuple[str, ...]) -> None:
-    message = f"MultiTaskNAFUNet needs one middle a task, got {len(middles)} for {len(tasks)} tasks"
+    message = f"MultiTaskNAFUNet needs one middle per task, got {len(middles)} for {len(tasks)} tasks"
     with pytest.raises(ValueError, match=message):
         MultiTaskNAFUNet(3, 2, encoder=(1,), middles=middles, decoder_middle=1, decoder=(1,), tasks=tasks)
 
 
 def test_tasks_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="MultiTaskNAFUNet needs tasks of different names, got sr, deblur, sr"):
+    with pytest.raises(ValueError, match="MultiTaskNAFUNet needs tasks with different names, got sr, deblur, sr"):
         MultiTaskNAFUNet(
             3, 2, encoder=(1,), middles=(0, 1, 1), decoder_middle=1, decoder=(1,), tasks=("sr", "deblur", "sr")
         )

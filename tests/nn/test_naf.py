@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liftlayers import LayerNorm2d, NAFBlock, SimpleGate
 from liftlayers.testing import randomise_
+from tests.devices import on_each_device
 from tests.strategies import images, seeds, tensor
 
 
@@ -77,9 +78,11 @@ def test_block_equals_its_equation(x: Tensor, seed: int) -> None:
     torch.testing.assert_close(block(x), reference(block, x), rtol=1e-12, atol=1e-12)
 
 
+@on_each_device
 @given(x=images(multiple=1))
-def test_block_starts_as_the_identity(x: Tensor) -> None:
-    assert torch.equal(NAFBlock(x.shape[1]).to(x.dtype)(x), x)
+def test_block_starts_as_the_identity(device: str, x: Tensor) -> None:
+    x = x.to(device)
+    assert torch.equal(NAFBlock(x.shape[1]).to(x)(x), x)
 
 
 def test_both_branches_learn_from_the_start() -> None:

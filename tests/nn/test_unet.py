@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liftlayers import NAFUNet
 from liftlayers.testing import randomise_
+from tests.devices import on_each_device
 from tests.strategies import images, seeds, tensor
 
 
@@ -45,9 +46,11 @@ def test_has_the_published_size(width: int, depths: Depths, expected: int) -> No
     assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
+@on_each_device
 @given(x=images(multiple=1))
-def test_starts_as_the_identity_at_any_size(x: Tensor) -> None:
-    assert torch.equal(small(x.shape[1]).to(x.dtype)(x), x)
+def test_starts_as_the_identity_at_any_size(device: str, x: Tensor) -> None:
+    x = x.to(device)
+    assert torch.equal(small(x.shape[1]).to(x)(x), x)
 
 
 @given(x=images(multiple=1), seed=seeds())

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from liftlayers import Haar, Inverse
 from liftlayers.functional import haar_analysis, haar_synthesis
-from tests.strategies import flat_jacobian, images, tensor
+from tests.laws import flat_jacobian
+from tests.strategies import images, tensor
 
 
 @given(x=images())
