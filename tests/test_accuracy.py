@@ -33,15 +33,15 @@ def test_units_are_those_of_the_dtype() -> None:
         assert check == InverseCheck(2.0**-7, 2.0**-7 / roundoff, 1.0)
 
 
-def test_amplitude_is_the_largest_on_the_way_not_at_its_ends() -> None:
+def test_amplitude_is_the_largest_of_all_intermediate_bands() -> None:
     chain = Sequential(Scale(8.0), Scale(0.125), Shift(0.0, 2.0**-10))
     assert check_inverse(chain, torch.ones(2)) == InverseCheck(2.0**-10, 2.0**-10 / (2.0**-24 * 8), 8.0)
     nested = Sequential(Sequential(Scale(8.0), Scale(0.125)), Shift(0.0, 2.0**-10))
     assert check_inverse(nested, torch.ones(2)) == check_inverse(chain, torch.ones(2))
 
 
-def test_amplitude_counts_what_an_inverted_chain_goes_through() -> None:
-    """Inside an Inverse too: its way there is the way back of the module it holds."""
+def test_amplitude_counts_the_intermediate_bands_of_an_inverted_chain() -> None:
+    """The forward map of an Inverse is the inverse of the module that it holds."""
     chain = Inverse(Sequential(Scale(0.125), Scale(8.0)))
     assert check_inverse(chain, torch.ones(2)) == InverseCheck(0.0, 0.0, 1.0)  # / 8, then x 8
     chain = Inverse(Sequential(Scale(8.0), Scale(0.125)))
@@ -95,7 +95,7 @@ def test_nan_is_never_an_inverse(position: int) -> None:
     assert math.isnan(check.units)
 
 
-def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
+def test_hooks_are_removed_also_after_an_error() -> None:
     chain = Sequential(Haar(), block())
     check_inverse(chain, tensor(0, 1, 3, 4, 4))
     with pytest.raises(ValueError, match="even height and width, got 3 x 4"):
@@ -104,7 +104,7 @@ def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
     assert not any("inverse" in vars(module) for module in chain.modules())
 
 
-def test_gradients_are_left_alone() -> None:
+def test_gradients_are_unchanged() -> None:
     chain, x = Sequential(Haar(), block()), tensor(0, 1, 3, 4, 4).requires_grad_()
     check_inverse(chain, x)
     assert x.grad is None
@@ -138,7 +138,7 @@ def test_an_inverse_of_another_shape_is_refused() -> None:
         check_inverse(Doubles(), torch.zeros(2, 4))
 
 
-def test_what_has_no_inverse_is_not_checked() -> None:
+def test_other_modules_are_not_checked() -> None:
     with pytest.raises(TypeError, match="check_inverse needs an Invertible module, got Linear"):
         check_inverse(nn.Linear(2, 2), torch.ones(2))  # type: ignore[arg-type]
 
@@ -150,7 +150,7 @@ def test_complex_bands_are_measured() -> None:
     assert check_inverse(Scale(2.0, 4.0), z) == InverseCheck(2.5, 2.5 / (2.0**-24 * 10), 2.0)
 
 
-def test_nothing_to_invert_is_refused() -> None:
+def test_no_bands_are_refused() -> None:
     with pytest.raises(ValueError, match="check_inverse needs at least one band, got none"):
         check_inverse(Haar())
 

@@ -40,7 +40,7 @@ def test_both_directions_must_be_defined() -> None:
 # Subclasses
 
 
-def test_a_direction_defined_anew_has_no_old_log_determinant() -> None:
+def test_a_subclass_with_another_map_has_no_log_determinant() -> None:
     class Doubled(Haar):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return super().forward(2 * x)
@@ -89,12 +89,12 @@ class LoudBlock(Loud, LiftingBlock):  # type: ignore[misc]
 
 
 class StillCoupling(Loud, AdditiveCoupling, VolumePreserving):  # type: ignore[misc]
-    """Promises what is not so, as whoever promises may."""
+    """Makes a promise that is wrong; nothing checks it."""
 
 
 @pytest.mark.parametrize("kind", [LoudCoupling, LouderCoupling, LoudBlock])
-def test_a_direction_defined_anew_by_a_mixin_leaves_nothing_old(kind: Callable[..., Invertible]) -> None:
-    """Neither the log-determinant, nor how it is rebuilt, taken apart or made exact."""
+def test_a_mixin_with_another_map_inherits_no_shortcut(kind: Callable[..., Invertible]) -> None:
+    """Shortcuts are the log-determinant, rebuilding, taking apart and exact."""
     num_networks = 2 if kind is LoudBlock else 1
     step = randomise_(kind(*(nn.Linear(2, 2) for _ in range(num_networks))))
     pair = tensor(0, 3, 2), tensor(1, 3, 2)
@@ -106,7 +106,7 @@ def test_a_direction_defined_anew_by_a_mixin_leaves_nothing_old(kind: Callable[.
         exact(step)(*pair)
 
 
-def test_volume_may_be_promised_again_and_stays_so() -> None:
+def test_a_subclass_may_promise_again_that_it_keeps_volume() -> None:
     class Child(StillCoupling):
         pass
 
@@ -116,7 +116,7 @@ def test_volume_may_be_promised_again_and_stays_so() -> None:
         assert torch.equal(step.inverse_and_log_det(*pair)[1], torch.zeros(3))
 
 
-def test_a_layer_without_arguments_says_so() -> None:
+def test_a_layer_without_arguments_has_an_empty_signature() -> None:
     assert str(inspect.signature(Haar)) == "() -> None"
 
 
@@ -169,7 +169,7 @@ def test_an_inverse_is_copied_and_pickled(clone: Callable[[Invertible], Invertib
     assert [type(step) for step in chain] == [Haar, Inverse]
 
 
-def test_what_does_not_invert_has_no_inverse() -> None:
+def test_inverse_refuses_other_modules() -> None:
     with pytest.raises(TypeError, match="Inverse needs an Invertible module, got Conv2d"):
         Inverse(nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Inverse needs an Invertible module, got NoneType"):

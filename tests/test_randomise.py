@@ -29,7 +29,7 @@ def test_the_same_seed_draws_the_same_parameters(seed: int) -> None:
     once = ConvPredictor(3, 9)
     again = copy.deepcopy(once)
     assert randomise_(once, seed) is once
-    torch.manual_seed(seed)  # the global state has no say
+    torch.manual_seed(seed)  # the global state does not matter
     randomise_(again, seed)
     for x, y in zip(once.parameters(), again.parameters(), strict=True):
         assert torch.equal(x, y)
@@ -41,7 +41,7 @@ def test_other_seeds_draw_other_parameters() -> None:
         assert not torch.equal(x, y)
 
 
-def test_global_random_state_is_left_alone() -> None:
+def test_global_random_state_is_unchanged() -> None:
     network, before = NAFBlock(4), torch.get_rng_state()
     randomise_(network, 5)
     assert torch.equal(torch.get_rng_state(), before)
@@ -61,7 +61,7 @@ def test_weights_have_the_scale_of_their_fan_in() -> None:
         assert float(randomise_(layer).weight.detach().std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
 
 
-def test_transposed_weights_have_the_scale_of_what_an_output_sees() -> None:
+def test_transposed_weights_have_the_scale_of_their_fan_in() -> None:
     for layer, fan_in in (
         (nn.ConvTranspose2d(64, 16, 3), 64 * 9),
         (nn.ConvTranspose2d(64, 16, 4, stride=2), 64 * 4),
@@ -83,7 +83,7 @@ def test_tied_parameters_are_drawn_once() -> None:
         assert torch.equal(x, y)
 
 
-def test_laws_hold_whatever_the_default_device() -> None:
+def test_laws_hold_under_any_default_device() -> None:
     module, pair = block(), bands()
     again = copy.deepcopy(module)
     with torch.device("meta"):

@@ -41,7 +41,7 @@ class Off(Invertible):
         return x + self.by
 
 
-def test_error_and_bound_are_told() -> None:
+def test_error_and_bound_are_reported() -> None:
     numbers = r"off by 0\.000977, 1\.64e\+04 units of eps A at growth 1, where 32 are allowed"
     message = rf"inverse\(forward\(x\)\) of Off is {numbers}"
     with pytest.raises(AssertionError, match=message):
@@ -56,7 +56,7 @@ def test_the_bound_can_be_set() -> None:
 
 def test_the_bound_grows_with_the_bands_beyond_four() -> None:
     class Rounds(Invertible):
-        """Exact on integers, off by 300 units roundoff on what lies so near to one."""
+        """Exact on integers, off by 300 units of roundoff on numbers that are not."""
 
         def __init__(self, growth: float) -> None:
             super().__init__()
@@ -76,7 +76,7 @@ def test_the_bound_grows_with_the_bands_beyond_four() -> None:
 
 @pytest.mark.parametrize("position", [0, 1])
 @pytest.mark.parametrize("back", [False, True], ids=["forward", "inverse"])
-def test_nan_is_caught_and_not_taken_for_a_written_input(position: int, back: bool) -> None:
+def test_nan_is_caught_and_not_mistaken_for_a_written_input(position: int, back: bool) -> None:
     class Spoils(Invertible):
         def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
             return (a * torch.nan, b) if position == 0 else (a, b * torch.nan)
@@ -111,7 +111,7 @@ def test_writing_into_the_input_is_caught_in_both_directions() -> None:
 
 
 def test_cancelling_intermediate_bands_do_not_fail_a_right_chain() -> None:
-    """Bands of size 1000 on the way allow for errors of their size, seen from either end."""
+    """Intermediate bands of size 1000 allow for errors of their size, in both directions."""
     thousand, back = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(thousand.weight, 1000.1)
     nn.init.constant_(back.weight, -1000.1)
@@ -129,7 +129,7 @@ def test_a_copy_has_the_same_gradients(case: Case) -> None:
     assert_same_gradients(case.module, copy.deepcopy(case.module), *case.bands)
 
 
-def test_inputs_and_gradients_are_left_alone() -> None:
+def test_inputs_and_gradients_are_unchanged() -> None:
     module, pair = block(), tuple(x.requires_grad_() for x in bands())
     before = [x.detach().clone() for x in pair]
     assert_same_gradients(module, module, *pair)
@@ -140,7 +140,7 @@ def test_inputs_and_gradients_are_left_alone() -> None:
 
 
 class DetachedPrediction(Predict):
-    """As `Predict`, but its prediction carries no gradient."""
+    """Like `Predict`, but its prediction carries no gradient."""
 
     def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         return approx, detail - self.network(approx).detach()
@@ -155,7 +155,7 @@ def test_a_detached_branch_is_caught_and_named() -> None:
 
 def test_a_missing_gradient_is_caught_on_either_side() -> None:
     class KeepsTheBand(DetachedPrediction):
-        """Its bands' gradients are right; its network's are missing."""
+        """The gradients of its bands are right and those of its network are missing."""
 
         def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
             frozen = torch.func.functional_call(
@@ -218,7 +218,7 @@ def test_other_parameters_are_caught_and_named() -> None:
         )
 
 
-def test_parameters_without_use_and_frozen_ones_are_no_difference() -> None:
+def test_unused_and_frozen_parameters_are_no_difference() -> None:
     module = block()
     module.unused = nn.Parameter(torch.zeros(2))
     module.predict.requires_grad_(False)
@@ -229,7 +229,7 @@ def test_parameters_without_use_and_frozen_ones_are_no_difference() -> None:
 
 
 class Seeing(nn.Module):
-    """A network that looks at the condition, and by a slip scales it where it stands."""
+    """A network that uses the condition and, by mistake, scales it in place."""
 
     def __init__(self, factor: float = 1.0) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ def test_conditions_reach_both_directions() -> None:
         assert_inverts(chain, *bands())
 
 
-def test_integer_bands_have_no_gradients_to_compare_but_integer_conditions_may_stand_beside_them() -> None:
+def test_integer_bands_are_refused_and_integer_conditions_accepted() -> None:
     class Labelled(nn.Module):
         def __init__(self) -> None:
             super().__init__()

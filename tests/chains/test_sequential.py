@@ -72,7 +72,7 @@ def test_a_slice_runs_on_its_own() -> None:
         assert torch.equal(actual, expected)
 
 
-def test_bands_come_bare_or_as_a_tuple() -> None:
+def test_one_band_is_returned_bare_and_several_as_a_tuple() -> None:
     x = tensor(0, 1, 3, 4, 4)
     assert isinstance(Sequential(Haar(), Inverse(Haar()))(x), Tensor)
     assert isinstance(Sequential(Haar())(x), tuple)
@@ -140,7 +140,7 @@ def test_steps_are_appended() -> None:
 
 @pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_errors_tell_where_in_the_chain_they_were_raised(memory: Memory, backwards: bool) -> None:
+def test_errors_name_the_step_that_raised_them(memory: Memory, backwards: bool) -> None:
     class Fails(Invertible):
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError(f"no {x}")
@@ -157,7 +157,7 @@ def test_errors_tell_where_in_the_chain_they_were_raised(memory: Memory, backwar
 
 @pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
 @pytest.mark.parametrize("name", ["forward", "inverse", "forward_and_log_det", "inverse_and_log_det"])
-def test_an_empty_chain_has_no_use_for_a_condition(memory: Memory, name: str) -> None:
+def test_an_empty_chain_refuses_a_condition(memory: Memory, name: str) -> None:
     with pytest.raises(ValueError, match="Sequential got a condition, but none of its 0 steps takes one"):
         getattr(Sequential(memory=memory), name)(torch.ones(2), condition=torch.ones(2))
 
@@ -172,7 +172,7 @@ def test_a_log_determinant_needs_a_batch(name: str) -> None:
         getattr(Sequential(), name)(torch.tensor(1.0))
 
 
-def test_a_step_that_takes_other_bands_is_named_with_the_one_before() -> None:
+def test_a_wrong_number_of_bands_names_both_steps() -> None:
     x, pair = torch.zeros(1, 3, 8, 8), (torch.zeros(1, 3, 8, 8), torch.zeros(1, 9, 8, 8))
     with pytest.raises(ValueError, match=r"step 2 \(Haar\) takes 1 band\(s\), got 2 from step 1 \(LiftingBlock\)"):
         Sequential(Haar(), block(), Haar())(x)
@@ -184,7 +184,7 @@ def test_a_step_that_takes_other_bands_is_named_with_the_one_before() -> None:
         Sequential(Haar())(*pair)
 
 
-def test_the_same_on_the_way_back() -> None:
+def test_a_wrong_number_of_bands_names_both_steps_of_the_inverse() -> None:
     x, pair = torch.zeros(1, 3, 8, 8), (torch.zeros(1, 3, 8, 8), torch.zeros(1, 9, 8, 8))
     with pytest.raises(ValueError, match=r"step 1 \(LiftingBlock\) takes back 2 band\(s\), got 1 from the caller"):
         Sequential(Haar(), block()).inverse(x)

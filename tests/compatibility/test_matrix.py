@@ -64,6 +64,6 @@ def test_every_exception_is_of_a_cell_and_has_a_reason() -> None:
     assert {refusal.reason for refusal in EXCEPTIONS.values()} == REASONS.keys()
 
 
-def test_the_page_shows_the_matrix_as_it_is() -> None:
+def test_the_page_shows_the_current_matrix() -> None:
     page = PAGE.read_text()
     assert page == updated(page), "run `python -m tests.compatibility.matrix`"

@@ -59,7 +59,7 @@ def test_deeper_bands_have_less_range() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_what_is_no_number_is_refused(value: float) -> None:
+def test_infinite_and_nan_values_are_refused(value: float) -> None:
     x = torch.ones(1, 1, 2, 2)
     x[..., 0, 0] = value
     with pytest.raises(ValueError, match=r"step 0 of 1 \(Haar\) has a value of nan, .*; use smaller values"):
@@ -96,7 +96,7 @@ def test_other_steps_are_refused_by_name(wrap: Callable[[Invertible], Invertible
 
 
 class Squashed(AdditiveCoupling):
-    """Does arithmetic outside its network, where nothing rounds it."""
+    """Computes outside its network, where nothing is rounded to the grid."""
 
     def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return a, b + torch.tanh(self.evaluate(a, b, condition))
@@ -140,7 +140,7 @@ def test_a_layer_that_changes_the_map_of_its_base_is_refused(step: Invertible) -
         exact(Sequential(step))(*inputs)
 
 
-def test_a_layer_with_levels_is_not_for_that_a_pyramid() -> None:
+def test_another_layer_with_levels_is_not_taken_for_a_pyramid() -> None:
     class Tripled(Invertible):
         def __init__(self) -> None:
             super().__init__()
@@ -156,7 +156,7 @@ def test_a_layer_with_levels_is_not_for_that_a_pyramid() -> None:
         exact(Tripled())
 
 
-def test_a_pyramid_that_only_builds_its_levels_is_one() -> None:
+def test_a_pyramid_that_only_builds_its_levels_is_accepted() -> None:
     class Twice(LiftingPyramid):
         def __init__(self) -> None:
             super().__init__([Haar(), Haar()])
@@ -173,7 +173,7 @@ def test_several_bands_of_a_step_in_parallel_are_refused() -> None:
             exact(chain)
 
 
-def test_a_layer_that_only_builds_its_network_is_not() -> None:
+def test_a_subclass_that_only_builds_its_network_is_accepted() -> None:
     class Named(AdditiveCoupling):
         def __init__(self) -> None:
             super().__init__(nn.Conv2d(3, 3, 1))
@@ -190,7 +190,7 @@ def test_too_few_bits_are_refused() -> None:
 
 
 @pytest.mark.parametrize("bits", [-1, 53, 15.5, "16"])
-def test_what_is_no_exponent_is_refused(bits: int) -> None:
+def test_other_exponents_are_refused(bits: int) -> None:
     error, needs = (ValueError, "0 to 52 bits") if isinstance(bits, int) else (TypeError, "an integer number of bits")
     makers: dict[str, Callable[[], object]] = {
         "exact": lambda: exact(Haar(), bits=bits),

@@ -44,7 +44,7 @@ from tests.strategies import tensor
 # What a chain keeps
 
 
-def test_networks_see_one_layout_whatever_is_given() -> None:
+def test_networks_see_one_layout_for_any_input() -> None:
     class Spy(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             assert x.stride() == torch.empty(x.shape).stride()
@@ -58,7 +58,7 @@ def test_networks_see_one_layout_whatever_is_given() -> None:
                 OnGrid(Spy(), batch_invariant=batch_invariant)(same_numbers)
 
 
-def test_steps_that_move_numbers_about_are_kept() -> None:
+def test_steps_that_only_permute_numbers_are_accepted() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         step = AdditiveCoupling(nn.Conv2d(12, 12, 1))
@@ -90,7 +90,7 @@ def test_conditions_reach_the_networks(batch: int, batch_invariant: bool) -> Non
     torch.testing.assert_close(*memories)  # two steps share the condition: their gradients are summed in either order
 
 
-def test_networks_are_shared_and_the_chain_is_left_as_it_was() -> None:
+def test_networks_are_shared_and_the_chain_is_unchanged() -> None:
     chain = Sequential(Haar(), LiftingBlock(ConvPredictor(1, 3), ConvPredictor(3, 1)), memory="checkpoint")
     names = list(chain.state_dict())
     ours = exact(chain)
@@ -114,7 +114,7 @@ def test_copies_are_the_same(again: Callable[[Exact], Exact]) -> None:
     assert same(other(*bands), chain(*bands))
 
 
-def test_it_is_a_step_like_any_other() -> None:
+def test_an_exact_chain_is_a_step_like_any_other() -> None:
     inner = exact(stack(2))
     chain, bands = Sequential(inner, Inverse(inner), stack(1), memory="reversible"), rounded(pair(6))
     expected = gradients(Sequential(*chain), bands, None)
@@ -128,14 +128,14 @@ def test_it_is_a_step_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
-def test_the_laws_hold_for_what_is_on_the_grid(memory: Literal["reversible", "checkpoint"]) -> None:
+def test_the_laws_hold_on_the_grid(memory: Literal["reversible", "checkpoint"]) -> None:
     stored, kept = exact(stack(2)), exact(stack(2))
     kept.memory = memory
     assert_inverts(stored, *rounded(pair(6)))
     assert_same_gradients(stored, kept, *rounded(pair(6)))
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_unchanged() -> None:
     chain, bands = (
         exact(Sequential(Haar(), LiftingBlock(ConvPredictor(1, 3), ConvPredictor(3, 1)))),
         tensor(0, 1, 1, 4, 4),
@@ -148,7 +148,7 @@ def test_inputs_are_left_alone() -> None:
     assert same(outputs, tuple(before))
 
 
-# What it costs
+# Cost
 
 
 def test_exact_form_of_a_trained_hiding_chain_costs_less_than_a_hundredth_of_a_decibel() -> None:
@@ -175,7 +175,7 @@ def test_exact_form_of_a_trained_hiding_chain_costs_less_than_a_hundredth_of_a_d
         sum(hide_and_reveal(chain), torch.zeros(())).backward()
         optimizer.step()
     trained = decibels()
-    assert trained[1] > before[1] + 10  # what was revealed is now the secret
+    assert trained[1] > before[1] + 10  # it now reveals the secret
     assert (trained[:2] - trained[2:]).abs().max() < 0.01
 
 

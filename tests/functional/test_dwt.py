@@ -31,7 +31,7 @@ SYMMETRIC = ["bior2.2", "bior2.4", "bior2.6", "bior4.4"]  # about a sample, and 
 
 
 @given(name=names, shape=leading, size=st.integers(1, 40), boundary=st.sampled_from(EXPANSIVE), seed=seeds())
-def test_lines_that_grow_agree_with_pywavelets(
+def test_lines_under_expansive_rules_agree_with_pywavelets(
     name: str, shape: tuple[int, ...], size: int, boundary: str, seed: int
 ) -> None:
     x = tensor(seed, *shape, size, dtype=torch.float64)
@@ -42,7 +42,7 @@ def test_lines_that_grow_agree_with_pywavelets(
 
 
 @given(name=names, shape=leading, pairs=st.integers(1, 20), seed=seeds())
-def test_lines_that_repeat_agree_with_pywavelets(name: str, shape: tuple[int, ...], pairs: int, seed: int) -> None:
+def test_periodic_lines_agree_with_pywavelets(name: str, shape: tuple[int, ...], pairs: int, seed: int) -> None:
     x = tensor(seed, *shape, 2 * pairs, dtype=torch.float64)
     for band, expected in zip(dwt1d(x, name), pywt.dwt(x.numpy(), oracle(name), "periodization"), strict=True):
         assert_equals(band, expected)
@@ -75,7 +75,7 @@ def test_images_agree_with_pywavelets(
 def test_synthesis_of_any_bands_agrees_with_pywavelets(
     name: str, boundary: str, num: tuple[int, int], seed: int
 ) -> None:
-    """Also of bands that no image has."""
+    """Also of bands that are not those of an image."""
     if boundary == "reflect":
         boundary = "zero"
     bands = [tensor(seed + i, 2, *num, dtype=torch.float64) for i in range(4)]
@@ -86,7 +86,7 @@ def test_synthesis_of_any_bands_agrees_with_pywavelets(
 
 
 def test_nine_seven_agrees_with_the_table_of_pywavelets() -> None:
-    """Which holds its filters to twelve digits."""
+    """The table has twelve digits."""
     x = tensor(0, 3, 32, 24, dtype=torch.float64, positive=True)
     for boundary in ("periodization", *EXPANSIVE):
         theirs = pywt.dwt2(x.numpy(), "bior4.4", boundary)
@@ -124,7 +124,7 @@ def test_every_size_comes_back(
     kind: str,
 ) -> None:
     x = tensor(seed, *sizes, dtype=dtype, positive=kind == "image").to(device)
-    x = x.sign() if kind == "signs" else x  # nothing is worse: all samples are as large as the largest
+    x = x.sign() if kind == "signs" else x  # the worst case: all samples are as large as the largest
     size = None if boundary in NON_EXPANSIVE else sizes
     returned = idwt2d(dwt2d(x, name, boundary=boundary), name, boundary=boundary, size=size)
     assert returned.shape == x.shape
@@ -135,7 +135,7 @@ def test_every_size_comes_back(
 
 
 @given(name=names, size=st.integers(1, 129), boundary=st.sampled_from(NON_EXPANSIVE), seed=seeds())
-def test_lines_that_do_not_grow(name: str, size: int, boundary: str, seed: int) -> None:
+def test_lines_under_non_expansive_rules_come_back(name: str, size: int, boundary: str, seed: int) -> None:
     x = tensor(seed, 2, size, dtype=torch.float64)
     approx, detail = dwt1d(x, name, boundary=boundary)
     assert (approx.shape, detail.shape) == ((2, (size + 1) // 2), (2, size // 2))

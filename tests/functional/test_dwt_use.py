@@ -22,7 +22,7 @@ pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `tes
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", list(SCHEMES))
 def test_accuracy_in_half_precision(dtype: torch.dtype, name: str) -> None:
-    """Relative to the largest value: bands within 16 units of rounding, there and back within 64."""
+    """Relative to the largest value, bands are within 16 units of rounding and round trips within 64."""
     x = tensor(0, 3, 32, 32, positive=True).to(dtype)
     eps = torch.finfo(dtype).eps
     bands = dwt2d(x, name)
@@ -48,7 +48,7 @@ def test_autocast_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("function", [dwt1d, dwt2d])
-def test_names_rules_and_kinds_that_are_refused(function) -> None:
+def test_other_names_rules_and_dtypes_are_refused(function) -> None:
     x, who = torch.zeros(4, 4), function.__name__
     with pytest.raises(ValueError, match=rf"{who} needs a wavelet among haar, db2, .*, 9/7, got 'bior5\.5'$"):
         function(x, "bior5.5")
@@ -123,7 +123,7 @@ def test_other_nests_are_refused() -> None:
         idwt2d((approx, (detail, detail, detail)), "haar", size=8)  # type: ignore[arg-type]
 
 
-def test_bands_of_two_kinds_or_devices_are_refused() -> None:
+def test_bands_of_two_dtypes_or_devices_are_refused() -> None:
     with pytest.raises(TypeError, match=r"idwt1d needs bands of one dtype, got torch\.float32 and torch\.float64"):
         idwt1d(torch.zeros(4), torch.zeros(4).double(), "haar")
     with pytest.raises(ValueError, match="idwt1d needs its bands on one device, got cpu and meta"):
@@ -133,7 +133,7 @@ def test_bands_of_two_kinds_or_devices_are_refused() -> None:
 
 
 def test_bands_and_images_may_be_written_into() -> None:
-    """Also while autograd looks on, as whoever shrinks details does."""
+    """Also while autograd records, as when details are shrunk in place."""
     x = tensor(0, 3, 9, 12, dtype=torch.float64).requires_grad_()
     approx, details = dwt2d(x, "9/7", boundary="reflect")
     for band in (approx, *details):
@@ -146,7 +146,7 @@ def test_bands_and_images_may_be_written_into() -> None:
     torch.testing.assert_close(x.grad, torch.ones_like(x))
 
 
-def test_nests_of_another_shape_are_refused() -> None:
+def test_other_nests_in_the_functions_around_it_are_refused() -> None:
     x = torch.rand(4, 4)
     with pytest.raises(TypeError, match=r"lossless_idwt2d needs \(approx, .*, got \(Tensor, Tensor\)"):
         lossless_idwt2d((x.int(), x.int()), "5/3")  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ def test_nests_of_another_shape_are_refused() -> None:
 
 
 @pytest.mark.parametrize("alias", ["db1", "bior1.1"])
-def test_names_that_pywavelets_has_for_haar(alias: str) -> None:
+def test_aliases_of_haar_in_pywavelets(alias: str) -> None:
     x = tensor(0, 8, 6, dtype=torch.float64)
     mine, theirs = dwt2d(x, alias), pywt.dwt2(x.numpy(), alias, "periodization")
     assert_equals(mine[0], theirs[0], atol=1e-12)

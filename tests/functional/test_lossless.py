@@ -73,9 +73,9 @@ def test_images_agree_with_the_standard_and_return(wavelet: str, size: tuple[int
 
 @pytest.mark.parametrize("size", [(16, 24), (15, 18), (22, 11), (7, 8)], ids=str)
 def test_approximations_are_those_of_a_jpeg_2000_codec(size: tuple[int, int]) -> None:
-    """A codec that decodes at a half and a quarter of the size hands out its approximations, clipped to 8 bits.
+    """A codec that decodes at a half and a quarter of the size returns its approximations, clipped to 8 bits.
 
-    Not tried: sizes of one more than a multiple of four, a quarter of which Pillow takes for one sample less.
+    Sizes of one more than a multiple of four are left out: Pillow rounds a quarter of them down by one sample.
     """
     features = pytest.importorskip("PIL.features", reason="needs Pillow, from the extra `test`")
     if not features.check("jpg_2000"):
@@ -95,7 +95,7 @@ def test_approximations_are_those_of_a_jpeg_2000_codec(size: tuple[int, int]) ->
 
 
 def test_order_sign_and_scale_of_the_bands() -> None:
-    """Spelt out once: rows differ by 8, columns by 2, and there is no gain."""
+    """Written out: rows differ by 8, columns by 2, and there is no gain."""
     x = torch.tensor([[10, 12], [18, 20]])
     for wavelet in ("haar", "5/3"):
         approx, (horizontal, vertical, diagonal) = lossless_dwt2d(x, wavelet)
@@ -110,7 +110,7 @@ def test_float_bands_differ_by_scale_sign_and_rounding(wavelet: str) -> None:
         approx, details = pywt.dwt2(x.numpy(), "haar", "periodization")
     else:
         approx, details = pywt.dwt2(x.numpy(), "bior2.2", "reflect")
-    first = 0 if wavelet == "haar" else 1  # where its longer output begins to say something new
+    first = 0 if wavelet == "haar" else 1  # where its longer output begins to differ from the border
     ours = flat(lossless_dwt2d(x, wavelet))
     for band, theirs, scale in zip(ours, [approx, *details], [0.5, -1.0, -1.0, 2.0], strict=True):
         rows, columns = band.shape

@@ -80,7 +80,7 @@ def test_every_device_has_the_same_bits(wavelet: str, dtype: torch.dtype, size: 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool, torch.complex64, torch.uint16], ids=str)
-def test_what_is_no_integer_is_refused(dtype: torch.dtype) -> None:
+def test_other_dtypes_than_integers_are_refused(dtype: torch.dtype) -> None:
     x, good = torch.zeros(4, 4, dtype=dtype), torch.zeros(4, 4, dtype=torch.int16)
     kinds = r"needs integers \(uint8, int8, int16, int32, int64\)"
     message = rf"{kinds}, got {dtype}; the layer Wavelet takes floats$"
@@ -94,7 +94,7 @@ def test_what_is_no_integer_is_refused(dtype: torch.dtype) -> None:
         lossless_idwt2d((good, (good, good, x)), "haar")
 
 
-def test_what_is_no_tensor_is_refused() -> None:
+def test_other_objects_than_tensors_are_refused() -> None:
     with pytest.raises(TypeError, match="lossless_dwt2d needs tensors, got ndarray"):
         lossless_dwt2d(np.zeros((4, 4), dtype=np.int16), "haar")  # type: ignore[arg-type]
 

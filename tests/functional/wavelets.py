@@ -1,4 +1,4 @@
-"""PyWavelets as an oracle, with filters of its own or, where its table is coarse or empty, from their definition."""
+"""PyWavelets as an oracle; where its table of filters is coarse or empty, they come from their definition."""
 
 from functools import reduce
 from typing import Any

@@ -80,14 +80,14 @@ def sequence(*dims: int, steps: list[tuple[Any, dict[str, Any]]]) -> Any:
 
 
 def seeded(make: Callable[[], Any], seed: int) -> Any:
-    """A FrEIA module as its own initialisation leaves it: its fixed permutations are parameters, not to be drawn."""
+    """A FrEIA module with its own initialisation: its fixed permutations are parameters, which must not be drawn."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
 
 
 def split_and_concat() -> Any:
-    """Haar of ours, FrEIA's blocks on both bands, the approximation of one node and the detail of another joined."""
+    """Our Haar transform, FrEIA's blocks on both bands, and a join of bands from two nodes."""
     source = ff.InputNode(3, 8, 8)
     haar = ff.Node(source, AsFrEIA, {"module": Sequential(Haar(), block())})
     glow = ff.Node(haar.out1, fm.GLOWCouplingBlock, {"subnet_constructor": conv, "clamp": 1.0})

@@ -127,7 +127,7 @@ def test_the_memory_mode_is_kept_without_a_log_determinant() -> None:
     assert held["reversible"] < held["store"] / 4
 
 
-def test_there_and_back_again() -> None:
+def test_a_module_wrapped_twice_is_the_module() -> None:
     ours = Sequential(Haar(), block())
     again = FromFrEIA(AsFrEIA([(3, 8, 8)], module=ours))
     x = tensor(0, 1, 3, 8, 8)

@@ -81,7 +81,7 @@ def wrapped(name: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> tup
 @pytest.mark.parametrize("name", THEIRS)
 def test_their_modules_invert(name: str) -> None:
     module, given = wrapped(name)
-    # Their Haar layers are convolutions, Sigmoid loses digits where it saturates: hence the room.
+    # The bound is wide: their Haar layers are convolutions, and Sigmoid loses digits where it saturates.
     assert_inverts(module, *given, bound=256.0)
     assert check_inverse(module, *given).error < 1e-12
 
@@ -157,7 +157,7 @@ def test_their_blocks_train_in_every_memory_mode(name: str, memory: Any) -> None
     assert_same_gradients(Sequential(*steps), Sequential(*steps, memory=memory), *given, tolerance=1e-9)
 
 
-def test_modes_pass_on() -> None:
+def test_parameters_and_state_dicts_pass_through() -> None:
     module = FromFrEIA(seeded(lambda: fm.AllInOneBlock(IMAGE, subnet_constructor=conv), 0))
     assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"module"}
     other = FromFrEIA(seeded(lambda: fm.AllInOneBlock(IMAGE, subnet_constructor=conv), 1))

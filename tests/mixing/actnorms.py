@@ -11,14 +11,14 @@ from tests.strategies import tensor
 
 
 def initialised(channels: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> ActNorm:
-    """One that has seen a batch, and then learned."""
+    """A layer that has seen a batch and was then trained."""
     norm = ActNorm(channels).to(dtype)
     norm(tensor(seed, 2, channels, 4, 4, dtype=dtype))
     return randomise_(norm, seed)
 
 
 def batch(seed: int, channels: int = 3, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Channels with means and variances of their own."""
+    """Channels with different means and variances."""
     scales, means = torch.arange(1, channels + 1).view(-1, 1, 1), torch.arange(channels).view(-1, 1, 1)
     return (tensor(seed, 4, channels, 5, 6, dtype=torch.float64) * scales + means).to(dtype)
 

@@ -32,7 +32,7 @@ def test_equation() -> None:
     assert torch.equal(norm(x), scale * (x + bias))
 
 
-def test_later_batches_are_not_normalised_anew() -> None:
+def test_later_batches_are_not_normalised_again() -> None:
     norm = ActNorm(3)
     norm(batch(0))
     kept = copy.deepcopy(norm.state_dict())
@@ -59,17 +59,17 @@ def test_initialisation_survives(survive: Callable[[ActNorm], ActNorm]) -> None:
     assert bool(other.initialised)
     assert torch.equal(other.inverse(y), norm.inverse(y))
     x = 3 * batch(1) - 2
-    assert torch.equal(other.train()(x), norm(x))  # would differ, had it been initialised anew
+    assert torch.equal(other.train()(x), norm(x))  # would differ if it were initialised again
 
 
 @pytest.mark.parametrize("survive", [survive for survive in survivals if survive is not assigned])
-def test_so_does_its_absence(survive: Callable[[ActNorm], ActNorm]) -> None:
+def test_missing_initialisation_survives_too(survive: Callable[[ActNorm], ActNorm]) -> None:
     other = survive(ActNorm(3))
     assert not bool(other.initialised)
     assert abs(float(other(batch(0)).detach().std()) - 1) < 0.01
 
 
-def test_loading_what_was_not_initialised_starts_over() -> None:
+def test_loading_an_uninitialised_state_starts_over() -> None:
     norm = initialised(3)
     norm.load_state_dict(ActNorm(3).state_dict())
     x = batch(0)
@@ -100,7 +100,7 @@ def test_16_bit_batches_do_not_overflow() -> None:
 
 
 @given(seed=seeds(), sides=st.lists(st.integers(2, 4), max_size=3).map(tuple))
-def test_the_first_batch_leaves_normal_whatever_its_places(seed: int, sides: tuple[int, ...]) -> None:
+def test_the_first_batch_of_any_rank_leaves_normalised(seed: int, sides: tuple[int, ...]) -> None:
     y = ActNorm(3)(3 + 2 * tensor(seed, 8, 3, *sides)).detach().transpose(0, 1).flatten(1)
     torch.testing.assert_close(y.mean(1), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(y.var(1, correction=0), torch.ones(3), rtol=0, atol=1e-4)
@@ -143,7 +143,7 @@ def test_use_before_initialisation_is_refused() -> None:
     assert not bool(norm.initialised)
 
 
-def test_a_first_batch_that_says_nothing_is_refused() -> None:
+def test_a_first_batch_without_finite_numbers_is_refused() -> None:
     norm = ActNorm(3)
     with pytest.raises(ValueError, match="batch of finite numbers to initialise from, got an empty one"):
         norm(torch.zeros(0, 3, 2, 2))

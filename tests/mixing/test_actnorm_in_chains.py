@@ -78,7 +78,7 @@ def test_frozen_parameters_are_initialised_too() -> None:
     assert abs(float(norm(batch(0)).std()) - 1) < 0.01
 
 
-def test_it_stands_in_front_of_couplings() -> None:
+def test_it_works_in_front_of_couplings() -> None:
     chain = Sequential(Parallel(ActNorm(1), ActNorm(2)), AdditiveCoupling(nn.Conv2d(1, 2, 3, padding=1)), Swap())
     bands = tensor(0, 2, 1, 4, 4), tensor(1, 2, 2, 4, 4)
     chain(*bands)
@@ -95,7 +95,7 @@ def test_functional_call_initialises_what_it_is_given() -> None:
 
 
 def test_functional_call_leaves_the_module_as_it_was() -> None:
-    """Be what it is given parameters or plain tensors."""
+    """Both with parameters and with plain tensors."""
     norm, x = ActNorm(3), batch(0)
     state = {name: nn.Parameter(p.detach().clone()) for name, p in norm.named_parameters()}
     lent = functional_call(norm, {**state, "initialised": torch.tensor(False)}, x)
@@ -104,7 +104,7 @@ def test_functional_call_leaves_the_module_as_it_was() -> None:
     assert bool(norm.initialised)
 
 
-def test_it_starts_over_when_told_to() -> None:
+def test_clearing_the_flag_starts_over() -> None:
     norm, x = initialised(3), batch(1)
     norm(x)
     norm.initialised.fill_(False)
@@ -115,8 +115,8 @@ def test_it_starts_over_when_told_to() -> None:
 
 @pytest.mark.parametrize("move", [lambda norm: norm._apply(torch.clone), assigned, copy.deepcopy, repickled])
 def test_the_backward_pass_of_the_first_batch_does_not_initialise_again(move: Callable[[ActNorm], ActNorm]) -> None:
-    """Although a reversible chain lends it the buffer of before. A move, to another device for instance, puts a new
-    buffer in the place of its own."""
+    """A reversible chain gives it the earlier value of its flag; a move, to another device for instance, replaces the
+    buffer of the flag."""
     norm = move(ActNorm(3))
     y = Sequential(norm, memory="reversible")(batch(0))
     assert isinstance(y, Tensor)
