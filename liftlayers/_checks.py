@@ -1,18 +1,4 @@
-"""Checks of what a caller hands over, shared by every floor: each error says who, what is needed and what came."""
-
-__all__ = [
-    "four_bands",
-    "require_alike",
-    "require_detail",
-    "require_even",
-    "require_fitting",
-    "require_float",
-    "require_four_axes",
-    "require_image",
-    "require_positive",
-    "require_same_device",
-    "require_tensors",
-]
+"""Checks of arguments, used throughout the library: each error names the caller, what it needs and what it got."""
 
 from collections.abc import Sequence
 
@@ -31,7 +17,7 @@ def require_float(who: str, *tensors: Tensor) -> None:
     require_tensors(who, *tensors)
     for tensor in tensors:
         if not tensor.is_floating_point():
-            advice = "take .real and .imag one by one" if tensor.is_complex() else "call .float() first"
+            advice = "pass .real and .imag separately" if tensor.is_complex() else "call .float() first"
             raise TypeError(f"{who} needs floating-point tensors, got {tensor.dtype}; {advice}")
 
 
@@ -43,7 +29,7 @@ def require_same_device(who: str, *tensors: Tensor) -> None:
 
 
 def require_alike(who: str, *bands: Tensor) -> None:
-    """Raises unless all bands are on one device and of one dtype: nothing is promoted in silence."""
+    """Raises unless all bands are on one device and of one dtype, so that no dtype is promoted silently."""
     require_same_device(who, *bands)
     if len({band.dtype for band in bands}) > 1:
         raise TypeError(f"{who} needs bands of one dtype, got {' and '.join(str(band.dtype) for band in bands)}")
@@ -70,14 +56,20 @@ def require_even(who: str, x: Tensor) -> None:
 
 
 def require_detail(who: str, approx: Tensor, detail: Tensor) -> None:
-    """Raises unless a detail is the three bands, stacked, of an approximation (B, C, H, W), and like it."""
-    batch, channels, height, width = approx.shape
-    if detail.shape != (batch, 3 * channels, height, width):
-        raise ValueError(
-            f"{who} needs a detail of shape {(batch, 3 * channels, height, width)} "
-            f"for an approximation of shape {tuple(approx.shape)}, got {tuple(detail.shape)}"
-        )
+    """Raises unless `detail` stacks the detail bands of an approximation (B, C, H, W), of its dtype and device."""
+    batch, channels, *size = approx.shape
+    needed = batch, 3 * channels, *size
+    if detail.shape != needed:
+        given = f"an approximation of shape {tuple(approx.shape)}"
+        raise ValueError(f"{who} needs a detail of shape {needed} for {given}, got {tuple(detail.shape)}")
     require_alike(who, approx, detail)
+
+
+def require_image_bands(who: str, approx: Tensor, detail: Tensor) -> None:
+    """Raises unless the two are the floating-point bands of an image, the detail bands stacked."""
+    require_image(who, approx)
+    require_image(who, detail)
+    require_detail(who, approx, detail)
 
 
 def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
@@ -85,29 +77,50 @@ def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
     require_float(who, x)
     if x.ndim < 2 or x.shape[1] != len(parameter):
         raise ValueError(f"{who} needs a (B, {len(parameter)}, ...) tensor, got {tuple(x.shape)}")
-    if x.dtype != parameter.dtype:  # else the result would be of another dtype than the image
+    if x.dtype != parameter.dtype:  # otherwise the result would have another dtype than the input
         raise TypeError(f"{who} needs a tensor of its parameters' {parameter.dtype}, got {x.dtype}")
     if x.device != parameter.device:
         raise ValueError(f"{who} needs a tensor on its parameters' device, {parameter.device}, got {x.device}")
 
 
-def require_positive(who: str, what: str, *numbers: int) -> None:
-    """Raises `ValueError` unless every number is at least 1."""
-    for number in numbers:
+def require_positive(who: str, **numbers: int) -> None:
+    """Raises `ValueError` unless every number is at least 1; the keyword is the name in the error."""
+    for name, number in numbers.items():
         if number < 1:
-            raise ValueError(f"{who} needs {what} of at least 1, got {number}")
+            raise ValueError(f"{who} needs {name} of at least 1, got {number}")
+
+
+def require_fitting_bands(who: str, approx: Tensor, *details: Tensor) -> None:
+    """Raises `ValueError` unless bands fit together: shapes differ along the transformed axes only, consistently.
+
+    One detail belongs to a transform of lines, three (horizontal, vertical, diagonal) to a transform of images.
+    """
+    shapes = [tuple(band.shape) for band in (approx, *details)]
+    fit = min(map(len, shapes)) > len(details) // 2
+    if fit and len(details) == 1:
+        fit = shapes[0][:-1] == shapes[1][:-1]
+    elif fit:
+        *leading, rows, columns = shapes[0]
+        detail_rows, detail_columns = shapes[1][-2], shapes[2][-1]
+        sizes = (detail_rows, columns), (rows, detail_columns), (detail_rows, detail_columns)
+        fit = shapes[1:] == [(*leading, *size) for size in sizes]
+    if not fit:
+        raise ValueError(f"{who} needs bands that fit together, got shapes {', '.join(map(str, shapes))}")
 
 
 def four_bands(who: str, coefficients: object) -> list[Tensor]:
-    """Takes the nest apart; a stack of bands, as the layers return it, would come apart in the wrong place."""
+    """Flattens (approx, (horizontal, vertical, diagonal)) into a list of four bands.
+
+    Raises `TypeError` for another nesting, a stacked detail for instance, which would be split along its batch.
+    """
     if isinstance(coefficients, Sequence) and len(coefficients) == 2:
         approx, details = coefficients
         if isinstance(details, Sequence) and len(details) == 3:
             return [approx, *details]
-    raise TypeError(f"{who} needs (approx, (horizontal, vertical, diagonal)), got {_shape_of(coefficients)}")
+    raise TypeError(f"{who} needs (approx, (horizontal, vertical, diagonal)), got {_nesting(coefficients)}")
 
 
-def _shape_of(nest: object) -> str:
+def _nesting(nest: object) -> str:
     if isinstance(nest, Sequence) and not isinstance(nest, str):
-        return f"({', '.join(map(_shape_of, nest))})"
+        return f"({', '.join(map(_nesting, nest))})"
     return type(nest).__name__

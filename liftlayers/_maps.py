@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -75,15 +76,28 @@ def names_condition(module: nn.Module) -> bool:
     return "condition" in parameters_of(module.forward)
 
 
+# What the signatures of methods say. They are slow to read, so each function is read once.
+
+
 def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Returns the parameters of a bound method or a function by name; signatures are read once for each function."""
+    """Returns the parameters of a method or a function by name, without `self`."""
+    return _signature(*_function_of(method))[0]
+
+
+def num_positional(method: Callable[..., Any]) -> tuple[int, float]:
+    """Returns the least and the greatest number of positional arguments that a method takes, without `self`."""
+    return _signature(*_function_of(method))[1]
+
+
+def _function_of(method: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
     function = getattr(method, "__func__", None)
-    if function is None:
-        return dict(inspect.signature(method).parameters)
-    _self, *names = _parameters_of(function)
-    return {name: _parameters_of(function)[name] for name in names}
+    return (method, False) if function is None else (function, True)
 
 
 @functools.cache
-def _parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(function).parameters)
+def _signature(function: Callable[..., Any], is_method: bool) -> tuple[dict[str, inspect.Parameter], tuple[int, float]]:
+    parameters = dict(list(inspect.signature(function).parameters.items())[1 if is_method else 0 :])
+    positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in positional)
+    most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()) else len(positional)
+    return parameters, (least, most)

@@ -1,4 +1,4 @@
-"""The laws of invertible modules as assertions, for the layers here and for your own.
+"""The laws of invertible modules as assertions, for this library's layers and for your own.
 
 Randomise the parameters first: many networks start at zero, where every block is the identity and every law holds.
 """
@@ -23,25 +23,26 @@ TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 
 @torch.no_grad()
 def randomise_(module: M, seed: int = 0) -> M:
-    r"""Draws every parameter anew, in place, at a scale that keeps activations of order one.
+    r"""Replaces every parameter, in place, by random numbers at a scale that keeps activations of order one.
 
     .. math:: w \sim \mathcal N\left(0, \tfrac{1}{3 n_{in}}\right), \qquad v \sim \mathcal N(v_0, 0.1^2)
 
-    for weights :math:`w` of two or more dimensions with :math:`n_{in}` inputs an output (the variance of PyTorch's own
-    initialisation, but for transposed convolutions), and for vectors and scales :math:`v`, around :math:`v_0 = 1` if
-    they are all one, as the scales of norms are at first, else around zero. What is no weight of a linear layer or a
-    convolution is a scale if it has one number an output. Three times the variance makes a correct chain of 24 blocks
-    grow a hundredfold and lose its digits; the zeros that many networks start with make a broken one pass.
+    Here :math:`w` are weights with two or more dimensions and :math:`n_{in}` inputs per output. Their variance is that
+    of PyTorch's own initialisation, except for transposed convolutions. Vectors and scales :math:`v` are drawn around
+    :math:`v_0 = 1` if all their values are one, as in a new normalisation layer, and around zero otherwise. A parameter
+    with one number per output is a scale, unless it belongs to a linear layer or a convolution. With three times the
+    variance, a correct chain of 24 blocks amplifies its input a hundredfold and loses its digits. With the zeros that
+    many networks start with, a broken chain passes.
 
     Args:
         module: Any module.
-        seed: Seed of the draw; the global random state is left alone.
+        seed: Seed of the random numbers; the global random state does not change.
 
     Returns:
         The same module.
 
     Raises:
-        ValueError: If a parameter has no values yet, as in a new `torch.nn.LazyConv2d`; then nothing is drawn.
+        ValueError: If a parameter has no values yet, as in a new `torch.nn.LazyConv2d`; then no parameter changes.
 
     References:
         [LeCun1998]_, section 4.6, on variances that keep activations of order one.
@@ -52,7 +53,7 @@ def randomise_(module: M, seed: int = 0) -> M:
     """
     for name, parameter in module.named_parameters():
         if nn.parameter.is_lazy(parameter):
-            raise ValueError(f"randomise_ needs parameters that have values, got {name}, which waits for a first batch")
+            raise ValueError(f"randomise_ needs parameters that have values, got {name}, which is uninitialised")
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
@@ -63,10 +64,10 @@ def randomise_(module: M, seed: int = 0) -> M:
 
 
 def _fan_in(owner: nn.Module, parameter: nn.Parameter) -> int:
-    """How many inputs one output of a weight sees; none if it is a vector or a scale."""
+    """Returns the number of inputs per output of a weight, or 0 for a vector or a scale."""
     if parameter.ndim < 2:
         return 0
-    if isinstance(owner, TRANSPOSED):  # inputs come first, and a stride spreads the kernel over as many outputs
+    if isinstance(owner, TRANSPOSED):  # inputs are the first axis; each output sees 1/stride of the kernel
         return max(1, parameter.numel() // (owner.out_channels * math.prod(owner.stride)))
     inputs = parameter[0].numel()
     return inputs if inputs > 1 or isinstance(owner, WEIGHTED) else 0
@@ -77,24 +78,24 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
 
     .. math:: f^{-1}(f(x)) = x, \qquad f(f^{-1}(y)) = y
 
-    1. Inverse after forward gives the bands back, and forward after inverse the outputs.
+    1. Inverse after forward returns the bands, and forward after inverse returns the outputs.
     2. Neither direction writes into its inputs.
 
     The first law holds up to :math:`\text{bound} \cdot \varepsilon A \max(1, g / 4)`, with the unit roundoff
     :math:`\varepsilon` (:math:`2^{-24}` in float32, :math:`2^{-53}` in float64), the largest absolute value :math:`A`
-    of any band and the growth :math:`g`, as `check_inverse` measures them: what rounding does at the far end of a
-    chain is magnified on the way back as much as the bands grew on the way there.
+    of any band and the growth :math:`g`, as `check_inverse` measures them. The growth matters because the inverse
+    amplifies rounding errors by as much as forward amplified the bands.
 
     Args:
         module: The module; randomise it first.
-        bands: Its input, floating-point or integers; the latter have to come back in every bit.
-        bound: Rounding allowed.
-        condition: What its networks see beside the bands, in both directions, if they take one.
+        bands: Its input, floating-point or integers; integers must be returned exactly.
+        bound: Rounding error allowed, in units of :math:`\varepsilon A`.
+        condition: The condition for its networks in both directions, if they take one.
 
     Raises:
-        AssertionError: If a law is broken, saying which, by how much and what was allowed.
+        AssertionError: If a law is broken; the message says which, by how much, and what is allowed.
         TypeError: If `module` is not `Invertible`.
-        ValueError: If no band is given, or the inverse returns other shapes than it was to rebuild.
+        ValueError: If no band is given, or the inverse returns other shapes than the input's.
 
     References:
         `check_inverse`; [Behrmann2021]_.
@@ -111,15 +112,13 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
         error, units, growth = check_inverse(direction, *given, condition=condition)
         allowed = bound * max(1.0, growth / 4)
         if not units <= allowed:  # so that nan fails too
-            raise AssertionError(
-                f"{trip} of {name} is off by {error:.3g}, {units:.3g} units of eps A "
-                f"at growth {growth:.3g}, where {allowed:.3g} are allowed"
-            )
+            found = f"{error:.3g}, {units:.3g} units of eps A at growth {growth:.3g}"
+            raise AssertionError(f"{trip} of {name} is off by {found}, where {allowed:.3g} are allowed")
 
 
 @torch.no_grad()
 def _untouched(who: str, module: Invertible, bands: tuple[Tensor, ...], condition: Tensor | None) -> tuple[Tensor, ...]:
-    """Returns the module's outputs, once it is known that its inputs are as they were."""
+    """Asserts that the module does not change its inputs, and returns its outputs."""
     options = {} if condition is None else {"condition": condition}
     inputs = {f"input {position}": band for position, band in enumerate(bands)} | options
     kept = {name: tensor.clone() for name, tensor in inputs.items()}
@@ -138,33 +137,33 @@ def assert_same_gradients(
     .. math:: \lVert g_a - g_b \rVert \le \text{tolerance} \cdot \lVert g_a \rVert
 
     for every band, the condition and every parameter, where :math:`g` is the gradient of the outputs' inner product
-    with fixed random numbers. `a` and `b` may be the same network in two memory modes, or compiled and not.
+    with fixed random numbers. `a` and `b` may be the same network in two memory modes, or compiled and not compiled.
 
     Args:
-        a: The module to trust.
-        b: The module to judge, with parameters of the same names.
-        bands: Their input, floating-point; it is left as it is, its gradients too.
+        a: The reference module.
+        b: The module to test, with parameters of the same names.
+        bands: Their input, floating-point; neither it nor its gradients change.
         tolerance: Relative difference allowed.
-        condition: What their networks see beside the bands, if they take one; integers have no gradient to compare.
+        condition: The condition for their networks, if they take one; an integer condition has no gradient to compare.
 
     Raises:
         TypeError: If a band is not floating-point.
-        AssertionError: If parameters have other names, or a gradient is missing on one side only, or differs; the
-            band or parameter is named.
+        AssertionError: If parameter names differ, a gradient is missing on one side only, or gradients differ; the
+            message names the band or parameter.
 
     References:
-        [Gomez2017]_, whose rebuilt activations are what such a comparison is for; :doc:`/memory`.
+        [Gomez2017]_, whose reconstructed activations need such a comparison; :doc:`/memory`.
 
     Example:
         >>> block = randomise_(LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
         >>> assert_same_gradients(block, block, torch.rand(1, 3, 4, 4), torch.rand(1, 9, 4, 4))
     """
     require_float("assert_same_gradients", *bands)
-    trusted, judged = _gradients(a, bands, condition), _gradients(b, bands, condition)
-    if trusted.keys() != judged.keys():
-        raise AssertionError(f"parameters differ: {sorted(trusted.keys() ^ judged.keys())}")
-    for name, expected in trusted.items():
-        actual = judged[name]
+    reference, tested = _gradients(a, bands, condition), _gradients(b, bands, condition)
+    if reference.keys() != tested.keys():
+        raise AssertionError(f"parameters differ: {sorted(reference.keys() ^ tested.keys())}")
+    for name, expected in reference.items():
+        actual = tested[name]
         if expected is None and actual is None:
             continue
         if expected is None or actual is None:
@@ -184,6 +183,6 @@ def _gradients(module: nn.Module, bands: tuple[Tensor, ...], condition: Tensor |
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu").to(y) for y in outputs]
     total = torch.stack([(w * y).sum() for w, y in zip(weights, outputs, strict=True)]).sum()
-    if not total.requires_grad:  # cut off from everything: no gradient at all
+    if not total.requires_grad:  # nothing that needs a gradient reaches the outputs
         return dict.fromkeys(leaves)
     return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), allow_unused=True), strict=True))

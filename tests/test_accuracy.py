@@ -132,9 +132,9 @@ class Doubles(Invertible):
 
 
 def test_an_inverse_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"needs bands of shapes \[\(2, 4\)\] back, got \[\(2, 2\)\]"):
+    with pytest.raises(ValueError, match=r"returns bands of shapes \[\(2, 4\)\], got \[\(2, 2\)\]"):
         check_inverse(Halves(), torch.zeros(2, 4))
-    with pytest.raises(ValueError, match=r"needs bands of shapes \[\(2, 4\)\] back, got \[\(2, 4\), \(2, 4\)\]"):
+    with pytest.raises(ValueError, match=r"returns bands of shapes \[\(2, 4\)\], got \[\(2, 4\), \(2, 4\)\]"):
         check_inverse(Doubles(), torch.zeros(2, 4))
 
 

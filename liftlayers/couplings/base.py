@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from liftlayers._bands import Bands
 from liftlayers._checks import require_float, require_same_device
 from liftlayers._maps import same_map, stating_class
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn._networks import require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
@@ -78,12 +78,14 @@ class Coupling(Invertible):
     def undo(self, target: Tensor, value: Tensor) -> Tensor:
         """Maps the target back: the inverse of `change` for the same value."""
 
-    def log_det(self, target: Tensor, value: Tensor) -> Tensor:
+    def log_det(self, target: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002
         r"""Returns :math:`\log |\det \partial \operatorname{change} / \partial t|` at a target, of shape :math:`(B,)`.
 
         Raises:
-            NotImplementedError: If the class does not define it.
+            NotImplementedError: If the class neither defines it nor is `VolumePreserving`.
         """
+        if isinstance(self, VolumePreserving):
+            return target.new_zeros(len(target))
         raise NotImplementedError(
             f"{type(self).__name__} needs log_det of its own, or VolumePreserving as its base, for a log-determinant"
         )

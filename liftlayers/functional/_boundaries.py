@@ -1,6 +1,4 @@
-"""What stands beyond the ends of a line, for samples and for the halves of a line."""
-
-__all__ = ["EXPANSIVE", "NON_EXPANSIVE", "extended", "standing_for"]
+"""Boundary rules: what continues a line, or one half of it, beyond its ends."""
 
 import torch
 from torch import Tensor
@@ -12,27 +10,27 @@ NON_EXPANSIVE = ("periodization", "reflect")
 EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
 
 
-def standing_for(position: int, step: LiftingStep, *, size: int, total: int, boundary: str) -> int:
-    """Which sample of a step's source stands for the one at a position beyond its ends.
+def index_inside(position: int, step: LiftingStep, *, size: int, total: int, boundary: str) -> int:
+    """Returns the index of the source sample that a step reads at a position beyond the source's ends.
 
     Args:
-        position: In the source, below zero or not below its size.
-        step: Says which half is the source.
-        size: How many samples the source has; at least one.
-        total: How many samples both halves have; at least two.
-        boundary: ``"periodization"`` repeats the half; ``"reflect"`` mirrors the line at its first and last sample,
-            which maps even samples to even ones, and odd to odd.
+        position: Position in the source, either negative or at least `size`.
+        step: The step; its target says which half is the source.
+        size: Number of samples of the source, at least one.
+        total: Number of samples of both halves, at least two.
+        boundary: ``"periodization"`` repeats the half; ``"reflect"`` mirrors the whole line at its first and last
+            sample, which maps even samples to even ones and odd samples to odd ones.
     """
     if boundary == "periodization":
         return position % size
     parity = 0 if step.target == "detail" else 1
     period = 2 * (total - 1)
-    place = (2 * position + parity) % period
-    return min(place, period - place) // 2
+    in_line = (2 * position + parity) % period
+    return min(in_line, period - in_line) // 2
 
 
 def extended(x: Tensor, left: int, right: int, *, dim: int, boundary: str) -> Tensor:
-    """Lines with samples added at both ends by one of the expansive rules."""
+    """Returns lines with samples added at both ends by one of the expansive rules."""
     if boundary == "zero":
         return pad(x, (*[0, 0] * (-dim - 1), left, right))
     size = x.shape[dim]

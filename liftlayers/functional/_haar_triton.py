@@ -1,17 +1,15 @@
-"""The Haar transform as one pass of a GPU's memory: every number is read once and written once.
+"""The Haar transform in one pass over a GPU's memory: every element is read once and written once.
 
-A program takes a tile of row pairs. All images' row pairs stand in one line, because the tensors are contiguous:
-pair p of the image is row p of the approximation.
+Each program processes a tile of row pairs. The tensors are contiguous, so that the row pairs of all images are numbered
+consecutively: row pair p of the images is row p of the approximations.
 """
-
-__all__ = ["analysis", "synthesis"]
 
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-TILE = 1024  # numbers of a band to a program
+TILE = 1024  # elements of a band for each program
 
 
 def analysis(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +51,7 @@ def _analysis_kernel(x, approx, detail, num_rows, rows_per_image, width, ROWS: t
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     inside = (row < num_rows) & (column < width)
     tl.store(approx + row * width + column, 0.5 * average, mask=inside)
-    band = row + row // rows_per_image * 2 * rows_per_image  # row of detail, which has three bands an image
+    band = row + row // rows_per_image * 2 * rows_per_image  # row of detail, which has three bands per image
     tl.store(detail + band * width + column, 0.5 * horizontal, mask=inside)
     tl.store(detail + (band + rows_per_image) * width + column, 0.5 * vertical, mask=inside)
     tl.store(detail + (band + 2 * rows_per_image) * width + column, 0.5 * diagonal, mask=inside)
@@ -65,7 +63,7 @@ def _synthesis_kernel(x, approx, detail, num_rows, rows_per_image, width, ROWS: 
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     inside = (row < num_rows) & (column < width)
     average = tl.load(approx + row * width + column, mask=inside)
-    band = row + row // rows_per_image * 2 * rows_per_image  # row of detail, which has three bands an image
+    band = row + row // rows_per_image * 2 * rows_per_image  # row of detail, which has three bands per image
     horizontal = tl.load(detail + band * width + column, mask=inside)
     vertical = tl.load(detail + (band + rows_per_image) * width + column, mask=inside)
     diagonal = tl.load(detail + (band + 2 * rows_per_image) * width + column, mask=inside)

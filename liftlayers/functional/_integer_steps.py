@@ -1,6 +1,4 @@
-"""The lifting steps of the lossless wavelets: sums of integers, rounded down, that never leave the range of a dtype."""
-
-__all__ = ["LosslessSteps", "lossless_steps"]
+"""The lifting steps of the lossless wavelets: means of integers, rounded down, in which no sum overflows its dtype."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,14 +9,18 @@ from torch import Tensor
 
 
 class LosslessSteps(NamedTuple):
-    """The two lifting steps of a transform: each from one half of a line and the length of the other to a summand."""
+    """The two lifting steps of a transform.
+
+    Each takes one half of a line and the length of the other half, and returns what is subtracted from that other half
+    (predict) or added to it (update).
+    """
 
     predict: Callable[[Tensor, int], Tensor]
     update: Callable[[Tensor, int], Tensor]
 
 
 def lossless_steps(who: str, wavelet: str) -> LosslessSteps:
-    """The steps of a wavelet; raises `ValueError` in the name of `who` if there is none."""
+    """Returns the steps of a wavelet; raises `ValueError`, naming `who`, if the wavelet is unknown."""
     if wavelet not in STEPS:
         raise ValueError(f"{who} needs one of the wavelets {', '.join(map(repr, STEPS))}, got {wavelet!r}")
     return STEPS[wavelet]
@@ -33,7 +35,7 @@ def _half(detail: Tensor, num_even: int) -> Tensor:
 
 
 def _mean_of_neighbours(even: Tensor, num_odd: int) -> Tensor:
-    if even.shape[-1] == num_odd:  # the line ends with an odd sample: its right neighbour mirrors the left one
+    if even.shape[-1] == num_odd:  # the line ends with an odd sample, whose right neighbour is the mirrored left one
         even = torch.cat((even, even[..., -1:]), dim=-1)
     return _floor_of_mean(even[..., :-1], even[..., 1:])
 
@@ -44,11 +46,11 @@ def _quarter_of_neighbours(detail: Tensor, num_even: int) -> Tensor:
     mirrored = detail[..., -1:] if num_even > detail.shape[-1] else detail[..., :0]
     detail = torch.cat((detail[..., :1], detail, mirrored), dim=-1)
     mean = _floor_of_mean(detail[..., :-1], detail[..., 1:])
-    return (mean >> 1) + (mean & 1)  # (mean + 1) >> 1, of a sum that might not fit
+    return (mean >> 1) + (mean & 1)  # (mean + 1) >> 1, where mean + 1 might overflow
 
 
 def _floor_of_mean(a: Tensor, b: Tensor) -> Tensor:
-    """(a + b) >> 1, of a sum that might not fit: bits that both have count in full, bits that one has by half."""
+    """Returns (a + b) >> 1 where a + b might overflow: common bits count in full, differing bits by half."""
     return (a & b) + ((a ^ b) >> 1)
 
 

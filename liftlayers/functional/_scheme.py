@@ -1,12 +1,10 @@
-"""What a scheme is: steps and scales."""
-
-__all__ = ["LiftingStep", "Scheme"]
+"""The data structures of a lifting scheme: its steps and its scales."""
 
 from typing import Literal, NamedTuple
 
 
 class LiftingStep(NamedTuple):
-    r"""One step: adds to every sample of one half a weighted sum of samples of the other.
+    r"""One lifting step: adds to every sample of one half a weighted sum of samples of the other half.
 
     .. math:: t_n \leftarrow t_n + \sum_j c_j \, o_{n + f + j}
 
@@ -14,16 +12,16 @@ class LiftingStep(NamedTuple):
         [Sweldens1998]_; [Daubechies1998]_.
 
     Example:
-        >>> LiftingStep("detail", (-0.5, -0.5), 0)  # takes the mean of both neighbours away from every odd sample
+        >>> LiftingStep("detail", (-0.5, -0.5), 0)  # subtracts the mean of both neighbours from every odd sample
         LiftingStep(target='detail', taps=(-0.5, -0.5), first=0)
     """
 
     target: Literal["approx", "detail"]
-    """The half :math:`t` that changes, :math:`o` being the other one; the detail are the odd samples."""
+    """The half :math:`t` that changes; :math:`o` is the other half. Odd samples are the detail."""
     taps: tuple[float, ...]
     """The weights :math:`c_j`."""
     first: int
-    """The offset :math:`f` of the first of them."""
+    """The offset :math:`f` of the first tap."""
 
 
 class Scheme(NamedTuple):
@@ -43,7 +41,7 @@ class Scheme(NamedTuple):
     """
 
     name: str
-    """PyWavelets' name."""
+    """The wavelet's name in PyWavelets."""
     steps: tuple[LiftingStep, ...]
     """The steps :math:`S_i`, from first to last."""
     scales: tuple[float, float]

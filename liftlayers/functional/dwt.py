@@ -1,4 +1,4 @@
-"""One level of a named wavelet transform: of lines and of images, and back."""
+"""One level of a named wavelet transform, of lines and of images, and its inverse."""
 
 __all__ = ["dwt1d", "dwt2d", "idwt1d", "idwt2d"]
 
@@ -7,40 +7,41 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from liftlayers._checks import four_bands
-from liftlayers.functional._line import analysis, require_bands, require_boundary, require_lines, synthesis
+from liftlayers.functional._transform1d import analysis, require_bands, require_boundary, require_lines, synthesis
 from liftlayers.functional.schemes import require_scheme
 
 Details = tuple[Tensor, Tensor, Tensor]
+Size = tuple[int, int]
 
 
 def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
-    r"""Transforms the last axis: lines into approximation and detail.
+    r"""Transforms lines, along the last axis, into approximation and detail.
 
     .. math::
 
         a, d = x_{2n}, x_{2n+1}; \qquad d \leftarrow d + S_1(a), \quad a \leftarrow a + S_2(d), \quad \dots; \qquad
         a, d \leftarrow K_a a, K_d d
 
-    with the steps :math:`S_i`, each a `LiftingStep`, and the scales :math:`K` of `scheme`; which half changes first is
-    the scheme's affair.
+    with the steps :math:`S_i`, each a `LiftingStep`, and the scales :math:`K` of `scheme`. The scheme says which half
+    changes first.
 
-    **Convention.** Order, sign and scale are PyWavelets'. Beyond the ends of a line stands
+    **Convention.** Order, sign and scale are PyWavelets'. Each boundary rule continues a line beyond its ends:
 
-    - ``"periodization"``: each half, the even and the odd samples, again;
-    - ``"reflect"``: the line mirrored at its first and last sample;
-    - ``"symmetric"``: the line mirrored beside its first and last sample;
-    - ``"periodic"``: the line again;
-    - ``"constant"``: its first and last sample again;
-    - ``"zero"``: zeros.
+    - ``"periodization"`` repeats each half, the even and the odd samples;
+    - ``"reflect"`` mirrors the line at its first and last sample, which are not repeated;
+    - ``"symmetric"`` mirrors the line so that its first and last sample are repeated;
+    - ``"periodic"`` repeats the line;
+    - ``"constant"`` repeats the first and last sample;
+    - ``"zero"`` adds zeros.
 
-    The first two do not grow: :math:`n` samples have :math:`\lceil n/2 \rceil` approximations and
-    :math:`\lfloor n/2 \rfloor` details. The four others have :math:`\lfloor (n + L - 1)/2 \rfloor` of each, with
+    The first two are not expansive: :math:`n` samples have :math:`\lceil n/2 \rceil` approximations and
+    :math:`\lfloor n/2 \rfloor` details. The other four return :math:`\lfloor (n + L - 1)/2 \rfloor` of each, with
     :math:`L` the length of PyWavelets' filters.
 
-    Results are those of ``pywt.dwt`` in the mode of that name, with two exceptions. Under ``"periodization"`` and odd
-    :math:`n`, PyWavelets repeats the last sample first. Under ``"reflect"`` PyWavelets returns more coefficients than
-    there are samples: ours are some of those for wavelets that are symmetric about a sample (bior2 and bior4), and for
-    others the mirrored lifting steps are a rule of their own, which inverts as well.
+    Results are those of ``pywt.dwt`` in the mode of the same name, with two exceptions. Under ``"periodization"`` and
+    odd :math:`n`, PyWavelets first repeats the last sample. Under ``"reflect"`` PyWavelets returns more coefficients
+    than there are samples. Ours are some of those for wavelets that are symmetric about a sample (bior2 and bior4). For
+    other wavelets the mirrored lifting steps are a different rule, which is inverted just as well.
 
     Args:
         x: Lines :math:`(\dots, n)`, :math:`n \ge 1`, of any floating-point dtype and range.
@@ -60,7 +61,7 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 
     Example:
         >>> approx, detail = dwt1d(torch.arange(9.0), "5/3", boundary="reflect")
-        >>> approx / 2**0.5, detail.abs()  # a ramp has no details but where its mirror image begins
+        >>> approx / 2**0.5, detail.abs()  # a ramp has details only where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
     steps = require_scheme("dwt1d", wavelet)
@@ -72,30 +73,31 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 def idwt1d(
     approx: Tensor, detail: Tensor, wavelet: str, *, boundary: str = "periodization", size: int | None = None
 ) -> Tensor:
-    r"""Puts lines together again: the inverse of `dwt1d`.
+    r"""Merges approximation and detail into lines: the inverse of `dwt1d`.
 
     .. math::
 
         a, d \leftarrow a / K_a, d / K_d; \qquad \dots, \quad a \leftarrow a - S_2(d), \quad d \leftarrow d - S_1(a);
         \qquad x_{2n}, x_{2n+1} = a, d
 
-    with the symbols of `dwt1d`: its scales are taken away, then its steps from the last to the first.
+    with the symbols of `dwt1d`: it undoes the scales, then the steps from the last to the first.
 
     Args:
         approx: Approximation :math:`(\dots, n_a)`, of any floating-point dtype and range.
         detail: Detail :math:`(\dots, n_d)`, of the dtype of `approx`.
-        wavelet: The name that `dwt1d` was given.
-        boundary: The rule that it was given.
-        size: The length :math:`n` of the lines. The first two rules tell it themselves; under the four others two
-            lengths have that many coefficients, and `None` means the even one.
+        wavelet: The wavelet that was given to `dwt1d`.
+        boundary: The rule that was given to `dwt1d`.
+        size: The length :math:`n` of the lines. The first two rules need none: the bands determine it. Under the
+            other four rules lines of two lengths have the same number of coefficients, and `None` means the even
+            length.
 
     Returns:
         Lines :math:`(\dots, n)`.
 
     Raises:
         TypeError: If a band is not floating-point, or their dtypes differ.
-        ValueError: If the bands do not fit together or to `size`, they are on different devices, or the wavelet or
-            the rule is unknown.
+        ValueError: If the bands do not fit together or do not fit `size`, the bands are on different devices, or the
+            wavelet or the rule is unknown.
 
     References:
         As for `dwt1d`.
@@ -115,7 +117,7 @@ def idwt1d(
 
 
 def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
-    r"""Transforms the last two axes: an image into approximation and horizontal, vertical and diagonal detail.
+    r"""Transforms images, the last two axes, into approximation and horizontal, vertical and diagonal detail.
 
     .. math:: c_A = A_r A_c x, \qquad c_H = D_r A_c x, \qquad c_V = A_r D_c x, \qquad c_D = D_r D_c x
 
@@ -128,8 +130,8 @@ def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         boundary: As for `dwt1d`, which says how many coefficients each axis has.
 
     Returns:
-        :math:`(c_A, (c_H, c_V, c_D))`. Of an image with an odd side the bands differ in size by one there, unless the
-        rule grows.
+        :math:`(c_A, (c_H, c_V, c_D))`. Along a side of odd length, the bands' sizes differ by one, unless the rule is
+        expansive.
 
     Raises:
         TypeError: If `x` is not floating-point.
@@ -147,7 +149,7 @@ def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 
 
 def analysis2d(who: str, x: Tensor, wavelet: str, *, boundary: str) -> tuple[Tensor, Details]:
-    """`dwt2d` in the name of who called."""
+    """Computes `dwt2d`; errors name `who` as the function that was called."""
     steps = require_scheme(who, wavelet)
     require_boundary(who, boundary)
     require_lines(who, x, num_axes=2)
@@ -158,13 +160,9 @@ def analysis2d(who: str, x: Tensor, wavelet: str, *, boundary: str) -> tuple[Ten
 
 
 def idwt2d(
-    coefficients: tuple[Tensor, Details],
-    wavelet: str,
-    *,
-    boundary: str = "periodization",
-    size: tuple[int, int] | None = None,
+    coefficients: tuple[Tensor, Details], wavelet: str, *, boundary: str = "periodization", size: Size | None = None
 ) -> Tensor:
-    r"""Puts images together again: the inverse of `dwt2d`.
+    r"""Merges the four bands into images: the inverse of `dwt2d`.
 
     .. math:: x = R_r\bigl(R_c(c_A, c_V), R_c(c_H, c_D)\bigr)
 
@@ -173,17 +171,18 @@ def idwt2d(
 
     Args:
         coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of one floating-point dtype and any range.
-        wavelet: The name that `dwt2d` was given.
-        boundary: The rule that it was given.
-        size: Height and width, where two sizes have that many coefficients (see `idwt1d`); `None` means the even ones.
+        wavelet: The wavelet that was given to `dwt2d`.
+        boundary: The rule that was given to `dwt2d`.
+        size: Height and width, needed where images of two sizes have the same number of coefficients (see `idwt1d`);
+            `None` means the even ones.
 
     Returns:
         Images :math:`(\dots, H, W)`.
 
     Raises:
         TypeError: If a band is not floating-point, or their dtypes differ.
-        ValueError: If the bands do not fit together or to `size`, they are on different devices, or the wavelet or
-            the rule is unknown.
+        ValueError: If the bands do not fit together or do not fit `size`, the bands are on different devices, or the
+            wavelet or the rule is unknown.
 
     References:
         As for `dwt1d`.
@@ -197,14 +196,9 @@ def idwt2d(
 
 
 def synthesis2d(
-    who: str,
-    coefficients: tuple[Tensor, Details],
-    wavelet: str,
-    *,
-    boundary: str,
-    size: tuple[int, int] | None,
+    who: str, coefficients: tuple[Tensor, Details], wavelet: str, *, boundary: str, size: Size | None
 ) -> Tensor:
-    """`idwt2d` in the name of who called."""
+    """Computes `idwt2d`; errors name `who` as the function that was called."""
     steps = require_scheme(who, wavelet)
     require_boundary(who, boundary)
     approx, horizontal, vertical, diagonal = four_bands(who, coefficients)

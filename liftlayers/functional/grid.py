@@ -7,7 +7,7 @@ from torch import Tensor
 
 from liftlayers._checks import require_float
 
-DIGITS = {torch.float32: 24, torch.float64: 53}  # of the significand, the hidden one included
+DIGITS = {torch.float32: 24, torch.float64: 53}  # binary digits of the significand, including the hidden one
 
 
 def round_to_grid(x: Tensor, bits: int) -> Tensor:
@@ -15,20 +15,21 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
 
     .. math:: y = 2^{-k} \operatorname{round}(2^k x), \qquad \frac{\partial y}{\partial x} := 1
 
-    Sums and differences of such numbers are exact while they stay within `grid_limit`, in any order: an additive
-    coupling whose network's output is rounded has an inverse without error. Rounding has the derivative zero almost
-    everywhere; the gradient is passed on as it is instead (straight through). A zero comes out as positive.
+    Sums and differences of such numbers are exact, in any order, while they stay below `grid_limit`. So an additive
+    coupling has an inverse without error if its network's output is rounded. The true derivative of rounding is zero
+    almost everywhere; the gradient is passed through unchanged instead (straight-through estimator). A rounded zero is
+    always positive zero.
 
     Args:
         x: Numbers in float32 or float64, of any shape. Those beyond ``grid_limit(x.dtype, bits)`` have no digits below
-            the grid and stay as they are; infinities become nan.
+            the grid and do not change; infinities become nan.
         bits: The exponent :math:`k`, from 0 to 52; 8 is about the step of an 8-bit image in [0, 1].
 
     Returns:
         The rounded numbers, in the shape and dtype of `x`.
 
     Raises:
-        TypeError: If `x` is neither float32 nor float64, or `bits` no integer.
+        TypeError: If `x` is neither float32 nor float64, or `bits` is not an integer.
         ValueError: If `bits` is out of range.
 
     References:
@@ -38,31 +39,33 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
         >>> round_to_grid(torch.tensor([0.3, 0.375, 0.625]), bits=2)
         tensor([0.2500, 0.5000, 0.5000])
     """
-    _require_digits("round_to_grid", x)
+    require_float("round_to_grid", x)
+    if x.dtype not in DIGITS:
+        raise TypeError(f"round_to_grid needs a float32 or float64 tensor, got {x.dtype}; call .float() first")
     require_bits("round_to_grid", bits)
     with torch.no_grad():
         rounded = torch.round(x * 2.0**bits) * 2.0**-bits
         rounded = torch.where(x.abs() < grid_limit(x.dtype, bits), rounded, x)  # the product may overflow
-    return rounded + (x - x.detach())  # x minus itself: zero, with the gradient of x
+    return rounded + (x - x.detach())  # adds a zero that has the gradient of x
 
 
 def grid_limit(dtype: torch.dtype, bits: int) -> float:
-    r"""The bound below which every multiple of :math:`2^{-k}` is a number of a floating-point type.
+    r"""Returns the bound below which a floating-point type represents every multiple of :math:`2^{-k}`.
 
     .. math:: L = 2^{p - k}
 
-    with the :math:`p` digits of its significand. A sum of two such numbers that is computed to be below :math:`L` is
-    exact; one that is not may have lost its last digit.
+    with :math:`p` the number of binary digits of its significand. If the computed sum of two such numbers is below
+    :math:`L`, it is exact; otherwise it may have lost its last digit.
 
     Args:
         dtype: float32 (:math:`p = 24`) or float64 (:math:`p = 53`).
         bits: The exponent :math:`k`.
 
     Returns:
-        The limit :math:`L`: 256 for 16 bits in float32.
+        The limit :math:`L`, for example 256 for 16 bits in float32.
 
     Raises:
-        TypeError: If `dtype` is neither.
+        TypeError: If `dtype` is neither float32 nor float64.
 
     References:
         Equation :eq:`grid` of :doc:`/mathematics`.
@@ -77,14 +80,8 @@ def grid_limit(dtype: torch.dtype, bits: int) -> float:
 
 
 def require_bits(who: str, bits: int) -> None:
-    """Raises unless the exponent of a grid is an integer that leaves float64 room for numbers up to 1."""
+    """Raises unless the exponent of a grid is an integer for which float64 represents the grid up to 1."""
     if not isinstance(bits, int):
         raise TypeError(f"{who} needs an integer number of bits, got {bits!r}")
     if not 0 <= bits < DIGITS[torch.float64]:
         raise ValueError(f"{who} needs 0 to {DIGITS[torch.float64] - 1} bits, got {bits}")
-
-
-def _require_digits(who: str, x: Tensor) -> None:
-    require_float(who, x)
-    if x.dtype not in DIGITS:
-        raise TypeError(f"{who} needs a float32 or float64 tensor, got {x.dtype}; call .float() first")

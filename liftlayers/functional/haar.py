@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from liftlayers._checks import require_detail, require_even, require_image
-from liftlayers.functional import _haar_forms as forms
+from liftlayers._checks import require_even, require_image, require_image_bands
+from liftlayers.functional import _haar_backends as backends
 
 
 def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,8 +33,8 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
         x: Image of shape :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, any floating-point dtype and range.
 
     Returns:
-        Approximation of shape :math:`(B, C, H/2, W/2)` and detail of shape :math:`(B, 3C, H/2, W/2)`; channels last
-        in memory if they are so in `x`.
+        Approximation of shape :math:`(B, C, H/2, W/2)` and detail of shape :math:`(B, 3C, H/2, W/2)`, with channels
+        last in memory if `x` has channels last.
 
     Raises:
         TypeError: If `x` is not floating-point.
@@ -52,11 +52,11 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     require_image("haar_analysis", x)
     require_even("haar_analysis", x)
-    return forms.plain_analysis(x) if forms.must_be_plain(x) else _Analysis.apply(x)
+    return backends.plain_analysis(x) if backends.must_be_plain(x) else _Analysis.apply(x)
 
 
 def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
-    r"""Puts the image together again from its Haar bands: the inverse, and the transpose, of `haar_analysis`.
+    r"""Merges Haar bands into the image: the inverse, and the transpose, of `haar_analysis`.
 
     .. math::
 
@@ -68,7 +68,7 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
             of `approx`.
 
     Returns:
-        Image of shape :math:`(B, C, 2H, 2W)` and that dtype, contiguous.
+        Image of shape :math:`(B, C, 2H, 2W)` and the same dtype, contiguous.
 
     Raises:
         TypeError: If a band is not floating-point, or their dtypes differ.
@@ -82,20 +82,18 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
         >>> torch.allclose(haar_synthesis(*haar_analysis(x)), x, atol=1e-6)
         True
     """
-    require_image("haar_synthesis", approx)
-    require_image("haar_synthesis", detail)
-    require_detail("haar_synthesis", approx, detail)
-    if forms.must_be_plain(approx, detail):
-        return forms.plain_synthesis(approx, detail)
+    require_image_bands("haar_synthesis", approx, detail)
+    if backends.must_be_plain(approx, detail):
+        return backends.plain_synthesis(approx, detail)
     return _Synthesis.apply(approx, detail)
 
 
 class _Analysis(torch.autograd.Function):
-    """Saves nothing: the transpose of an orthogonal matrix is its inverse, which is differentiable in its turn."""
+    """Analysis with synthesis as its gradient, since the matrix is orthogonal: no tensor is saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004
-        return forms.analysis(x)
+        return backends.analysis(x)
 
     @staticmethod
     def backward(ctx: Any, *bands: Tensor) -> Tensor:  # noqa: ARG004
@@ -103,11 +101,11 @@ class _Analysis(torch.autograd.Function):
 
 
 class _Synthesis(torch.autograd.Function):
-    """The same, the other way."""
+    """Synthesis with analysis as its gradient."""
 
     @staticmethod
     def forward(ctx: Any, approx: Tensor, detail: Tensor) -> Tensor:  # noqa: ARG004
-        return forms.synthesis(approx, detail)
+        return backends.synthesis(approx, detail)
 
     @staticmethod
     def backward(ctx: Any, *images: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004

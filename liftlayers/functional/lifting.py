@@ -1,11 +1,11 @@
-"""A scheme along one axis: a line into approximation and detail by lifting steps, and back."""
+"""A scheme along one axis: splits lines into approximation and detail by lifting steps, and merges them again."""
 
 __all__ = ["lift", "lifting_sum", "unlift"]
 
 import torch
 from torch import Tensor
 
-from liftlayers.functional._boundaries import standing_for
+from liftlayers.functional._boundaries import index_inside
 from liftlayers.functional.schemes import LiftingStep, Scheme
 
 
@@ -17,7 +17,7 @@ def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor,
         a, d = x_{2n}, x_{2n+1}; \qquad d \leftarrow d + S_1(a), \quad a \leftarrow a + S_2(d), \quad \dots; \qquad
         a, d \leftarrow K_a a, K_d d
 
-    Each :math:`S_i` is a `lifting_sum`; which half is the first target is the scheme's affair.
+    Each :math:`S_i` is a `lifting_sum`. The scheme says which half changes first.
 
     Args:
         x: Lines of any length :math:`n` along the axis `dim`.
@@ -44,7 +44,7 @@ def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor,
 
 
 def unlift(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> Tensor:
-    """The inverse of `lift`: takes the scales away, then the steps from the last to the first, and merges."""
+    """Inverts `lift`: undoes the scales, then the steps from the last to the first, and merges the halves."""
     approx, detail = approx / scheme.scales[0], detail / scheme.scales[1]
     for step in reversed(scheme.steps):
         if step.target == "detail":
@@ -55,23 +55,23 @@ def unlift(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary
 
 
 def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, boundary: str) -> Tensor:
-    r"""What a step adds to its target.
+    r"""Computes what a step adds to its target.
 
     .. math:: S(o)_n = \sum_j c_j \, o_{n + f + j}, \qquad n = 0, \dots, N - 1
 
     Args:
         source: The half :math:`o` that the step reads.
-        step: Has the taps :math:`c` and the offset :math:`f` of the first.
+        step: The step, with taps :math:`c` and the offset :math:`f` of the first tap.
         length: The number :math:`N` of samples of the target: as many as the source has, or one more or less.
         dim: The axis of the lines, counted from the end.
         boundary: ``"periodization"`` repeats the source; ``"reflect"`` mirrors the line at its first and last sample.
 
     Returns:
-        A tensor shaped like `source`, with :math:`N` samples along `dim`: zeros if the source has none there.
+        A tensor shaped like `source`, but with :math:`N` samples along `dim`; zeros if the source is empty there.
 
     Example:
         >>> from liftlayers.functional.schemes import scheme
-        >>> predict = scheme("5/3").steps[0]  # takes the mean of both neighbours away
+        >>> predict = scheme("5/3").steps[0]  # subtracts the mean of both neighbours
         >>> lifting_sum(torch.tensor([0.0, 2.0, 4.0]), predict, length=3, dim=-1, boundary="reflect")
         tensor([-1., -3., -4.])
     """
@@ -80,10 +80,10 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
         return source.narrow(dim, 0, 0)
     if size == 0:
         return source.sum(dim, keepdim=True).narrow(dim, 0, length)
-    longer = 0 if length == size else 1 if length > size else -1  # sizes may be symbols, `range` needs numbers
+    longer = 0 if length == size else 1 if length > size else -1  # sizes may be symbols, but `range` needs numbers
     before, after = max(0, -step.first), max(0, longer + step.first + len(step.taps) - 1)
     beyond = [
-        source.narrow(dim, standing_for(n, step, size=size, total=size + length, boundary=boundary), 1)
+        source.narrow(dim, index_inside(n, step, size=size, total=size + length, boundary=boundary), 1)
         for n in (*range(-before, 0), *(size + n for n in range(after)))
     ]
     line = torch.cat([*beyond[:before], source, *beyond[before:]], dim)
@@ -95,13 +95,13 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
 
 
 def halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Views of the even and of the odd samples."""
+    """Returns views of the even and of the odd samples along an axis, counted from the end."""
     after = [slice(None)] * (-dim - 1)
     return x[(..., slice(0, None, 2), *after)], x[(..., slice(1, None, 2), *after)]
 
 
 def merged(approx: Tensor, detail: Tensor, dim: int) -> Tensor:
-    """Even and odd samples in turns."""
+    """Interleaves even and odd samples: the inverse of `halves`."""
     pairs = detail.shape[dim]
     line = torch.stack((approx.narrow(dim, 0, pairs), detail), dim).flatten(dim - 1, dim)
     return line if approx.shape[dim] == pairs else torch.cat((line, approx.narrow(dim, pairs, 1)), dim)

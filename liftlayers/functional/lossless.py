@@ -1,20 +1,19 @@
-"""Wavelet transforms from integers to integers: what goes in comes out again, bit for bit."""
+"""Wavelet transforms from integers to integers, whose inverses are exact, bit for bit."""
 
 __all__ = ["lossless_dwt1d", "lossless_dwt2d", "lossless_idwt1d", "lossless_idwt2d"]
 
 import torch
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_alike, require_tensors
+from liftlayers._checks import four_bands, require_alike, require_fitting_bands, require_tensors
 from liftlayers.functional._integer_steps import LosslessSteps, lossless_steps
 from liftlayers.functional.lifting import halves, merged
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # those that torch can add and shift
-SHAPES = {1: "(..., N)", 2: "(..., H, W)"}  # by number of axes
 
 
 def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
-    r"""Splits lines of integers into approximation and detail, integers too.
+    r"""Splits lines of integers into approximation and detail, which are integers too.
 
     For ``"5/3"``, also called ``"bior2.2"``, it is the reversible transform of JPEG 2000,
 
@@ -23,20 +22,20 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
         d_n = x_{2n + 1} - \left\lfloor \tfrac12 (x_{2n} + x_{2n + 2}) \right\rfloor, \qquad
         a_n = x_{2n} + \left\lfloor \tfrac14 (d_{n - 1} + d_n + 2) \right\rfloor
 
-    of a line that is mirrored about its first and its last sample; for ``"haar"`` the S-transform,
+    of a line that is mirrored about its first and its last sample. For ``"haar"`` it is the S-transform,
 
     .. math:: d_n = x_{2n + 1} - x_{2n}, \qquad a_n = x_{2n} + \left\lfloor \tfrac12 d_n \right\rfloor
 
-    in which the last of an odd number of samples, for want of a partner, is its own approximation.
+    in which the last of an odd number of samples has no partner and is its own approximation.
 
-    **Range.** No dtype is changed: sums wrap around where they leave its range, and the inverse takes them back, so
-    that every bit of **every** input returns, on any device. The bands are the integers of the equations as long as
-    all of these fit the dtype: for samples of :math:`b` bits, :math:`0 \le x < 2^b`, they take :math:`b + 1` signed
-    bits with ``"haar"`` and :math:`b + 2` with ``"5/3"``. To look at the bands of 8-bit samples, call
-    ``.to(torch.int16)`` first; those of uint8 are remainders modulo 256.
+    **Range.** The dtype does not change. Sums that leave its range wrap around, and the inverse undoes this, so the
+    inverse returns every bit of **every** input, on any device. The bands are the integers of the equations as long as
+    all of these fit the dtype: for samples of :math:`b` bits, :math:`0 \le x < 2^b`, they need :math:`b + 1` signed
+    bits with ``"haar"`` and :math:`b + 2` with ``"5/3"``. To see the true bands of 8-bit samples, call
+    ``.to(torch.int16)`` first; bands in uint8 are remainders modulo 256.
 
-    **Convention.** The detail is odd sample minus prediction and nothing is scaled, as in the standard. The bands of
-    the orthonormal transforms are about :math:`\sqrt2 a` and :math:`-d / \sqrt2`: they differ by the rounding.
+    **Convention.** The detail is the odd sample minus its prediction, and nothing is scaled, as in the standard. The
+    bands of the orthonormal transforms are about :math:`\sqrt2 a` and :math:`-d / \sqrt2`, up to rounding.
 
     Args:
         x: Lines of shape :math:`(\dots, N)` in uint8, int8, int16, int32 or int64.
@@ -46,7 +45,7 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
         Approximation :math:`(\dots, \lceil N / 2 \rceil)` and detail :math:`(\dots, \lfloor N / 2 \rfloor)`.
 
     Raises:
-        TypeError: If `x` is none of these integers.
+        TypeError: If `x` has none of these dtypes.
         ValueError: If `x` has no axis or no samples, or the wavelet is unknown.
 
     References:
@@ -62,9 +61,9 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
 
 
 def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
-    r"""Puts lines of integers together again: the inverse of `lossless_dwt1d`, bit for bit.
+    r"""Merges bands of integers into lines: the inverse of `lossless_dwt1d`, bit for bit.
 
-    Every sum in the equations is taken back by the same sum, last one first:
+    The same sums are computed again and undone in reverse order:
 
     .. math::
 
@@ -74,13 +73,13 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
     Args:
         approx: Approximation of shape :math:`(\dots, \lceil N / 2 \rceil)`, of one of the integer dtypes and any range.
         detail: Detail of shape :math:`(\dots, \lfloor N / 2 \rfloor)` and the same dtype.
-        wavelet: The one of the forward transform.
+        wavelet: The wavelet of the forward transform.
 
     Returns:
         Lines of shape :math:`(\dots, N)`.
 
     Raises:
-        TypeError: If a band is not of integers, or the bands are of two dtypes.
+        TypeError: If a band does not hold integers, or the bands' dtypes differ.
         ValueError: If the shapes do not fit together, the bands are on different devices, or the wavelet is unknown.
 
     References:
@@ -92,12 +91,8 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
     """
     steps = lossless_steps("lossless_idwt1d", wavelet)
     _require_lines("lossless_idwt1d", 1, approx, detail)
-    if approx.shape[:-1] != detail.shape[:-1] or approx.shape[-1] - detail.shape[-1] not in (0, 1):
-        raise ValueError(
-            "lossless_idwt1d needs an approximation as long as its detail or one longer, "
-            f"got shapes {tuple(approx.shape)} and {tuple(detail.shape)}"
-        )
-    return merged(*_unlift(approx, detail, steps), dim=-1)
+    require_fitting_bands("lossless_idwt1d", approx, detail)
+    return merged(*_unlift("lossless_idwt1d", approx, detail, steps=steps), dim=-1)
 
 
 def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -109,8 +104,8 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
     next, which comes first, and :math:`c` from one column to the next. Rounding makes the order matter; it is that of
     JPEG 2000.
 
-    **Range.** As for lines; bands are those of the equations if the dtype holds these ranges. For samples of :math:`b`
-    bits with :math:`M = 2^b - 1` and :math:`q = 2^{b - 2}`, :math:`b \ge 3`, each limit is reached:
+    **Range.** As for lines. The bands are those of the equations if the dtype holds the following ranges, for samples
+    of :math:`b` bits with :math:`M = 2^b - 1` and :math:`q = 2^{b - 2}`, :math:`b \ge 3`. Each limit is reached:
 
     ===========  =================================  ========  ======================  ========
     band         ``"5/3"``                          8 bits    ``"haar"``              8 bits
@@ -121,8 +116,8 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
     :math:`c_D`  :math:`-2M, \dots, 2M`             −510…510  :math:`-2M, \dots, 2M`  −510…510
     ===========  =================================  ========  ======================  ========
 
-    **Convention.** Names and order as for the other transforms here: horizontal detail is the difference of rows.
-    Orthonormal bands are about :math:`2 c_A, -c_H, -c_V, c_D / 2`.
+    **Convention.** Names and order are those of the other transforms of this library: horizontal detail is the
+    difference of rows. The orthonormal bands are about :math:`2 c_A, -c_H, -c_V, c_D / 2`.
 
     Args:
         x: Images of shape :math:`(\dots, H, W)` in uint8, int8, int16, int32 or int64.
@@ -134,7 +129,7 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
         :math:`\lfloor W / 2 \rfloor` in :math:`c_V, c_D`.
 
     Raises:
-        TypeError: If `x` is none of these integers.
+        TypeError: If `x` has none of these dtypes.
         ValueError: If `x` has fewer than two axes, a side is zero, or the wavelet is unknown.
 
     References:
@@ -155,7 +150,7 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
 
 
 def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], wavelet: str) -> Tensor:
-    r"""Puts images of integers together again: the inverse of `lossless_dwt2d`, bit for bit.
+    r"""Merges four bands of integers into images: the inverse of `lossless_dwt2d`, bit for bit.
 
     .. math:: x = R_r\bigl(R_c(c_A, c_V), R_c(c_H, c_D)\bigr)
 
@@ -165,13 +160,13 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
     Args:
         coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of the shapes and the integer dtype that `lossless_dwt2d` returns,
             of any range.
-        wavelet: The one of the forward transform.
+        wavelet: The wavelet of the forward transform.
 
     Returns:
         Images of shape :math:`(\dots, H, W)`.
 
     Raises:
-        TypeError: If a band is not of integers, or the bands are not of one dtype.
+        TypeError: If a band does not hold integers, or the bands' dtypes differ.
         ValueError: If the shapes do not fit together, the bands are on different devices, or the wavelet is unknown.
 
     References:
@@ -185,18 +180,10 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
     steps = lossless_steps("lossless_idwt2d", wavelet)
     approx, horizontal, vertical, diagonal = four_bands("lossless_idwt2d", coefficients)
     _require_lines("lossless_idwt2d", 2, approx, horizontal, vertical, diagonal)
-    *lead, rows, columns = approx.shape
-    few_rows, few_columns = horizontal.shape[-2], vertical.shape[-1]
-    fitting = [(*lead, few_rows, columns), (*lead, rows, few_columns), (*lead, few_rows, few_columns)]
-    details = [tuple(band.shape) for band in (horizontal, vertical, diagonal)]
-    if details != fitting or not (0 <= rows - few_rows <= 1 and 0 <= columns - few_columns <= 1):
-        raise ValueError(
-            f"lossless_idwt2d needs details that fit an approximation of shape {tuple(approx.shape)}, "
-            f"got shapes {', '.join(map(str, details))}"
-        )
-    low = merged(*_unlift(approx, vertical, steps), dim=-1)
-    high = merged(*_unlift(horizontal, diagonal, steps), dim=-1)
-    even, odd = _unlift(low.mT, high.mT, steps)
+    require_fitting_bands("lossless_idwt2d", approx, horizontal, vertical, diagonal)
+    low = merged(*_unlift("lossless_idwt2d", approx, vertical, steps=steps), dim=-1)
+    high = merged(*_unlift("lossless_idwt2d", horizontal, diagonal, steps=steps), dim=-1)
+    even, odd = _unlift("lossless_idwt2d", low.mT, high.mT, steps=steps)
     return merged(even.mT, odd.mT, dim=-2)
 
 
@@ -206,19 +193,23 @@ def _lift(x: Tensor, steps: LosslessSteps) -> tuple[Tensor, Tensor]:
     return even + steps.update(detail, even.shape[-1]), detail
 
 
-def _unlift(approx: Tensor, detail: Tensor, steps: LosslessSteps) -> tuple[Tensor, Tensor]:
-    even = approx - steps.update(detail, approx.shape[-1])
-    return even, detail + steps.predict(even, detail.shape[-1])
+def _unlift(who: str, approx: Tensor, detail: Tensor, *, steps: LosslessSteps) -> tuple[Tensor, Tensor]:
+    num, num_detail = approx.shape[-1], detail.shape[-1]
+    if num - num_detail not in (0, 1):
+        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
+    even = approx - steps.update(detail, num)
+    return even, detail + steps.predict(even, num_detail)
 
 
-def _require_lines(who: str, num_axes: int, first: Tensor, *others: Tensor) -> None:
-    require_tensors(who, first, *others)
-    for tensor in (first, *others):
-        if tensor.dtype not in DTYPES:
+def _require_lines(who: str, num_axes: int, *bands: Tensor) -> None:
+    require_tensors(who, *bands)
+    for band in bands:
+        if band.dtype not in DTYPES:
             needed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise TypeError(f"{who} needs integers ({needed}), got {tensor.dtype}; the layer Wavelet takes floats")
-        if tensor.ndim < num_axes:
-            raise ValueError(f"{who} needs tensors of shape {SHAPES[num_axes]}, got {tuple(tensor.shape)}")
-    if 0 in first.shape[-num_axes:]:
-        raise ValueError(f"{who} needs lines of at least one sample, got shape {tuple(first.shape)}")
-    require_alike(who, first, *others)
+            raise TypeError(f"{who} needs integers ({needed}), got {band.dtype}; for floats use the layer Wavelet")
+        if band.ndim < num_axes:
+            needed = "(..., N)" if num_axes == 1 else "(..., H, W)"
+            raise ValueError(f"{who} needs tensors of shape {needed}, got {tuple(band.shape)}")
+    if 0 in bands[0].shape[-num_axes:]:
+        raise ValueError(f"{who} needs lines of at least one sample, got shape {tuple(bands[0].shape)}")
+    require_alike(who, *bands)

@@ -1,4 +1,4 @@
-"""Zero padding up to a multiple, for networks that halve their input a few times."""
+"""Zero padding of images to a multiple, for networks that halve the size of their input several times."""
 
 __all__ = ["pad_to_multiple"]
 
@@ -9,7 +9,7 @@ from liftlayers._checks import require_image
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    r"""Pads an image with zeros at the right and bottom until both sides are multiples of a number.
+    r"""Pads an image with zeros at the right and bottom so that both sides are multiples of a number.
 
     .. math:: H' = m \lceil H / m \rceil, \qquad W' = m \lceil W / m \rceil
 
@@ -17,17 +17,17 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
     Args:
         x: Image of shape :math:`(B, C, H, W)`, of any floating-point dtype and range.
-        multiple: The number :math:`m` that the new height and width are to be multiples of, at least 1.
+        multiple: The number :math:`m`, at least 1; the new height and width are multiples of it.
 
     Returns:
-        Image of shape :math:`(B, C, H', W')`; `x` itself where nothing is missing.
+        Image of shape :math:`(B, C, H', W')`; `x` itself if it needs no padding.
 
     Raises:
         TypeError: If `x` is not floating-point.
         ValueError: If `x` is not four-dimensional or `multiple` is below 1.
 
     References:
-        What NAFNet does to images of any size, [Chen2022]_.
+        NAFNet pads its images in this way, [Chen2022]_.
 
     Example:
         >>> pad_to_multiple(torch.ones(1, 3, 5, 8), 4).shape

@@ -7,7 +7,7 @@ from liftlayers.functional._scheme import LiftingStep, Scheme
 
 
 def scheme(name: str) -> Scheme:
-    r"""The scheme of a wavelet: the lifting steps and scales that it is made of here.
+    r"""Returns the scheme of a wavelet: the lifting steps and scales that this library uses for it.
 
     .. math::
 
@@ -15,14 +15,14 @@ def scheme(name: str) -> Scheme:
         \begin{pmatrix} x_{2n} \\ x_{2n+1} \end{pmatrix}
 
     Args:
-        name: One of those on :doc:`/conventions`, or ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for ``"bior4.4"``, and,
-            as in PyWavelets, ``"db1"`` or ``"bior1.1"`` for ``"haar"``.
+        name: One of the names on :doc:`/conventions`, or an alias: ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for
+            ``"bior4.4"``, and, as in PyWavelets, ``"db1"`` or ``"bior1.1"`` for ``"haar"``.
 
     Returns:
-        The `Scheme`, a tuple of numbers: no tensors, no dtype.
+        The `Scheme`, a tuple of Python numbers.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
 
     References:
         [Daubechies1998]_ on factorising into lifting steps, [Vaidyanathan1988]_ into rotations; [Cohen1992]_ on bior;
@@ -36,21 +36,21 @@ def scheme(name: str) -> Scheme:
 
 
 def require_scheme(who: str, name: str) -> Scheme:
-    """`scheme` in the name of who called."""
-    known = isinstance(name, str) and _ALIASES.get(name, name) in SCHEMES
-    if not known:
+    """Returns what `scheme` returns; errors name `who` as the function that was called."""
+    found = SCHEMES.get(_ALIASES.get(name, name)) if isinstance(name, str) else None
+    if found is None:
         raise ValueError(f"{who} needs a wavelet among {', '.join([*SCHEMES, '5/3', '9/7'])}, got {name!r}")
-    return SCHEMES[_ALIASES.get(name, name)]
+    return found
 
 
 def filter_length(scheme: Scheme) -> int:
-    """The length of the filters that a scheme amounts to, as PyWavelets counts it: even, both centred alike.
+    """Returns the length of a scheme's filters as PyWavelets counts it: even, and the same for both filters.
 
     Example:
         >>> filter_length(scheme("9/7"))
         10
     """
-    reach = {"approx": (0, 0), "detail": (1, 1)}  # of a coefficient at sample 0, in samples
+    reach = {"approx": (0, 0), "detail": (1, 1)}  # first and last sample that coefficient 0 depends on
     for step in scheme.steps:
         low, high = reach[step.target]
         other_low, other_high = reach["detail" if step.target == "approx" else "approx"]

@@ -1,4 +1,4 @@
-"""Several levels of a named wavelet transform of images, nested as PyWavelets returns them."""
+"""Several levels of a named wavelet transform of images, with coefficients nested as in PyWavelets."""
 
 __all__ = ["wavedec2", "waverec2"]
 
@@ -9,25 +9,25 @@ from torch import Tensor
 
 from liftlayers._checks import four_bands
 from liftlayers.functional._boundaries import EXPANSIVE
-from liftlayers.functional.dwt import Details, analysis2d, synthesis2d
+from liftlayers.functional.dwt import Details, Size, analysis2d, synthesis2d
 
 
 def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level: int) -> list[Tensor | Details]:
-    r"""Transforms images, then their approximations, again and again.
+    r"""Transforms images, then their approximations, level by level.
 
     .. math:: (a_l, d_l) = \operatorname{dwt2d}(a_{l-1}), \qquad a_0 = x, \qquad l = 1, \dots, L
 
     Args:
         x: Images :math:`(\dots, H, W)` of any size from :math:`1 \times 1` up, any floating-point dtype and range.
         wavelet: As for `dwt1d`.
-        level: The number :math:`L` of levels, one or more; no size of image forbids another.
+        level: The number :math:`L` of levels, one or more; images of any size have any number of levels.
         boundary: As for `dwt1d`.
 
     Returns:
         :math:`[a_L, d_L, \dots, d_1]`, coarsest first; every :math:`d_l` is :math:`(c_H, c_V, c_D)`.
 
     Raises:
-        TypeError: If `x` is not floating-point, or `level` no integer.
+        TypeError: If `x` is not floating-point, or `level` is not an integer.
         ValueError: If `level` is below one, a side is zero, or the wavelet or the rule is unknown.
 
     References:
@@ -50,30 +50,27 @@ def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level:
 
 
 def waverec2(
-    coefficients: Sequence[Tensor | Details],
-    wavelet: str,
-    *,
-    boundary: str = "periodization",
-    size: tuple[int, int] | None = None,
+    coefficients: Sequence[Tensor | Details], wavelet: str, *, boundary: str = "periodization", size: Size | None = None
 ) -> Tensor:
-    r"""Puts images together again: the inverse of `wavedec2`.
+    r"""Merges the bands of all levels into images: the inverse of `wavedec2`.
 
     .. math:: a_{l-1} = \operatorname{idwt2d}(a_l, d_l), \qquad x = a_0, \qquad l = L, \dots, 1
 
     Args:
         coefficients: :math:`[a_L, d_L, \dots, d_1]`, of one floating-point dtype and any range.
-        wavelet: The name that `wavedec2` was given.
-        boundary: The rule that it was given.
-        size: Height and width of the images, where two sizes have that many coefficients (see `idwt1d`); those of the
-            levels between follow from the bands.
+        wavelet: The wavelet that was given to `wavedec2`.
+        boundary: The rule that was given to `wavedec2`.
+        size: Height and width of the images, needed where images of two sizes have the same number of coefficients (see
+            `idwt1d`). The sizes at the other levels follow from the bands.
 
     Returns:
         Images :math:`(\dots, H, W)`.
 
     Raises:
-        TypeError: If the nest is another, a band is not floating-point, or their dtypes differ.
-        ValueError: If there are no details, the bands do not fit together or to `size`, they are on different
-            devices, or the wavelet or the rule is unknown.
+        TypeError: If the coefficients are nested in another way, a band is not floating-point, or the bands' dtypes
+            differ.
+        ValueError: If there are no details, the bands do not fit together or do not fit `size`, the bands are on
+            different devices, or the wavelet or the rule is unknown.
 
     References:
         As for `dwt1d`.
@@ -91,10 +88,7 @@ def waverec2(
     details = cast("list[Details]", levels)
     for detail in details:
         four_bands("waverec2", (x, detail))
-    for detail, finer in zip(details, [*details[1:], None], strict=True):
-        target = size
-        if finer is not None:
-            height, width = finer[0].shape[-2:]
-            target = (height, width) if boundary in EXPANSIVE else None
+    sizes = [(finer[0].shape[-2], finer[0].shape[-1]) if boundary in EXPANSIVE else None for finer in details[1:]]
+    for detail, target in zip(details, [*sizes, size], strict=True):
         x = synthesis2d("waverec2", (cast("Tensor", x), detail), wavelet, boundary=boundary, size=target)
     return cast("Tensor", x)

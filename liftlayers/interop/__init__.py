@@ -1,4 +1,4 @@
-"""Bridges to other libraries: band layouts, FrEIA's modules both ways, NAFNet's weights. None of them is imported."""
+"""Conversions for other libraries, none of which is imported: band layouts, FrEIA's modules, NAFNet's weights."""
 
 from liftlayers.interop.bands import from_layout, from_pywavelets, to_layout, to_pywavelets
 from liftlayers.interop.freia import AsFrEIA, FromFrEIA

@@ -1,36 +1,28 @@
-"""The bands of one level in the layouts of other libraries: their order, sign, scale and stacking."""
+"""Conversion of the bands of one level to and from the layouts of other libraries."""
 
 __all__ = ["from_layout", "from_pywavelets", "to_layout", "to_pywavelets"]
-
-from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from liftlayers._checks import require_alike, require_detail, require_image
+from liftlayers._checks import require_alike, require_image, require_image_bands
 
 Coefficients = tuple[Tensor, tuple[Tensor, Tensor, Tensor]]
 
 
-class Layout(NamedTuple):
-    """How a library arranges the four bands of a level in one tensor."""
-
-    order: str  # of the Approximation, Horizontal, Vertical and Diagonal detail
-    factors: tuple[float, float, float, float]  # theirs = factor * ours, in that order: sign and scale
-    stacking: str  # of band k and channel c
-
-
+# All of these order the bands as approximation, vertical, horizontal and diagonal detail. For each layout: the factors,
+# theirs = factor * ours, and how band k and channel c are stacked.
 LAYOUTS = {
-    "freia": Layout("AVHD", (1.0, 1.0, 1.0, 1.0), "b (c k) h w"),
-    "freia_wavelet": Layout("AVHD", (1.0, 1.0, 1.0, 1.0), "b (k c) h w"),
-    "hinet": Layout("AVHD", (1.0, -1.0, -1.0, 1.0), "b (k c) h w"),
-    "irn": Layout("AVHD", (0.5, 0.5, 0.5, 0.5), "b (k c) h w"),
+    "freia": ((1.0, 1.0, 1.0, 1.0), "b (c k) h w"),
+    "freia_wavelet": ((1.0, 1.0, 1.0, 1.0), "b (k c) h w"),
+    "hinet": ((1.0, -1.0, -1.0, 1.0), "b (k c) h w"),
+    "irn": ((0.5, 0.5, 0.5, 0.5), "b (k c) h w"),
 }
 
 
 def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
-    r"""Arranges our bands as another library does, in one tensor.
+    r"""Arranges our bands in one tensor as another library does.
 
     .. math:: y_{\pi(k, c)} = s_k \, b_{\sigma(k), c}, \qquad b = (c_A, c_H, c_V, c_D)
 
@@ -43,9 +35,9 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
     ``irn``           :math:`\tfrac12 c_A, \tfrac12 c_V, \tfrac12 c_H, \tfrac12 c_D`               :math:`kC + c`
     ================= ============================================================================ =================
 
-    ``hinet`` is the layout of HiNet, PIRNet and DeepMIH; ``irn`` that of IRN, whose approximation is the mean;
-    ``freia`` that of FrEIA's ``HaarDownsampling``, and ``freia_wavelet`` the same with ``order_by_wavelet=True``. With
-    ``rebalance=r`` FrEIA's bands are :math:`r` times these.
+    ``hinet`` is the layout of HiNet, PIRNet and DeepMIH. ``irn`` is that of IRN, whose approximation is the mean.
+    ``freia`` is that of FrEIA's ``HaarDownsampling``, and ``freia_wavelet`` the same with ``order_by_wavelet=True``;
+    with ``rebalance=r`` FrEIA's bands are :math:`r` times these.
 
     Args:
         approx: Approximation of shape :math:`(B, C, H, W)`, of any floating-point dtype and range.
@@ -57,8 +49,8 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
 
     Raises:
         TypeError: If a band is not floating-point, or their dtypes differ.
-        ValueError: If there is no such layout, if the shapes of the bands do not fit together, or if they are on
-            different devices.
+        ValueError: If the layout is unknown, the shapes of the bands do not fit together, or the bands are on different
+            devices.
 
     References:
         :doc:`/conventions`.
@@ -68,10 +60,10 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
         >>> to_layout(*haar_analysis(x), "hinet").flatten()
         tensor([7.5000, 2.5000, 4.5000, 1.5000])
     """
-    order, factors, stacking = _named("to_layout", layout)
-    names = dict(zip("AHVD", _split("to_layout", approx, detail), strict=True))
-    bands = [_times(factor, names[name]) for name, factor in zip(order, factors, strict=True)]
-    return rearrange(bands, f"k b c h w -> {stacking}")
+    factors, stacking = _named("to_layout", layout)
+    approx, horizontal, vertical, diagonal = _split("to_layout", approx, detail)
+    ordered = zip(factors, (approx, vertical, horizontal, diagonal), strict=True)
+    return rearrange([_times(factor, band) for factor, band in ordered], f"k b c h w -> {stacking}")
 
 
 def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
@@ -90,7 +82,7 @@ def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: If `bands` is not floating-point.
-        ValueError: If there is no such layout, or the channels are not four bands of as many.
+        ValueError: If the layout is unknown, or the number of channels is not a multiple of four.
 
     References:
         :doc:`/conventions`.
@@ -100,21 +92,22 @@ def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
         >>> haar_synthesis(approx, detail).flatten()
         tensor([1., 2., 4., 8.])
     """
-    order, factors, stacking = _named("from_layout", layout)
+    factors, stacking = _named("from_layout", layout)
     require_image("from_layout", bands)
     if bands.shape[1] % 4:
-        raise ValueError(f"from_layout needs four bands of as many channels, got {bands.shape[1]} channels")
+        raise ValueError(f"from_layout needs four bands with equally many channels, got {bands.shape[1]} channels")
     stacked = rearrange(bands, f"{stacking} -> k b c h w", k=4)
-    names = {name: _times(1 / factor, band) for name, factor, band in zip(order, factors, stacked, strict=True)}
-    return names["A"], torch.cat([names["H"], names["V"], names["D"]], dim=1)
+    scaled = [_times(1 / factor, band) for factor, band in zip(factors, stacked, strict=True)]
+    approx, vertical, horizontal, diagonal = scaled
+    return approx, torch.cat((horizontal, vertical, diagonal), dim=1)
 
 
 def to_pywavelets(approx: Tensor, detail: Tensor) -> Coefficients:
-    r"""Takes our bands apart into ``(cA, (cH, cV, cD))``, as ``pywt.dwt2`` returns them.
+    r"""Splits our bands into ``(cA, (cH, cV, cD))``, as ``pywt.dwt2`` returns them.
 
     .. math:: c_A = a, \qquad (c_H, c_V, c_D) = (d_{0 \dots C}, d_{C \dots 2C}, d_{2C \dots 3C})
 
-    Order, sign and scale are the same: nothing but the stacking changes.
+    Order, sign and scale are the same; only the stacking changes.
 
     Args:
         approx: Approximation :math:`a` of shape :math:`(B, C, H, W)`.
@@ -151,7 +144,7 @@ def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
         Approximation :math:`a` of shape :math:`(B, C, H, W)` and detail :math:`d` of shape :math:`(B, 3C, H, W)`.
 
     Raises:
-        TypeError: If a band is no floating-point tensor, or their dtypes differ.
+        TypeError: If a band is not a floating-point tensor, or their dtypes differ.
         ValueError: If there are not three details, a detail has another shape than the approximation, or they are on
             different devices.
 
@@ -171,24 +164,21 @@ def from_pywavelets(coefficients: Coefficients) -> tuple[Tensor, Tensor]:
     for name, band in zip(("cH", "cV", "cD"), details, strict=True):
         require_image("from_pywavelets", band)
         if band.shape != approx.shape:
-            raise ValueError(
-                f"from_pywavelets needs {name} to have the shape of cA, {tuple(approx.shape)}, got {tuple(band.shape)}"
-            )
+            needed = f"{name} to have the shape of cA, {tuple(approx.shape)}"
+            raise ValueError(f"from_pywavelets needs {needed}, got {tuple(band.shape)}")
     require_alike("from_pywavelets", approx, *details)
     return approx, torch.cat(details, dim=1)
 
 
-def _named(who: str, layout: str) -> Layout:
+def _named(who: str, layout: str) -> tuple[tuple[float, ...], str]:
     if layout not in LAYOUTS:
         raise ValueError(f"{who} needs a layout of {', '.join(map(repr, LAYOUTS))}, got {layout!r}")
     return LAYOUTS[layout]
 
 
 def _split(who: str, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Approximation, horizontal, vertical and diagonal detail, once it is known that they fit together."""
-    require_image(who, approx)
-    require_image(who, detail)
-    require_detail(who, approx, detail)
+    """Checks that the bands fit together, and returns approximation, horizontal, vertical and diagonal detail."""
+    require_image_bands(who, approx, detail)
     horizontal, vertical, diagonal = detail.chunk(3, dim=1)
     return approx, horizontal, vertical, diagonal
 

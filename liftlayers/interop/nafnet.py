@@ -1,4 +1,4 @@
-"""Published NAFNet weights in our `NAFUNet`: the same network, whose parts have other names."""
+"""Published NAFNet weights in our `NAFUNet`, the same network with other names for its parts."""
 
 __all__ = ["load_nafnet"]
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from liftlayers.nn import NAFUNet
 
-# Ours to theirs: parts of the network, then parts of a block, whose norms, beta and gamma are named alike.
+# Our names to theirs: parts of the network, then parts of a block. Norms, beta and gamma have the same names.
 NAMES = {
     "encoder.first": "intro",
     "encoder.levels": "encoders",
@@ -28,13 +28,13 @@ NAMES = {
 
 
 def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
-    r"""A `NAFUNet` with the weights of a published NAFNet.
+    r"""Returns a `NAFUNet` with the weights of a published NAFNet.
 
     .. math:: y = x + D(M(E(x)))
 
     with encoder, middle blocks and decoder as in `NAFUNet`, all with the published weights.
 
-    Width and numbers of blocks are read off the names and shapes, and each weight is copied:
+    The width and the numbers of blocks follow from the names and shapes, and each weight is copied:
 
     ========================================== ============================================================
     published names                            ours
@@ -46,23 +46,23 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     ``conv4``, ``conv5``                       ``expand2``, ``project2``
     ========================================== ============================================================
 
-    The network computes what the published one does on an image of any size, up to rounding::
+    On an image of any size the network computes what the published one does, up to rounding::
 
         net = load_nafnet(torch.load("NAFNet-SIDD-width32.pth", map_location="cpu"))
 
     The published figures on large photos come from a variant with the same weights, whose attention averages over
-    windows; ours averages over the whole image.
+    windows. Ours averages over the whole image.
 
     Args:
-        state_dict: Weights by their published names, or the dict of a published file, which holds them under
+        state_dict: Weights by their published names, or the content of a published file, a dict that holds them under
             ``"params"``.
 
     Returns:
         The network, in PyTorch's default dtype.
 
     Raises:
-        TypeError: If `state_dict` is no mapping.
-        ValueError: If a weight is missing, unknown or of another shape than its place in the network has.
+        TypeError: If `state_dict` is not a mapping.
+        ValueError: If a weight is missing or unknown, or its shape differs from that of the parameter.
 
     References:
         [Chen2022]_.
@@ -71,7 +71,7 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
         >>> from liftlayers.interop import load_nafnet
         >>> shapes = {"intro.weight": (4, 3, 3, 3), "intro.bias": (4,), "downs.0.weight": (8, 4, 2, 2)}
         >>> shapes |= {"downs.0.bias": (8,), "ups.0.0.weight": (16, 8, 1, 1)}
-        >>> shapes |= {"ending.weight": (3, 4, 3, 3), "ending.bias": (3,)}  # no block at all
+        >>> shapes |= {"ending.weight": (3, 4, 3, 3), "ending.bias": (3,)}  # a network without blocks
         >>> net = load_nafnet({"params": {name: torch.rand(shape) for name, shape in shapes.items()}})
         >>> net(torch.rand(1, 3, 5, 7)).shape
         torch.Size([1, 3, 5, 7])
@@ -84,9 +84,9 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     names = {_published(name): name for name in ours}
     shapes = {theirs: _published_shape(ours[name]) for theirs, name in names.items()}
     problems = [f"{name} is missing" for name in shapes if name not in weights]
-    problems += [f"{name} has no place" for name in weights if name not in shapes]
+    problems += [f"{name} is unknown" for name in weights if name not in shapes]
     problems += [
-        f"{name} is of shape {tuple(weights[name].shape)} instead of {shape}"
+        f"{name} has shape {tuple(weights[name].shape)} instead of {shape}"
         for name, shape in shapes.items()
         if name in weights and tuple(weights[name].shape) != shape
     ]
@@ -98,7 +98,7 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
 
 
 def _unet_for(weights: Mapping[str, Tensor]) -> NAFUNet:
-    """A new network of the width and with the numbers of blocks that the names and the first shape tell."""
+    """Makes a network with the width and the numbers of blocks that the names and the first shape determine."""
     first = weights.get("intro.weight")
     if first is None or first.ndim != 4:
         got = f"{len(weights)} other names" if first is None else f"shape {tuple(first.shape)}"
@@ -113,7 +113,7 @@ def _unet_for(weights: Mapping[str, Tensor]) -> NAFUNet:
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
-    """How many modules are numbered right after a prefix, if they are numbered from zero without a gap."""
+    """Returns how many modules are numbered right after a prefix, given that the numbers start at 0 without a gap."""
     numbers = (name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix))
     return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter, is_lazy
+from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from liftlayers.invertible import Invertible
@@ -45,15 +45,16 @@ class Inventory:
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 self.parameters.append(Place(module._parameters, name, parameter))
-                self.is_apart = self.is_apart and not isinstance(parameter, UninitializedParameter)
+                self.is_apart = self.is_apart and not is_lazy(parameter)
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 self.buffers.append(Place(module._buffers, name, buffer))
                 _require_values(module, name, buffer)
                 self.is_apart = self.is_apart and not buffer.requires_grad
-        for name, value in attributes.items():
-            if isinstance(value, Tensor) and value.requires_grad:
-                self.attributes.append(Place(attributes, name, value))
+        tensors = [name for name, value in attributes.items() if isinstance(value, Tensor)]
+        self.attributes += [
+            Place(attributes, name, attributes[name]) for name in tensors if attributes[name].requires_grad
+        ]
         if "_is_replica" in attributes or has_hooks(module):
             self.is_apart = False
         for child in children:
@@ -92,9 +93,9 @@ class Inventory:
 def has_hooks(*modules: nn.Module) -> bool:
     """Whether an invertible module among these has hooks. Those of a network are called whenever it is evaluated."""
     return any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        isinstance(module, Invertible)
+        and (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
         for module in modules
-        if isinstance(module, Invertible)
     )
 
 

@@ -1,6 +1,5 @@
 """The steps that a module takes in one direction, as a flat list, with the bands that each step takes."""
 
-import math
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
-from liftlayers._maps import parameters_of
+from liftlayers._maps import num_positional
 from liftlayers.invertible import Inverse, Invertible, parts_of
 
 if TYPE_CHECKING:
@@ -118,7 +117,4 @@ def _num_bands(step: Invertible, inverted: bool) -> tuple[int, float]:
     """Returns the least and the greatest number of bands that a direction of a step takes."""
     if isinstance(step, Inverse):
         return _num_bands(step.module, not inverted)
-    parameters = parameters_of(step.inverse if inverted else step.forward).values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    least = sum(p.default is p.empty for p in positional)
-    return least, math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
+    return num_positional(step.inverse if inverted else step.forward)

@@ -1,7 +1,7 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -77,27 +77,19 @@ class Record:
     @contextmanager
     def again(self, tensors: Sequence[Tensor]) -> Iterator[None]:
         """Inside, the step has these parameters, and buffers, training modes and random numbers as the first time."""
-        self.inventory.require_same_modules()
-        with ExitStack() as stack:
-            if self.random is not None:
-                stack.enter_context(self.random.again())
-            places = [*self.inventory.tensors, *self.inventory.buffers]
-            stack.enter_context(lent(places, [*tensors, *self.buffers_again()]))
-            stack.enter_context(_training_modes([(module, mode) for module, mode, _ in self.inventory.modules]))
-            yield
+        inventory = self.inventory
+        inventory.require_same_modules()
+        places = [*inventory.tensors, *inventory.buffers]
+        now = [(module, module.training) for module, *_ in inventory.modules]
+        with self.random.again() if self.random else nullcontext(), lent(places, [*tensors, *self.buffers_again()]):
+            try:
+                _set_training((module, training) for module, training, _ in inventory.modules)
+                yield
+            finally:
+                _set_training(now)
 
 
-@contextmanager
-def _training_modes(modes: Sequence[tuple[nn.Module, bool]]) -> Iterator[None]:
-    now = [(module, module.training) for module, _ in modes]
-    try:
-        _set_training(modes)
-        yield
-    finally:
-        _set_training(now)
-
-
-def _set_training(modes: Sequence[tuple[nn.Module, bool]]) -> None:
+def _set_training(modes: Iterable[tuple[nn.Module, bool]]) -> None:
     for module, training in modes:
         if module.training != training:
             module.training = training

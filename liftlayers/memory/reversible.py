@@ -186,6 +186,7 @@ class _Chain:
         saved.clear()
         totals: list[Tensor | None] = [None] * len(shared)
         drifts: dict[int, Tensor] = {}
+        autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for number in reversed(self.numbers):
             leaf = self.leaves[number]
             positions = {*self.parameters[number], *self.options[number].values()}
@@ -193,8 +194,12 @@ class _Chain:
             wanted = {p: tensor for p, tensor in leaves.items() if tensor.requires_grad}
             last = leaf.before + self.num_outputs[number]
             above, below = (bands[: leaf.before], bands[last:]), (gradients[: leaf.before], gradients[last:])
-            inputs, again = self._rebuild(number, leaves, bands[leaf.before : last], kept.pop(number, None))
-            del bands  # nothing needs the outputs any more, and saving memory is the purpose
+            outputs = bands[leaf.before : last]
+            with ExitStack() as stack:
+                for state in autocast:
+                    stack.enter_context(torch.autocast(**state))
+                inputs, again = self._rebuild(number, leaves, outputs, kept.pop(number, None))
+            del bands, outputs  # nothing needs the outputs any more, and saving memory is the purpose
             _differentiate(inputs, again, gradients[leaf.before : last], list(wanted.values()))
             gradients = (*below[0], *(x.grad for x in inputs), *below[1])
             for p, tensor in wanted.items():
@@ -216,10 +221,7 @@ class _Chain:
             x.detach().requires_grad_(need and is_differentiable(x)) for x, need in zip(bands, needs, strict=True)
         )
         options = {name: leaves[p] for name, p in self.options[number].items()}
-        with self.records[number].again([leaves[p] for p in self.parameters[number]]), ExitStack() as stack:
-            for settings in self.autocast:
-                if settings != _autocast_state(settings["device_type"]):
-                    stack.enter_context(torch.autocast(**settings))
+        with self.records[number].again([leaves[p] for p in self.parameters[number]]):
             return rebuild(leaf, bands, options) if kept is None else repeat(leaf.function, bands, options)
 
 

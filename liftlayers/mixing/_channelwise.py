@@ -1,6 +1,4 @@
-"""What steps that do the same to the channels of every place have in common: their log-determinant."""
-
-__all__ = ["Channelwise"]
+"""The base of steps that map the channels in the same way at every position: it computes their log-determinant."""
 
 import math
 from abc import abstractmethod
@@ -11,11 +9,11 @@ from liftlayers.invertible import Invertible
 
 
 class Channelwise(Invertible):
-    r"""Base of the steps that map the channels of each of :math:`N` places alike.
+    r"""Base of steps that map the channels in the same way at each of :math:`N` positions.
 
     .. math:: \log |\det| = N \sum_c \lambda_c
 
-    with the logarithmic scales :math:`\lambda` that the step has in ``log_scale``.
+    with the step's logarithmic scales :math:`\lambda`, its parameter ``log_scale``.
     """
 
     log_scale: nn.Parameter
@@ -32,5 +30,5 @@ class Channelwise(Invertible):
         return self.inverse(x), -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        """One for each of the batch, in memory of their own, so that others may be added in place."""
+        """Returns one number per sample, in a new tensor, so that callers may add to it in place."""
         return (math.prod(x.shape[2:]) * self.log_scale.sum()).repeat(x.shape[0])

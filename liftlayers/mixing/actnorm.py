@@ -12,24 +12,24 @@ from liftlayers.mixing._channelwise import Channelwise
 
 
 class ActNorm(Channelwise):
-    r"""Shifts and scales every channel, so that the first batch leaves with zero mean and unit variance.
+    r"""Shifts and scales every channel, so that the output of the first batch has zero mean and unit variance.
 
     .. math::
 
         y_c = e^{\lambda_c} (x_c + \beta_c), \qquad x_c = e^{-\lambda_c} y_c - \beta_c, \qquad
         \log |\det| = N \sum_c \lambda_c
 
-    for the :math:`N` places of a channel: pixels, or one in a batch of vectors.
+    with :math:`N` positions per channel: the pixels of an image, or one for a vector.
 
     The first `forward` in training mode sets :math:`\beta = -\operatorname{mean}(x)` and
-    :math:`\lambda = -\log \operatorname{std}(x)` over batch and places; from then on they are ordinary
-    parameters. A channel that is constant up to rounding keeps its scale. The buffer ``initialised`` remembers that it
-    was done, through copies, pickles and state dicts; ``initialised.fill_(False)`` has the next batch do it again.
+    :math:`\lambda = -\log \operatorname{std}(x)` over batch and positions. From then on they are ordinary parameters. A
+    channel that is constant up to rounding keeps its scale. The buffer ``initialised`` records that this has happened,
+    through copies, pickles and state dicts. After ``initialised.fill_(False)`` the next batch initialises again.
 
-    Under ``DistributedDataParallel`` and `torch.compile`, pass one batch through the module before it is wrapped: else
+    With ``DistributedDataParallel`` or `torch.compile`, pass one batch through the module before wrapping it. Otherwise
     each process would initialise from its own data.
 
-    Convention: the bias is added before the scale, as in Glow's code; its paper adds it after.
+    Convention: the bias is added before scaling, as in Glow's code; Glow's paper adds it afterwards.
 
     Args:
         channels: Channels :math:`C`.
@@ -39,11 +39,11 @@ class ActNorm(Channelwise):
         - Log-determinant: :math:`(B,)`.
 
     Raises:
-        TypeError: If a tensor has not the parameters' dtype.
-        ValueError: If `channels` is below 1, a tensor has another shape or device than the parameters, or the first
-            batch is empty or not finite.
-        RuntimeError: If it is not initialised and `forward` is called in evaluation mode or under a transform of
-            `torch.func`, or `inverse` is called.
+        TypeError: If a tensor's dtype is not that of the parameters.
+        ValueError: If `channels` is below 1, a tensor's channels or device are not those of the parameters, or the
+            first batch is empty or not finite.
+        RuntimeError: If the module is not initialised and `forward` is called in evaluation mode or under a transform
+            of `torch.func`, or `inverse` is called.
 
     References:
         [Kingma2018]_, section 3.1.
@@ -61,13 +61,14 @@ class ActNorm(Channelwise):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        require_positive("ActNorm", "channels", channels)
+        require_positive("ActNorm", channels=channels)
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialised", torch.tensor(False))
-        # What the module's own buffer said when it was last written to, for Python: reading a tensor stops GPUs and
-        # compilers, and a chain that rebuilds its bands lends the module, in its backward pass, the buffer that its
-        # forward pass found. What the one that `functional_call` lends says is never kept.
+        # `_ready` is the value of the module's own buffer, at version `_read_at`, as a Python bool: reading a tensor
+        # makes GPUs wait and breaks compiled graphs. Backward of a reversible chain swaps in the buffer as it was
+        # before forward; then `_ready` still says that the module is initialised. The value of a buffer that was
+        # swapped in, as by `functional_call`, is never stored.
         self._ready = False
         self._own = self.initialised
         self._read_at: int | None = None
@@ -87,11 +88,9 @@ class ActNorm(Channelwise):
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
-        """Sets the parameters from a batch, in place, so that optimisers and graphs keep track of them."""
+        """Sets the parameters from a batch, in place, so that optimisers and graphs still refer to them."""
         if torch._C._are_functorch_transforms_active():
-            raise RuntimeError(
-                "ActNorm needs its first batch outside torch.func, whose transforms cannot set parameters"
-            )
+            raise RuntimeError("ActNorm needs its first batch outside torch.func, which cannot set parameters")
         if x.numel() == 0 or not x.isfinite().all():
             found = "an empty one" if x.numel() == 0 else "infinite or nan values"
             raise ValueError(f"ActNorm needs a batch of finite numbers to initialise from, got {found}")
@@ -110,25 +109,23 @@ class ActNorm(Channelwise):
         return self._ready or bool(flag)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ActNorm":
-        super()._apply(fn, recurse)  # puts another buffer in the place of its own, on another device for instance
+        super()._apply(fn, recurse)  # replaces the buffer, by one on another device for instance
         self._own, self._read_at = self.initialised, None
         return self
 
     def _require_ready(self, what: str) -> None:
         if not self._is_ready():
-            raise RuntimeError(
-                f"ActNorm needs to be initialised before {what}: "
-                "call its forward once in training mode, or load a state dict of one that is"
-            )
+            remedy = "call its forward once in training mode, or load the state dict of an initialised one"
+            raise RuntimeError(f"ActNorm needs to be initialised before {what}: {remedy}")
 
 
 def _by_channel(values: Tensor, x: Tensor) -> Tensor:
-    """A value a channel, in the shape that multiplies `x`."""
+    """Reshapes one value per channel so that it broadcasts against `x`."""
     return values.view(-1, *[1] * (x.ndim - 2))
 
 
 def _version(flag: Tensor) -> int:
-    return 0 if flag.is_inference() else flag._version  # tensors of inference mode do not count
+    return 0 if flag.is_inference() else flag._version  # inference tensors have no version
 
 
 def _read_flag(module: nn.Module, _keys: object) -> None:

@@ -12,20 +12,20 @@ from liftlayers.mixing._channelwise import Channelwise
 
 
 class InvertibleConv1x1(Channelwise):
-    r"""Multiplies the channels of every pixel, or of a vector, by one invertible matrix, kept in its LU factors.
+    r"""Multiplies the channels of every pixel, or of a vector, by one invertible matrix, stored as its LU factors.
 
     .. math::
 
         y_i = W x_i, \qquad W = P L \bigl(U + \operatorname{diag}(\sigma\,e^{\lambda})\bigr), \qquad
         \log |\det| = N \sum \lambda
 
-    for each of the :math:`N` places :math:`i`: pixels, or one in a batch of vectors.
+    at each of the :math:`N` positions :math:`i`: the pixels of an image, or one for a vector.
     :math:`L` is lower triangular with ones on its diagonal, :math:`U` strictly upper triangular, and
     :math:`\lambda` the logarithmic scale; these three are learned. The permutation :math:`P` and the signs
-    :math:`\sigma` stay as drawn. No value of the parameters makes :math:`W` singular. It starts as a random rotation.
-    The inverse solves two triangular systems: :math:`W^{-1}` is never formed.
+    :math:`\sigma` are drawn once and do not change. No value of the parameters makes :math:`W` singular. It starts as a
+    random rotation. The inverse solves two triangular systems; :math:`W^{-1}` is never computed.
 
-    Both directions leave autocast: rounded to 16 bits they would not undo each other.
+    Both directions run without autocast: rounded to 16 bits, they would not be inverse to each other.
 
     Args:
         channels: Channels :math:`C`.
@@ -35,8 +35,8 @@ class InvertibleConv1x1(Channelwise):
         - Log-determinant: :math:`(B,)`.
 
     Raises:
-        TypeError: If a tensor has not the parameters' dtype, or that is neither float32 nor float64.
-        ValueError: If `channels` is below 1, or a tensor has another shape or device than the parameters.
+        TypeError: If a tensor's dtype is not that of the parameters, or theirs is neither float32 nor float64.
+        ValueError: If `channels` is below 1, or a tensor's channels or device are not those of the parameters.
 
     References:
         [Kingma2018]_, section 3.2.
@@ -55,7 +55,7 @@ class InvertibleConv1x1(Channelwise):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        require_positive("InvertibleConv1x1", "channels", channels)
+        require_positive("InvertibleConv1x1", channels=channels)
         rotation = nn.init.orthogonal_(torch.empty(channels, channels, dtype=torch.float64))
         rotation[0] *= torch.linalg.det(rotation).sign()
         p, lower, upper = torch.linalg.lu(rotation)
@@ -74,7 +74,7 @@ class InvertibleConv1x1(Channelwise):
 
     def forward(self, x: Tensor) -> Tensor:
         self._require_fit(x)
-        with _full_precision(x):  # a product, not a convolution: those are rounded to TF32 on GPUs
+        with _full_precision(x):  # not a convolution, which GPUs round to TF32
             return torch.einsum("ij, bj... -> bi...", self.weight, x)
 
     def inverse(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class InvertibleConv1x1(Channelwise):
 
 
 def _full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Switches autocast off on the tensor's device, if it is on."""
+    """Returns a context that switches autocast off on the tensor's device, if it is on."""
     kind = x.device.type
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()

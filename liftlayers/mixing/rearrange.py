@@ -1,14 +1,12 @@
-"""Steps that move numbers between bands, channels and places, and change none of them."""
+"""Steps that rearrange numbers among bands, channels and positions without changing them."""
 
 __all__ = ["PixelUnshuffle", "Split", "Swap"]
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers._checks import require_positive, require_same_device
+from liftlayers._checks import require_alike, require_positive
 from liftlayers.invertible import VolumePreserving
 
 
@@ -24,12 +22,12 @@ class Split(VolumePreserving):
 
     Shape:
         - Forward: :math:`(B, \sum C_i, *)` to :math:`n` bands :math:`(B, C_i, *)`, of any dtype and range.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
         TypeError: If the bands to concatenate have different dtypes.
-        ValueError: If there are fewer than two sizes, one is below 1, the channels do not add up, or the bands to
-            concatenate do not fit together or are on different devices.
+        ValueError: If there are fewer than two sizes, a size is below 1, the channels do not add up to the sum of the
+            sizes, or the bands to concatenate do not fit together or are on different devices.
 
     References:
         [Dinh2017]_, section 3.4, on partitioning channels.
@@ -43,13 +41,13 @@ class Split(VolumePreserving):
         torch.Size([1, 3, 4, 4])
     """
 
-    exact_on_grid = True  # it only moves numbers about
+    exact_on_grid = True  # it only moves numbers
 
     def __init__(self, *sizes: int) -> None:
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"Split needs two or more sizes, got {len(sizes)}")
-        require_positive("Split", "sizes", *sizes)
+        require_positive("Split", sizes=min(sizes))
         self.sizes = sizes
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -58,19 +56,14 @@ class Split(VolumePreserving):
         return x.split(self.sizes, dim=1)
 
     def inverse(self, *bands: Tensor) -> Tensor:
-        self._require_fit(bands)
-        return torch.cat(bands, dim=1)
-
-    def _require_fit(self, bands: tuple[Tensor, ...]) -> None:
         channels = [band.shape[1] if band.ndim > 1 else None for band in bands]
-        others = [(band.shape[:1], band.shape[2:]) for band in bands]  # no set: an exporter's sizes have no hash
+        others = [(band.shape[:1], band.shape[2:]) for band in bands]  # a list: an exporter's sizes have no hash
         if channels != list(self.sizes) or any(other != others[0] for other in others):
             needed = " and ".join(f"(B, {size}, ...)" for size in self.sizes)
-            shapes = _listed([tuple(band.shape) for band in bands])
-            raise ValueError(f"Split takes back bands of shapes {needed}, got {shapes}")
-        if len({band.dtype for band in bands}) > 1:  # else the result would be of one of them
-            raise TypeError(f"Split takes back bands of one dtype, got {_listed([band.dtype for band in bands])}")
-        require_same_device("Split", *bands)
+            shapes = " and ".join(str(tuple(band.shape)) for band in bands)
+            raise ValueError(f"Split.inverse needs bands of shapes {needed}, got {shapes}")
+        require_alike("Split.inverse", *bands)
+        return torch.cat(bands, dim=1)
 
 
 class Swap(VolumePreserving):
@@ -82,17 +75,17 @@ class Swap(VolumePreserving):
         - Two bands of any shape, dtype and range.
 
     Raises:
-        TypeError: If there are not two bands.
+        TypeError: If the number of bands is not two.
 
     References:
-        [Dinh2015]_, section 3.2, on couplings that take turns.
+        [Dinh2015]_, section 3.2, on couplings that change the two bands alternately.
 
     Example:
         >>> Swap()(torch.zeros(1), torch.ones(1))
         (tensor([1.]), tensor([0.]))
     """
 
-    exact_on_grid = True  # it only moves numbers about
+    exact_on_grid = True  # it only moves numbers
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return b, a
@@ -102,7 +95,7 @@ class Swap(VolumePreserving):
 
 
 class PixelUnshuffle(VolumePreserving):
-    r"""Moves every square of pixels into the channels of one.
+    r"""Moves every square of pixels into the channels of one pixel.
 
     .. math:: y_{c k^2 + i k + j,\; h,\; w} = x_{c,\; k h + i,\; k w + j}
 
@@ -111,45 +104,42 @@ class PixelUnshuffle(VolumePreserving):
 
     Shape:
         - Forward: :math:`(B, C, kH, kW)` to :math:`(B, k^2 C, H, W)`, of any dtype and range.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
-        ValueError: If `factor` is below 1, a tensor is not four-dimensional, its sides are not multiples of
-            :math:`k`, or in the inverse its channels not of :math:`k^2`.
+        ValueError: If `factor` is below 1, a tensor is not four-dimensional, its height or width is not a multiple of
+            :math:`k`, or, in the inverse, its number of channels is not a multiple of :math:`k^2`.
 
     References:
-        [Shi2016]_, whose shuffle is the inverse; [Jacobsen2018]_ and [Dinh2017]_, section 3.6, in place of pooling.
+        [Shi2016]_, whose shuffle is the inverse; [Jacobsen2018]_ and [Dinh2017]_, section 3.6, use it instead of
+        pooling.
 
     Example:
         >>> PixelUnshuffle(2)(torch.rand(1, 3, 8, 6)).shape
         torch.Size([1, 12, 4, 3])
     """
 
-    exact_on_grid = True  # it only moves numbers about
+    exact_on_grid = True  # it only moves numbers
 
     def __init__(self, factor: int) -> None:
         super().__init__()
-        require_positive("PixelUnshuffle", "a factor", factor)
+        require_positive("PixelUnshuffle", factor=factor)
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
         k = self.factor
         if x.ndim != 4 or x.shape[2] % k or x.shape[3] % k:
-            needed = f"a (B, C, H, W) tensor, H and W multiples of {k}"
+            needed = f"a (B, C, H, W) tensor with H and W multiples of {k}"
             raise ValueError(f"PixelUnshuffle({k}) needs {needed}, got {tuple(x.shape)}")
-        if x.numel() == 0:  # which torch hands through as it is
+        if x.numel() == 0:  # torch would return an empty tensor unchanged
             return x.reshape(x.shape[0], k**2 * x.shape[1], x.shape[2] // k, x.shape[3] // k)
         return F.pixel_unshuffle(x, k)
 
     def inverse(self, x: Tensor) -> Tensor:
         k = self.factor
         if x.ndim != 4 or x.shape[1] % k**2:
-            needed = f"a (B, C, H, W) tensor, C a multiple of {k**2}"
-            raise ValueError(f"PixelUnshuffle({k}) takes back {needed}, got {tuple(x.shape)}")
+            needed = f"a (B, C, H, W) tensor with C a multiple of {k**2}"
+            raise ValueError(f"PixelUnshuffle({k}).inverse needs {needed}, got {tuple(x.shape)}")
         if x.numel() == 0:
             return x.reshape(x.shape[0], x.shape[1] // k**2, k * x.shape[2], k * x.shape[3])
         return F.pixel_shuffle(x, k)
-
-
-def _listed(things: Sequence[object]) -> str:
-    return " and ".join(str(thing) for thing in things)

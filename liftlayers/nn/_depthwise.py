@@ -1,11 +1,9 @@
-"""A depthwise convolution whose weights get their gradient from kernels that are fast on a CPU, and right.
+"""A depthwise convolution whose weight gradient is fast and correct on CPUs.
 
-oneDNN, which convolves for torch on CPUs, has good kernels for the weight gradient of a depthwise convolution of side 3
-alone. For larger ones torch 2.13 takes ten to a hundred times as long as forward, and for dilated ones in bfloat16,
-channels last, on processors with AVX-512 BF16, it returns numbers that have nothing to do with the gradient.
+On CPUs torch uses oneDNN, which is fast for the weight gradient of depthwise 3x3 kernels only. For larger kernels
+torch 2.13 takes ten to a hundred times as long as forward. For dilated kernels in bfloat16, channels last, on
+processors with AVX-512 BF16, the gradient it returns is wrong.
 """
-
-__all__ = ["DepthwiseConv2d"]
 
 from typing import Any
 
@@ -15,14 +13,14 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-TILE = 3  # side of the kernels that oneDNN is good at
+TILE = 3  # side of the kernels for which oneDNN is fast
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution of each channel with a kernel of its own, of odd side, zero-padded to the same size, without bias.
+    """Convolves each channel with its own kernel, of odd side, zero-padded to the same size, without bias.
 
-    On a CPU, where autograd may ask for it, the gradient of a kernel is put together of tiles of 3x3, each of which is
-    that of a small kernel on a shifted image.
+    On CPUs with gradients enabled, the gradient of a kernel is assembled from 3x3 tiles. Each tile is the gradient of a
+    3x3 kernel on a shifted image.
     """
 
     def __init__(self, channels: int, kernel_size: int, *, dilation: int = 1) -> None:
@@ -41,14 +39,14 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def _as_autocast(x: Tensor) -> Tensor:
-    """Cast as convolutions are under autocast, which does not look into autograd functions."""
+    """Casts as autocast casts the arguments of convolutions; it does not do so inside autograd functions."""
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
         return x.to(torch.get_autocast_dtype("cpu"))
     return x
 
 
 class _Convolution(torch.autograd.Function):
-    """As compilers can follow it. Its gradients are made of torch's operations, so that they have gradients in turn."""
+    """The form for compilers. Its gradients consist of torch operations, so that they are differentiable too."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
@@ -73,7 +71,7 @@ class _Convolution(torch.autograd.Function):
 
 
 class _AnyConvolution(_Convolution):
-    """As torch.func and forward mode can, too, with a rule for each, which compilers refuse."""
+    """The form for everything else: with rules for torch.func and forward mode, which compilers do not accept."""
 
     generate_vmap_rule = True
 
@@ -90,29 +88,22 @@ def _convolve(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, side: int, dilation: int) -> Tensor:
-    """Tile by tile; each is the gradient of a kernel of its own that sees the padded image from where the tile is."""
+    """Assembles the gradient from tiles; each is the gradient of a small kernel on the image shifted to the tile."""
     x, gradient = _phases(x, dilation), _phases(gradient, dilation)
     channels, height, width = gradient.shape[1:]
     num = -(-side // TILE)
     before = side // 2
-    after = before + num * TILE - side  # the last tiles reach beyond the kernel
+    after = before + num * TILE - side  # the last tiles extend beyond the kernel
     x = F.pad(x, (before, after, before, after))
     starts = range(0, num * TILE, TILE)
-    tiles = [
-        conv2d_weight(
-            x[:, :, row : row + height + TILE - 1, column : column + width + TILE - 1],
-            (channels, 1, TILE, TILE),
-            gradient,
-            groups=channels,
-        )
-        for row in starts
-        for column in starts
-    ]
+    rows = [x[:, :, start : start + height + TILE - 1] for start in starts]
+    windows = (row[..., start : start + width + TILE - 1] for row in rows for start in starts)
+    tiles = [conv2d_weight(window, (channels, 1, TILE, TILE), gradient, groups=channels) for window in windows]
     return rearrange(tiles, "(i j) c 1 p q -> c 1 (i p) (j q)", i=num)[..., :side, :side]
 
 
 def _phases(x: Tensor, dilation: int) -> Tensor:
-    """Every so many rows and columns, as images of a batch: a dilated convolution is a dense one of these."""
+    """Moves every `dilation`-th row and column into an image of its own, on which the convolution is not dilated."""
     if dilation == 1:
         return x
     x = F.pad(x, (0, -x.shape[3] % dilation, 0, -x.shape[2] % dilation))

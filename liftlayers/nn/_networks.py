@@ -1,6 +1,4 @@
-"""What layers ask of a network that they are given, before they call it."""
-
-__all__ = ["require_network", "takes_condition"]
+"""Checks of the networks inside invertible layers: their type, and whether they take a condition."""
 
 import torch
 from torch import nn
@@ -10,23 +8,21 @@ from liftlayers.invertible import Invertible
 
 
 def require_network(who: str, network: nn.Module) -> None:
-    """Raises `TypeError` unless it is a module, and no invertible step in a network's place."""
+    """Raises `TypeError` unless the network is a module, and not an `Invertible`, which is probably misplaced."""
     if not isinstance(network, nn.Module):
         got = network.__name__ if isinstance(network, type) else type(network).__name__
         raise TypeError(f"{who} needs an nn.Module as its network, got {got}")
     if isinstance(network, Invertible):
-        raise TypeError(
-            f"{who} needs a network, got {type(network).__name__}, which is a step itself; "
-            "inside a network, as in nn.Sequential, it would be welcome"
-        )
+        remedy = "to use it as a network, put it inside another module, such as nn.Sequential"
+        raise TypeError(f"{who} needs a network, got {type(network).__name__}, which is an invertible step; {remedy}")
 
 
 @torch.compiler.assume_constant_result
 def takes_condition(network: nn.Module) -> bool:
-    """Whether a network takes ``condition=``.
+    """Returns True if a network takes ``condition=``.
 
-    It says so by an attribute `conditional`, or its `forward` names the parameter, or it passes all keywords to the
-    network inside, as the wrappers of `torch.compile` and `nn.DataParallel` do.
+    Either the network has an attribute ``conditional``, or its signature decides. If the signature has ``**kwargs``, as
+    in `torch.compile` and `nn.DataParallel`, the signature of the wrapped network decides.
     """
     declared = getattr(network, "conditional", None)
     if isinstance(declared, bool):

@@ -10,14 +10,14 @@ from liftlayers.nn.predictors import zero_
 
 
 class DensePredictor(nn.Module):
-    r"""HiNet's predictor: five convolutions, each of which sees the input and all that was made of it before.
+    r"""HiNet's predictor: five convolutions, each of which sees the input and the outputs of all earlier ones.
 
     .. math::
 
         P(x) = W_5 * [x, h_1, \dots, h_4], \qquad h_i = \sigma(W_i * [x, h_1, \dots, h_{i-1}]), \qquad
         \sigma(t) = \max(t, 0.01\,t)
 
-    All kernels are 3x3 with bias and zero padding. :math:`W_5` and its bias start at zero, the others' weights and
+    All kernels are 3x3 with bias and zero padding. :math:`W_5` and its bias start at zero; all other weights and
     biases are drawn from :math:`\mathcal N(0, 0.01^2)`.
 
     Args:
@@ -30,10 +30,10 @@ class DensePredictor(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If a number of channels is below 1, or the input has not the right shape.
+        ValueError: If a number of channels is below 1, or the input has another shape.
 
     References:
-        [Jing2021]_; sizes and start as in the authors' released code.
+        [Jing2021]_; sizes and initial values as in the authors' released code.
 
     Example:
         >>> sum(p.numel() for p in DensePredictor(12, 12).parameters())
@@ -42,9 +42,7 @@ class DensePredictor(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, growth: int = 32) -> None:
         super().__init__()
-        require_positive("DensePredictor", "in_channels", in_channels)
-        require_positive("DensePredictor", "out_channels", out_channels)
-        require_positive("DensePredictor", "growth", growth)
+        require_positive("DensePredictor", in_channels=in_channels, out_channels=out_channels, growth=growth)
         self.in_channels = in_channels
         self.hidden = nn.ModuleList(
             nn.Conv2d(in_channels + number * growth, growth, 3, padding=1) for number in range(4)
@@ -57,5 +55,5 @@ class DensePredictor(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         require_image("DensePredictor", x, channels=self.in_channels)
         for conv in self.hidden:
-            x = torch.cat([x, self.activation(conv(x))], dim=1)  # growth more channels each time
+            x = torch.cat([x, self.activation(conv(x))], dim=1)  # adds `growth` channels
         return self.last(x)

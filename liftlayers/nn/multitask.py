@@ -1,4 +1,4 @@
-"""A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder a task."""
+"""A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder per task."""
 
 __all__ = ["MultiTaskNAFUNet"]
 
@@ -13,7 +13,7 @@ from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_
 
 
 class MultiTaskNAFUNet(nn.Module):
-    r"""PIRNet's restorer: tasks share an encoder and leave a common chain of middle blocks at different depths.
+    r"""PIRNet's restorer: tasks share an encoder and branch off a common chain of middle blocks at different depths.
 
     .. math:: y = x + D_t(M_t \circ \dots \circ M_1 \circ E(x)), \qquad t = 1, \dots, T
 
@@ -24,8 +24,8 @@ class MultiTaskNAFUNet(nn.Module):
                      denoise  deblur     sr
 
     Each :math:`D_t` starts with some blocks of its own at the coarsest level. The last convolutions start at zero, so
-    that the network starts as the identity. Inside, the input is padded with zeros to a multiple of
-    :math:`2^{levels}`, and the output is cropped.
+    that the network starts as the identity. The input is padded with zeros to a multiple of :math:`2^{levels}`, and
+    the output is cropped.
 
     Args:
         in_channels: Channels of input and output.
@@ -37,13 +37,13 @@ class MultiTaskNAFUNet(nn.Module):
         tasks: Names of the tasks, in the order of `middles`.
 
     Shape:
-        - Input and output :math:`(B, C, H, W)`, any size and range. `task` is one name, or one name an image.
+        - Input and output :math:`(B, C, H, W)`, any size and range. `task` is one name, or one name per image.
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If encoder and decoder differ in their number of levels, there is no task, two have one name, there
-            are not as many middles as tasks, a task is unknown, there are not as many names as images, the batch is
-            empty, or the input has not the right shape.
+        ValueError: If encoder and decoder differ in their number of levels, there is no task, two tasks have the same
+            name, there are not as many middles as tasks, a task is unknown, there are not as many names as images, the
+            batch is empty, or the input has another shape.
 
     References:
         [Deng2023]_, figure 4.
@@ -69,9 +69,9 @@ class MultiTaskNAFUNet(nn.Module):
         super().__init__()
         require_same_levels("MultiTaskNAFUNet", encoder, decoder)
         if not tasks or len(middles) != len(tasks):
-            raise ValueError(f"MultiTaskNAFUNet needs one middle a task, got {len(middles)} for {len(tasks)} tasks")
+            raise ValueError(f"MultiTaskNAFUNet needs one middle per task, got {len(middles)} for {len(tasks)} tasks")
         if len(set(tasks)) < len(tasks):
-            raise ValueError(f"MultiTaskNAFUNet needs tasks of different names, got {', '.join(tasks)}")
+            raise ValueError(f"MultiTaskNAFUNet needs tasks with different names, got {', '.join(tasks)}")
         coarsest = width * 2 ** len(encoder)
         self.in_channels = in_channels
         self.tasks = tuple(tasks)
@@ -94,15 +94,15 @@ class MultiTaskNAFUNet(nn.Module):
         return x + correction[..., :height, :width]
 
     def _for_all(self, features: Tensor, skips: list[Tensor], task: str) -> Tensor:
-        """One task's correction; no image is counted, so that compilers and exporters leave their number open."""
+        """Returns the correction for one task; the code does not depend on the batch size, which may be symbolic."""
         position = self.tasks.index(task)
         for middle in list(self.middles)[: position + 1]:
             features = middle(features)
         return self.decoders[position](self.decoder_middles[position](features), skips)
 
     def _for_each(self, features: Tensor, skips: list[Tensor], names: Sequence[str]) -> Tensor:
-        """Corrections of images with a task each, in their order."""
-        here = list(range(len(names)))  # the images whose features are still under way
+        """Returns the corrections of images that each have their own task, in the order of the images."""
+        here = list(range(len(names)))  # the images that have not branched off yet
         images: list[int] = []
         corrections: list[Tensor] = []
         stages = zip(self.tasks, self.middles, self.decoder_middles, self.decoders, strict=True)
@@ -129,10 +129,10 @@ class MultiTaskNAFUNet(nn.Module):
             if name not in self.tasks:
                 raise ValueError(f"MultiTaskNAFUNet needs one of the tasks {', '.join(self.tasks)}, got {name!r}")
         if not isinstance(task, str) and len(task) != batch:
-            raise ValueError(f"MultiTaskNAFUNet needs one task an image, got {len(task)} for {batch} images")
+            raise ValueError(f"MultiTaskNAFUNet needs one task per image, got {len(task)} for {batch} images")
 
 
 def _take(x: Tensor, images: Sequence[int]) -> Tensor:
-    """Some images of a batch; neighbours as a view, whose gradient is cheaper than an index's."""
+    """Selects images of a batch; neighbours are returned as a view, whose gradient is cheaper than that of an index."""
     neighbours = slice(images[0], images[-1] + 1)
     return x[neighbours] if list(images) == list(range(len(x)))[neighbours] else x[list(images)]

@@ -1,4 +1,4 @@
-"""The block of NAFNet, which needs no activation function, and its two parts."""
+"""The block of NAFNet, which has no activation function, and its two parts."""
 
 __all__ = ["LayerNorm2d", "NAFBlock", "SimpleGate"]
 
@@ -10,7 +10,7 @@ from liftlayers._checks import require_image
 
 
 class LayerNorm2d(nn.Module):
-    r"""Normalises the channels of every pixel on their own.
+    r"""Normalises the channels of each pixel separately.
 
     .. math:: y_c = w_c \frac{x_c - \mu}{\sqrt{\sigma^2 + \epsilon}} + b_c
 
@@ -26,7 +26,7 @@ class LayerNorm2d(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If the input has not the right shape.
+        ValueError: If the input has another shape.
 
     References:
         [Ba2016]_; [Chen2022]_.
@@ -97,7 +97,7 @@ class NAFBlock(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If the input has not the right shape.
+        ValueError: If the input has another shape.
 
     References:
         [Chen2022]_, figure 3.

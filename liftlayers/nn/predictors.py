@@ -1,11 +1,12 @@
-"""Networks to put inside `Predict` and `Update`: image to image, same size, zero at the start.
+"""Networks for `Predict` and `Update`: they map images to images of the same size and start at zero.
 
-The last convolution of each starts at zero, so that a chain starts as the exact identity and stays close to it in the
-first steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
+The last convolution of each starts at zero. So a chain starts as the exact identity and stays close to it in the first
+steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
 """
 
-__all__ = ["ConvPredictor", "ResidualPredictor"]
+__all__ = ["BiasFreePredictor", "ConvPredictor", "ResidualPredictor"]
 
+import functools
 import itertools
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from liftlayers.nn._depthwise import DepthwiseConv2d
 
 
 class ConvPredictor(nn.Module):
-    r"""A slim predictor: a few convolutions with leaky rectifiers between them.
+    r"""A small predictor: a few convolutions with leaky rectifiers between them.
 
     .. math:: P(x) = W_{n+1} * \sigma(W_n * \dots \sigma(W_1 * x)), \qquad \sigma(t) = \max(t, 0.1\,t)
 
@@ -24,7 +25,7 @@ class ConvPredictor(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the prediction.
-        hidden_channels: Channels in between.
+        hidden_channels: Channels of the hidden layers.
         num_hidden: Number :math:`n` of hidden layers.
 
     Shape:
@@ -32,11 +33,11 @@ class ConvPredictor(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If a number is below 1, or the input has not the right shape.
+        ValueError: If a number is below 1, or the input has another shape.
 
     References:
-        [Deng2023]_ and [Dinh2015]_ put networks like it into their steps; the start at zero is that of [Kingma2018]_,
-        section 3.3.
+        [Deng2023]_ and [Dinh2015]_ use similar networks in their steps; [Kingma2018]_, section 3.3, starts them at
+        zero.
 
     Example:
         >>> ConvPredictor(3, 9)(torch.rand(1, 3, 8, 8)).shape
@@ -45,20 +46,78 @@ class ConvPredictor(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, hidden_channels: int = 24, num_hidden: int = 1) -> None:
         super().__init__()
-        require_positive("ConvPredictor", "in_channels", in_channels)
-        require_positive("ConvPredictor", "out_channels", out_channels)
-        require_positive("ConvPredictor", "hidden_channels", hidden_channels)
-        require_positive("ConvPredictor", "num_hidden", num_hidden)
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        require_positive("ConvPredictor", **numbers, num_hidden=num_hidden)
         self.in_channels = in_channels
         widths = [in_channels] + [hidden_channels] * num_hidden
         self.hidden = nn.Sequential()
         for before, after in itertools.pairwise(widths):
             self.hidden.append(nn.Conv2d(before, after, 3, padding=1))
-            self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # a convolution does not need its output again
+            self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # backward of a convolution needs no output
         self.last = zero_(nn.Conv2d(hidden_channels, out_channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         require_image("ConvPredictor", x, channels=self.in_channels)
+        return self.last(self.hidden(x))
+
+
+class BiasFreePredictor(nn.Module):
+    r"""A predictor whose output scales with its input: convolutions and leaky rectifiers without a bias.
+
+    .. math::
+
+        P(x) = W_{n+1} * \sigma(W_n * \dots \sigma(W_1 * x)), \qquad \sigma(t) = \max(t, 0.1\,t), \qquad
+        P(\lambda x) = \lambda P(x) \text{ for } \lambda \ge 0
+
+    Kernels are zero-padded; the last, :math:`W_{n+1}`, starts at zero.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the prediction.
+        hidden_channels: Channels of the hidden layers.
+        num_hidden: Number :math:`n` of hidden layers.
+        kernel_size: Height and width of the kernels, or one number for both, odd. With height 1 rows are independent.
+
+    Shape:
+        - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
+
+    Raises:
+        TypeError: If the input is not floating-point.
+        ValueError: If a number is below 1, a side of the kernels is even, or the input has another shape.
+
+    References:
+        [Mohan2020]_, who leave out the bias so that a network scales with its input.
+
+    Example:
+        >>> BiasFreePredictor(1, 1)(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        hidden_channels: int = 16,
+        num_hidden: int = 1,
+        kernel_size: int | tuple[int, int] = (1, 3),
+    ) -> None:
+        super().__init__()
+        sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        require_positive("BiasFreePredictor", **numbers, num_hidden=num_hidden, kernel_size=min(sides))
+        if any(side % 2 == 0 for side in sides):
+            raise ValueError(f"BiasFreePredictor needs a kernel_size of odd numbers, got {kernel_size}")
+        self.in_channels = in_channels
+        conv = functools.partial(nn.Conv2d, kernel_size=kernel_size, padding="same", bias=False)
+        self.hidden = nn.Sequential()
+        for before in [in_channels] + [hidden_channels] * (num_hidden - 1):
+            self.hidden.append(conv(before, hidden_channels))
+            self.hidden.append(nn.LeakyReLU(0.1))
+        self.last = zero_(conv(hidden_channels, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_image("BiasFreePredictor", x, channels=self.in_channels)
         return self.last(self.hidden(x))
 
 
@@ -73,8 +132,9 @@ class ResidualPredictor(nn.Module):
     :math:`W_{in}` and :math:`W_{out}` are 3x3; each :math:`S` is a depthwise convolution followed by a 1x1. No kernel
     has a bias and all are zero-padded. :math:`W_{out}` starts at zero.
 
-    Depthwise kernels are torch's; on CPUs their gradient is not, because torch's is slow for sides above 3, and wrong
-    for dilated kernels in bfloat16 on some processors (:doc:`/compatibility`).
+    The depthwise convolutions are torch's. On CPUs the gradient of their kernels is computed by this library, because
+    torch's is slow for kernels larger than 3x3, and wrong for dilated kernels in bfloat16 on some processors
+    (:doc:`/compatibility`).
 
     Args:
         in_channels: Channels of the input.
@@ -82,14 +142,14 @@ class ResidualPredictor(nn.Module):
         hidden_channels: Channels of :math:`h_i`.
         num_blocks: Number :math:`n` of residual blocks, from 0 up.
         kernel_size: Side of the depthwise kernels, odd.
-        dilation: Their dilation.
+        dilation: Dilation of the depthwise kernels.
 
     Shape:
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If a number is below 1, `num_blocks` below 0, `kernel_size` even, or the input has not the right
+        ValueError: If a number is below 1, `num_blocks` is below 0, `kernel_size` is even, or the input has another
             shape.
 
     References:
@@ -111,10 +171,8 @@ class ResidualPredictor(nn.Module):
         dilation: int = 1,
     ) -> None:
         super().__init__()
-        require_positive("ResidualPredictor", "in_channels", in_channels)
-        require_positive("ResidualPredictor", "out_channels", out_channels)
-        require_positive("ResidualPredictor", "hidden_channels", hidden_channels)
-        require_positive("ResidualPredictor", "dilation", dilation)
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        require_positive("ResidualPredictor", **numbers, dilation=dilation)
         if num_blocks < 0:
             raise ValueError(f"ResidualPredictor needs num_blocks of at least 0, got {num_blocks}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -142,7 +200,7 @@ class _SeparableResidual(nn.Module):
         super().__init__()
         self.separable1 = _separable(channels, kernel_size, dilation)
         self.separable2 = _separable(channels, kernel_size, dilation)
-        self.activation = nn.LeakyReLU(0.01, inplace=True)  # neither a convolution nor a sum needs its output again
+        self.activation = nn.LeakyReLU(0.01, inplace=True)  # in place: backward uses neither output
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(x + self.separable2(self.activation(self.separable1(x))))

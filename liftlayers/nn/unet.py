@@ -1,4 +1,4 @@
-"""U-Nets of NAFBlocks: one encoder, one decoder."""
+"""The U-Net of NAFBlocks with one encoder and one decoder."""
 
 __all__ = ["NAFUNet"]
 
@@ -13,9 +13,9 @@ from liftlayers.nn.predictors import zero_
 
 
 class NAFEncoder(nn.Module):
-    """The way down: a 3x3 convolution, then at each level some blocks and a 2x2 convolution of stride 2.
+    """The encoder: a 3x3 convolution, then at each level some blocks and a 2x2 convolution of stride 2.
 
-    Returns the coarsest features and, finest first, the skips taken before each halving.
+    Returns the coarsest features, and the features of each level before downsampling (the skips), finest first.
     """
 
     def __init__(self, in_channels: int, width: int, num_blocks: Sequence[int]) -> None:
@@ -36,9 +36,10 @@ class NAFEncoder(nn.Module):
 
 
 class NAFDecoder(nn.Module):
-    """The way up: each level doubles the size, adds a skip and runs some blocks; then a 3x3 convolution, at first zero.
+    """The decoder: each level doubles the size, adds a skip and runs some blocks; a 3x3 convolution follows.
 
-    Takes what `NAFEncoder` returns; `num_blocks` is given from the coarsest level to the finest.
+    The last convolution starts at zero. The inputs are what `NAFEncoder` returns; `num_blocks` lists the coarsest level
+    first.
     """
 
     def __init__(self, out_channels: int, width: int, num_blocks: Sequence[int]) -> None:
@@ -62,8 +63,8 @@ class NAFUNet(nn.Module):
     .. math:: y = x + D(M(E(x)))
 
     with encoder :math:`E`, middle blocks :math:`M` at the coarsest level and decoder :math:`D`, joined by additive
-    skips. Inside, the input is padded with zeros to a multiple of :math:`2^{levels}`, and the output is cropped. The
-    last convolution starts at zero, so that the network starts as the identity.
+    skips. The input is padded with zeros to a multiple of :math:`2^{levels}`, and the output is cropped. The last
+    convolution starts at zero, so that the network starts as the identity.
 
     Args:
         in_channels: Channels of input and output.
@@ -77,10 +78,10 @@ class NAFUNet(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If encoder and decoder differ in their number of levels, or the input has not the right shape.
+        ValueError: If encoder and decoder differ in their number of levels, or the input has another shape.
 
     References:
-        [Chen2022]_. The published model for real noise, "SIDD width 32", has the configuration of the example.
+        [Chen2022]_. The example has the configuration of the published model for real noise, "SIDD width 32".
 
     Example:
         >>> with torch.device("meta"):
@@ -107,13 +108,12 @@ class NAFUNet(nn.Module):
 
 
 def naf_blocks(num: int, channels: int) -> nn.Sequential:
-    """A row of `num` NAFBlocks."""
+    """Returns a sequence of `num` NAFBlocks."""
     return nn.Sequential(*(NAFBlock(channels) for _ in range(num)))
 
 
 def require_same_levels(who: str, encoder: Sequence[int], decoder: Sequence[int]) -> None:
     """Raises `ValueError` unless encoder and decoder have the same, positive number of levels."""
     if not encoder or len(encoder) != len(decoder):
-        raise ValueError(
-            f"{who} needs as many encoder as decoder levels, at least one, got {len(encoder)} and {len(decoder)}"
-        )
+        found = f"{len(encoder)} and {len(decoder)}"
+        raise ValueError(f"{who} needs as many encoder as decoder levels, at least one, got {found}")

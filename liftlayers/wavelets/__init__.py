@@ -1,4 +1,4 @@
-"""Wavelet transforms as layers: named, learned and from integers to integers."""
+"""Wavelet transforms as layers: named, learned, and lossless ones from integers to integers."""
 
 from liftlayers.wavelets.learned import BiasFreePredictor, LearnedWavelet, NonseparableLearnedWavelet
 from liftlayers.wavelets.lossless import LosslessWavelet

@@ -20,25 +20,26 @@ Boundary = Literal["periodization", "reflect"]
 
 
 class OnSkeleton(nn.Module):
-    r"""What a lifting step adds to its target: its fixed taps' sum, and what a network makes of the differences.
+    r"""Computes what a lifting step adds to its target: the sum of its fixed taps and a network's output.
 
     .. math:: f(x)_n = \sum_j c_j \, x_{n + j} + r(\Delta x)_n, \qquad (\Delta x)_n = x_{n + 1} - x_n
 
-    An even sample lies between the odd one before it and its own, so for those :math:`\Delta` looks back instead.
-    Beyond the border differences are zero.
+    The network sees the differences :math:`\Delta x`. An even sample lies between the previous odd sample and the odd
+    sample of the same index, so when even samples are the target, :math:`\Delta` is the backward difference instead.
+    Differences across the border are zero.
 
     Args:
         step: The step, with its taps :math:`c`.
         residual: The network :math:`r`, from :math:`(N, K, L, M)` to the same shape, lines along the last axis.
         dim: The axis of `x` that is lifted, -1 or -2.
-        boundary: Rule by which the taps go on beyond the border; the network has its own.
-        together: Number :math:`K` of parts of each channel that the network sees at once.
+        boundary: Rule by which the taps continue beyond the border; the network has its own.
+        together: Number :math:`K` of parts of each channel that the network sees together.
 
     Shape:
-        - Input and output :math:`(B, K'C, H, W)`, part by part, :math:`K'` a multiple of :math:`K`.
+        - Input and output :math:`(B, K'C, H, W)`, stacked part by part, :math:`K'` a multiple of :math:`K`.
 
     Raises:
-        ValueError: If the network's output has another shape than its input.
+        ValueError: If the network's output does not have the shape of its input.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class OnSkeleton(nn.Module):
 
 
 class ScalePair(VolumePreserving):
-    r"""Multiplies the approximation by a number and the detail by its reciprocal, up to the sign.
+    r"""Multiplies the approximation by a number and the detail by the reciprocal of that number, up to the sign.
 
     .. math:: a' = s a, \qquad d' = t d, \qquad |s t| = 1
 
@@ -103,7 +104,7 @@ class ScalePair(VolumePreserving):
 
 
 class LearnedScalePair(ScalePair):
-    r"""A scale pair with a learned factor, which starts at one.
+    r"""A scale pair with one more, learned factor, which starts at one.
 
     .. math:: s = s_0 e^g, \qquad t = t_0 e^{-g}
 
@@ -133,7 +134,7 @@ def line(
     boundary: Boundary,
     together: int,
 ) -> Sequential:
-    """The scheme's steps along one axis of two bands, approximation first, with a network each; then the scales."""
+    """Returns a chain of the scheme's steps along one axis, each with its network, followed by the scales."""
     couplings: list[Invertible] = []
     for step, residual in zip(scheme.steps, residuals, strict=True):
         coupling = Update if step.target == "approx" else AdditiveCoupling

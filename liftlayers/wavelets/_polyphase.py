@@ -1,27 +1,25 @@
-"""Steps that take an image apart into its even and odd columns and rows, and put their bands in order."""
-
-__all__ = ["BandOrder", "HalvesTransposed", "PolyphaseSplit"]
+"""Steps that split an image into even and odd rows and columns, and steps that order the bands of a transform."""
 
 import torch
 from torch import Tensor
 
-from liftlayers._checks import require_detail, require_even, require_image
+from liftlayers._checks import require_even, require_image, require_image_bands
 from liftlayers.invertible import VolumePreserving
 
 
 class PolyphaseSplit(VolumePreserving):
-    r"""An image to its even and its odd columns; of each the even rows, then the odd rows, stacked.
+    r"""Splits an image into its even and its odd columns, each with its even rows and its odd rows stacked.
 
     .. math:: x \mapsto \bigl([x_{00}, x_{10}], [x_{01}, x_{11}]\bigr)
 
     with :math:`x_{rs}` the samples of row parity :math:`r` and column parity :math:`s`.
 
     Args:
-        who: The layer in whose name errors speak.
+        who: The layer that errors name.
 
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to two bands :math:`(B, 2C, H/2, W/2)`.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
         TypeError: If the image is not floating-point.
@@ -32,7 +30,7 @@ class PolyphaseSplit(VolumePreserving):
         tensor([0., 2.])
     """
 
-    exact_on_grid = True  # it only moves numbers about
+    exact_on_grid = True  # it only moves numbers
 
     def __init__(self, who: str) -> None:
         super().__init__()
@@ -53,19 +51,21 @@ class PolyphaseSplit(VolumePreserving):
 
 
 class HalvesTransposed(VolumePreserving):
-    r"""Two bands of two halves each: the first halves to one band, the second to the other. Its own inverse.
+    r"""Regroups two bands of two halves each: the first halves into one band, the second halves into the other.
 
     .. math:: \bigl([a_0, a_1], [b_0, b_1]\bigr) \mapsto \bigl([a_0, b_0], [a_1, b_1]\bigr)
 
+    It is its own inverse.
+
     Shape:
-        - Two bands :math:`(B, 2C, H, W)`, and back again.
+        - Two bands :math:`(B, 2C, H, W)`, in both directions.
 
     Example:
         >>> HalvesTransposed()(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]]))
         (tensor([[0., 2.]]), tensor([[1., 3.]]))
     """
 
-    exact_on_grid = True  # it only moves numbers about
+    exact_on_grid = True  # it only moves numbers
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         (a0, a1), (b0, b1) = a.chunk(2, dim=1), b.chunk(2, dim=1)
@@ -76,42 +76,39 @@ class HalvesTransposed(VolumePreserving):
 
 
 class BandOrder(VolumePreserving):
-    r"""Rows' approximation and detail, columns' halves in each, to the bands of the image.
+    r"""Regroups the approximation and the detail along one axis, each with two halves, into the bands of the image.
 
     .. math:: \bigl([c_A, c_V], [c_H, c_D]\bigr) \mapsto \bigl(c_A, [c_H, c_V, c_D]\bigr)
 
     Args:
-        who: The layer in whose name errors speak.
+        who: The layer that errors name.
 
     Shape:
         - Forward: two bands :math:`(B, 2C, H, W)` to approximation :math:`(B, C, H, W)` and detail
           :math:`(B, 3C, H, W)`.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
-        TypeError: If a band taken back is not floating-point, or their dtypes differ.
-        ValueError: If the bands taken back do not fit together, or are on different devices.
+        TypeError: If a band given to the inverse is not floating-point, or the bands' dtypes differ.
+        ValueError: If the bands given to the inverse do not fit together, or are on different devices.
 
     Example:
         >>> BandOrder("LearnedWavelet")(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4))[1].shape
         torch.Size([1, 3, 4, 4])
     """
 
-    exact_on_grid = True  # it only moves numbers about
+    exact_on_grid = True  # it only moves numbers
 
     def __init__(self, who: str) -> None:
         super().__init__()
         self.who = who
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        channels = low.shape[1] // 2  # slices, since a piece of `chunk` may not be written into
+        channels = low.shape[1] // 2  # slices, since autograd forbids writing into results of `chunk`
         horizontal, vertical, diagonal = high[:, :channels], low[:, channels:], high[:, channels:]
         return low[:, :channels], torch.cat((horizontal, vertical, diagonal), dim=1)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:
-        who = f"{self.who}.inverse"
-        require_image(who, approx)
-        require_image(who, detail)
-        require_detail(who, approx, detail)
+        require_image_bands(f"{self.who}.inverse", approx, detail)
         horizontal, vertical, diagonal = detail.chunk(3, dim=1)
         return torch.cat((approx, vertical), dim=1), torch.cat((horizontal, diagonal), dim=1)

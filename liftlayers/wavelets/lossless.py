@@ -16,9 +16,9 @@ class LosslessWavelet(VolumePreserving):
 
     .. math:: (a, d) = (c_A, [c_H; c_V; c_D]), \qquad (c_A, (c_H, c_V, c_D)) = \operatorname{lossless\_dwt2d}(x)
 
-    There is nothing to differentiate and no rounding that accumulates: chains and pyramids of any depth invert bit for
-    bit, on any device. Take a dtype with bits to spare to have bands that mean something: ``.to(torch.int16)`` for
-    8-bit images, at any depth. uint8 is not cast: its sums wrap around, and it inverts too.
+    It has no gradient, and no rounding accumulates: chains and pyramids of any depth invert bit for bit, on any device.
+    For bands without wrap-around choose a dtype with spare bits: ``.to(torch.int16)`` for 8-bit images, at any depth.
+    uint8 is not cast; its sums wrap around, and it is inverted exactly too.
 
     Args:
         name: ``"5/3"``, also called ``"bior2.2"``, the reversible transform of JPEG 2000, or ``"haar"``, the
@@ -27,10 +27,10 @@ class LosslessWavelet(VolumePreserving):
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
           detail :math:`(B, 3C, H/2, W/2)`, band by band; uint8, int8, int16, int32 or int64, of any range.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
-        TypeError: If a tensor is none of these integers, or the bands' dtypes differ; `Wavelet` takes floats.
+        TypeError: If a tensor has none of these dtypes, or the bands' dtypes differ; `Wavelet` takes floats.
         ValueError: If the name is unknown, a tensor is not four-dimensional, a side is odd, or the bands do not fit
             together.
 

@@ -1,11 +1,11 @@
-"""Wavelet transforms as layers."""
+"""The Haar transform and the named wavelet transforms as layers."""
 
 __all__ = ["Haar", "Wavelet"]
 
 import torch
 from torch import Tensor
 
-from liftlayers._checks import require_detail, require_even, require_image
+from liftlayers._checks import require_even, require_image, require_image_bands
 from liftlayers.functional.dwt import dwt2d, idwt2d
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.schemes import require_scheme
@@ -17,13 +17,13 @@ class Haar(VolumePreserving):
 
     .. math:: (a, d) = \operatorname{haar\_analysis}(x), \qquad x = \operatorname{haar\_synthesis}(a, d)
 
-    Bands stand in PyWavelets' order and sign, stacked band by band (:doc:`/conventions`). The matrix is orthogonal:
-    energy and volume are kept, and the inverse is the transpose. It has no parameters.
+    Bands have PyWavelets' order and sign and are stacked band by band (:doc:`/conventions`). The matrix is orthogonal:
+    it keeps energy and volume, and its inverse is its transpose. The layer has no parameters.
 
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
           detail :math:`(B, 3C, H/2, W/2)`; floating-point, of any range.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
         TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
@@ -50,24 +50,25 @@ class Wavelet(VolumePreserving):
 
     .. math:: (a, (c_H, c_V, c_D)) = \operatorname{dwt2d}(x), \qquad d = [c_H; c_V; c_D]
 
-    The inverse is `idwt2d`. Bands stand in PyWavelets' order and sign, stacked band by band (:doc:`/conventions`).
-    Every lifting step has determinant one and the two scales of a scheme have product :math:`\pm 1`, so volume is kept;
-    energy is kept by the orthogonal wavelets only (haar, db, coif). It has no parameters. ``Wavelet("haar")``
-    computes what `Haar` does, up to rounding, in more time.
+    The inverse is `idwt2d`. Bands have PyWavelets' order and sign and are stacked band by band (:doc:`/conventions`).
+    It keeps volume, because every lifting step has determinant one and the two scales of a scheme have product
+    :math:`\pm 1`. Only the orthogonal wavelets (haar, db, coif) keep energy. The layer has no parameters.
+    ``Wavelet("haar")`` computes what `Haar` computes, up to rounding, but is slower.
 
     Args:
         name: A name that `liftlayers.functional.scheme` knows: PyWavelets', or ``"5/3"`` or ``"9/7"``.
-        boundary: ``"periodization"`` or ``"reflect"``; the rules of `liftlayers.functional.dwt1d` that do not grow.
+        boundary: ``"periodization"`` or ``"reflect"``, the rules of `liftlayers.functional.dwt1d` that are not
+            expansive.
 
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
           detail :math:`(B, 3C, H/2, W/2)`; floating-point, of any range.
-        - Inverse: back again.
+        - Inverse: the reverse.
 
     Raises:
         TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
-        ValueError: If the wavelet or the rule is unknown; if a tensor is not four-dimensional, a side is odd, or the
-            bands do not fit together.
+        ValueError: If the wavelet or the rule is unknown, a tensor is not four-dimensional, a side is odd, or the bands
+            do not fit together.
 
     References:
         `liftlayers.functional.dwt1d` has the steps and the rules; [Daubechies1998]_.
@@ -92,9 +93,7 @@ class Wavelet(VolumePreserving):
         return approx, torch.cat(details, dim=1)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
-        require_image("Wavelet.inverse", approx)
-        require_image("Wavelet.inverse", detail)
-        require_detail("Wavelet.inverse", approx, detail)
+        require_image_bands("Wavelet.inverse", approx, detail)
         horizontal, vertical, diagonal = detail.chunk(3, dim=1)
         return idwt2d((approx, (horizontal, vertical, diagonal)), self.name, boundary=self.boundary)
 

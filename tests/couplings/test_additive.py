@@ -130,7 +130,7 @@ def test_other_objects_than_networks_are_refused(name: str) -> None:
         with pytest.raises(TypeError, match=f"^{name} needs an nn.Module as its network, got {got}$"):
             STEPS[name](network)  # type: ignore[arg-type]
     for step in (AdditiveCoupling(nn.Tanh()), Inverse(Swap())):
-        with pytest.raises(TypeError, match=f"^{name} needs a network, got {type(step).__name__}, which is a step"):
+        with pytest.raises(TypeError, match=f"^{name} needs a network, got {type(step).__name__}, which is an inv"):
             STEPS[name](step)
 
 

@@ -81,7 +81,7 @@ def test_a_block_takes_steps_or_networks() -> None:
 
 
 def test_steps_in_the_wrong_order_are_refused() -> None:
-    with pytest.raises(TypeError, match="Predict needs a network, got Update, which is a step itself"):
+    with pytest.raises(TypeError, match="Predict needs a network, got Update, which is an invertible step"):
         LiftingBlock(Update(ConvPredictor(9, 3)), Predict(ConvPredictor(3, 9)))
 
 

@@ -364,7 +364,7 @@ def test_wrong_tasks_are_refused() -> None:
     stego = torch.zeros(2, 3, 8, 8)
     with pytest.raises(ValueError, match="one of the tasks denoise, deblur, sr, got 'dehaze'"):
         lsr(stego, "dehaze")
-    with pytest.raises(ValueError, match="one task an image, got 1 for 2 images"):
+    with pytest.raises(ValueError, match="one task per image, got 1 for 2 images"):
         lsr(stego, ["sr"])
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from liftlayers.functional._in_place import lift_in_place, unlift_in_place
+from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
 from liftlayers.functional.dwt import dwt2d, idwt2d
 from liftlayers.functional.lifting import lift, unlift
 from liftlayers.functional.schemes import SCHEMES, scheme
@@ -63,7 +63,7 @@ def test_both_forms_have_the_same_gradients(name: str, size: int, rule: str, see
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = tensor(0, 3, 40, 200)
     expected = flat(dwt2d(x, "9/7")), idwt2d(dwt2d(x, "9/7"), "9/7")
-    monkeypatch.setattr("liftlayers.functional._in_place.BLOCK", 2**12)
+    monkeypatch.setattr("liftlayers.functional._inplace_lifting.BLOCK", 2**12)
     assert all(map(torch.equal, flat(dwt2d(x, "9/7")), expected[0]))
     assert torch.equal(idwt2d(dwt2d(x, "9/7"), "9/7"), expected[1])
 

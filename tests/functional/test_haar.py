@@ -158,7 +158,7 @@ def test_other_ranks_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.bool, torch.complex64], ids=str)
 def test_dtypes_that_hold_no_fractions_are_refused(dtype: torch.dtype) -> None:
-    advice = r"take \.real and \.imag one by one" if dtype.is_complex else r"call \.float\(\) first"
+    advice = r"pass \.real and \.imag separately" if dtype.is_complex else r"call \.float\(\) first"
     x, message = torch.zeros(1, 3, 4, 4, dtype=dtype), rf"needs floating-point tensors, got {dtype}; {advice}$"
     with pytest.raises(TypeError, match=f"haar_analysis {message}"):
         haar_analysis(x)

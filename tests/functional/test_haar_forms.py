@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import liftlayers
-from liftlayers.functional import _haar_forms as forms
+from liftlayers.functional import _haar_backends as forms
 from liftlayers.functional import haar_analysis, haar_synthesis
 from tests.strategies import seeds, tensor
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from liftlayers.functional import _haar_forms as forms
+from liftlayers.functional import _haar_backends as forms
 from liftlayers.functional import haar_analysis, haar_synthesis
 from tests.strategies import tensor
 
@@ -19,7 +19,7 @@ SHAPES = [(1, 1, 2, 2), (2, 3, 4, 6), (2, 1, 2, 2), (1, 3, 34, 258), (3, 2, 10, 
 
 INTERPRETED = f"""
 import torch
-from liftlayers.functional import _haar_forms as forms, _haar_triton as kernels
+from liftlayers.functional import _haar_backends as forms, _haar_triton as kernels
 
 for dtype in (torch.float16, torch.float32, torch.float64):  # the interpreter knows no arithmetic of bfloat16
     for shape in {SHAPES}:

@@ -127,7 +127,7 @@ def test_bands_that_do_not_fit_are_refused() -> None:
         to_layout(BAND, BAND, "irn")
     with pytest.raises(ValueError, match=r"to_pywavelets needs a detail of shape \(1, 6, 4, 4\) .*, got \(1, 6, 2"):
         to_pywavelets(BAND, DETAIL[..., :2, :])
-    with pytest.raises(ValueError, match="from_layout needs four bands of as many channels, got 6 channels"):
+    with pytest.raises(ValueError, match="from_layout needs four bands with equally many channels, got 6 channels"):
         from_layout(DETAIL, "irn")
     with pytest.raises(ValueError, match=r"from_layout needs a \(B, C, H, W\) tensor, got \(2, 4, 4\)"):
         from_layout(BAND[0], "irn")

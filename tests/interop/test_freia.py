@@ -227,7 +227,7 @@ def test_conditions_without_a_use_are_refused() -> None:
 def test_two_conditions_are_refused() -> None:
     theirs = fm.GLOWCouplingBlock(IMAGE, dims_c=[(2, 4, 4), (1, 4, 4)], subnet_constructor=conv)
     with pytest.raises(
-        ValueError, match=r"FromFrEIA\(GLOWCouplingBlock\) needs .* at most one condition, got one of 2"
+        ValueError, match=r"FromFrEIA\(GLOWCouplingBlock\) needs .* at most one condition, got 2 conditions"
     ):
         FromFrEIA(theirs)(torch.zeros(1, *IMAGE[0]), condition=torch.zeros(1, 2, 4, 4))
 

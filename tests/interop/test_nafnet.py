@@ -192,13 +192,13 @@ def test_missing_weights_are_named() -> None:
 
 def test_unknown_weights_are_named() -> None:
     assert refused(random_weights(SMALL) | {"decoders.0.0.conv6.bias": torch.zeros(8)}).endswith(
-        "but decoders.0.0.conv6.bias has no place"
+        "but decoders.0.0.conv6.bias is unknown"
     )
 
 
 def test_weights_of_other_shapes_are_named() -> None:
     assert refused(random_weights(SMALL) | {"middle_blks.0.beta": torch.zeros(16)}).endswith(
-        "but middle_blks.0.beta is of shape (16,) instead of (1, 16, 1, 1)"
+        "but middle_blks.0.beta has shape (16,) instead of (1, 16, 1, 1)"
     )
 
 

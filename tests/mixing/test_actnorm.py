@@ -134,7 +134,7 @@ def test_a_first_batch_under_a_transform_is_refused() -> None:
 
 def test_use_before_initialisation_is_refused() -> None:
     norm, x = ActNorm(3), batch(0)
-    way_out = "call its forward once in training mode, or load a state dict of one that is"
+    way_out = "call its forward once in training mode, or load the state dict of an initialised one"
     for direction in (norm.inverse, norm.inverse_and_log_det, Inverse(norm)):
         with pytest.raises(RuntimeError, match=f"ActNorm needs to be initialised before inverse: {way_out}"):
             direction(x)

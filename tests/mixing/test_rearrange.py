@@ -73,16 +73,16 @@ def test_split_refuses_another_number_of_channels(shape: tuple[int, ...]) -> Non
     ],
 )
 def test_split_refuses_to_join_bands_that_do_not_fit(shapes: list[tuple[int, ...]], got: str) -> None:
-    message = rf"Split takes back bands of shapes \(B, 1, ...\) and \(B, 2, ...\), got {got}$"
+    message = rf"Split\.inverse needs bands of shapes \(B, 1, ...\) and \(B, 2, ...\), got {got}$"
     with pytest.raises(ValueError, match=message):
         Split(1, 2).inverse(*map(torch.zeros, shapes))
 
 
 def test_split_refuses_to_join_two_dtypes_or_devices() -> None:
     a, b = torch.zeros(1, 1), torch.zeros(1, 2)
-    with pytest.raises(TypeError, match=r"bands of one dtype, got torch\.float32 and torch\.float64"):
+    with pytest.raises(TypeError, match=r"Split\.inverse needs bands of one dtype, got torch\.float32 and torch\.f"):
         Split(1, 2).inverse(a, b.double())
-    with pytest.raises(ValueError, match="Split needs its bands on one device, got cpu and meta"):
+    with pytest.raises(ValueError, match=r"Split\.inverse needs its bands on one device, got cpu and meta"):
         Split(1, 2).inverse(a, b.to("meta"))
 
 
@@ -137,13 +137,13 @@ def test_pixel_unshuffles_of_two_factors_agree_in_every_mode() -> None:
 
 
 def test_pixel_unshuffle_refuses_other_sizes() -> None:
-    with pytest.raises(ValueError, match="PixelUnshuffle needs a factor of at least 1, got 0"):
+    with pytest.raises(ValueError, match="PixelUnshuffle needs factor of at least 1, got 0"):
         PixelUnshuffle(0)
     with pytest.raises(ValueError, match=r"PixelUnshuffle\(2\) needs .* multiples of 2, got \(1, 1, 4, 5\)"):
         PixelUnshuffle(2)(torch.zeros(1, 1, 4, 5))
     with pytest.raises(ValueError, match=r"PixelUnshuffle\(2\) needs .*, got \(4, 4\)"):
         PixelUnshuffle(2)(torch.zeros(4, 4))
-    with pytest.raises(ValueError, match=r"PixelUnshuffle\(3\) takes back .* C a multiple of 9, got \(1, 8, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"PixelUnshuffle\(3\)\.inverse needs .* multiple of 9, got \(1, 8, 2, 2\)"):
         PixelUnshuffle(3).inverse(torch.zeros(1, 8, 2, 2))
 
 

@@ -153,20 +153,20 @@ def test_unknown_tasks_are_refused(task: str | tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("tasks", [(), ("denoise",), TASKS])
 def test_other_numbers_of_tasks_than_images_are_refused(tasks: tuple[str, ...]) -> None:
-    message = f"MultiTaskNAFUNet needs one task an image, got {len(tasks)} for 2 images"
+    message = f"MultiTaskNAFUNet needs one task per image, got {len(tasks)} for 2 images"
     with pytest.raises(ValueError, match=message):
         small(dtype=torch.float32)(torch.zeros(2, 3, 8, 8), tasks)
 
 
 @pytest.mark.parametrize(("middles", "tasks"), [((0, 1), TASKS), ((0, 1, 1, 1), TASKS), ((), ())])
 def test_other_numbers_of_middles_than_tasks_are_refused(middles: tuple[int, ...], tasks: tuple[str, ...]) -> None:
-    message = f"MultiTaskNAFUNet needs one middle a task, got {len(middles)} for {len(tasks)} tasks"
+    message = f"MultiTaskNAFUNet needs one middle per task, got {len(middles)} for {len(tasks)} tasks"
     with pytest.raises(ValueError, match=message):
         MultiTaskNAFUNet(3, 2, encoder=(1,), middles=middles, decoder_middle=1, decoder=(1,), tasks=tasks)
 
 
 def test_tasks_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="MultiTaskNAFUNet needs tasks of different names, got sr, deblur, sr"):
+    with pytest.raises(ValueError, match="MultiTaskNAFUNet needs tasks with different names, got sr, deblur, sr"):
         MultiTaskNAFUNet(
             3, 2, encoder=(1,), middles=(0, 1, 1), decoder_middle=1, decoder=(1,), tasks=("sr", "deblur", "sr")
         )

@@ -231,9 +231,9 @@ def test_one_number_is_both_sides_of_a_kernel() -> None:
 
 
 def test_predictors_of_other_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="BiasFreePredictor needs sizes of at least 1, got 0"):
+    with pytest.raises(ValueError, match="BiasFreePredictor needs num_hidden of at least 1, got 0"):
         BiasFreePredictor(1, 1, num_hidden=0)
-    with pytest.raises(ValueError, match="BiasFreePredictor needs sizes of at least 1, got -1"):
+    with pytest.raises(ValueError, match="BiasFreePredictor needs kernel_size of at least 1, got -1"):
         BiasFreePredictor(1, 1, kernel_size=-1)
     with pytest.raises(ValueError, match=r"BiasFreePredictor needs a kernel_size of odd numbers, got \(1, 4\)"):
         BiasFreePredictor(1, 1, kernel_size=(1, 4))

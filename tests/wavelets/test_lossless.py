@@ -100,9 +100,9 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_floats_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"needs integers .*, got torch.float32; the layer Wavelet takes floats"):
+    with pytest.raises(TypeError, match=r"needs integers .*, got torch.float32; for floats use the layer Wavelet"):
         LosslessWavelet()(torch.zeros(1, 1, 4, 4))
-    with pytest.raises(TypeError, match=r"needs integers .*, got torch.float64; the layer Wavelet takes floats"):
+    with pytest.raises(TypeError, match=r"needs integers .*, got torch.float64; for floats use the layer Wavelet"):
         LosslessWavelet().inverse(torch.zeros(1, 1, 2, 2).double(), torch.zeros(1, 3, 2, 2).double())
 
 

@@ -1,6 +1,4 @@
-"""The Haar transform's forms: the plain one, which defines it, and fast ones that give the same bits."""
-
-__all__ = ["analysis", "must_be_plain", "plain_analysis", "plain_synthesis", "synthesis"]
+"""Implementations of the Haar transform: a plain one, which defines it, and faster ones that give the same bits."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-BLOCK = 2**19  # numbers of an image to a thread: with its bands and what lies between, about what a cache holds
-FEW = 6  # channels, last in memory: a loop over fewer ends before it pays (measured), so that each is taken alone
-SMALL = 2**16  # numbers of an image; the plain form is faster for fewer (measured, as it is for transposed ones)
+BLOCK = 2**19  # elements of an image for each thread: with bands and intermediate results, about what a cache holds
+FEW = 6  # with fewer channels, last in memory, it is faster to process each channel alone (measured)
+SMALL = 2**16  # for fewer elements, and for transposed images, the plain form is faster (measured)
 KERNEL_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -34,18 +32,16 @@ def plain_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
     horizontal, vertical, diagonal = detail.chunk(3, dim=1)
     left, right = approx + vertical, approx - vertical
     left_difference, right_difference = horizontal + diagonal, horizontal - diagonal
-    quarters = [
-        left + left_difference,
-        right + right_difference,
-        left - left_difference,
-        right - right_difference,
-    ]
+    quarters = [left + left_difference, right + right_difference, left - left_difference, right - right_difference]
     return 0.5 * rearrange(quarters, "(r s) b c h w -> b c (h r) (w s)", r=2)
 
 
 def must_be_plain(*tensors: Tensor) -> bool:
-    """Whether to take the plain form: another than autograd follows the operations (a compiler, a tracer, torch.func,
-    forward mode, a tensor subclass), or a CPU is given too little to gain."""
+    """Returns True if only the plain form works, or if it is the fastest.
+
+    The fast forms define a gradient and nothing else, so compilers, tracers, torch.func, forward mode and tensor
+    subclasses need the plain form. On CPUs small images gain nothing from the fast ones.
+    """
     return (
         torch.compiler.is_compiling()
         or torch._C._is_tracing()  # torch.jit.trace
@@ -58,7 +54,7 @@ def must_be_plain(*tensors: Tensor) -> bool:
 
 
 def analysis(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Whichever form is fastest where the tensor is; autograd cannot follow it."""
+    """Runs the fastest form for the tensor's device and layout; autograd does not record it."""
     if x.device.type == "cpu" and 1 in (x.stride(1), x.stride(3)):
         return _blocked_analysis(x)
     kernels = _kernels_for(x)
@@ -66,14 +62,14 @@ def analysis(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def synthesis(approx: Tensor, detail: Tensor) -> Tensor:
-    """The inverse of `analysis`, likewise."""
+    """Runs the fastest form of the inverse; autograd does not record it."""
     if approx.device.type == "cpu":
         return _blocked_synthesis(approx, detail)
     kernels = _kernels_for(approx, detail)
     return kernels.synthesis(approx, detail) if kernels else plain_synthesis(approx, detail)
 
 
-# One pass of the caches: blocks of rows go through all operations before the next are fetched.
+# On CPUs: each block of rows goes through all operations while it is in the cache.
 
 
 def _blocked_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +91,7 @@ def _blocked_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
             torch.add(left_difference, right_difference, out=horizontal)
             torch.sub(left, right, out=vertical)
             torch.sub(left_difference, right_difference, out=diagonal)
-        low.mul_(0.5)  # last, as in the plain form: halves of tiny numbers are rounded
+        low.mul_(0.5)  # after the sums, as in the plain form: halving tiny numbers rounds them
         high.mul_(0.5)
     return approx, detail
 
@@ -109,7 +105,7 @@ def _blocked_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
         horizontal, vertical, diagonal = high.chunk(3, dim=1)
         torch.add(low, vertical, out=sums[..., 0::2])
         torch.sub(low, vertical, out=sums[..., 1::2])
-        torch.add(horizontal, diagonal, out=bottom[..., 0::2])  # differences, until the rows' own values take the place
+        torch.add(horizontal, diagonal, out=bottom[..., 0::2])  # holds differences until the rows are known
         torch.sub(horizontal, diagonal, out=bottom[..., 1::2])
         torch.add(sums, bottom, out=top)
         torch.sub(sums, bottom, out=bottom)
@@ -118,34 +114,34 @@ def _blocked_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
 
 
 def _blocks(x: Tensor, approx: Tensor, detail: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Views of an image and of its bands that belong together: several images, one, or rows of one."""
+    """Yields views of an image and its bands that belong together: of several images, of one, or of rows of one."""
     _, channels, height, width = x.shape
     size = BLOCK * torch.get_num_threads()
-    images, rows = (max(1, size // max(1, numbers)) for numbers in (channels * height * width, 2 * channels * width))
+    images, rows = (max(1, size // max(1, each)) for each in (channels * height * width, 2 * channels * width))
     for parts in zip(x.split(images), approx.split(images), detail.split(images), strict=True):
         counts = (2 * rows, rows, rows)
         yield from zip(*(part.split(n, dim=2) for part, n in zip(parts, counts, strict=True)), strict=True)
 
 
-# One pass of the GPU's memory
+# On GPUs: each kernel reads and writes every element once.
 
 
 def _kernels_for(*tensors: Tensor) -> ModuleType | None:
-    """The kernels, if there are any for such tensors."""
+    """Returns the module of Triton kernels, or None if it is not available or cannot take these tensors."""
     fit = all(x.is_cuda and x.dtype in KERNEL_DTYPES and x.is_contiguous() and x.numel() for x in tensors)
     return _kernels() if fit else None
 
 
 @cache
 def _kernels() -> ModuleType | None:
-    """The module of kernels, if Triton is installed and can build them, for which it needs a C compiler."""
+    """Returns the module of kernels if Triton is installed and can build them, for which it needs a C compiler."""
     try:
         from liftlayers.functional import _haar_triton as kernels
     except ImportError:
         return None
     try:
         kernels.analysis(torch.zeros(1, 1, 2, 2, device="cuda"))
-    except Exception as problem:  # whatever keeps a compiler from working
-        warnings.warn(f"the Haar transform does without its Triton kernels: {problem}", RuntimeWarning, stacklevel=2)
+    except Exception as problem:  # a compiler can fail in many ways
+        warnings.warn(f"the Haar transform runs without its Triton kernels: {problem}", RuntimeWarning, stacklevel=2)
         return None
     return kernels

@@ -1,0 +1,82 @@
+"""Analysis and synthesis along one axis under every boundary rule, and the checks of their arguments."""
+
+import torch
+from torch import Tensor
+
+from liftlayers._checks import require_alike, require_fitting_bands, require_float
+from liftlayers.functional import lifting
+from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
+from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
+from liftlayers.functional.schemes import Scheme, filter_length
+
+
+def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
+    """Returns approximation and detail along an axis, counted from the end."""
+    lift = lifting.lift if torch.compiler.is_compiling() else lift_in_place  # compilers fuse the plain form
+    if boundary in NON_EXPANSIVE:
+        return lift(x, scheme, dim=dim, boundary=boundary)
+    length = filter_length(scheme)
+    num = (x.shape[dim] + length - 1) // 2
+    left, first = _margin(length)
+    right = 2 * num - x.shape[dim] + left % 2
+    line = extended(x, left, right, dim=dim, boundary=boundary)
+    approx, detail = lift(line, scheme, dim=dim, boundary="periodization")
+    return approx.narrow(dim, first, num), detail.narrow(dim, first, num)
+
+
+def synthesis(
+    who: str, approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str, size: int | None
+) -> Tensor:
+    """Returns the lines along an axis, counted from the end."""
+    unlift = lifting.unlift if torch.compiler.is_compiling() else unlift_in_place
+    num, num_detail = approx.shape[dim], detail.shape[dim]
+    if boundary in NON_EXPANSIVE:
+        total = num + num_detail
+        if total == 0 or num - num_detail not in (0, 1):
+            raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
+        if size not in (None, total):
+            raise ValueError(f"{who} needs a size of {total} for {num} + {num_detail} coefficients, got {size}")
+        return unlift(approx, detail, scheme, dim=dim, boundary=boundary)
+    length = filter_length(scheme)
+    even = 2 * num - length + 2
+    if num != num_detail or even < 2:
+        needed = f"as many details as approximations, at least {length // 2}, for {scheme.name!r} and {boundary!r}"
+        raise ValueError(f"{who} needs {needed}, got {num_detail} and {num}")
+    if size not in (None, even, even - 1):
+        raise ValueError(f"{who} needs a size of {even - 1} or {even} for {num} coefficients, got {size}")
+    left, first = _margin(length)
+    approx, detail = (extended(band, first, 0, dim=dim, boundary="zero") for band in (approx, detail))
+    line = unlift(approx, detail, scheme, dim=dim, boundary="periodization")
+    return line.narrow(dim, left, even if size is None else size)
+
+
+def _margin(length: int) -> tuple[int, int]:
+    """Returns how many samples are added before a line, and which of our coefficients is PyWavelets' first.
+
+    PyWavelets' coefficient :math:`k` reads samples :math:`2k + 2 - L` to :math:`2k + 1` of the line. Ours reads samples
+    :math:`2k + 1 - L/2` to :math:`2k + L/2` of the extended line.
+    """
+    left = length - 2 + (length // 2 + 1) % 2
+    return left, (left + 1 - length // 2) // 2
+
+
+def require_boundary(who: str, boundary: str) -> None:
+    """Raises `ValueError` unless the rule is known."""
+    known = *NON_EXPANSIVE, *EXPANSIVE
+    if boundary not in known:
+        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, known))}, got {boundary!r}")
+
+
+def require_lines(who: str, x: Tensor, *, num_axes: int) -> None:
+    """Raises unless the tensor is floating-point and its last axes, one or two, are not empty."""
+    require_float(who, x)
+    if x.ndim < num_axes or 0 in x.shape[-num_axes:]:
+        needed = "(..., N)" if num_axes == 1 else "(..., H, W)"
+        raise ValueError(f"{who} needs a tensor of shape {needed} without empty sides, got {tuple(x.shape)}")
+
+
+def require_bands(who: str, *bands: Tensor) -> None:
+    """Raises unless the bands are floating-point, have one dtype and device, and fit together."""
+    require_float(who, *bands)
+    require_alike(who, *bands)
+    require_fitting_bands(who, *bands)
