@@ -142,8 +142,8 @@ def test_inputs_and_gradients_are_unchanged() -> None:
 class DetachedPrediction(Predict):
     """Like `Predict`, but its prediction carries no gradient."""
 
-    def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
-        return approx, detail - self.network(approx).detach()
+    def forward(self, a: Tensor, b: Tensor, **_: object) -> tuple[Tensor, Tensor]:
+        return a, b - self.network(a).detach()
 
 
 def test_a_detached_branch_is_caught_and_named() -> None:
@@ -157,11 +157,9 @@ def test_a_missing_gradient_is_caught_on_either_side() -> None:
     class KeepsTheBand(DetachedPrediction):
         """The gradients of its bands are right and those of its network are missing."""
 
-        def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
-            frozen = torch.func.functional_call(
-                self.network, {name: value.detach() for name, value in self.network.named_parameters()}, approx
-            )
-            return approx, detail - frozen
+        def forward(self, a: Tensor, b: Tensor, **_: object) -> tuple[Tensor, Tensor]:
+            parameters = {name: value.detach() for name, value in self.network.named_parameters()}
+            return a, b - torch.func.functional_call(self.network, parameters, a)
 
     right = Predict(randomise_(nn.Conv2d(3, 9, 1)))
     wrong = KeepsTheBand(right.network)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from liftlayers import ConvPredictor, Haar, Inverse, Invertible, LiftingBlock, LiftingPyramid, Predict, Sequential
+from liftlayers._bands import Bands
 from liftlayers.functional import haar_analysis
 from liftlayers.testing import assert_inverts, randomise_
 from tests.strategies import images, seeds, tensor
@@ -61,6 +62,7 @@ def test_autocast_leaves_bands_of_one_dtype() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         bands = pyramid(x)
         returned = pyramid.inverse(*bands)
+    assert isinstance(returned, Tensor)
     assert {band.dtype for band in (*bands, returned)} == {torch.float32}
     torch.testing.assert_close(returned, x, rtol=0, atol=16 * torch.finfo(torch.bfloat16).eps)
 
@@ -179,7 +181,7 @@ def test_compiles_in_one_graph_with_a_condition_for_some_levels() -> None:
     pyramid = randomise_(LiftingPyramid([Sequential(Haar(), Predict(Dimmed())), Haar()]))
     x, condition = tensor(0, 1, 3, 8, 8), torch.tensor(0.5)
 
-    def there_and_back(image: Tensor) -> Tensor:
+    def there_and_back(image: Tensor) -> Bands:
         return pyramid.inverse(*pyramid(image, condition=condition), condition=condition)
 
     torch.testing.assert_close(torch.compile(there_and_back, backend="aot_eager", fullgraph=True)(x), x)
