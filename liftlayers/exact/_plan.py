@@ -14,27 +14,28 @@ So a transform and its inverse cancel, with any couplings between them, and the 
 """
 
 import copy
-from collections.abc import Sequence
 from typing import NamedTuple
-
-from torch import nn
 
 from liftlayers._maps import describes_map, stating_class
 from liftlayers.couplings.additive import AdditiveCoupling
 from liftlayers.couplings.lifting import Predict, Update
+from liftlayers.exact.grid import OnGrid
 from liftlayers.invertible import Inverse, Invertible, is_made_of_steps, parts_of
 from liftlayers.memory._leaves import Position
 from liftlayers.memory.container import Container
 from liftlayers.wavelets._learned_line import ScalePair
 from liftlayers.wavelets.named import Haar
 
+ADDITIVE = (AdditiveCoupling, Predict, Update)
+
 
 class Link(NamedTuple):
     """What the plan says of one step.
 
-    `depth` is that of the band that a coupling adds to, and that of the shallower side of a transform. `transform` is
-    +1 for a transform that goes one deeper, -1 for one that comes back, and 0 for other steps. `kind` is the class
-    whose arithmetic is known: a subclass has to compute the same.
+    `step` is the step itself, or the same coupling around a network on the grid. `kind` is the class whose arithmetic
+    is known; a subclass has to compute the same. `depth` is that of the band that a coupling adds to, and that of the
+    shallower side of a transform. `transform` is +1 for a transform that goes one deeper, -1 for one that comes back,
+    and 0 for other steps.
     """
 
     step: Invertible
@@ -47,19 +48,14 @@ class Link(NamedTuple):
         """Whether the step is an additive coupling."""
         return self.kind in ADDITIVE
 
-    @property
-    def network(self) -> nn.Module | None:
-        """The network of a coupling."""
-        return self.step.network if self.adds else None  # type: ignore[return-value]
-
-    def with_network(self, network: nn.Module) -> Invertible:
-        """Returns the same coupling around another network; they share all else."""
+    def on_grid(self, bits: int, batch_invariant: bool) -> "Link":
+        """Returns the link with the network of a coupling on the grid; all else is shared with the coupling."""
+        if not self.adds:
+            return self
         coupling = copy.copy(self.step)
+        network = OnGrid(coupling.network, bits=bits - self.depth, batch_invariant=batch_invariant)  # type: ignore[arg-type]
         coupling._modules = dict(coupling._modules) | {"network": network}
-        return coupling
-
-
-ADDITIVE = (AdditiveCoupling, Predict, Update)
+        return self._replace(step=coupling)
 
 
 class Band:
@@ -85,16 +81,19 @@ class Bands(NamedTuple):
         return max((band.depth for band in self.known), default=self.depth)
 
 
-def plan(chain: Invertible) -> tuple[list[Link], int]:
+def plan(chain: Invertible, bits: int, batch_invariant: bool) -> tuple[list[Link], int]:
     """Returns a link for each step of a chain, as fine as `leaves_of` takes it apart, and the depth of its outputs.
 
     Raises:
         TypeError: If a step is of a kind that has no exact form; its number and type are named.
-        ValueError: If a step in `Parallel` returns several bands.
+        ValueError: If a step in `Parallel` returns several bands, or transforms are nested deeper than there are bits.
     """
     links: list[Link] = []
-    bands = _visit(chain, False, Bands(), links)
-    return links, bands.deepest()
+    depth = _visit(chain, False, Bands(), links).deepest()
+    nested = max([depth, *(link.depth + abs(link.transform) for link in links)])
+    if bits <= nested:
+        raise ValueError(f"exact needs more bits than there are nested Haar transforms, got {bits} for {nested}")
+    return [link.on_grid(bits, batch_invariant) for link in links], depth
 
 
 def _visit(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) -> Bands:
@@ -163,8 +162,3 @@ def _visit_inverse_haar(step: Haar, bands: Bands, links: list[Link]) -> Bands:
     deepest = max(approx.depth, detail.depth)
     links.append(Link(step, Haar, deepest, +1))
     return Bands((Band(deepest + 1, halves=(approx, detail)),))
-
-
-def deepest(links: Sequence[Link], depth: int) -> int:
-    """Returns how many transforms are nested at most, given the depth of the outputs."""
-    return max([depth, *(link.depth + abs(link.transform) for link in links)])

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import Bands, as_tuple, bare
-from liftlayers._maps import same_map
-from liftlayers.exact._plan import Link, deepest, plan
-from liftlayers.exact._ranges import Ranges
-from liftlayers.exact.grid import OnGrid, ToGrid
+from liftlayers.exact._plan import Link, plan
+from liftlayers.exact._ranges import Watch
+from liftlayers.exact.grid import ToGrid
 from liftlayers.functional.grid import require_bits
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.memory._leaves import Leaf
@@ -58,48 +57,9 @@ class Exact(VolumePreserving, WithMemory):
         self.chain = chain
         self.to_grid = ToGrid(bits)
         self.batch_invariant = batch_invariant
-        self.depth = 0
-        """Number of Haar transforms that are not undone in the end."""
-        self._links: list[Link] = []
-        self._steps: list[Invertible] = []
-        self._make_plan()
+        self._links, self.depth = plan(chain, bits, batch_invariant)
         self.register_state_dict_post_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
-
-    def _make_plan(self) -> None:
-        """Plans the chain as it is now, and makes its couplings again around networks on the grid."""
-        bits = self.to_grid.bits
-        links, self.depth = plan(self.chain)
-        if bits <= (nested := deepest(links, self.depth)):
-            raise ValueError(f"exact needs more bits than there are nested Haar transforms, got {bits} for {nested}")
-        self._links = links
-        self._networks = [link.network for link in links]
-        self._steps = [
-            link.step
-            if network is None
-            else link.with_network(OnGrid(network, bits=bits - link.depth, batch_invariant=self.batch_invariant))
-            for link, network in zip(links, self._networks, strict=True)
-        ]
-
-    def _leaves(self, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
-        """Returns the steps in a direction, on the grid, and what the plan says of them.
-
-        The plan is made again if the chain has been given another step or network since.
-        """
-        leaves = leaves_of(self.chain, inverted=False, opens=_everything)
-        if not torch.compiler.is_compiling() and not self._is_current(leaves):
-            self._make_plan()
-        planned = list(zip(self._steps, self._links, strict=True))
-        if inverted:
-            leaves, planned = leaves_of(self.chain, inverted=True, opens=_everything), planned[::-1]
-        on_grid = [dataclasses.replace(leaf, step=step) for leaf, (step, _) in zip(leaves, planned, strict=True)]
-        return on_grid, [link for _, link in planned]
-
-    def _is_current(self, leaves: list[Leaf]) -> bool:
-        steps = [leaf.step for leaf in leaves]
-        networks = [link.network for link in self._links]
-        same = len(steps) == len(self._links) and all(s is li.step for s, li in zip(steps, self._links, strict=True))
-        return same and all(a is b for a, b in zip(networks, self._networks, strict=True))
 
     @property
     def conditional(self) -> bool:
@@ -112,20 +72,24 @@ class Exact(VolumePreserving, WithMemory):
         return bare(self._run(self._to_reachable(bands), condition, inverted=True))
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
-        leaves, links = self._leaves(inverted=inverted)
+        leaves, links = self._planned(inverted=inverted)
         options = options_of(self.chain, leaves, condition)
-        ranges = Ranges(self.to_grid.bits)
-
-        def observe(number: int, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
-            leaf, link = leaves[number], links[number]
-            at = len(links) - 1 - number if inverted else number
-            who = f"exact: step {at} of {len(links)} ({type(link.step).__name__})"
-            _require_known_map(who, leaf, link, inputs, outputs, options[number])
-            ranges.read(link, who, inputs, outputs, inverted=inverted)
-
-        outputs = run(leaves, bands, options, mode=effective_mode(self.memory), observe=observe)
-        ranges.require_within()
+        watch = Watch(leaves, links, options, bits=self.to_grid.bits, inverted=inverted)
+        outputs = run(leaves, bands, options, mode=effective_mode(self.memory), observe=watch.observe)
+        watch.require_within()
         return outputs
+
+    def _planned(self, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
+        """Returns the steps in the order of a direction, on the grid, and what the plan says of them.
+
+        The chain is planned in every pass, since it may have been given other steps or networks. A compiler, which
+        cannot follow that, uses the last plan.
+        """
+        if not torch.compiler.is_compiling():
+            self._links, self.depth = plan(self.chain, self.to_grid.bits, self.batch_invariant)
+        links = self._links[::-1] if inverted else self._links
+        leaves = leaves_of(self.chain, inverted=inverted, opens=_everything)
+        return [dataclasses.replace(leaf, step=li.step) for leaf, li in zip(leaves, links, strict=True)], links
 
     def _to_reachable(self, bands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Rounds outputs to the nearest that there are: as inputs, if the chain had no couplings."""
@@ -137,12 +101,28 @@ class Exact(VolumePreserving, WithMemory):
         return tuple(r + (band - band.detach()) for r, band in zip(rounded, bands, strict=True))
 
     def _without_couplings(self, bands: tuple[Tensor, ...], *, inverted: bool) -> tuple[Tensor, ...]:
-        leaves, links = self._leaves(inverted=inverted)
-        others = [leaf for leaf, link in zip(leaves, links, strict=True) if not link.adds]
+        others = [leaf for leaf, link in zip(*self._planned(inverted=inverted), strict=True) if not link.adds]
         return run(others, bands, [{}] * len(others), mode="store")
 
     def extra_repr(self) -> str:
         return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}"
+
+
+def _everything(_step: Invertible) -> bool:
+    return True
+
+
+# The state dict of an exact chain is that of the chain inside.
+
+
+def _without_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}chain.")]:
+        state[prefix + name.removeprefix(f"{prefix}chain.")] = state.pop(name)
+
+
+def _with_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, *_others: object) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[f"{prefix}chain.{name.removeprefix(prefix)}"] = state.pop(name)
 
 
 def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -> Exact:
@@ -205,37 +185,3 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     """
     memory = chain.memory if isinstance(chain, WithMemory) else "store"
     return Exact(chain, bits=bits, batch_invariant=batch_invariant, memory=memory)
-
-
-def _everything(_step: Invertible) -> bool:
-    return True
-
-
-def _require_known_map(
-    who: str,
-    leaf: Leaf,
-    link: Link,
-    inputs: tuple[Tensor, ...],
-    outputs: tuple[Tensor, ...],
-    options: dict[str, Any],
-) -> None:
-    """Raises `TypeError` if a subclass of a layer does not compute what the layer computes."""
-    direction = "inverse" if leaf.inverted else "forward"
-    if not same_map(leaf.step, link.kind, direction, inputs, options, outputs):
-        raise TypeError(
-            f"{who} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all arithmetic into the "
-            "network of an AdditiveCoupling"
-        )
-
-
-# The state dict of an exact chain is that of the chain inside.
-
-
-def _without_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
-    for name in [name for name in state if name.startswith(f"{prefix}chain.")]:
-        state[prefix + name.removeprefix(f"{prefix}chain.")] = state.pop(name)
-
-
-def _with_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, *_others: object) -> None:
-    for name in [name for name in state if name.startswith(prefix)]:
-        state[f"{prefix}chain.{name.removeprefix(prefix)}"] = state.pop(name)
