@@ -45,9 +45,9 @@ __all__ = [
 Shape = tuple[int, int, int]  # C, H, W of one band; the batch is common to all
 
 
-def part_of_the_examples(part: int) -> settings:
+def part_of_the_examples(part: int, *, least: int) -> settings:
     """For a law that runs on every layer: a part of the examples of the profile for each."""
-    return settings(max_examples=max(1, settings().max_examples // part))
+    return settings(max_examples=max(least, settings().max_examples // part))
 
 
 def seeds() -> st.SearchStrategy[int]:

@@ -1,4 +1,4 @@
-"""The tables in the documentation are those of the measured figures, however old; and the scripts still run."""
+"""The tables in the documentation show the stored measurements, and the scripts still run."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ def test_tables_show_the_figures(report: Path, monkeypatch: pytest.MonkeyPatch) 
     assert module.tables(content) == report.with_suffix(".md").read_text()
 
 
-def test_what_is_said_of_pirnet_holds() -> None:
+def test_sentences_about_pirnet_hold() -> None:
     rows = json.loads((FOLDER / "results" / "pirnet-cpu.json").read_text())["rows"]
     training = rows["paper-1x256"]["passes"]["training"]["variants"]
     stored, rebuilt = (training[name]["peak_mib"] / 1024 for name in ("bf16", "bf16, reversible"))

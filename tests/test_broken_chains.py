@@ -13,7 +13,7 @@ float_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], 
 
 
 class UndoesInTheWrongOrder(LiftingBlock):
-    """Takes back the prediction first, then the update."""
+    """Undoes the prediction first, then the update."""
 
     def inverse(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         approx, detail = self.predict.inverse(approx, detail)
@@ -40,7 +40,7 @@ class FeedsEveryStepTheOriginal(Sequential):
 
 
 class WritesIntoItsInput(LiftingBlock):
-    """Saves an allocation on the way back, at the caller's expense."""
+    """Its inverse saves an allocation and changes the caller's tensor."""
 
     def inverse(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         approx, detail = self.update.inverse(approx, detail)
@@ -48,7 +48,7 @@ class WritesIntoItsInput(LiftingBlock):
 
 
 class WritesIntoItsInputGoingForward(LiftingBlock):
-    """The same on the way there."""
+    """The same in the forward direction."""
 
     def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
         return self.update(approx, detail.sub_(self.predict.network(approx)))
@@ -83,7 +83,7 @@ def test_broken_chains_are_caught(kind: type[Invertible], message: str, dtype: t
 
 @pytest.mark.parametrize("kind", list(BROKEN))
 def test_broken_chains_pass_at_their_zero_start(kind: type[Invertible]) -> None:
-    """Why one randomises first: at zero every block is the identity, and every law is vacuous."""
+    """So parameters must be randomised first: at zero every block is the identity, and every law holds."""
     assert_inverts(broken(kind), tensor(0, 1, 3, 6, 6), tensor(1, 1, 9, 6, 6))
 
 

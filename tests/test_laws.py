@@ -53,7 +53,7 @@ def test_every_public_invertible_module_is_listed() -> None:
 
 @on_each_device
 @names
-@part_of_the_examples(2)
+@part_of_the_examples(4, least=12)
 @given(data=st.data())
 def test_inverts_both_ways(name: str, device: str, data: st.DataObject) -> None:
     module, given_bands = data.draw(cases(name)).to(device)
@@ -62,7 +62,7 @@ def test_inverts_both_ways(name: str, device: str, data: st.DataObject) -> None:
 
 @on_each_device
 @names
-@part_of_the_examples(5)
+@part_of_the_examples(10, least=3)
 @given(data=st.data())
 def test_log_determinants_are_those_of_the_jacobian(name: str, device: str, data: st.DataObject) -> None:
     module, given_bands = data.draw(cases(name, dtype=torch.float64, largest=2, batch=2)).to(device)
@@ -72,7 +72,7 @@ def test_log_determinants_are_those_of_the_jacobian(name: str, device: str, data
 
 @on_each_device
 @names
-@part_of_the_examples(8)
+@part_of_the_examples(12, least=2)
 @given(data=st.data())
 def test_gradients_agree_in_every_memory_mode(name: str, device: str, data: st.DataObject) -> None:
     module, given_bands = data.draw(cases(name, dtype=torch.float64)).to(device)

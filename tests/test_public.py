@@ -43,7 +43,7 @@ def section(text: str, title: str) -> str:
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES, ids=lambda namespace: namespace.__name__)
-def test_lists_are_sorted_and_hold_what_is_there(namespace: ModuleType) -> None:
+def test_lists_are_sorted_and_name_existing_objects(namespace: ModuleType) -> None:
     assert list(namespace.__all__) == sorted(set(namespace.__all__))
     assert all(hasattr(namespace, name) for name in namespace.__all__)
 
@@ -59,8 +59,8 @@ def test_the_list_is_complete() -> None:
     assert imported <= set(liftlayers.__all__)
 
 
-def test_every_promised_name_is_there() -> None:
-    """Names that others rely on: they may be joined by more, and never go."""
+def test_every_promised_name_exists() -> None:
+    """Names that others rely on: more may be added, and none removed."""
     promised = """AdditiveCoupling ConvPredictor Haar Inverse Invertible LayerNorm2d LiftingBlock LiftingPyramid
     MultiTaskNAFUNet NAFBlock NAFUNet Predict ResidualPredictor Sequential SimpleGate Update check_inverse"""
     assert set(promised.split()) <= set(liftlayers.__all__)
@@ -98,8 +98,8 @@ def test_every_public_module_documents_its_arguments_and_shapes(name: str) -> No
 
 
 @pytest.mark.parametrize("name", list(CLASSES))
-def test_every_public_method_says_what_it_does(name: str) -> None:
-    """Itself, or by the method that it overrides."""
+def test_every_public_method_is_documented(name: str) -> None:
+    """By its own docstring or that of the method that it overrides."""
     kind = CLASSES[name]
     for attribute, value in vars(kind).items():
         if not attribute.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):

@@ -1,4 +1,4 @@
-"""The laws themselves: what `liftlayers.testing` catches, and how it says so."""
+"""The assertions of `liftlayers.testing`: what they catch, and how they report it."""
 
 import copy
 
@@ -9,121 +9,22 @@ from torch import Tensor, nn
 
 from liftlayers import (
     AdditiveCoupling,
-    ConvPredictor,
     Inverse,
     Invertible,
-    LayerNorm2d,
-    LiftingBlock,
-    NAFBlock,
     Predict,
     Sequential,
     check_inverse,
 )
 from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
-from tests.strategies import Case, chains, seeds, tensor
-
-
-def block() -> LiftingBlock:
-    return randomise_(LiftingBlock(ConvPredictor(3, 9, hidden_channels=4), ConvPredictor(9, 3, hidden_channels=4)))
+from tests.steps import block
+from tests.strategies import Case, chains, tensor
 
 
 def bands(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     return tensor(0, 1, 3, 4, 4, dtype=dtype), tensor(1, 1, 9, 4, 4, dtype=dtype)
 
 
-# randomise_
-
-
-@given(seed=seeds())
-def test_the_same_seed_draws_the_same_parameters(seed: int) -> None:
-    once = ConvPredictor(3, 9)
-    again = copy.deepcopy(once)
-    assert randomise_(once, seed) is once
-    torch.manual_seed(seed)  # the global state has no say
-    randomise_(again, seed)
-    for x, y in zip(once.parameters(), again.parameters(), strict=True):
-        assert torch.equal(x, y)
-
-
-def test_other_seeds_draw_other_parameters() -> None:
-    zero, one = (randomise_(ConvPredictor(3, 9), seed) for seed in (0, 1))
-    for x, y in zip(zero.parameters(), one.parameters(), strict=True):
-        assert not torch.equal(x, y)
-
-
-def test_global_random_state_is_left_alone() -> None:
-    network, before = NAFBlock(4), torch.get_rng_state()
-    randomise_(network, 5)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_randomise_refuses_parameters_without_values_and_draws_nothing() -> None:
-    first = nn.Linear(2, 2)
-    before = first.weight.detach().clone()
-    with pytest.raises(ValueError, match=r"randomise_ needs parameters that have values, got 1\.weight"):
-        randomise_(nn.Sequential(first, nn.LazyLinear(2)))
-    assert torch.equal(first.weight, before)
-
-
-def test_weights_have_the_scale_of_their_fan_in() -> None:
-    for layer in (nn.Linear(64, 64), nn.Conv2d(32, 32, 3), nn.Conv2d(256, 256, 5, groups=256)):
-        fan_in = layer.weight[0].numel()
-        assert float(randomise_(layer).weight.detach().std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
-
-
-def test_transposed_weights_have_the_scale_of_what_an_output_sees() -> None:
-    for layer, fan_in in (
-        (nn.ConvTranspose2d(64, 16, 3), 64 * 9),
-        (nn.ConvTranspose2d(64, 16, 4, stride=2), 64 * 4),
-        (nn.ConvTranspose1d(256, 256, 5, groups=256), 5),
-    ):
-        assert float(randomise_(layer).weight.detach().std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
-
-
-def test_weights_with_one_input_an_output_are_weights() -> None:
-    for layer in (nn.Linear(1, 4096), nn.Conv2d(1, 4096, 1), nn.ConvTranspose2d(4096, 4096, 1, groups=4096)):
-        assert float(randomise_(layer).weight.detach().std()) == pytest.approx(3**-0.5, rel=0.05)
-
-
-def test_tied_parameters_are_drawn_once() -> None:
-    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
-    tied[1].weight = tied[0].weight
-    apart = nn.ParameterList(torch.empty(p.shape) for p in tied.parameters())
-    for x, y in zip(randomise_(tied).parameters(), randomise_(apart).parameters(), strict=True):
-        assert torch.equal(x, y)
-
-
-def test_laws_hold_whatever_the_default_device() -> None:
-    module, pair = block(), bands()
-    again = copy.deepcopy(module)
-    with torch.device("meta"):
-        randomise_(again)
-        assert_inverts(module, *pair)
-        assert_same_gradients(module, again, *pair)
-
-
-def test_vectors_and_scales_are_drawn_around_one_or_zero() -> None:
-    layer = LayerNorm2d(4096)
-    layer.scale = nn.Parameter(torch.rand(4096, 1, 1))  # as in NAFBlock
-    randomise_(layer)
-    for vector, before in ((layer.weight, 1), (layer.bias, 0), (layer.scale, 0)):
-        assert float(vector.detach().mean()) == pytest.approx(before, abs=0.01)
-        assert float(vector.detach().std()) == pytest.approx(0.1, rel=0.05)
-
-
-def test_no_parameter_stays_at_zero() -> None:
-    for network in (NAFBlock(4), ConvPredictor(3, 9)):
-        assert all(bool((parameter != 0).all()) for parameter in randomise_(network).parameters())
-
-
-def test_dtype_and_gradient_flags_are_kept() -> None:
-    layer = nn.Conv2d(3, 3, 1).to(torch.bfloat16).requires_grad_(False)
-    randomise_(layer)
-    assert all(parameter.dtype == torch.bfloat16 for parameter in layer.parameters())
-    assert not any(parameter.requires_grad for parameter in layer.parameters())
-
-
-# assert_inverts; tests/test_laws.py has the broken chains
+# assert_inverts; tests/test_broken_chains.py has broken chains
 
 
 class Off(Invertible):
@@ -140,7 +41,7 @@ class Off(Invertible):
         return x + self.by
 
 
-def test_error_and_bound_are_told() -> None:
+def test_error_and_bound_are_reported() -> None:
     numbers = r"off by 0\.000977, 1\.64e\+04 units of eps A at growth 1, where 32 are allowed"
     message = rf"inverse\(forward\(x\)\) of Off is {numbers}"
     with pytest.raises(AssertionError, match=message):
@@ -155,7 +56,7 @@ def test_the_bound_can_be_set() -> None:
 
 def test_the_bound_grows_with_the_bands_beyond_four() -> None:
     class Rounds(Invertible):
-        """Exact on integers, off by 300 units roundoff on what lies so near to one."""
+        """Exact on integers, off by 300 units of roundoff on numbers that are not."""
 
         def __init__(self, growth: float) -> None:
             super().__init__()
@@ -175,7 +76,7 @@ def test_the_bound_grows_with_the_bands_beyond_four() -> None:
 
 @pytest.mark.parametrize("position", [0, 1])
 @pytest.mark.parametrize("back", [False, True], ids=["forward", "inverse"])
-def test_nan_is_caught_and_not_taken_for_a_written_input(position: int, back: bool) -> None:
+def test_nan_is_caught_and_not_mistaken_for_a_written_input(position: int, back: bool) -> None:
     class Spoils(Invertible):
         def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
             return (a * torch.nan, b) if position == 0 else (a, b * torch.nan)
@@ -210,7 +111,7 @@ def test_writing_into_the_input_is_caught_in_both_directions() -> None:
 
 
 def test_cancelling_intermediate_bands_do_not_fail_a_right_chain() -> None:
-    """Bands of size 1000 on the way allow for errors of their size, seen from either end."""
+    """Intermediate bands of size 1000 allow for errors of their size, in both directions."""
     thousand, back = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(thousand.weight, 1000.1)
     nn.init.constant_(back.weight, -1000.1)
@@ -228,7 +129,7 @@ def test_a_copy_has_the_same_gradients(case: Case) -> None:
     assert_same_gradients(case.module, copy.deepcopy(case.module), *case.bands)
 
 
-def test_inputs_and_gradients_are_left_alone() -> None:
+def test_inputs_and_gradients_are_unchanged() -> None:
     module, pair = block(), tuple(x.requires_grad_() for x in bands())
     before = [x.detach().clone() for x in pair]
     assert_same_gradients(module, module, *pair)
@@ -239,10 +140,10 @@ def test_inputs_and_gradients_are_left_alone() -> None:
 
 
 class DetachedPrediction(Predict):
-    """As `Predict`, but its prediction carries no gradient."""
+    """Like `Predict`, but its prediction carries no gradient."""
 
-    def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
-        return approx, detail - self.network(approx).detach()
+    def forward(self, a: Tensor, b: Tensor, **_: object) -> tuple[Tensor, Tensor]:
+        return a, b - self.network(a).detach()
 
 
 def test_a_detached_branch_is_caught_and_named() -> None:
@@ -254,13 +155,11 @@ def test_a_detached_branch_is_caught_and_named() -> None:
 
 def test_a_missing_gradient_is_caught_on_either_side() -> None:
     class KeepsTheBand(DetachedPrediction):
-        """Its bands' gradients are right; its network's are missing."""
+        """The gradients of its bands are right and those of its network are missing."""
 
-        def forward(self, approx: Tensor, detail: Tensor, **_: object) -> tuple[Tensor, Tensor]:
-            frozen = torch.func.functional_call(
-                self.network, {name: value.detach() for name, value in self.network.named_parameters()}, approx
-            )
-            return approx, detail - frozen
+        def forward(self, a: Tensor, b: Tensor, **_: object) -> tuple[Tensor, Tensor]:
+            parameters = {name: value.detach() for name, value in self.network.named_parameters()}
+            return a, b - torch.func.functional_call(self.network, parameters, a)
 
     right = Predict(randomise_(nn.Conv2d(3, 9, 1)))
     wrong = KeepsTheBand(right.network)
@@ -317,7 +216,7 @@ def test_other_parameters_are_caught_and_named() -> None:
         )
 
 
-def test_parameters_without_use_and_frozen_ones_are_no_difference() -> None:
+def test_unused_and_frozen_parameters_are_no_difference() -> None:
     module = block()
     module.unused = nn.Parameter(torch.zeros(2))
     module.predict.requires_grad_(False)
@@ -328,7 +227,7 @@ def test_parameters_without_use_and_frozen_ones_are_no_difference() -> None:
 
 
 class Seeing(nn.Module):
-    """A network that looks at the condition, and by a slip scales it where it stands."""
+    """A network that uses the condition and, by mistake, scales it in place."""
 
     def __init__(self, factor: float = 1.0) -> None:
         super().__init__()
@@ -350,7 +249,7 @@ def test_conditions_reach_both_directions() -> None:
         assert_inverts(chain, *bands())
 
 
-def test_integer_bands_have_no_gradients_to_compare_but_integer_conditions_may_stand_beside_them() -> None:
+def test_integer_bands_are_refused_and_integer_conditions_accepted() -> None:
     class Labelled(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Parallel: every step on its own band, log-determinants added, conditions passed on."""
+"""Parallel: every step maps its own band, log-determinants add, conditions are passed on."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_each_step_sees_its_band(seed: int, widths: tuple[int, int], dtype: torc
     assert_inverts_both_ways(step, a, b)
 
 
-def test_one_band_stays_bare_and_the_empty_chain_leaves_its_band() -> None:
+def test_one_band_is_returned_bare_and_an_empty_chain_keeps_its_band() -> None:
     x = tensor(0, 1, 2, 4, 4)
     assert isinstance(Parallel(PixelUnshuffle(2))(x), Tensor)
     assert torch.equal(Parallel(PixelUnshuffle(2), Sequential())(x, x)[1], x)

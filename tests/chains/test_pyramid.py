@@ -1,4 +1,4 @@
-"""LiftingPyramid: Haar again and again, as PyWavelets has it; levels of any kind; errors."""
+"""LiftingPyramid: repeated Haar transforms as in PyWavelets, levels of any kind, and errors."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from liftlayers import ConvPredictor, Haar, Inverse, Invertible, LiftingBlock, LiftingPyramid, Predict, Sequential
+from liftlayers._bands import Bands
 from liftlayers.functional import haar_analysis
 from liftlayers.testing import assert_inverts, randomise_
 from tests.strategies import images, seeds, tensor
@@ -36,7 +37,7 @@ def test_haar_pyramid_agrees_with_pywavelets(x: Tensor, num: int) -> None:
 
 
 @given(x=images(multiple=8), num=levels)
-def test_haar_pyramid_is_haar_again_and_again(x: Tensor, num: int) -> None:
+def test_haar_pyramid_is_the_haar_transform_of_each_approximation(x: Tensor, num: int) -> None:
     approx, details = x, []
     for _ in range(num):
         approx, detail = haar_analysis(approx)
@@ -61,6 +62,7 @@ def test_autocast_leaves_bands_of_one_dtype() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         bands = pyramid(x)
         returned = pyramid.inverse(*bands)
+    assert isinstance(returned, Tensor)
     assert {band.dtype for band in (*bands, returned)} == {torch.float32}
     torch.testing.assert_close(returned, x, rtol=0, atol=16 * torch.finfo(torch.bfloat16).eps)
 
@@ -116,7 +118,7 @@ def test_other_numbers_of_details_are_refused(num_details: int) -> None:
     [((1, 1, 6, 4), "3 x 2", 1), ((1, 1, 4, 2), "2 x 1", 1), ((1, 1, 3, 4), "3 x 4", 0)],
 )
 def test_sizes_that_cannot_be_halved_often_enough_are_refused(shape: tuple[int, ...], odd: str, level: int) -> None:
-    """With a note of the level, below those of steps inside."""
+    """The error has a note with the level, after the notes of the steps inside."""
     plain, deep = LiftingPyramid([Haar(), Haar()]), LiftingPyramid([Sequential(Haar()), Sequential(Haar())])
     message = f"haar_analysis needs an even height and width, got {odd}\n"
     for function in (plain, plain.forward_and_log_det):
@@ -137,7 +139,7 @@ def test_details_in_the_wrong_order_are_refused() -> None:
 
 def test_levels_whose_inverse_returns_two_bands_are_refused() -> None:
     class Halves(Haar):
-        """Its inverse forgets to put the halves together."""
+        """Its inverse does not join the halves."""
 
         def inverse(self, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
             return approx, detail
@@ -153,7 +155,7 @@ def test_levels_whose_inverse_returns_two_bands_are_refused() -> None:
 
 
 @pytest.mark.parametrize("level", [Haar(), Sequential(Haar(), Inverse(Haar()))], ids=["layer", "chain"])
-def test_a_level_in_the_place_of_a_list_is_refused(level: Invertible) -> None:
+def test_a_level_instead_of_a_list_is_refused(level: Invertible) -> None:
     name = type(level).__name__
     with pytest.raises(TypeError, match=rf"LiftingPyramid needs a list of levels, got {name}: put it in a list$"):
         LiftingPyramid(level)  # type: ignore[arg-type]
@@ -179,7 +181,7 @@ def test_compiles_in_one_graph_with_a_condition_for_some_levels() -> None:
     pyramid = randomise_(LiftingPyramid([Sequential(Haar(), Predict(Dimmed())), Haar()]))
     x, condition = tensor(0, 1, 3, 8, 8), torch.tensor(0.5)
 
-    def there_and_back(image: Tensor) -> Tensor:
+    def there_and_back(image: Tensor) -> Bands:
         return pyramid.inverse(*pyramid(image, condition=condition), condition=condition)
 
     torch.testing.assert_close(torch.compile(there_and_back, backend="aot_eager", fullgraph=True)(x), x)

@@ -22,9 +22,9 @@ from liftlayers.testing import assert_same_gradients
 from tests.compatibility.layers import ThereAndBack, case
 
 Bands = tuple[Tensor, ...]
-# Sizes that differ from one another, else the compiler takes those that are equal for one.
+# All sizes differ: the compiler treats equal sizes as one.
 FIRST, SECOND = (3, 12, 20), (5, 28, 16)
-ROUNDING = 2.0**-15  # of other convolutions: two steps of the grid of `exact`, which may round to the next
+ROUNDING = 2.0**-15  # of other convolutions, after which `exact` may round to the next multiple: two steps of its grid
 
 
 def compiles_in_one_graph(name: str) -> None:
@@ -77,7 +77,7 @@ def goes_to_onnx_and_back(name: str) -> None:
 
 
 def any_size(module: nn.Module, bands: Bands) -> dict[str, Any]:
-    """Batch, height and width are free; the exporter finds out what they have in common."""
+    """Batch, height and width are free; the exporter finds the relations between them."""
     sizes = ShapesCollection()
     for band in bands:
         sizes[band] = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}

@@ -1,4 +1,4 @@
-"""What the pages say of graphs beyond the matrix: inductor, exact chains, sizes that a network pads."""
+"""Promises of the pages about graphs beyond the matrix: inductor, exact chains, sizes that a network pads."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def test_a_network_that_pads_is_exported_for_sizes_that_need_no_padding() -> Non
         program(tensor(0, 2, 1, 10, 12))
 
 
-inductor = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of what it uses itself
+inductor = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own warnings
 
 
 @pytest.mark.slow
@@ -73,8 +73,8 @@ def test_inductor_compiles_a_chain_once_for_all_sizes() -> None:
 
 @pytest.mark.slow
 @inductor
-def test_inductor_compiles_training_convolutions_anew_for_each_size() -> None:
-    """Why chains that train are: none of ours is needed to see it. When this fails, the page can promise more."""
+def test_inductor_compiles_training_convolutions_again_for_each_size() -> None:
+    """Training chains are compiled again for this reason. When this fails, the page can promise more."""
     convolutions = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.LeakyReLU(), nn.Conv2d(4, 1, 3, padding=1))
 
     @torch.compile(fullgraph=True, dynamic=True)

@@ -1,4 +1,4 @@
-"""Every cell of the compatibility matrix, and that the docs show it as it is."""
+"""Every cell of the compatibility matrix; the docs show the matrix that the tests find."""
 
 from contextlib import nullcontext
 
@@ -6,13 +6,23 @@ import pytest
 import torch
 
 import liftlayers
-from liftlayers import Invertible, LosslessWavelet, MultiTaskNAFUNet, NAFBlock, NAFUNet, ToGrid, VolumePreserving
+from liftlayers import (
+    Coupling,
+    Exact,
+    Invertible,
+    LosslessWavelet,
+    MultiTaskNAFUNet,
+    NAFBlock,
+    NAFUNet,
+    ToGrid,
+    VolumePreserving,
+)
 from tests.compatibility.matrix import CHECKS, EXCEPTIONS, NO_INVERSE, PAGE, REASONS, SLOW, updated
 from tests.registry import ROWS
 
 CELLS = [(check, name) for check in CHECKS for name in ROWS if (check, name) not in NO_INVERSE]
-# What PyTorch warns of in its own code, by the column that meets it: its trees, and a scripted table of derivatives.
-OF_ITSELF = {
+# Warnings that PyTorch raises in its own code, by column.
+PYTORCH_WARNINGS = {
     "ONNX": "ignore:.isinstance.treespec, LeafSpec:FutureWarning",
     "ONNX of the inverse": "ignore:.isinstance.treespec, LeafSpec:FutureWarning",
     "forward mode": "ignore:.torch.jit.script. is deprecated:DeprecationWarning",
@@ -20,7 +30,7 @@ OF_ITSELF = {
 
 
 def marks(cell: tuple[str, str]) -> list[pytest.MarkDecorator]:
-    filters = [pytest.mark.filterwarnings(OF_ITSELF[cell[0]])] if cell[0] in OF_ITSELF else []
+    filters = [pytest.mark.filterwarnings(PYTORCH_WARNINGS[cell[0]])] if cell[0] in PYTORCH_WARNINGS else []
     return [*filters, pytest.mark.slow] if cell in SLOW else filters
 
 
@@ -33,7 +43,7 @@ def _nothing_compiled_before() -> None:
     ("check", "name"), [pytest.param(*cell, marks=marks(cell), id="-".join(cell)) for cell in CELLS]
 )
 def test_cell(check: str, name: str) -> None:
-    """A cell holds, or fails as it is said to: one that begins to hold has to leave the exceptions."""
+    """A cell holds or fails with the error that is listed; one that begins to hold must leave the exceptions."""
     refusal = EXCEPTIONS.get((check, name))
     with nullcontext() if refusal is None else pytest.raises(refusal.error, match=refusal.match):
         CHECKS[check](name)
@@ -42,8 +52,9 @@ def test_cell(check: str, name: str) -> None:
 def test_every_public_layer_with_an_inverse_has_a_row() -> None:
     public = {name for name in liftlayers.__all__ if isinstance(getattr(liftlayers, name), type)}
     invertible = {name for name in public if issubclass(getattr(liftlayers, name), Invertible)}
-    # Two bases; what `exact` returns has its row under that name, and so has what rounds its input; integers.
-    without = {kind.__name__ for kind in (Invertible, VolumePreserving, liftlayers.Exact, ToGrid, LosslessWavelet)}
+    bases = (Invertible, VolumePreserving, Coupling)
+    # `Exact` and `ToGrid` are made by `exact`, which has a row; `LosslessWavelet` takes integers only.
+    without = {kind.__name__ for kind in (*bases, Exact, ToGrid, LosslessWavelet)}
     networks = {kind.__name__ for kind in (NAFBlock, NAFUNet, MultiTaskNAFUNet)}
     assert set(ROWS) == invertible - without | networks | {"exact"}
 
@@ -53,6 +64,6 @@ def test_every_exception_is_of_a_cell_and_has_a_reason() -> None:
     assert {refusal.reason for refusal in EXCEPTIONS.values()} == REASONS.keys()
 
 
-def test_the_page_shows_the_matrix_as_it_is() -> None:
+def test_the_page_shows_the_current_matrix() -> None:
     page = PAGE.read_text()
     assert page == updated(page), "run `python -m tests.compatibility.matrix`"

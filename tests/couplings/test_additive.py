@@ -1,4 +1,4 @@
-"""The additive coupling: its equation, what it asks of its network, and what it refuses."""
+"""The additive coupling: its equation, what it needs of its network, and what it refuses."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ widths = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
 @given(seed=seeds(), widths=widths, rest=st.lists(st.integers(1, 4), max_size=3))
 def test_adds_a_function_of_the_first_band_to_the_second(seed: int, widths: tuple[int, int], rest: list[int]) -> None:
-    """Bands of any rank: with a linear map of the channels, whatever follows them."""
+    """Bands of any rank, with a linear map of the channels."""
 
     class OfChannels(nn.Linear):
         def forward(self, input: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def test_network_keeps_its_name_in_the_state_dict() -> None:
 
 
 class In(nn.Module):
-    """A linear map of the channels, computed in a dtype of its own."""
+    """A linear map of the channels, computed in another dtype."""
 
     def __init__(self, channels: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ DTYPES = [
 
 @each_step
 @pytest.mark.parametrize(("dtype", "inside"), DTYPES, ids=str)
-def test_bands_keep_their_dtype_whatever_the_network_computes_in(
+def test_bands_keep_their_dtype_with_a_network_of_another_dtype(
     name: str, dtype: torch.dtype, inside: torch.dtype
 ) -> None:
     step = STEPS[name](randomise_(In(4 if name == "AffineCoupling" else 2, inside)))
@@ -83,14 +83,14 @@ def test_bands_keep_their_dtype_whatever_the_network_computes_in(
 
 
 @pytest.mark.parametrize("inside", [torch.float64, torch.bfloat16], ids=str)
-def test_gradients_of_the_modes_agree_then_too(inside: torch.dtype) -> None:
+def test_gradients_agree_with_a_network_of_another_dtype(inside: torch.dtype) -> None:
     step = randomise_(AdditiveCoupling(In(2, inside)))
     stored, kept = Sequential(step), Sequential(step, memory="reversible")
     assert_same_gradients(stored, kept, tensor(0, 3, 2), tensor(1, 3, 2))
 
 
 def test_under_autocast_the_lower_dtype_is_left_to_the_sum() -> None:
-    """Which rounds nothing: no number of 16 bits is changed on its way to 32."""
+    """The conversion from 16 to 32 bits rounds nothing."""
     network, a, b = randomise_(nn.Linear(2, 2)), tensor(0, 3, 2), tensor(1, 3, 2)
     with torch.autocast("cpu", torch.bfloat16):
         assert AdditiveCoupling(network).evaluate(a, b, None).dtype == torch.bfloat16
@@ -125,7 +125,7 @@ def test_a_wrapped_network_gets_the_condition() -> None:
 
 
 @each_step
-def test_what_is_no_network_is_refused(name: str) -> None:
+def test_other_objects_than_networks_are_refused(name: str) -> None:
     for network, got in ((torch.tanh, "builtin_function_or_method"), (lambda x: x, "function"), (nn.Tanh, "Tanh")):
         with pytest.raises(TypeError, match=f"^{name} needs an nn.Module as its network, got {got}$"):
             STEPS[name](network)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def test_integer_bands_are_refused(position: int, dtype: torch.dtype) -> None:
             direction(*bands)
 
 
-def test_what_is_no_tensor_is_refused() -> None:
+def test_other_objects_than_tensors_are_refused() -> None:
     with pytest.raises(TypeError, match="AdditiveCoupling needs tensors, got list"):
         AdditiveCoupling(nn.Linear(2, 2))([1.0, 2.0], torch.zeros(1, 2))
 

@@ -50,7 +50,7 @@ class Conditioned(nn.Module):
 
 @given(seed=seeds())
 def test_equation(seed: int) -> None:
-    """The exponent in HiNet's words: twice the clamp times a centred logistic function."""
+    """The exponent as in HiNet: twice the clamp times a centred logistic function."""
     step = randomise_(coupling(2, 3, clamp=1.5), seed).double()
     a, b = tensor(seed, 2, 2, 4, 3, dtype=torch.float64), tensor(seed + 1, 2, 3, 4, 3, dtype=torch.float64)
     raw, shift = step.network(a)[:, :3], step.network(a)[:, 3:]

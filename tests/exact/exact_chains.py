@@ -1,4 +1,4 @@
-"""What the tests of exact chains have in common: chains to make exact, and comparisons of bits."""
+"""Shared by the tests of exact chains: chains to make exact, and comparisons of bits."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ class Swap(VolumePreserving):
 
 
 class Join(VolumePreserving):
-    """The bands of a Haar transform to one."""
+    """Joins the bands of a Haar transform."""
 
     exact_on_grid = True
 
@@ -79,7 +79,7 @@ def convolutions(gain: float, channels: tuple[int, int] = (NUM_CHANNELS, NUM_CHA
 
 
 def stack(depth: int, gain: float = 1.0, channels: tuple[int, int] = (NUM_CHANNELS, NUM_CHANNELS)) -> Sequential:
-    """Blocks y1 = x1 + F(x2), y2 = x2 + G(y1), as PyTorch initialises them but for the last gain."""
+    """Blocks y1 = x1 + F(x2), y2 = x2 + G(y1), initialised by PyTorch, with a gain on the last convolutions."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         steps: list[Invertible] = []
@@ -138,7 +138,7 @@ def on_image(number: int) -> Sequential:
 
 
 def hiding() -> Sequential:
-    """Two images of three channels, their bands coupled, to two images."""
+    """From two images of three channels to two images, with coupled bands."""
     bands = Parallel(*[Sequential(Haar(), Join())] * 2)
     return Sequential(bands, *stack(2), Inverse(bands))
 

@@ -1,4 +1,4 @@
-"""Exact chains: the promise that they invert bit for bit, and so do their gradients."""
+"""Exact chains: they invert bit for bit, and their gradients are the same in all memory modes."""
 
 import re
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_a_deep_stack_inverts(depth: int, gain: float, size: int, cast: torch.dt
 
 @pytest.mark.parametrize("cast", [None, torch.bfloat16], ids=str)
 def test_a_deep_and_strong_stack_inverts_in_a_wider_range(cast: torch.dtype | None) -> None:
-    """Its bands grow beyond the 256 that 16 bits leave; it is told so, and does with fewer."""
+    """Its bands grow beyond 256, the limit of 16 bits; the error says so, and fewer bits work."""
     message = r"step \d+ of 192 \((Update|AdditiveCoupling)\) .* exact only below 256; use bits=(\d+) or smaller values"
     with autocast(cast), pytest.raises(ValueError, match=message) as raised:
         exact(stack(96, 4))(*pair(8))
@@ -60,8 +60,8 @@ def test_a_deep_and_strong_stack_inverts_in_a_wider_range(cast: torch.dtype | No
         assert_exact(exact(stack(96, 4), bits=8), *pair(8), bits=8)
 
 
-def test_plain_chains_do_not() -> None:
-    """What is promised is not had for nothing."""
+def test_plain_chains_do_not_return_every_bit() -> None:
+    """So the promise of `exact` is not trivial."""
     chain, bands = stack(24), rounded(pair(16))
     with torch.no_grad():
         assert not same(as_tuple(chain.inverse(*chain(*bands))), bands)
@@ -118,9 +118,7 @@ def test_haar_last_inverts() -> None:
     scale=st.sampled_from([1, 1, 1, 2**4, 2**8, 2**12]),
     inverted=st.booleans(),
 )
-def test_random_chains_invert_or_say_that_they_cannot(
-    device: str, case: Case, bits: int, scale: int, inverted: bool
-) -> None:
+def test_random_chains_invert_or_raise_an_error(device: str, case: Case, bits: int, scale: int, inverted: bool) -> None:
     module, bands = case.to(device)
     given_bands = tuple(scale * x for x in (as_tuple(module(*bands)) if inverted else bands))
     try:
@@ -164,7 +162,7 @@ def test_couplings_invert_at_any_size(
     assert all(y.dtype == dtype for y in outputs)
 
 
-def test_what_is_returned_is_close_to_the_plain_chain() -> None:
+def test_outputs_are_close_to_those_of_the_plain_chain() -> None:
     chain, bands = stack(4), pair(8)
     for y, z in zip(exact(chain)(*bands), chain(*bands), strict=True):
         torch.testing.assert_close(y, z, rtol=0, atol=2e-3)
@@ -183,7 +181,7 @@ def test_images_of_8_bits_come_back() -> None:
 
 
 @casts
-def test_batches_may_differ_if_they_are_said_to(cast: torch.dtype | None) -> None:
+def test_batches_may_differ_with_batch_invariant(cast: torch.dtype | None) -> None:
     chain, bands = exact(stack(4), batch_invariant=True), pair(16, batch=3)
     with autocast(cast), torch.no_grad():
         outputs = chain(*bands)
@@ -213,7 +211,7 @@ def test_gradients_of_the_memory_modes_are_the_same(
     assert same(tuple(gradients(chain, bands, cast)), tuple(expected))
 
 
-def test_they_are_where_plain_chains_drift() -> None:
+def test_gradients_are_the_same_where_plain_chains_drift() -> None:
     chain, bands = exact(stack(96, 4), bits=8), pair(6)
     expected = gradients(chain, bands, None)
     chain.memory = "reversible"
@@ -236,7 +234,7 @@ def test_gradients_with_haar_transforms_are_the_same(
 
 
 def test_gradients_pass_the_rounding() -> None:
-    """They are those of the plain chain on numbers that need no rounding."""
+    """They are the gradients of the plain chain where nothing needs rounding."""
     chain = Sequential(Haar(), LiftingBlock(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 1, 1)))
     with torch.no_grad():
         for parameter in chain.parameters():

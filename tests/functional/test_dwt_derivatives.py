@@ -1,4 +1,4 @@
-"""Derivatives of every kind: of both orders, forward, mapped, compiled; nothing is saved for them."""
+"""Derivatives: first and second order, forward mode, vmap, compiled; nothing is saved for them."""
 
 from collections.abc import Callable
 from typing import Any

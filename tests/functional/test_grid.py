@@ -47,12 +47,12 @@ def test_large_numbers_stay() -> None:
 
 @pytest.mark.parametrize("bits", [0, 16, 52])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_so_do_the_largest(dtype: torch.dtype, bits: int) -> None:
+def test_the_largest_numbers_stay(dtype: torch.dtype, bits: int) -> None:
     x = torch.tensor([1, -0.3], dtype=dtype) * torch.finfo(dtype).max
     assert torch.equal(round_to_grid(x, bits), x)
 
 
-def test_what_is_no_exponent_is_refused() -> None:
+def test_other_exponents_are_refused() -> None:
     for bits in (15.5, torch.tensor(3), "16"):
         got = re.escape(repr(bits))
         with pytest.raises(TypeError, match=f"round_to_grid needs an integer number of bits, got {got}"):
@@ -93,7 +93,7 @@ def test_sums_below_the_limit_are_exact(seed: int, bits: int) -> None:
     assert exact.double().mean() > 0.25
 
 
-def test_sums_at_the_limit_are_not() -> None:
+def test_sums_at_the_limit_are_not_exact() -> None:
     x, step = torch.tensor(grid_limit(torch.float32, 16)), torch.tensor(2.0**-16)
     assert float(x + step - x) == 0
 
@@ -112,7 +112,7 @@ def test_haar_is_exact_with_two_digits_to_spare(seed: int, bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
-def test_haar_is_not_with_one(bits: int) -> None:
+def test_haar_is_not_exact_with_one_digit_to_spare(bits: int) -> None:
     x = up_to(grid_limit(torch.float32, bits + 1), bits, 0, 1, 1, 64, 64)
     wrong = (haar_synthesis(*haar_analysis(x)) != x).double().mean()
     assert 0.1 < float(wrong) < 0.4

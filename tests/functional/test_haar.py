@@ -34,7 +34,7 @@ def test_synthesis_agrees_with_pywavelets(pair: tuple[Tensor, Tensor]) -> None:
 
 
 def test_order_sign_and_stacking_of_the_bands() -> None:
-    """Spelt out once: two channels, four samples each."""
+    """Written out for two channels of four samples."""
     x = torch.tensor([[[[1.0, 2.0], [3.0, 5.0]], [[0.0, 0.0], [0.0, 8.0]]]])
     approx, detail = haar_analysis(x)
     assert approx.flatten().tolist() == [5.5, 4.0]
@@ -124,7 +124,7 @@ def test_vmap_maps_over_a_further_axis() -> None:
 @on_each_device
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 def test_accuracy_in_every_dtype(dtype: torch.dtype, device: str) -> None:
-    """Bands in [-2, 2], each of two additions: within two units in the last place of 2; there and back within four."""
+    """Bands in [-2, 2] take two additions: they are within two units in the last place of 2, and images within four."""
     x = tensor(0, 2, 3, 16, 16, positive=True).to(device, dtype)
     eps = torch.finfo(dtype).eps
     approx, detail = haar_analysis(x)
@@ -168,7 +168,7 @@ def test_dtypes_that_hold_no_fractions_are_refused(dtype: torch.dtype) -> None:
         haar_synthesis(torch.zeros(1, 1, 4, 4), x)
 
 
-def test_what_is_no_tensor_is_refused() -> None:
+def test_other_objects_than_tensors_are_refused() -> None:
     with pytest.raises(TypeError, match="haar_analysis needs tensors, got ndarray"):
         haar_analysis(np.zeros((1, 3, 4, 4)))  # type: ignore[arg-type]
 

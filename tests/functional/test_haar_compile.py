@@ -1,4 +1,4 @@
-"""Compiled and exported, the Haar transform takes images of any batch and any even size."""
+"""The compiled and the exported Haar transform take images of any batch and any even size."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from tests.strategies import tensor
 
 SHAPES = [(2, 3, 8, 12), (3, 3, 16, 20), (4, 3, 10, 6), (5, 3, 32, 64)]
 
-# torch's own compiler warns of what it uses itself.
+# The compiler's own warnings.
 warns = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
@@ -38,7 +38,7 @@ def results(run: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor) -> list[Tens
 
 
 def assert_compiles(backend: str, shapes: list[tuple[int, ...]]) -> None:
-    """Once, for the first shape; again for the second, which tells torch that sizes change; and never after."""
+    """It compiles for the first shape, again for the second, from which torch learns that sizes change, and no more."""
     torch._dynamo.reset()
     model = randomise_(OneLevel().double())
     compiled = torch.compile(model, fullgraph=True, backend=backend)

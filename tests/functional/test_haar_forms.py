@@ -1,4 +1,4 @@
-"""The fast forms of the Haar transform give the plain form's bits, and stand back where others must see its steps."""
+"""The fast forms of the Haar transform give the bits of the plain form, which transforms and tracers see instead."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def test_blocked_form_gives_the_same_bits(
 
 
 def test_images_above_the_threshold_take_the_blocked_form() -> None:
-    """As users meet it: a batch in blocks of images, an image in blocks of rows, the last block smaller."""
+    """Without a patch: a batch in blocks of images, an image in blocks of rows, with a smaller last block."""
     for shape in ((5, 3, 224, 240), (1, 3, 700, 612)):
         x = tensor(0, *shape)
         with patch.object(forms, "_blocked_analysis", wraps=forms._blocked_analysis) as blocked:
@@ -199,7 +199,7 @@ def marked(x: Tensor) -> Tensor:
 # torch's own, of torch.jit
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*:torch.jit.TracerWarning")
 @pytest.mark.parametrize("watched", [compiled, mapped, pushed_forward, traced, proxied, marked])
-def test_who_follows_the_operations_sees_the_plain_form(watched: Callable[[Tensor], Tensor]) -> None:
+def test_transforms_and_tracers_see_the_plain_form(watched: Callable[[Tensor], Tensor]) -> None:
     x = tensor(0, 1, 2, 4, 6)
     refuse = Mock(side_effect=AssertionError("the fast form was taken"))
     with blocks_of(8), patch.multiple(forms, analysis=refuse, synthesis=refuse):
@@ -214,7 +214,7 @@ def test_tensors_without_storage_get_shapes() -> None:
             assert round_trip(torch.zeros(2, 3, 4, 6)).shape == (2, 3, 4, 6)
 
 
-def test_results_are_where_the_image_is_whatever_the_default_device() -> None:
+def test_results_are_on_the_device_of_the_image_under_any_default_device() -> None:
     x = tensor(0, 1, 2, 4, 6)
     with blocks_of(8), torch.device("meta"):
         bands = haar_analysis(x)

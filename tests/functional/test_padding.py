@@ -23,7 +23,7 @@ def test_pads_as_little_as_needed_and_crops_back(x: Tensor, multiple: int) -> No
 
 
 @given(x=images(multiple=4))
-def test_what_fits_comes_back_itself(x: Tensor) -> None:
+def test_an_image_that_fits_is_returned_itself(x: Tensor) -> None:
     assert pad_to_multiple(x, 4) is x
 
 

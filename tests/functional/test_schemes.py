@@ -1,4 +1,4 @@
-"""The lifting steps of every name are PyWavelets' filters, well conditioned, and what their derivation says."""
+"""The lifting steps of every name are PyWavelets' filters, well conditioned, and those of their derivation."""
 
 import importlib.util
 from pathlib import Path
@@ -28,7 +28,7 @@ LONG = ("db5", "db6", "db7", "db8", "coif2")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SCHEMES])
-def test_literals_are_what_the_derivation_finds(derivation: ModuleType, name: str) -> None:
+def test_literals_are_those_of_the_derivation(derivation: ModuleType, name: str) -> None:
     found = derivation.derive(name)
     assert found.condition < 13
     assert derivation.error(name, found) < 1e-14
@@ -40,7 +40,7 @@ def test_literals_are_what_the_derivation_finds(derivation: ModuleType, name: st
 
 
 @pytest.mark.slow
-def test_what_is_left_out_for_its_condition(derivation: ModuleType) -> None:
+def test_ill_conditioned_wavelets_are_left_out(derivation: ModuleType) -> None:
     assert derivation.derive("bior5.5").condition == pytest.approx(101.7, abs=0.1)
 
 
@@ -53,10 +53,10 @@ def test_rotations_are_shears_by_at_most_one(name: str) -> None:
     assert len(found.steps) == filter_length(found) + 1
 
 
-def test_what_does_not_reconstruct_perfectly_has_no_steps(
+def test_filters_without_perfect_reconstruction_have_no_steps(
     derivation: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """dmey is cut off; shown on Haar with one tap moved, whose search is shorter."""
+    """As for dmey, which is truncated; tested on Haar with one tap moved, where the search is shorter."""
     low, (even, odd) = derivation.analysis_matrix("haar")
     moved = derivation.Laurent(odd.first + 1, odd.terms)
     monkeypatch.setattr(derivation, "analysis_matrix", lambda _: (low, (even, moved)))

@@ -1,4 +1,4 @@
-"""Several levels: nested as PyWavelets nests them, undone at every size; what other libraries got wrong."""
+"""Several levels: nested as in PyWavelets and undone at every size; errors that users met in other libraries."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ sizes = st.tuples(*[st.integers(1, 40)] * 2)
 
 @given(name=names, boundary=st.sampled_from(EXPANSIVE), size=sizes, level=st.integers(1, 3), seed=seeds())
 @pytest.mark.filterwarnings("ignore:Level value")  # PyWavelets warns where few coefficients are free of the boundary
-def test_levels_that_grow_agree_with_pywavelets(
+def test_levels_under_expansive_rules_agree_with_pywavelets(
     name: str, boundary: str, size: tuple[int, int], level: int, seed: int
 ) -> None:
     x = tensor(seed, 2, *size, dtype=torch.float64)
@@ -35,7 +35,7 @@ def test_levels_that_grow_agree_with_pywavelets(
 
 @given(name=names, blocks=st.tuples(*[st.integers(1, 4)] * 2), seed=seeds())
 @pytest.mark.filterwarnings("ignore:Level value")
-def test_levels_that_repeat_agree_with_pywavelets(name: str, blocks: tuple[int, int], seed: int) -> None:
+def test_periodic_levels_agree_with_pywavelets(name: str, blocks: tuple[int, int], seed: int) -> None:
     x = tensor(seed, 2, 8 * blocks[0], 8 * blocks[1], dtype=torch.float64)
     bands = wavedec2(x, name, level=3)
     assert_nested_alike(bands, pywt.wavedec2(x.numpy(), oracle(name), "periodization", 3))
@@ -49,7 +49,7 @@ def assert_nested_alike(bands: Any, expected: Any) -> None:
 
 
 @given(name=names, boundary=st.sampled_from(NON_EXPANSIVE), size=sizes, level=st.integers(1, 6), seed=seeds())
-def test_levels_that_do_not_grow_come_back(
+def test_levels_under_non_expansive_rules_come_back(
     name: str, boundary: str, size: tuple[int, int], level: int, seed: int
 ) -> None:
     x = tensor(seed, *size, dtype=torch.float64)
@@ -62,13 +62,13 @@ def test_levels_that_do_not_grow_come_back(
 
 
 @pytest.mark.parametrize("boundary", EXPANSIVE)
-def test_without_a_size_the_even_one_is_taken(boundary: str) -> None:
+def test_without_a_size_the_even_size_is_taken(boundary: str) -> None:
     bands = wavedec2(torch.zeros(3, 9, 13), "db2", boundary=boundary, level=2)
     assert waverec2(bands, "db2", boundary=boundary).shape == (3, 10, 14)
     assert waverec2(bands, "db2", boundary=boundary, size=(9, 13)).shape == (3, 9, 13)
 
 
-# What users of other libraries ran into
+# Errors that users met in other libraries
 
 
 def test_float64_filters_are_not_rounded_to_float32() -> None:
@@ -84,7 +84,7 @@ def test_db4_on_a_small_image_comes_back() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_half_precision_is_taken_under_every_rule_and_autocast(dtype: torch.dtype, boundary: str) -> None:
+def test_half_precision_works_under_every_rule_and_autocast(dtype: torch.dtype, boundary: str) -> None:
     x = tensor(0, 3, 12, 10, positive=True).to(dtype)
     size = (12, 10) if boundary in EXPANSIVE else None
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -103,8 +103,8 @@ def test_levels_below_one_are_refused(level: int) -> None:
         wavedec2(torch.zeros(4, 4), "haar", level=level)
 
 
-def test_errors_are_in_its_own_name() -> None:
-    """Not of the level on which they arise."""
+def test_errors_name_the_function_of_several_levels() -> None:
+    """They do not name the function of one level."""
     with pytest.raises(ValueError, match=r"^wavedec2 needs a wavelet among haar, .*, got 'sym4'$"):
         wavedec2(torch.zeros(4, 4), "sym4", level=2)
     with pytest.raises(TypeError, match=r"^wavedec2 needs floating-point tensors, got torch\.int64; "):
@@ -113,7 +113,7 @@ def test_errors_are_in_its_own_name() -> None:
         waverec2([torch.zeros(4, 4)], "haar")
 
 
-def test_the_errors_of_a_level_name_the_whole() -> None:
+def test_errors_of_a_level_name_the_function_of_several_levels() -> None:
     approx, coarse, fine = wavedec2(torch.zeros(9, 13), "db2", level=2)
     shapes = re.escape("got shapes (2, 4), (2, 4), (3, 3), (2, 3)")
     with pytest.raises(ValueError, match=f"waverec2 needs bands that fit together, {shapes}"):

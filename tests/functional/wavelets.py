@@ -1,12 +1,13 @@
-"""PyWavelets as an oracle, with filters of its own or, where its table is coarse or empty, from their definition."""
+"""PyWavelets as an oracle; where its table of filters is coarse or empty, they come from their definition."""
 
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-__all__ = ["BOUNDARIES", "EXPANSIVE", "NON_EXPANSIVE", "flat", "oracle"]
+__all__ = ["BOUNDARIES", "EXPANSIVE", "NON_EXPANSIVE", "assert_equals", "flat", "oracle"]
 
 pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `test`")
 
@@ -19,7 +20,7 @@ Y = np.array([-1, 2, -1]) / 4
 
 
 def oracle(name: str) -> Any:
-    """PyWavelets' wavelet; 9/7, which it tabulates to twelve digits, and the cubic spline, which it lacks, anew."""
+    """The wavelet of PyWavelets; 9/7 (twelve digits there) and the cubic spline (missing there) are built here."""
     if name == "bior4.2":  # (1 - y)^2 and (1 - y) (1 + 3 y + 6 y^2)
         rest = 6 * np.convolve(Y, Y) + 3 * np.pad(Y, 1) + [0, 0, 1, 0, 0]
         return _symmetric(name, np.convolve(FLAT, rest), np.convolve(FLAT, FLAT))
@@ -49,3 +50,8 @@ def _symmetric(name: str, low: np.ndarray, dual: np.ndarray) -> Any:
 def flat(bands: Any) -> list[Any]:
     """All bands of a level, or of several, one after the other."""
     return [band for part in bands for band in (part if isinstance(part, tuple) else (part,))]
+
+
+def assert_equals(actual: Tensor, expected: np.ndarray, *, atol: float = 1e-12) -> None:
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=0, atol=atol)

@@ -1,4 +1,4 @@
-"""Band layouts against the libraries they are named after, or against the formulas of those that have no package."""
+"""Band layouts compared with the libraries they are named after, or with their formulas if there is no package."""
 
 import itertools
 
@@ -60,7 +60,7 @@ def test_round_trip_to_pywavelets_is_exact(pair: tuple[Tensor, Tensor]) -> None:
 
 
 @given(pair=bands(), layout=layouts)
-def test_inputs_stay_as_they_are(pair: tuple[Tensor, Tensor], layout: str) -> None:
+def test_inputs_are_unchanged(pair: tuple[Tensor, Tensor], layout: str) -> None:
     before = [band.clone() for band in pair]
     from_layout(to_layout(*pair, layout).mul_(2), layout)[1].add_(1)
     from_pywavelets(to_pywavelets(*pair))[1].add_(1)
@@ -137,7 +137,7 @@ def test_bands_that_do_not_fit_are_refused() -> None:
         from_pywavelets((BAND, (BAND, BAND)))  # type: ignore[arg-type]
 
 
-def test_other_kinds_are_refused() -> None:
+def test_other_dtypes_are_refused() -> None:
     with pytest.raises(TypeError, match=r"to_layout needs floating-point tensors, got torch.int64"):
         to_layout(BAND.long(), DETAIL, "irn")
     with pytest.raises(TypeError, match=r"from_layout needs floating-point tensors, got torch.int64"):

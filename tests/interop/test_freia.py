@@ -1,4 +1,4 @@
-"""Our modules inside FrEIA's networks and FrEIA's modules among ours."""
+"""FrEIA's modules among ours, pickles and copies of both, and the errors of both wrappers."""
 
 import copy
 import pickle
@@ -12,116 +12,33 @@ from torch import Tensor, nn
 
 from liftlayers import (
     AdditiveCoupling,
-    ConvPredictor,
     Haar,
-    Inverse,
     Invertible,
-    LiftingBlock,
     Sequential,
-    VolumePreserving,
     check_inverse,
 )
 from liftlayers.interop import AsFrEIA, FromFrEIA
-from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
+from liftlayers.testing import assert_inverts, assert_same_gradients
+from tests.interop.freia_modules import (
+    IMAGE,
+    Conditional,
+    Scale,
+    chain,
+    conv,
+    ff,
+    fm,
+    seeded,
+    sequence,
+    split_and_concat,
+)
 from tests.laws import flat_jacobian
-from tests.strategies import images, seeds, tensor
+from tests.strategies import seeds, tensor
 
-ff: Any = pytest.importorskip("FrEIA.framework")
-fm: Any = pytest.importorskip("FrEIA.modules")
-
-IMAGE = [(4, 4, 4)]
 VECTOR = [(6,)]
 
 
-class Conditional(nn.Module):
-    """A network with a condition of its output's shape."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return torch.tanh(self.conv(x) if condition is None else self.conv(x) + condition)
-
-
-class Scale(Invertible):
-    """Multiplies by a learned number: a layer with a log-determinant."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(0.3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.log_scale.exp()
-
-    def inverse(self, x: Tensor) -> Tensor:
-        return x * (-self.log_scale).exp()
-
-    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self(x), self.log_scale * x[0].numel() * x.new_ones(len(x))
-
-    def inverse_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inverse(x), -self.log_scale * x[0].numel() * x.new_ones(len(x))
-
-
-class Peeks(VolumePreserving):
-    """Is initialised by the first values that it sees, as activation norms are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = nn.Parameter(torch.zeros(()))
-        self.seen = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.seen:
-            self.shift.data.fill_(x.mean().item())
-            self.seen = True
-        return x - self.shift
-
-    def inverse(self, x: Tensor) -> Tensor:
-        return x + self.shift
-
-
-def conv(in_channels: int, out_channels: int) -> nn.Module:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
-
-
-def block(seed: int = 0) -> LiftingBlock:
-    return randomise_(LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)), seed)
-
-
-def chain(seed: int = 0, **options: Any) -> Sequential:
-    """From an image to an image of its size."""
-    return Sequential(Haar(), block(seed), block(seed + 1), Inverse(Haar()), **options)
-
-
-def sequence(*dims: int, steps: list[tuple[Any, dict[str, Any]]]) -> Any:
-    net = ff.SequenceINN(*dims)
-    for kind, options in steps:
-        net.append(kind, **options)
-    return net
-
-
-def seeded(make: Callable[[], Any], seed: int) -> Any:
-    """A FrEIA module as its own initialisation leaves it: its fixed permutations are parameters, not to be drawn."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
-
-
-def split_and_concat() -> Any:
-    """Haar of ours, FrEIA's blocks on both bands, the approximation of one node and the detail of another joined."""
-    source = ff.InputNode(3, 8, 8)
-    haar = ff.Node(source, AsFrEIA, {"module": Sequential(Haar(), block())})
-    glow = ff.Node(haar.out1, fm.GLOWCouplingBlock, {"subnet_constructor": conv, "clamp": 1.0})
-    parts = ff.Node(glow, fm.Split, {"section_sizes": (3, 6)})
-    joined = ff.Node([haar.out0, parts.out0], fm.Concat, {})
-    lift = ff.Node([joined.out0, parts.out1], AsFrEIA, {"module": randomise_(AdditiveCoupling(conv(6, 6)))})
-    outputs = [ff.OutputNode(lift.out0), ff.OutputNode(lift.out1)]
-    return ff.GraphINN([source, haar, glow, parts, joined, lift, *outputs])
-
-
 # FrEIA's modules among ours
+
 
 THEIRS: dict[str, tuple[Callable[[], Any], list[tuple[int, ...]]]] = {
     "NICE": (lambda: fm.NICECouplingBlock(IMAGE, subnet_constructor=conv), IMAGE),
@@ -164,7 +81,7 @@ def wrapped(name: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> tup
 @pytest.mark.parametrize("name", THEIRS)
 def test_their_modules_invert(name: str) -> None:
     module, given = wrapped(name)
-    # Their Haar layers are convolutions, Sigmoid loses digits where it saturates: hence the room.
+    # The bound is wide: their Haar layers are convolutions, and Sigmoid loses digits where it saturates.
     assert_inverts(module, *given, bound=256.0)
     assert check_inverse(module, *given).error < 1e-12
 
@@ -240,172 +157,13 @@ def test_their_blocks_train_in_every_memory_mode(name: str, memory: Any) -> None
     assert_same_gradients(Sequential(*steps), Sequential(*steps, memory=memory), *given, tolerance=1e-9)
 
 
-def test_modes_pass_on() -> None:
+def test_parameters_and_state_dicts_pass_through() -> None:
     module = FromFrEIA(seeded(lambda: fm.AllInOneBlock(IMAGE, subnet_constructor=conv), 0))
     assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"module"}
     other = FromFrEIA(seeded(lambda: fm.AllInOneBlock(IMAGE, subnet_constructor=conv), 1))
     other.load_state_dict(module.state_dict())
     x = tensor(0, 1, *IMAGE[0])
     assert torch.equal(other(x), module(x))
-
-
-# Ours inside FrEIA's
-
-
-@given(x=images(multiple=2))
-def test_our_chain_in_their_sequence_is_our_chain(x: Tensor) -> None:
-    ours = Sequential(Haar(), Inverse(Haar()), Inverse(Sequential(Haar(), Inverse(Haar())))).to(x.dtype)
-    net = sequence(*x.shape[1:], steps=[(AsFrEIA, {"module": ours})])
-    assert net.shapes == [tuple(x.shape[1:])] * 2
-    z, log_det = net(x)
-    expected = ours(x)
-    assert isinstance(expected, Tensor)
-    assert torch.equal(z, expected)
-    assert torch.equal(log_det, torch.zeros(len(x), dtype=x.dtype))
-    torch.testing.assert_close(net(z, rev=True)[0], ours.inverse(z), rtol=0, atol=0)
-
-
-def test_graph_with_split_and_concat_inverts() -> None:
-    net = seeded(split_and_concat, 0).double()
-    x = tensor(0, 2, 3, 8, 8, dtype=torch.float64)
-    outputs, log_det = net(x)
-    assert [tuple(y.shape) for y in outputs] == [(2, 6, 4, 4), (2, 6, 4, 4)] == [(2, *s) for s in net.global_out_shapes]
-    back, log_det_back = net(outputs, rev=True)
-    torch.testing.assert_close(back, x, rtol=0, atol=1e-12)
-    torch.testing.assert_close(log_det_back, -log_det, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("rev", [False, True])
-def test_log_determinant_is_ours(rev: bool) -> None:
-    ours = Sequential(chain(), Scale()).double()
-    x = tensor(0, 2, 3, 4, 4, dtype=torch.float64)
-    theirs = AsFrEIA([(3, 4, 4)], module=ours)
-    _, log_det = theirs([x], rev=rev)
-    _, expected = (ours.inverse_and_log_det if rev else ours.forward_and_log_det)(x)
-    jacobian = flat_jacobian(Inverse(ours) if rev else ours, x[:1])
-    assert isinstance(log_det, Tensor)
-    torch.testing.assert_close(log_det, expected, rtol=0, atol=0)
-    torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian).logabsdet, rtol=0, atol=1e-9)
-
-
-def test_a_training_step_gives_our_gradients() -> None:
-    ours = chain()
-    net = sequence(3, 8, 8, steps=[(AsFrEIA, {"module": ours})])
-    assert net[0].module is ours
-
-    class Through(nn.Module):
-        def __init__(self, jac: bool) -> None:
-            super().__init__()
-            self.ours, self.jac = ours, jac
-
-        def forward(self, x: Tensor) -> Tensor:
-            return net(x, jac=self.jac)[0]
-
-    class Alone(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.ours = ours
-
-        def forward(self, x: Tensor) -> Any:
-            return ours(x)
-
-    for jac in (False, True):
-        assert_same_gradients(Alone(), Through(jac), tensor(0, 2, 3, 8, 8), tolerance=1e-9)
-
-
-def test_the_memory_mode_is_kept_without_a_log_determinant() -> None:
-    x, held = tensor(0, 1, 3, 8, 8).requires_grad_(), {}
-    for memory in ("store", "reversible"):
-        net = sequence(3, 8, 8, steps=[(AsFrEIA, {"module": chain(memory=memory)})])
-        weights, kept = {weight.data_ptr() for weight in net.parameters()}, []
-        with torch.autograd.graph.saved_tensors_hooks(lambda y, kept=kept: kept.append(y) or y, lambda y: y):
-            net(x, jac=False)
-        held[memory] = sum(y.numel() for y in kept if y.data_ptr() not in weights)
-    assert held["reversible"] < held["store"] / 4
-
-
-def test_there_and_back_again() -> None:
-    ours = Sequential(Haar(), block())
-    again = FromFrEIA(AsFrEIA([(3, 8, 8)], module=ours))
-    x = tensor(0, 1, 3, 8, 8)
-    for band, expected in zip(again(x), ours(x), strict=True):
-        assert torch.equal(band, expected)
-    assert_inverts(again, x)
-
-
-# Shapes without running on data
-
-
-def test_shapes_of_every_band_are_found() -> None:
-    node = AsFrEIA([(3, 8, 4)], module=Sequential(Haar(), block()))
-    assert node.output_dims([(3, 8, 4)]) == [(3, 4, 2), (9, 4, 2)]
-    back = AsFrEIA([(3, 4, 2), (9, 4, 2)], module=Inverse(Haar()))
-    assert back.output_dims([(3, 4, 2), (9, 4, 2)]) == [(3, 8, 4)]
-    double = AsFrEIA([(3, 8, 4)], module=Sequential(Haar(), block()).double())
-    assert double.output_dims([(3, 8, 4)]) == [(3, 4, 2), (9, 4, 2)]
-
-
-def test_shapes_are_found_without_values() -> None:
-    """Real numbers of these shapes would fill terabytes."""
-    node = AsFrEIA([(1, 2**20, 2**20)], module=Sequential(Haar(), AdditiveCoupling(conv(1, 3))))
-    assert node.output_dims([(1, 2**20, 2**20)]) == [(1, 2**19, 2**19), (3, 2**19, 2**19)]
-
-
-def test_the_module_is_not_changed_by_finding_its_shapes() -> None:
-    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 9, 1), nn.Dropout(0.5))
-    ours = Sequential(Haar(), AdditiveCoupling(network), Inverse(Haar()), Peeks())
-    before, random = copy.deepcopy(ours.state_dict()), torch.get_rng_state()
-    assert AsFrEIA([(3, 4, 4)], module=ours).output_dims([(3, 4, 4)]) == [(3, 4, 4)]
-    assert all(torch.equal(tensor, ours.state_dict()[name]) for name, tensor in before.items())
-    assert not ours[3].seen  # type: ignore[union-attr]
-    assert ours.training
-    assert torch.equal(random, torch.get_rng_state())
-    assert all(p.device.type == "cpu" and p.requires_grad for p in ours.parameters())
-
-
-# Conditions
-
-
-def test_a_condition_reaches_our_network_in_their_graph() -> None:
-    ours = randomise_(Sequential(Haar(), AdditiveCoupling(Conditional(3, 9)), Inverse(Haar())))
-    source, hint = ff.InputNode(3, 8, 8), ff.ConditionNode(9, 4, 4)
-    node = ff.Node(source, AsFrEIA, {"module": ours}, conditions=hint)
-    net = ff.GraphINN([source, hint, node, ff.OutputNode(node)])
-    x, condition = tensor(0, 1, 3, 8, 8), tensor(1, 1, 9, 4, 4)
-    z, _ = net(x, c=[condition])
-    assert torch.equal(z, ours(x, condition=condition))
-    assert not torch.equal(z, ours(x))
-    torch.testing.assert_close(net(z, c=[condition], rev=True)[0], x)
-
-    again = FromFrEIA(net)
-    assert again.conditional
-    y = Sequential(again)(x, condition=condition)
-    assert isinstance(y, Tensor)
-    assert torch.equal(y, z)
-    with pytest.raises(ValueError, match=r"FromFrEIA\(GraphINN\) needs a condition, got none"):
-        again(x)
-
-
-@pytest.mark.parametrize("container", ["module", "sequence"])
-def test_a_condition_reaches_their_block(container: str) -> None:
-    options: dict[str, Any] = {"subnet_constructor": conv}
-
-    def make() -> Any:
-        if container == "module":
-            return fm.GLOWCouplingBlock(IMAGE, dims_c=[(2, 4, 4)], **options)
-        return sequence(4, 4, 4, steps=[(fm.GLOWCouplingBlock, {"cond": 0, "cond_shape": (2, 4, 4), **options})])
-
-    theirs = seeded(make, 0)
-    x, condition = tensor(0, 2, *IMAGE[0]), tensor(1, 2, 2, 4, 4)
-    module = FromFrEIA(theirs)
-    assert module.conditional
-    y = module(x, condition=condition)
-    assert isinstance(y, Tensor)
-    given = x if container == "sequence" else [x]
-    expected = theirs(given, c=[condition])[0]
-    assert torch.equal(y, expected if container == "sequence" else expected[0])
-    assert not torch.equal(y, module(x, condition=-condition))
-    torch.testing.assert_close(module.inverse(y, condition=condition), x, rtol=0, atol=1e-5)
 
 
 # Pickling and copies

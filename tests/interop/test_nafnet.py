@@ -1,4 +1,4 @@
-"""Published NAFNet weights: what they compute is written here once more, from the paper, under the published names."""
+"""Published NAFNet weights, compared with a second implementation from the paper, under the published names."""
 
 import math
 import re
@@ -131,7 +131,7 @@ depths = st.integers(1, 2).flatmap(lambda levels: st.tuples(*[st.integers(0, 2)]
 
 
 @given(width=st.integers(1, 5), encoder=depths, middle=st.integers(0, 2), channels=st.integers(1, 4), seed=seeds())
-def test_computes_what_the_published_network_does(
+def test_computes_the_same_as_the_published_network(
     width: int, encoder: tuple[int, ...], middle: int, channels: int, seed: int
 ) -> None:
     decoder = tuple((num + 1) % 3 for num in encoder)
@@ -139,7 +139,7 @@ def test_computes_what_the_published_network_does(
 
 
 @pytest.mark.parametrize("sizes", [sidd(8), gopro(8)], ids=["SIDD", "GoPro"])
-def test_does_so_at_the_published_depths(sizes: Sizes) -> None:
+def test_computes_the_same_at_the_published_depths(sizes: Sizes) -> None:
     assert_same_network(sizes, 3, 0, 1, 3, 19, 33)
 
 

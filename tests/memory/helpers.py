@@ -133,7 +133,7 @@ def assert_trains_alike(
 ) -> None:
     """A training step leaves the gradients, buffers and random state that the plain loop leaves.
 
-    The chain keeps its own parameters. In float64 an error is easily told from rounding.
+    The chain keeps its own parameters. In float64 an error is clearly larger than rounding.
     """
     plain, judged = with_memory(chain, "store").to(device), with_memory(chain, memory).to(device)
     expected = gradients_of(plain, step, dtype, device)

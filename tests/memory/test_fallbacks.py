@@ -156,7 +156,7 @@ def assert_compiles(memory: str, backend: str, *, backwards: bool) -> None:
         assert torch.allclose(x, y, rtol=1e-10, atol=1e-14)
 
 
-# torch's compiler warns of what it uses itself.
+# The compiler's own warnings.
 warns = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 

@@ -1,39 +1,21 @@
-"""ActNorm: initialised once, from the first batch, whatever happens to it afterwards; its laws, and what it refuses."""
+"""ActNorm: initialised once, from the first batch; how this survives copies and loading, and what it refuses."""
 
 import copy
-import pickle
 from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from liftlayers import AdditiveCoupling, Haar, Inverse, Invertible, LiftingPyramid, Sequential
-from liftlayers.chains.parallel import Parallel
-from liftlayers.couplings.affine import AffineCoupling
+from liftlayers import Haar, Inverse, Sequential
 from liftlayers.mixing.actnorm import ActNorm
-from liftlayers.mixing.rearrange import Split, Swap
-from liftlayers.testing import assert_same_gradients, randomise_
 from tests.laws import assert_inverts_both_ways
+from tests.mixing.actnorms import assigned, batch, initialised, loaded, repickled
 from tests.strategies import dtypes, seeds, tensor
 
 sides = st.lists(st.integers(1, 4), max_size=3).map(tuple)  # of vectors, lines, images, volumes
-
-
-def initialised(channels: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> ActNorm:
-    """One that has seen a batch, and then learned."""
-    norm = ActNorm(channels).to(dtype)
-    norm(tensor(seed, 2, channels, 4, 4, dtype=dtype))
-    return randomise_(norm, seed)
-
-
-def batch(seed: int, channels: int = 3, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Channels with means and variances of their own."""
-    scales, means = torch.arange(1, channels + 1).view(-1, 1, 1), torch.arange(channels).view(-1, 1, 1)
-    return (tensor(seed, 4, channels, 5, 6, dtype=torch.float64) * scales + means).to(dtype)
 
 
 @given(seed=seeds(), channels=st.integers(1, 4), dtype=dtypes)
@@ -50,33 +32,12 @@ def test_equation() -> None:
     assert torch.equal(norm(x), scale * (x + bias))
 
 
-def test_later_batches_are_not_normalised_anew() -> None:
+def test_later_batches_are_not_normalised_again() -> None:
     norm = ActNorm(3)
     norm(batch(0))
     kept = copy.deepcopy(norm.state_dict())
     norm(5 * batch(1) + 7)
     assert all(torch.equal(norm.state_dict()[name], value) for name, value in kept.items())
-
-
-def repickled(norm: ActNorm) -> ActNorm:
-    return pickle.loads(pickle.dumps(norm))
-
-
-def loaded_from(state: dict[str, Tensor]) -> ActNorm:
-    fresh = ActNorm(3)
-    fresh.load_state_dict(state)
-    return fresh
-
-
-def loaded(norm: ActNorm) -> ActNorm:
-    return loaded_from(norm.state_dict())
-
-
-def assigned(norm: ActNorm) -> ActNorm:
-    with torch.device("meta"):
-        fresh = ActNorm(3)
-    fresh.load_state_dict(norm.state_dict(), assign=True)
-    return fresh
 
 
 def loaded_in_a_chain(norm: ActNorm) -> ActNorm:
@@ -98,17 +59,17 @@ def test_initialisation_survives(survive: Callable[[ActNorm], ActNorm]) -> None:
     assert bool(other.initialised)
     assert torch.equal(other.inverse(y), norm.inverse(y))
     x = 3 * batch(1) - 2
-    assert torch.equal(other.train()(x), norm(x))  # would differ, had it been initialised anew
+    assert torch.equal(other.train()(x), norm(x))  # would differ if it were initialised again
 
 
 @pytest.mark.parametrize("survive", [survive for survive in survivals if survive is not assigned])
-def test_so_does_its_absence(survive: Callable[[ActNorm], ActNorm]) -> None:
+def test_missing_initialisation_survives_too(survive: Callable[[ActNorm], ActNorm]) -> None:
     other = survive(ActNorm(3))
     assert not bool(other.initialised)
     assert abs(float(other(batch(0)).detach().std()) - 1) < 0.01
 
 
-def test_loading_what_was_not_initialised_starts_over() -> None:
+def test_loading_an_uninitialised_state_starts_over() -> None:
     norm = initialised(3)
     norm.load_state_dict(ActNorm(3).state_dict())
     x = batch(0)
@@ -139,7 +100,7 @@ def test_16_bit_batches_do_not_overflow() -> None:
 
 
 @given(seed=seeds(), sides=st.lists(st.integers(2, 4), max_size=3).map(tuple))
-def test_the_first_batch_leaves_normal_whatever_its_places(seed: int, sides: tuple[int, ...]) -> None:
+def test_the_first_batch_of_any_rank_leaves_normalised(seed: int, sides: tuple[int, ...]) -> None:
     y = ActNorm(3)(3 + 2 * tensor(seed, 8, 3, *sides)).detach().transpose(0, 1).flatten(1)
     torch.testing.assert_close(y.mean(1), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(y.var(1, correction=0), torch.ones(3), rtol=0, atol=1e-4)
@@ -154,129 +115,6 @@ def test_log_det_of_the_pass_that_initialises() -> None:
 
 def test_state_dict() -> None:
     assert set(ActNorm(3).state_dict()) == {"log_scale", "bias", "initialised"}
-
-
-# In chains: the first pass writes parameters and a buffer, in every memory mode
-
-
-def coupling() -> Invertible:
-    return randomise_(AffineCoupling(nn.Conv2d(1, 4, 3, padding=1)))
-
-
-def single() -> tuple[Invertible, ...]:
-    return ActNorm(3), Split(1, 2), coupling(), Inverse(Split(1, 2)), ActNorm(3)
-
-
-def nested() -> tuple[Invertible, ...]:
-    level = Sequential(Haar(), Parallel(ActNorm(3), ActNorm(9)))
-    return Sequential(ActNorm(3)), LiftingPyramid([level]), Parallel(ActNorm(3), Sequential(ActNorm(9), ActNorm(9)))
-
-
-def shared() -> tuple[Invertible, ...]:
-    norm = ActNorm(3)
-    return norm, Split(1, 2), coupling(), Inverse(Split(1, 2)), norm
-
-
-@pytest.mark.parametrize("make", [single, nested, shared])
-@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
-def test_first_and_later_passes_have_the_gradients_of_plain_autograd(
-    make: Callable[[], tuple[Invertible, ...]], memory: str
-) -> None:
-    stored = Sequential(*make()).double()
-    kept = copy.deepcopy(stored)
-    kept.memory = memory  # type: ignore[assignment]
-    for seed in range(2):  # the first pass initialises
-        x = tensor(seed, 2, 3, 4, 6, dtype=torch.float64) * 3 + 1
-        assert_same_gradients(stored, kept, x, tolerance=1e-10)
-        for name, value in stored.state_dict().items():
-            assert torch.equal(kept.state_dict()[name], value), name
-    assert all(bool(flag) for name, flag in kept.named_buffers() if name.endswith("initialised"))
-
-
-@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
-def test_a_training_step_after_the_first_pass_moves_the_initialised_values(memory: str) -> None:
-    chain = Sequential(ActNorm(3), memory=memory)  # type: ignore[arg-type]
-    norm = chain[0]
-    assert isinstance(norm, ActNorm)
-    optimiser = torch.optim.SGD(chain.parameters(), lr=0.1)
-    x = batch(0)
-    y = chain(x)
-    assert isinstance(y, Tensor)
-    before = norm.bias.detach().clone()
-    y.sum().backward()
-    optimiser.step()
-    assert norm.bias.grad is not None
-    assert norm.bias.grad.abs().min() > 0
-    torch.testing.assert_close(before, -x.mean(dim=(0, 2, 3)))
-    torch.testing.assert_close(norm.bias.detach(), before - 0.1 * norm.bias.grad)
-
-
-def test_frozen_parameters_are_initialised_too() -> None:
-    norm = ActNorm(3).requires_grad_(False)
-    assert abs(float(norm(batch(0)).std()) - 1) < 0.01
-
-
-def test_it_stands_in_front_of_couplings() -> None:
-    chain = Sequential(Parallel(ActNorm(1), ActNorm(2)), AdditiveCoupling(nn.Conv2d(1, 2, 3, padding=1)), Swap())
-    bands = tensor(0, 2, 1, 4, 4), tensor(1, 2, 2, 4, 4)
-    chain(*bands)
-    assert_inverts_both_ways(randomise_(chain), *bands)
-
-
-def test_functional_call_initialises_what_it_is_given() -> None:
-    norm, x = ActNorm(3), batch(0)
-    state = {name: value.clone() for name, value in norm.state_dict().items()}
-    y = functional_call(norm, state, x)
-    assert torch.equal(functional_call(norm, state, 2 * x + 1), loaded_from(state)(2 * x + 1))
-    assert not bool(norm.initialised)
-    assert torch.equal(norm(x), y)
-
-
-def test_functional_call_leaves_the_module_as_it_was() -> None:
-    """Be what it is given parameters or plain tensors."""
-    norm, x = ActNorm(3), batch(0)
-    state = {name: nn.Parameter(p.detach().clone()) for name, p in norm.named_parameters()}
-    lent = functional_call(norm, {**state, "initialised": torch.tensor(False)}, x)
-    assert not bool(norm.initialised)
-    assert torch.equal(norm(x), lent)
-    assert bool(norm.initialised)
-
-
-def test_it_starts_over_when_told_to() -> None:
-    norm, x = initialised(3), batch(1)
-    norm(x)
-    norm.initialised.fill_(False)
-    with pytest.raises(RuntimeError, match="ActNorm needs to be initialised before inverse"):
-        norm.inverse(x)
-    assert torch.equal(norm(x), ActNorm(3)(x))
-
-
-@pytest.mark.parametrize("move", [lambda norm: norm._apply(torch.clone), assigned, copy.deepcopy, repickled])
-def test_the_backward_pass_of_the_first_batch_does_not_initialise_again(move: Callable[[ActNorm], ActNorm]) -> None:
-    """Although a reversible chain lends it the buffer of before. A move, to another device for instance, puts a new
-    buffer in the place of its own."""
-    norm = move(ActNorm(3))
-    y = Sequential(norm, memory="reversible")(batch(0))
-    assert isinstance(y, Tensor)
-    versions = [parameter._version for parameter in norm.parameters()]
-    y.square().sum().backward()
-    assert [parameter._version for parameter in norm.parameters()] == versions
-
-
-def test_it_works_in_inference_mode() -> None:
-    with torch.inference_mode():
-        norm, x = ActNorm(3), batch(0)
-        assert torch.equal(norm(x), ActNorm(3)(x))
-        assert torch.equal(norm(2 * x), loaded(norm)(2 * x))
-
-
-def test_log_dets_may_be_added_to_in_place() -> None:
-    norm, x = initialised(3), batch(0)
-    for direction in (norm.forward_and_log_det, norm.inverse_and_log_det):
-        _, log_det = direction(x)
-        expected = log_det + 1
-        log_det += 1
-        assert torch.equal(log_det, expected)
 
 
 # What it refuses
@@ -305,7 +143,7 @@ def test_use_before_initialisation_is_refused() -> None:
     assert not bool(norm.initialised)
 
 
-def test_a_first_batch_that_says_nothing_is_refused() -> None:
+def test_a_first_batch_without_finite_numbers_is_refused() -> None:
     norm = ActNorm(3)
     with pytest.raises(ValueError, match="batch of finite numbers to initialise from, got an empty one"):
         norm(torch.zeros(0, 3, 2, 2))

@@ -80,7 +80,7 @@ def test_log_dets_may_be_added_to_in_place() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 4, 4), (2, 3, 0, 4)], ids=str)
-def test_nothing_comes_back_as_nothing(shape: tuple[int, ...]) -> None:
+def test_empty_tensors_keep_their_shape(shape: tuple[int, ...]) -> None:
     step, x = InvertibleConv1x1(3), torch.zeros(shape)
     assert step(x).shape == step.inverse(x).shape == shape
 

@@ -115,7 +115,7 @@ def test_autocast_casts_as_it_does_for_torch(dtype: torch.dtype) -> None:
     assert x.grad.dtype == layer.weight.grad.dtype == dtype
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # the compiler does
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by the compiler
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 def test_compiles_in_one_graph_and_exports() -> None:
     layer, x = DepthwiseConv2d(3, 5, dilation=2), tensor(0, 1, 3, 8, 8).requires_grad_()

@@ -113,7 +113,7 @@ def reached(net: MultiTaskNAFUNet, tasks: str | Sequence[str]) -> set[str]:
     }
 
 
-def test_gradients_reach_the_parts_on_the_way_and_no_others() -> None:
+def test_gradients_reach_the_parts_of_the_task_and_no_others() -> None:
     net = small()  # its first middle has no block, hence no parameter
     assert reached(net, "denoise") == {"encoder", "decoder_middles.0", "decoders.0"}
     assert reached(net, "deblur") == {"encoder", "middles.1", "decoder_middles.1", "decoders.1"}
@@ -122,7 +122,7 @@ def test_gradients_reach_the_parts_on_the_way_and_no_others() -> None:
     assert reached(net, ("deblur", "denoise")) == both
 
 
-def test_what_is_off_the_way_changes_nothing() -> None:
+def test_parts_of_other_tasks_change_nothing() -> None:
     net, x = small(), tensor(0, 1, 3, 8, 8, dtype=torch.float64)
     before = {task: net(x, task) for task in TASKS}
     randomise_(net.middles[1], seed=9)

@@ -96,7 +96,7 @@ def test_numbers_below_one_are_refused(make: Callable[..., nn.Module], name: str
         make(3, number)
 
 
-def test_less_than_no_block_is_refused() -> None:
+def test_a_negative_number_of_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="ResidualPredictor needs num_blocks of at least 0, got -1"):
         ResidualPredictor(3, 9, num_blocks=-1)
 

@@ -1,4 +1,4 @@
-"""The Haar layer only forwards to its functional twin."""
+"""The Haar layer calls its functional form."""
 
 import pytest
 import torch

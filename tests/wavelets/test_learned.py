@@ -65,7 +65,7 @@ def test_reflection_is_that_of_an_image_mirrored_at_its_border(
 
 @kinds
 def test_without_scales_bands_are_as_lifting_leaves_them(kind: type[Wavelet]) -> None:
-    """A ramp is predicted but at its end, where it is mirrored; the mean of the signal stays in the approximation."""
+    """A ramp is predicted except at its mirrored end; the mean of the signal stays in the approximation."""
     x = torch.arange(8.0).expand(1, 1, 8, 8)
     approx, detail = kind("5/3", boundary="reflect", scale=None)(x)
     assert torch.equal(detail[:, 0], torch.zeros(1, 4, 4))

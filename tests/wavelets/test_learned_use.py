@@ -19,7 +19,7 @@ names = pytest.mark.parametrize("name", ["haar", "5/3", "9/7"])
 
 
 def trained(wavelet: Wavelet, *, gain: float = 1.0) -> Wavelet:
-    """Random weights, the last of each network scaled."""
+    """Random weights, with the last weights of each network scaled."""
     randomise_(wavelet)
     with torch.no_grad():
         for name, parameter in wavelet.named_parameters():
@@ -43,7 +43,7 @@ def test_inverts_bit_for_bit(kind: type[Wavelet], name: str, gain: float, cast: 
         assert_exact(exact(Inverse(wavelet)), *outputs)
 
 
-def test_plain_ones_do_not() -> None:
+def test_plain_wavelets_do_not_return_every_bit() -> None:
     wavelet, (x,) = trained(LearnedWavelet("9/7", scale=None)), rounded((tensor(0, 2, 3, 8, 12, positive=True),))
     with torch.no_grad():
         assert not torch.equal(wavelet.inverse(*wavelet(x)), x)
@@ -92,7 +92,7 @@ def test_rebuilt_gradients_are_those_of_stored_bands_bit_for_bit(kind: type[Wave
     assert same(tuple(gradients(chain, (x,), cast)), tuple(expected))
 
 
-def test_batches_may_differ_if_they_are_said_to() -> None:
+def test_batches_may_differ_with_batch_invariant() -> None:
     chain = exact(trained(LearnedWavelet("9/7", scale=None)), batch_invariant=True)
     x = tensor(0, 3, 2, 8, 8, positive=True)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_scales_are_refused_by_name(scale: Any) -> None:
 @casts
 @kinds
 def test_autocast_casts_the_networks_alone(kind: type[Wavelet], cast: torch.dtype | None) -> None:
-    """So a wavelet at its start is untouched, and one with random weights is off by what the networks are."""
+    """So a wavelet at its start is unchanged, and one with random weights has the error of its networks."""
     x = tensor(0, 2, 3, 8, 12, positive=True)
     start, wavelet = kind("9/7"), trained(kind("9/7"))
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_autocast_casts_the_networks_alone(kind: type[Wavelet], cast: torch.dtyp
 @names
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_accuracy_in_low_precision(kind: type[Wavelet], name: str, dtype: torch.dtype) -> None:
-    """Of images in [0, 1]: bands within sixteen units in the last place of 1, and so what comes back."""
+    """For images in [0, 1], bands and returned images are within sixteen units in the last place of 1."""
     wavelet, x = trained(kind(name, scale="learned")).to(dtype), tensor(0, 2, 3, 16, 16, positive=True).to(dtype)
     eps = torch.finfo(dtype).eps
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_odd_sizes_are_refused(kind: type[Wavelet], height: int, width: int) -> 
 
 
 @kinds
-def test_what_is_no_image_is_refused(kind: type[Wavelet]) -> None:
+def test_other_inputs_than_images_are_refused(kind: type[Wavelet]) -> None:
     who = kind.__name__
     with pytest.raises(ValueError, match=rf"^{who} needs a \(B, C, H, W\) tensor, got \(4, 4\)"):
         kind()(torch.zeros(4, 4))
@@ -190,7 +190,7 @@ def test_bands_on_two_devices_or_of_two_dtypes_are_refused(kind: type[Wavelet]) 
 
 
 @kinds
-def test_the_exact_form_refuses_in_the_same_name(kind: type[Wavelet]) -> None:
+def test_the_exact_form_names_the_layer_in_its_errors(kind: type[Wavelet]) -> None:
     with pytest.raises(ValueError, match=f"{kind.__name__} needs an even height and width, got 3 x 4"):
         exact(kind(scale=None))(torch.zeros(1, 1, 3, 4))
 

@@ -1,4 +1,4 @@
-"""The lossless layer forwards to its functional twin, and is at home in chains, pyramids and memory modes."""
+"""The lossless layer calls its functional form, and works in chains, pyramids and memory modes."""
 
 import copy
 import pickle
@@ -55,12 +55,14 @@ def test_chains_and_pyramids_return_every_bit(memory: Memory, x: Tensor) -> None
     assert torch.equal(returned, x)
     pyramid = LiftingPyramid([level, LosslessWavelet()])
     bands = pyramid(x)
-    assert torch.equal(pyramid.inverse(*bands), x)
+    image = pyramid.inverse(*bands)
+    assert isinstance(image, Tensor)
+    assert torch.equal(image, x)
     assert not any(band.requires_grad for band in bands)
 
 
 def test_chains_are_permutations_of_all_images() -> None:
-    """Bands that no image of a camera has go to an image and come back as well."""
+    """Any bands are those of an image, also if no camera takes it."""
     bands = LosslessWavelet()(torch.randint(-(2**31), 2**31, (1, 3, 6, 8), dtype=torch.int32))
     swapped = bands[0].flip(-1), bands[1].flip(1)
     returned = LosslessWavelet()(LosslessWavelet().inverse(*swapped))
@@ -83,9 +85,7 @@ def test_copies_and_pickles_have_no_state_but_the_name() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning"
-)  # torch's own, of what it uses itself
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own warnings
 def test_compiles_without_a_break() -> None:
     layer, x = LosslessWavelet(), torch.randint(-(2**15), 2**15, (2, 3, 6, 8), dtype=torch.int16)
     bands = torch.compile(layer, fullgraph=True)(x)
@@ -114,7 +114,7 @@ def test_odd_sizes_are_refused(height: int, width: int) -> None:
         LosslessWavelet()(torch.zeros(1, 1, height, width).int())
 
 
-def test_what_is_no_tensor_is_refused() -> None:
+def test_other_objects_than_tensors_are_refused() -> None:
     with pytest.raises(TypeError, match="LosslessWavelet needs tensors, got list"):
         LosslessWavelet()([1])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"LosslessWavelet\.inverse needs tensors, got list"):

@@ -69,7 +69,7 @@ def test_repr() -> None:
 # Errors
 
 
-def test_unknown_names_and_rules_that_grow_are_refused() -> None:
+def test_unknown_names_and_expansive_rules_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Wavelet needs a wavelet among haar, .*, got 'db99'"):
         Wavelet("db99")
     with pytest.raises(ValueError, match="Wavelet needs a boundary of 'periodization' or 'reflect', got 'zero'"):
