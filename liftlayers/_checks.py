@@ -96,7 +96,7 @@ def require_fitting_bands(who: str, approx: Tensor, *details: Tensor) -> None:
     One detail belongs to a transform of lines, three (horizontal, vertical, diagonal) to a transform of images.
     """
     shapes = [tuple(band.shape) for band in (approx, *details)]
-    fit = min(map(len, shapes)) > len(details) // 2
+    fit = min([len(shape) for shape in shapes]) > len(details) // 2
     if fit and len(details) == 1:
         fit = shapes[0][:-1] == shapes[1][:-1]
     elif fit:

@@ -120,6 +120,21 @@ def lent(places: Sequence[Place], tensors: Sequence[Tensor]) -> Iterator[None]:
             place.tensors[place.name] = original
 
 
+@contextmanager
+def without_autocast_cache() -> Iterator[None]:
+    """Keeps autocast from reading and filling its cache of low-precision copies.
+
+    In older versions of torch (2.6 among them), a copy that is made without gradients has no graph, and later calls
+    under the same autocast get that copy: their weights are constants (github.com/pytorch/pytorch/issues/158232).
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
 class RandomState:
     """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
 

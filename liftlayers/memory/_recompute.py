@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
-from liftlayers.memory._inventory import Inventory, RandomState, lent
+from liftlayers.memory._inventory import Inventory, RandomState, lent, without_autocast_cache
 from liftlayers.memory._leaves import Leaf
 
 Bands = tuple[Tensor, ...]
@@ -145,7 +145,8 @@ def _without_trace(step: Invertible, function: Callable[..., Any], bands: Bands,
     """Evaluates a direction of a step without a graph, and leaves random generators and buffers as they are."""
     random, buffers = RandomState(bands), Inventory(step).buffers
     copies = {id(place.tensor): place.tensor.clone() for place in buffers}
-    with torch.no_grad(), random.again(), lent(buffers, [copies[id(place.tensor)] for place in buffers]):
+    lending = lent(buffers, [copies[id(place.tensor)] for place in buffers])
+    with torch.no_grad(), without_autocast_cache(), random.again(), lending:
         return as_tuple(function(*(band.detach() for band in bands), **options))
 
 

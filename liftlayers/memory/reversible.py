@@ -19,7 +19,7 @@ from torch import Tensor
 
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers.memory._drift import drift_of, sample, warn_of_drift
-from liftlayers.memory._inventory import Inventory, RandomState
+from liftlayers.memory._inventory import Inventory, RandomState, without_autocast_cache
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Rebuilt, Record, checkpointed, rebuild, repeat, undoes_first
 
@@ -82,9 +82,12 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, chain: "_Chain", num_bands: int, *tensors: Tensor) -> Bands:
-        outputs, kept = chain.run(tensors[:num_bands], tensors[num_bands:], ctx.needs_input_grad[2 : 2 + num_bands])
-        ctx.chain, ctx.ends = chain, (len(outputs), len(outputs) + len(tensors) - num_bands)
-        ctx.save_for_backward(*outputs, *tensors[num_bands:], *kept)
+        bands, shared = tensors[:num_bands], tensors[num_bands:]
+        chain.autocast = [_autocast_state(kind) for kind in sorted({"cpu", *(band.device.type for band in bands)})]
+        with without_autocast_cache():  # gradients are off here: a cached copy of a weight would have no graph
+            outputs, kept = chain.run(bands, shared, ctx.needs_input_grad[2 : 2 + num_bands])
+        ctx.chain, ctx.ends = chain, (len(outputs), len(outputs) + len(shared))
+        ctx.save_for_backward(*outputs, *shared, *kept)
         ctx.set_materialize_grads(False)  # None is less work than zeros, and stays None when it reaches a parameter
         return outputs
 
@@ -150,7 +153,6 @@ class _Chain:
 
         A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
         """
-        self.autocast = [_autocast_state(kind) for kind in sorted({"cpu", *(band.device.type for band in bands)})]
         kept: list[Tensor] = []
         needing, random = tuple(needs), RandomState(bands)
         every = max(1, len(self.numbers) // NUM_ANCHORS)

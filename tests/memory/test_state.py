@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import LiftingBlock, Sequential
+from liftlayers.testing import randomise_
 from tests.devices import on_each_device
 from tests.memory.helpers import (
     Step,
@@ -20,10 +21,11 @@ from tests.memory.helpers import (
     in_every_mode,
     leaves,
     loss,
+    network,
     stack,
     with_memory,
 )
-from tests.memory.modules import Counts, CountsInNewBuffers
+from tests.memory.modules import Counts, CountsInNewBuffers, Own
 
 # Random numbers and buffers
 
@@ -135,6 +137,20 @@ def test_autocast_with_the_network_used_again(memory: str) -> None:
         total.backward()
 
     assert_trains_alike(stack(), memory, step, 2**-7, torch.float32)
+
+
+@in_every_mode
+@in_every_direction
+def test_autocast_with_a_step_that_is_inverted_first(memory: str, step: Step) -> None:
+    """The inverse is evaluated without gradients; autocast must not reuse its copies of weights for the gradient."""
+
+    def under_autocast(chain: Sequential, approx: Tensor, detail: Tensor) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            total = loss(*direction(chain, step)(approx, detail))
+        total.backward()
+
+    chain = randomise_(Sequential(Own(network(1, 3)), Own(network(1, 3))))
+    assert_trains_alike(chain, memory, under_autocast, 2**-7, torch.float32)
 
 
 @pytest.mark.filterwarnings("ignore:Sequential with memory='reversible' rebuilt:RuntimeWarning")

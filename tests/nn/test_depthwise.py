@@ -69,6 +69,7 @@ def test_gradients_are_right_where_torchs_may_not_be(
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, for forward mode
+@pytest.mark.filterwarnings("ignore:Please use .torch.vmap.:FutureWarning")  # torch's own, in gradcheck of torch 2.6
 def test_derivatives_of_every_kind() -> None:
     layer = DepthwiseConv2d(2, 5, dilation=2).double()
     x, weight = (
