@@ -1,44 +1,52 @@
-"""Whether bands that a chain has rebuilt are still what they were, judged by some of their numbers."""
+"""Whether the bands that a chain has rebuilt are still the original ones, judged by a sample of their values."""
 
-__all__ = ["drift_of", "sample", "warn_of_drift"]
-
+import functools
 import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-SAMPLE_SIZE = 256  # numbers kept of each band
+SAMPLE_SIZE = 256  # values kept of each band
 DRIFT_ALLOWED = 1e-3
 
 
-def sample(band: Tensor) -> Tensor:
-    """Some numbers of a band, evenly spread, whatever its layout."""
-    every = max(1, band.numel() // SAMPLE_SIZE)
-    return band.detach().reshape(-1)[::every].clone()
+def sample(bands: Sequence[Tensor]) -> Tensor:
+    """Returns some values of several bands, evenly spread, in float32 at least."""
+    values = torch.cat([x.detach().reshape(-1)[:: max(1, x.numel() // SAMPLE_SIZE)] for x in bands])
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def drift_of(rebuilt: Sequence[Tensor], anchors: Sequence[Tensor]) -> Tensor:
-    """Relative error of the rebuilt bands, all together: one of them may be zero. Judged by their samples."""
-    then, now = (
-        torch.cat([x.to(torch.promote_types(x.dtype, torch.float32)) for x in side])
-        for side in (anchors, [sample(band) for band in rebuilt])
-    )
-    size = then.abs().sum()  # so that no square is too large for the dtype
-    then, now = then / torch.where(size == 0, 1, size), now / torch.where(size == 0, 1, size)
-    scale = then.norm()
-    return (now - then).norm() / torch.where(scale == 0, 1, scale)  # of all zeros, what they came back as
+def warn_of_drift(
+    places: Sequence[int], rebuilt: Sequence[Tensor], originals: Sequence[Tensor], num_steps: int
+) -> None:
+    """Warns if samples of rebuilt bands differ from those of the original ones.
 
-
-def warn_of_drift(drifts: dict[int, Tensor], num_steps: int, last: int) -> None:
-    values = torch.stack(list(drifts.values())).tolist()  # one synchronisation a pass, last steps first
+    Args:
+        places: Numbers of the steps whose input bands are compared, the last step first.
+        rebuilt: A sample for each.
+        originals: A sample for each.
+        num_steps: Number of steps of the chain.
+    """
+    values = _relative_errors(rebuilt, originals).tolist()  # one synchronisation a pass
     if all(value <= DRIFT_ALLOWED for value in values):  # so that nan warns too
         return
-    first = next(number for number, value in zip(drifts, values, strict=True) if not value <= DRIFT_ALLOWED)
+    first = next(place for place, value in zip(places, values, strict=True) if not value <= DRIFT_ALLOWED)
     warnings.warn(
         f"Sequential with memory='reversible' rebuilt its bands with a relative error of {values[-1]:.1e}, above "
-        f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {last}: gradients there are off by as "
-        "much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down",
+        f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {places[-1]}: gradients there are off by "
+        "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down",
         RuntimeWarning,
         stacklevel=2,
     )
+
+
+def _relative_errors(rebuilt: Sequence[Tensor], originals: Sequence[Tensor]) -> Tensor:
+    """Returns the relative error of each sample as a whole, since one of its bands may be zero."""
+    dtype = functools.reduce(torch.promote_types, [x.dtype for x in originals])
+    now, then = (pad_sequence([x.to(dtype) for x in side], batch_first=True) for side in (rebuilt, originals))
+    size = then.abs().sum(1, keepdim=True)  # so that no square is too large for the dtype
+    now, then = now / torch.where(size == 0, 1, size), then / torch.where(size == 0, 1, size)
+    scale = then.norm(dim=1)
+    return (now - then).norm(dim=1) / torch.where(scale == 0, 1, scale)  # the absolute error where all was zero

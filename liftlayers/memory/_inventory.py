@@ -14,6 +14,9 @@ from liftlayers.invertible import Invertible
 Bands = tuple[Tensor, ...]
 
 
+NO_TENSORS: set[type] = set()  # types of attributes that have been seen and are no tensors: a walk passes them quickly
+
+
 class Place(NamedTuple):
     """A place that holds a parameter or a buffer: the dictionary of its module, its name there, and the tensor."""
 
@@ -32,15 +35,18 @@ class Inventory:
         self.buffers: list[Place] = []
         self.attributes: list[Place] = []  # plain tensors that need a gradient, such as weights that a network computes
         self.is_apart = True
-        self._visit(step, set())
+        modules: list[nn.Module | None] = [step]
+        seen: set[int] = set()
+        while modules:
+            module = modules.pop()
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                modules += self._visit(module)
         self.versions = [place.tensor._version for place in self.buffers]
 
-    def _visit(self, module: nn.Module, seen: set[int]) -> None:
-        if id(module) in seen:
-            return
-        seen.add(id(module))
-        attributes = vars(module)
-        children = tuple(module._modules.values())
+    def _visit(self, module: nn.Module) -> tuple[nn.Module | None, ...]:
+        """Notes what belongs to one module, and returns its children."""
+        attributes, children = vars(module), tuple(module._modules.values())
         self.modules.append((module, module.training, children))
         for name, parameter in module._parameters.items():
             if parameter is not None:
@@ -51,15 +57,14 @@ class Inventory:
                 self.buffers.append(Place(module._buffers, name, buffer))
                 _require_values(module, name, buffer)
                 self.is_apart = self.is_apart and not buffer.requires_grad
-        tensors = [name for name, value in attributes.items() if isinstance(value, Tensor)]
-        self.attributes += [
-            Place(attributes, name, attributes[name]) for name in tensors if attributes[name].requires_grad
-        ]
-        if "_is_replica" in attributes or has_hooks(module):
-            self.is_apart = False
-        for child in children:
-            if child is not None:
-                self._visit(child, seen)
+        if not NO_TENSORS.issuperset(map(type, attributes.values())):
+            for name, value in attributes.items():
+                if not isinstance(value, Tensor):
+                    NO_TENSORS.add(type(value))
+                elif value.requires_grad:
+                    self.attributes.append(Place(attributes, name, value))
+        self.is_apart = self.is_apart and "_is_replica" not in attributes and not has_hooks(module)
+        return children
 
     @property
     def can_be_rebuilt(self) -> bool:
@@ -93,8 +98,8 @@ class Inventory:
 def has_hooks(*modules: nn.Module) -> bool:
     """Whether an invertible module among these has hooks. Those of a network are called whenever it is evaluated."""
     return any(
-        isinstance(module, Invertible)
-        and (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
+        (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
+        and isinstance(module, Invertible)
         for module in modules
     )
 
@@ -147,7 +152,7 @@ class RandomState:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, RandomState)
-            and torch.equal(self.cpu, other.cpu)
+            and self.cpu.numpy().tobytes() == other.cpu.numpy().tobytes()  # faster than torch.equal
             and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
         )
 

@@ -1,11 +1,11 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from liftlayers._bands import as_tuple, is_differentiable
@@ -80,19 +80,15 @@ class Record:
         inventory = self.inventory
         inventory.require_same_modules()
         places = [*inventory.tensors, *inventory.buffers]
-        now = [(module, module.training) for module, *_ in inventory.modules]
+        turned = [(module, training) for module, training, _ in inventory.modules if module.training != training]
         with self.random.again() if self.random else nullcontext(), lent(places, [*tensors, *self.buffers_again()]):
             try:
-                _set_training((module, training) for module, training, _ in inventory.modules)
+                for module, training in turned:
+                    module.training = training
                 yield
             finally:
-                _set_training(now)
-
-
-def _set_training(modes: Iterable[tuple[nn.Module, bool]]) -> None:
-    for module, training in modes:
-        if module.training != training:
-            module.training = training
+                for module, training in turned:
+                    module.training = not training
 
 
 def require_unchanged(name: str, tensor: Tensor, version: int) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple, is_differentiable
-from liftlayers.memory._drift import drift_of, sample, warn_of_drift
+from liftlayers.memory._drift import sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory, RandomState, without_autocast_cache
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Rebuilt, Record, checkpointed, rebuild, repeat, undoes_first
@@ -145,7 +145,7 @@ class _Chain:
         self.kept: dict[int, slice] = {}
         self.needs: dict[int, tuple[bool, ...]] = {}
         self.num_outputs: dict[int, int] = {}
-        self.anchors: dict[int, list[Tensor]] = {}
+        self.anchors: dict[int, Tensor] = {}
         self.autocast: list[dict[str, Any]] = []
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
@@ -159,7 +159,7 @@ class _Chain:
         for number in self.numbers:
             leaf = self.leaves[number]
             if (number - self.numbers[0]) % every == 0:
-                self.anchors[number] = [sample(band) for band in bands]
+                self.anchors[number] = sample(bands)
             record = self.records[number] = Record(self.inventories[number], random)
             options = {name: shared[p] for name, p in self.options[number].items()}
             inputs = leaf.taken(bands)
@@ -187,7 +187,7 @@ class _Chain:
         kept = {number: tuple(saved[second:][place]) for number, place in self.kept.items()}
         saved.clear()
         totals: list[Tensor | None] = [None] * len(shared)
-        drifts: dict[int, Tensor] = {}
+        rebuilt: dict[int, Tensor] = {}
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for number in reversed(self.numbers):
             leaf = self.leaves[number]
@@ -211,8 +211,9 @@ class _Chain:
             bands = (*above[0], *(x.detach() for x in inputs), *above[1])
             del inputs, again, above
             if number in self.anchors:
-                drifts[number] = drift_of(bands, self.anchors[number])
-        warn_of_drift(drifts, len(self.leaves), self.numbers[0])
+                rebuilt[number] = sample(bands)
+        originals = [self.anchors[number] for number in rebuilt]
+        warn_of_drift(list(rebuilt), list(rebuilt.values()), originals, len(self.leaves))
         return gradients, totals
 
     def _rebuild(self, number: int, leaves: dict[int, Tensor], outputs: Bands, kept: Bands | None) -> Rebuilt:
