@@ -165,11 +165,11 @@ def test_good_imports_are_not(path: str, source: str) -> None:
         ("import liftlayers\nliftlayers.layers", "uses `liftlayers.layers`, which is not public"),
         ("from .ridnet import RIDNet", "imports `baselines.ridnet.RIDNet`, another baseline"),
         ("from . import ridnet", "imports `baselines.ridnet`, another baseline"),
-        ("from pirnet.baselines.ridnet import x", "imports `baselines.ridnet.x`, another baseline"),
+        ("from reproduce.baselines.ridnet import x", "imports `baselines.ridnet.x`, another baseline"),
     ],
 )
 def test_bad_imports_of_an_example_are_caught(source: str, message: str) -> None:
-    path = "pirnet/pirnet/baselines/dncnn.py"
+    path = "pirnet/reproduce/baselines/dncnn.py"
     assert example_violations(path, source) == [f"`{path}` {message}"]
 
 
@@ -183,9 +183,9 @@ def test_bad_imports_of_an_example_are_caught(source: str, message: str) -> None
     ],
 )
 def test_public_imports_of_an_example_are_fine(source: str) -> None:
-    assert example_violations("pirnet/pirnet/baselines/dncnn.py", source) == []
+    assert example_violations("pirnet/reproduce/baselines/dncnn.py", source) == []
 
 
 @pytest.mark.parametrize("name", ["__init__", "published"])
 def test_what_is_of_all_baselines_may_import_them(name: str) -> None:
-    assert example_violations(f"pirnet/pirnet/baselines/{name}.py", "from .ridnet import RIDNet") == []
+    assert example_violations(f"pirnet/reproduce/baselines/{name}.py", "from .ridnet import RIDNet") == []

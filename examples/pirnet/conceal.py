@@ -13,10 +13,10 @@ from typing import Annotated
 
 import torch.nn.functional as F
 import tyro
-from pirnet import doors, runs
-from pirnet.checkpoint import load_lih
 from pirnet.images import STREAM, check_output, quantise_uint8, read_picture, write_png
 from pirnet.metrics import psnr
+from pirnet.support import cli, runs
+from pirnet.weights import load_lih
 from torch import Tensor
 
 
@@ -30,7 +30,7 @@ class Options:
     """Photo to hide, of the same size; colours under transparent pixels are hidden too, as if they could be seen."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path = doors.SHIPPED
+    weights: Path = cli.SHIPPED
     """Folder with lih.safetensors."""
     resize: bool = False
     """Resize the secret to the size of the cover."""
@@ -41,7 +41,7 @@ class Options:
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
+    options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")
@@ -57,7 +57,7 @@ def main() -> None:
                 f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize makes it so"
             )
         secret = resized(secret, cover.pixels)
-    stego = doors.on_any_size(
+    stego = cli.on_any_size(
         lambda c, s: quantise_uint8(lih.conceal(c, s)), cover.pixels, secret, network=lih, multiple=2
     )
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
@@ -72,4 +72,4 @@ def resized(secret: Tensor, cover: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

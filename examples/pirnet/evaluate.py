@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pirnet import doors, runs
-from pirnet.bars import progress_bar
-from pirnet.checkpoint import load_lih, load_lsr
 from pirnet.degrade import TASKS, Degradation
 from pirnet.evaluation import Networks, Pipeline, measure, run, table
 from pirnet.images import ImageError
-from pirnet.lpips import LPIPS, LPIPS_SIDE, load_lpips
 from pirnet.metrics import MS_SSIM_SIDE
 from pirnet.model import LIH
-from pirnet.pairs import FolderPairs
-from pirnet.report import Report
-from pirnet.security import Attacks, leaks
+from pirnet.support import cli, runs
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
+from pirnet.support.progress import progress_bar
+from pirnet.support.report import Report
+from pirnet.weights import load_lih, load_lsr
+from reproduce.attacks import Attacks, leaks
 
 import liftlayers
 
@@ -38,7 +38,7 @@ class Options:
     """Folder of photos, none of which was trained on."""
     out: Path
     """Folder to write, new or empty."""
-    weights: Path = doors.SHIPPED
+    weights: Path = cli.SHIPPED
     """Folder with lih.safetensors and lsr.safetensors."""
     clear_weights: Path | None = None
     """Weights trained in the clear; without them, clear.safetensors beside the others, if it is there."""
@@ -61,8 +61,8 @@ class Options:
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
-    device = doors.device(options.device)
+    options = cli.parse(Options, __doc__)
+    device = cli.device(options.device)
     files, networks = load_networks(options, device)
     others = {} if options.other_weights is None else {"another run's key": load_lih(options.other_weights).to(device)}
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
@@ -166,4 +166,4 @@ def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs) -> list[s
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from pirnet import doors, runs
-from pirnet.checkpoint import load_lsr
 from pirnet.images import check_output, quantise_uint8, read_stego, write_png
+from pirnet.support import cli, runs
+from pirnet.weights import load_lsr
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Options:
     """PNG file to write."""
     task: Literal["denoise", "deblur", "sr"]
     """What the hidden photo suffers from: noise, blur, low resolution."""
-    weights: Path = doors.SHIPPED
+    weights: Path = cli.SHIPPED
     """Folder with lsr.safetensors."""
     force: bool = False
     """Overwrite an existing file."""
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
+    options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     lsr = load_lsr(options.weights / runs.LSR_WEIGHTS)
     stego = read_stego(options.stego)
-    restored = doors.on_any_size(
+    restored = cli.on_any_size(
         lambda s: quantise_uint8(lsr(s, options.task)), stego.pixels, network=lsr, multiple=2 ** len(lsr.restorers)
     )
     write_png(options.output, restored, alpha=stego.alpha, force=options.force)
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

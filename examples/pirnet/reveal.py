@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pirnet import doors, runs
-from pirnet.checkpoint import load_lih
 from pirnet.images import check_output, read_stego, write_png
+from pirnet.support import cli, runs
+from pirnet.weights import load_lih
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,20 @@ class Options:
     """Stego image, as restore.py or conceal.py wrote it."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path = doors.SHIPPED
+    weights: Path = cli.SHIPPED
     """Folder with lih.safetensors."""
     force: bool = False
     """Overwrite an existing file."""
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
+    options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     lih = load_lih(options.weights / runs.LIH_WEIGHTS)
     stego = read_stego(options.stego)
-    secret = doors.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
+    secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
     write_png(options.output, secret.clamp(0, 1), force=options.force)
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

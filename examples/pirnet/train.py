@@ -22,9 +22,7 @@ from typing import Annotated
 
 import torch
 import tyro
-from pirnet import doors, evaluation, ranks, runs
-from pirnet.bars import progress_bar
-from pirnet.checkpoint import CheckpointError, load_state
+from pirnet import evaluation
 from pirnet.config import (
     PRESETS,
     Config,
@@ -39,11 +37,14 @@ from pirnet.config import (
 )
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.degrade import Degradation
-from pirnet.engine import Trainer
-from pirnet.logs import Log
-from pirnet.others import suited
-from pirnet.photo_cache import cache_folder, cached_photos
-from pirnet.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
+from pirnet.support import cli, distributed, runs
+from pirnet.support.photo_cache import cache_folder, cached_photos
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import suited
+from pirnet.support.training_log import Log
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, load_state
 
 import liftlayers
 
@@ -112,7 +113,7 @@ class BriefOptions(Options):
 
 def main() -> None:
     options = parse()
-    with ranks.group(doors.device(options.device)) as device:
+    with distributed.group(cli.device(options.device)) as device:
         run(options, device)
 
 
@@ -132,14 +133,14 @@ def run(options: Options, device: torch.device) -> None:
     )
     folder = open_folder(options, trainer)
     names = sorted({name for pair in pairs for name in (pair.secret_name, pair.cover_name)})
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         describe(options, trainer, folder, held_out=names)
         where = f"{device} in {trainer.precision}"
         print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {where}; writing {folder}")
     stop = runs.Stop(options.minutes)
     with stop.on_interrupt():
         train(trainer, folder, pairs, stop=stop, options=options)
-    if ranks.rank() > 0:
+    if distributed.rank() > 0:
         return
     if trainer.step < trainer.total:
         print(f"stopped after step {trainer.step} of {trainer.total}; go on with --resume --out {folder}")
@@ -174,14 +175,14 @@ def commands(folder: Path) -> str:
 
 def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.Stop, options: Options) -> None:
     """Takes steps until all are done or it is time to stop, then saves; one process of a distributed run writes."""
-    writes = ranks.rank() == 0
+    writes = distributed.rank() == 0
     with (
         Log(folder, step=trainer.step, tensorboard=options.tensorboard) if writes else nullcontext() as log,
         progress_bar(total=trainer.total, initial=trainer.step, unit="step", disable=not writes) as bar,
     ):
         if writes:
             runs.save(trainer, folder)  # before the first step too, so that --resume has something to go on with
-        while trainer.step < trainer.total and not ranks.any_of(bool(stop), trainer.device):
+        while trainer.step < trainer.total and not distributed.any_of(bool(stop), trainer.device):
             begun = time.monotonic()
             row = trainer.take_step()
             bar.update()
@@ -216,11 +217,11 @@ def headline(row: dict[str, object]) -> str:
 
 def parse() -> Options:
     """Reads the command line on top of a preset, or on top of the run that is to go on."""
-    preset = PRESETS[doors.peek("--preset", tuple(PRESETS)) or "quick"]()
-    others = {option: name for option in ("hider", "restorer") if (name := doors.peek(f"--{option}"))}
+    preset = PRESETS[cli.peek("--preset", tuple(PRESETS)) or "quick"]()
+    others = {option: name for option in ("hider", "restorer") if (name := cli.peek(f"--{option}"))}
     default = Options(config=suited(dataclasses.replace(preset, **others)))
     if "--resume" in sys.argv[1:]:
-        folder = Path(out) if (out := doors.peek("--out")) else runs.latest_run(runs.CHECKPOINT)
+        folder = Path(out) if (out := cli.peek("--out")) else runs.latest_run(runs.CHECKPOINT)
         if not (folder / "config.json").is_file():
             raise CheckpointError(f"no run in {folder}: there is nothing to resume")
         try:
@@ -239,8 +240,8 @@ def parse() -> Options:
         sys.argv[1:] = ["--help"]
     elif {"-h", "--help"} & set(sys.argv[1:]):
         own = {field.name: getattr(default.config, field.name) for field in dataclasses.fields(Config)}
-        return doors.parse(BriefOptions, __doc__, default=BriefOptions(config=BriefConfig(**own)))
-    return doors.parse(Options, __doc__, default=default)
+        return cli.parse(BriefOptions, __doc__, default=BriefOptions(config=BriefConfig(**own)))
+    return cli.parse(Options, __doc__, default=default)
 
 
 def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]:
@@ -248,14 +249,14 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
     if not options.data:
         photos, kept = hold_out(bundled_photos(), HELD_OUT)
         return photos, evaluation_pairs(kept, multiple=max(16, multiple))
-    if ranks.rank() > 0:
-        ranks.wait()  # while the first process fills the cache
+    if distributed.rank() > 0:
+        distributed.wait()  # while the first process fills the cache
     crop = options.config.train.crop
     photos = joined(
         options.data, [cached_photos(folder, cache=options.cache, min_size=crop) for folder in options.data]
     )
-    if ranks.rank() == 0:
-        ranks.wait()
+    if distributed.rank() == 0:
+        distributed.wait()
     if options.held_out == 0:
         return photos, []
     folders, most = ", ".join(map(str, options.data)), len(photos) - 2
@@ -277,11 +278,11 @@ def open_folder(options: Options, trainer: Trainer) -> Path:
     if options.resume:
         if {path.suffix for path in folder.iterdir()} & {".pt", ".safetensors"}:  # else killed before its first save
             trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             runs.clean(folder, trainer.step)
     elif folder.exists() and not runs.is_empty(folder):
         raise ValueError(f"{folder} is not empty: go on with --resume, or name another folder with --out")
-    ranks.wait()  # every process has looked before the first one writes
+    distributed.wait()  # every process has looked before the first one writes
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -308,4 +309,4 @@ def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequ
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

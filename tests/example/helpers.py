@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from pirnet.config import Config, LIHConfig, LSRConfig, quick
 from pirnet.images import to_uint8
-from pirnet.photos import Photos
+from pirnet.support.photos import Photos
 from torch import Tensor, nn
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pirnet"

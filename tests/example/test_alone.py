@@ -12,7 +12,7 @@ def test_pirnet_needs_none_of_them() -> None:
     """What does not compare runs without the folder."""
     doors = ["train", "evaluate", "conceal", "restore", "reveal"]
     code = (
-        f"import sys; sys.path.insert(0, {str(EXAMPLE)!r}); sys.modules['pirnet.baselines'] = None\n"
+        f"import sys; sys.path.insert(0, {str(EXAMPLE)!r}); sys.modules['reproduce.baselines'] = None\n"
         f"import {', '.join(doors)}\n"
         "from pirnet.config import quick\nfrom pirnet.model import PIRNet\nPIRNet(quick())\n"
     )

@@ -3,8 +3,8 @@
 import sys
 
 import pytest
-from pirnet import bars
-from pirnet.bars import progress_bar
+from pirnet.support import progress
+from pirnet.support.progress import progress_bar
 
 
 def test_short_work_leaves_a_log_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,7 +13,7 @@ def test_short_work_leaves_a_log_alone(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_long_work_shows_in_a_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bars, "SELDOM", 0.0)
+    monkeypatch.setattr(progress, "SELDOM", 0.0)
     assert list(progress_bar(range(3), desc="reading", unit="photo")) == [0, 1, 2]
     assert "reading: 100%" in capsys.readouterr().err
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from pirnet import checkpoint, images
-from pirnet.checkpoint import CheckpointError, load_lih, load_lsr, load_state, save_state, save_weights
+from pirnet import images, weights
 from pirnet.config import LIHConfig, quick
-from pirnet.engine import Trainer
 from pirnet.model import LIH, LSR
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state, save_state, save_weights
 from safetensors import safe_open
 
 from liftlayers.testing import randomise_
@@ -148,7 +148,7 @@ def test_a_writer_that_fails_leaves_the_old_files(folder: Path, monkeypatch: pyt
             save_weights(folder / "lih.safetensors", LIH(SLIM), SLIM)
         with pytest.raises(OSError, match="No space left"):
             save_weights(folder / "new.safetensors", LIH(SLIM), SLIM)
-    monkeypatch.setattr(checkpoint.torch, "save", full_disk)
+    monkeypatch.setattr(weights.torch, "save", full_disk)
     for name in ("checkpoint.pt", "new.pt"):
         with pytest.raises(OSError, match="No space left"):
             save_state(folder / name, {"step": 4})

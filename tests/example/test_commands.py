@@ -17,20 +17,17 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-from pirnet.checkpoint import save_weights
-from pirnet.lpips import LPIPS
 from pirnet.model import LIH
+from pirnet.support.lpips import LPIPS
+from pirnet.weights import save_weights
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import EXAMPLE, TINY, Door, save_image, tiny
 
 ROOT = EXAMPLE.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
-SCRIPTS = sorted(EXAMPLE.glob("*.py"))
-DOORS = {f"examples/pirnet/{script.name}" for script in SCRIPTS} | {
-    f"examples/pirnet/{name}.py"
-    for name in ("compare", "finding")  # which may be deleted with the other systems
-}
+SCRIPTS = [*sorted(EXAMPLE.glob("*.py")), *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding"))]
+DOORS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) for script in SCRIPTS}
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
@@ -62,9 +59,9 @@ BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}: {block.splitlines()[-1][:50]}")
     for page in PAGES
     for block in blocks(page)
-    if any(set(words) & DOORS for words in commands(block))
+    if any(DOORS.keys() & set(words) for words in commands(block))
 ]
-HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPTS]
+HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPTS if script.exists()]
 
 
 def made_small(door: str, words: list[str]) -> list[str]:
@@ -72,10 +69,10 @@ def made_small(door: str, words: list[str]) -> list[str]:
     if door == "train.py":
         large = ("--data", "PHOTOS") if "--hider" in words else ()  # and slow on the large photos of scikit-image
         return [*TINY, *large, "--steps", "3"]
-    if door == "compare.py":
+    if door == "reproduce/compare.py":
         table = words[words.index("--table") + 1] if "--table" in words else "1"
         return [*BRIEF, "--rows", ROW[table], "--batch-size", "2", "--pairs", "1", "--side", "48"]
-    return {"finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(door, [])
+    return {"reproduce/finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(door, [])
 
 
 @pytest.fixture
@@ -98,8 +95,8 @@ def given(words: list[str], desk: Path) -> None:
         if not (desk / name).exists():
             save_image(desk / name, 2, 48, 64)
     if DNCNN in words:
-        from pirnet.baselines.dncnn import DnCNN
-        from pirnet.baselines.published import DNCNN as LAYERS
+        from reproduce.baselines.dncnn import DnCNN
+        from reproduce.baselines.published import DNCNN as LAYERS
 
         names = {ours: theirs for theirs, ours in LAYERS.items()}
         tensors = {tuple(name.rsplit(".", 1)): tensor for name, tensor in DnCNN(batch_norm=False).state_dict().items()}
@@ -112,10 +109,10 @@ def given(words: list[str], desk: Path) -> None:
 def run(words: list[str], door: Door, desk: Path) -> None:
     """Runs one command of a door."""
     shutil.rmtree(desk / "runs", ignore_errors=True)  # where a comparison would go on
-    (script,) = set(words) & DOORS
-    name = Path(script).name
-    if not (ROOT / script).exists() or ("--hider" in words and not find_spec("pirnet.baselines")):
-        pytest.skip("the other systems were deleted")
+    (script,) = DOORS.keys() & set(words)
+    if not (ROOT / script).exists() or ("--hider" in words and not find_spec("reproduce")):
+        pytest.skip("reproduce/ was deleted")
+    name = DOORS[script]
     arguments = [*words[words.index(script) + 1 :], *made_small(name, words)]
     given(words, desk)
     if words[0] == "python":
@@ -166,7 +163,8 @@ def test_extras_that_pages_install_exist() -> None:
 def test_every_other_command_is_a_step_of_ci() -> None:
     """Console blocks without a script of the example, and the table for contributors, but where a page is built to."""
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "contributing.md").read_text(), re.MULTILINE)
-    plain = [block for page in PAGES for block in blocks(page) if not any(set(w) & DOORS for w in commands(block))]
+    pages = [block for page in PAGES for block in blocks(page)]
+    plain = [block for block in pages if not any(set(words) & DOORS.keys() for words in commands(block))]
     steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("step ")]
     steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # of which CI runs the tests
     others = [words for words in commands("\n".join([*table, *plain])) if words[0] != "pip" and ".ci/run" not in words]

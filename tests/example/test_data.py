@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pirnet import photos as photo_room
 from pirnet.data import PairCrops, evaluation_pairs
 from pirnet.images import ImageError
-from pirnet.photos import Photos, bundled_photos, hold_out, read_folder
-from pirnet.seeds import seeded_generator
+from pirnet.support import photos as photo_room
+from pirnet.support.photos import Photos, bundled_photos, hold_out, read_folder
+from pirnet.support.seeds import seeded_generator
 
 
 def constant_photos(count: int, height: int = 24, width: int = 32) -> Photos:

@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from pirnet import doors
-from pirnet.checkpoint import load_lih, load_lsr, load_state, save_weights
 from pirnet.config import LIHConfig, quick
 from pirnet.images import read_picture, to_uint8
 from pirnet.model import LIH, LSR
+from pirnet.support import cli
+from pirnet.weights import load_lih, load_lsr, load_state, save_weights
 from torch import Tensor, nn
 
 from liftlayers.testing import randomise_
@@ -499,12 +499,12 @@ def test_existing_files_are_seen_first(door: Door, tmp_path: Path) -> None:
 def test_the_examples_own_weights_are_the_default(
     half_and_double: Path, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert doors.SHIPPED == EXAMPLE / "weights"
+    assert cli.SHIPPED == EXAMPLE / "weights"
     save_image(tmp_path / "cover.png", 0, 32, 32)
     shutil.copytree(half_and_double, tmp_path / "shipped")
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     (tmp_path / "runs" / "quick" / "lih.safetensors").write_text("not looked at")
-    monkeypatch.setattr(doors, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(cli, "SHIPPED", tmp_path / "shipped")
     assert door("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
     assert door("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
     (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs its own file alone
@@ -706,20 +706,20 @@ def test_refusals_of_processes(pictures: Path, half_and_double: Path) -> None:
 )
 def test_peek_sees_one_option(words: tuple[str, ...], value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", *words])
-    assert doors.peek("--out") == value
+    assert cli.peek("--out") == value
 
 
 def test_peek_knows_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "--preset", "slow"])
     with pytest.raises(ValueError, match="--preset needs one of quick, paper, got 'slow'"):
-        doors.peek("--preset", ("quick", "paper"))
+        cli.peek("--preset", ("quick", "paper"))
 
 
 def test_devices_are_found_or_refused() -> None:
-    assert doors.device("cpu") == torch.device("cpu")
-    assert doors.device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert cli.device("cpu") == torch.device("cpu")
+    assert cli.device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ValueError, match="--device cuda:99 is not to be had here: "):
-        doors.device("cuda:99")
+        cli.device("cuda:99")
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (19, 18)])
@@ -732,7 +732,7 @@ def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> No
         return batches[0] + batches[1]
 
     a, b = torch.rand(3, *size), torch.rand(3, *size)
-    assert torch.equal(doors.on_any_size(keep, a, b, network=nn.Identity(), multiple=multiple), a + b)
+    assert torch.equal(cli.on_any_size(keep, a, b, network=nn.Identity(), multiple=multiple), a + b)
     for batch, image in zip(seen, (a, b), strict=True):
         height, width = batch.shape[-2:]
         assert (height % multiple, width % multiple) == (0, 0)
@@ -752,18 +752,18 @@ def test_large_photos_are_taken_in_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def hidden() -> Tensor:
         sizes.clear()
-        return doors.on_any_size(hide, smooth_image(0, 61, 97), smooth_image(1, 61, 97), network=lih, multiple=2)
+        return cli.on_any_size(hide, smooth_image(0, 61, 97), smooth_image(1, 61, 97), network=lih, multiple=2)
 
     whole = hidden()
     assert sizes == [98]
-    monkeypatch.setattr(doors, "TILE", 16)
-    monkeypatch.setattr(doors, "LARGEST", 61 * 97)
+    monkeypatch.setattr(cli, "TILE", 16)
+    monkeypatch.setattr(cli, "LARGEST", 61 * 97)
     assert torch.equal(hidden(), whole)
-    monkeypatch.setattr(doors, "LARGEST", 61 * 97 - 1)
+    monkeypatch.setattr(cli, "LARGEST", 61 * 97 - 1)
     assert (hidden() - whole).abs().max() <= 1e-5
     assert max(sizes[1:]) == 16 + 2 * 16  # the first call finds out how far the network reaches: 16 pixels
     assert len(sizes[1:]) == 4 * 7
-    monkeypatch.setattr(doors, "MAX_OVERLAP", 8)
+    monkeypatch.setattr(cli, "MAX_OVERLAP", 8)
     hidden()
     assert max(sizes[1:]) == 16 + 2 * 8
 
@@ -796,14 +796,14 @@ def test_errors_are_told_in_one_line(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/a/b/door.py"])
     with pytest.raises(SystemExit) as stop:
-        doors.run(failing(error))
+        cli.run(failing(error))
     assert stop.value.code == 2
     assert capsys.readouterr().err == "door.py: error: two lines\n"
 
 
 def test_other_ends_are_left_to_python() -> None:
     with pytest.raises(SystemExit) as stop:
-        doors.run(failing(KeyboardInterrupt()))
+        cli.run(failing(KeyboardInterrupt()))
     assert stop.value.code == 130
     with pytest.raises(ZeroDivisionError):  # a mistake of ours: its traceback is wanted
-        doors.run(failing(ZeroDivisionError()))
+        cli.run(failing(ZeroDivisionError()))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from pirnet import batches, steps
-from pirnet.checkpoint import load_state, save_state
 from pirnet.config import Config, LIHConfig, TrainConfig, cleared
-from pirnet.engine import Trainer, learning_rate
-from pirnet.guard import PATIENCE
+from pirnet.support.spike_guard import PATIENCE
+from pirnet.trainer import Trainer, learning_rate
+from pirnet.weights import load_state, save_state
 from torch import Tensor
 
 from tests.example.helpers import copied, same_weights, smooth_photos, tiny

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 from PIL import Image
-from pirnet.checkpoint import save_weights
 from pirnet.images import read_picture
-from pirnet.lpips import LPIPS
 from pirnet.metrics import psnr
 from pirnet.model import LIH, LSR
-from pirnet.pairs import FolderPairs
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.lpips import LPIPS
+from pirnet.weights import save_weights
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import TINY_LSR, Door, save_image, strict_json, tiny

@@ -11,8 +11,8 @@ from pirnet.degrade import TASKS, Degradation, degrade
 from pirnet.evaluation import Networks, evaluate, measure, run, save_sheets, summary, table, write_json
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LSR, PIRNet
-from pirnet.rows import Row, deviations, differences, mean
-from pirnet.seeds import seeded_generator
+from pirnet.support.rows import Row, deviations, differences, mean
+from pirnet.support.seeds import seeded_generator
 from torch import nn
 
 from liftlayers.testing import randomise_

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pirnet.figures import FRAME, GUTTER, MARGIN, PAPER, Panel, cropped, save_sheet, ten_fold_difference
 from pirnet.images import ImageError
+from pirnet.support.sheets import FRAME, GUTTER, MARGIN, PAPER, Panel, cropped, save_sheet, ten_fold_difference
 
 
 def random_panel(seed: int, height: int, width: int, title: str = "title", caption: str = "31.20 dB") -> Panel:

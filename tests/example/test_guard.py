@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from pirnet.guard import FACTOR, LEAST, PATIENCE, WINDOW, SpikeGuard
+from pirnet.support.spike_guard import FACTOR, LEAST, PATIENCE, WINDOW, SpikeGuard
 
 
 def used(loss: float = 1.0, norm: float = 1.0, steps: int = LEAST) -> SpikeGuard:

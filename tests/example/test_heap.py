@@ -11,7 +11,7 @@ CODE = """
 import resource, sys
 import torch
 sys.path.insert(0, sys.argv[1])
-from pirnet.heap import keep_memory
+from pirnet.support.allocator import keep_memory
 kept = sys.argv[2] == "keep" and keep_memory()
 def pages():
     torch.ones(2**24)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pirnet.checkpoint import load_lih, load_lsr, load_state
+from pirnet.weights import load_lih, load_lsr, load_state
 
 from tests.example.helpers import EXAMPLE, TINY, Door, log_of, same_weights, strict_json
 

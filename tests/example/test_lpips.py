@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from pirnet.checkpoint import CheckpointError
-from pirnet.lpips import LPIPS, LPIPS_SIDE, load_lpips
+from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
+from pirnet.weights import CheckpointError
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import smooth_image

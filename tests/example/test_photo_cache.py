@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from pirnet import photo_cache
 from pirnet.images import ImageError
-from pirnet.photo_cache import cache_folder, cached_photos
-from pirnet.photos import Photos, read_folder
+from pirnet.support import photo_cache
+from pirnet.support.photo_cache import cache_folder, cached_photos
+from pirnet.support.photos import Photos, read_folder
 
 from tests.example.helpers import save_image
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pirnet import precision
 from pirnet.config import PRESETS, Config
-from pirnet.engine import Trainer
 from pirnet.model import PIRNet
-from pirnet.precision import Precision, chosen_precision, has_bfloat16
 from pirnet.steps import TrainStep
+from pirnet.support import precision
+from pirnet.support.precision import Precision, chosen_precision, has_bfloat16
+from pirnet.trainer import Trainer
 from torch import Tensor, nn
 
 from liftlayers.testing import randomise_

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet.checkpoint import CheckpointError, load_lih, load_lsr, load_state
-from pirnet.engine import Trainer
-from pirnet.runs import Stop, latest_run, new_run, save, trim_log
+from pirnet.support.runs import Stop, latest_run, new_run, save, trim_log
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state
 
 from tests.example.helpers import same_weights, smooth_photos, tiny
 

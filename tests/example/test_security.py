@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from pirnet.band_hider import Bands
 from pirnet.evaluation import Example, to_json
-from pirnet.hiding import Bands
 from pirnet.metrics import psnr
 from pirnet.model import LIH
-from pirnet.security import Attacks, LeastSquares, leaks, shuffled, similarity
-from pirnet.traces import Traces
+from reproduce.attacks import Attacks, LeastSquares, leaks, shuffled, similarity
+from reproduce.stego_statistics import Traces
 from torch import Tensor
 
 from liftlayers.functional import haar_analysis, haar_synthesis

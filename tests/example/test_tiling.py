@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pirnet.config import LIHConfig, base, paper, quick
 from pirnet.model import LIH, LSR
-from pirnet.tiling import reach, tiled
+from pirnet.support.tiling import reach, tiled
 from torch import Tensor, nn
 
 from liftlayers import NAFBlock

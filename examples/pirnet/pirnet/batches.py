@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pirnet.data import PairCrops
 from pirnet.degrade import Degradation, degrade
-from pirnet.seeds import seeded_generator
+from pirnet.support.seeds import seeded_generator
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Covers, true and degraded secrets, each (B, 3, crop, crop)."""

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pirnet.degrade import Degradation
-from pirnet.precision import Precision
+from pirnet.support.precision import Precision
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pirnet.photos import Photos
-from pirnet.seeds import random_below, seeded_generator
+from pirnet.support.photos import Photos
+from pirnet.support.seeds import random_below, seeded_generator
 
 MAX_SIDE = 1024
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pirnet.images import check_pixels
-from pirnet.seeds import random_below
+from pirnet.support.seeds import random_below
 
 TASKS = ("denoise", "deblur", "sr")
 

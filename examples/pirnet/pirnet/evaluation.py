@@ -25,16 +25,16 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
+from pirnet.band_hider import Z
 from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation, degrade
-from pirnet.figures import Panel, save_sheet, ten_fold_difference
-from pirnet.hiding import Z
 from pirnet.images import atomic_path, quantise_uint8
-from pirnet.lpips import LPIPS, LPIPS_SIDE
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LIH, LSR, PIRNet
-from pirnet.rows import Row, differences, mean
-from pirnet.seeds import seeded_generator
+from pirnet.support.lpips import LPIPS, LPIPS_SIDE
+from pirnet.support.rows import Row, differences, mean
+from pirnet.support.seeds import seeded_generator
+from pirnet.support.sheets import Panel, save_sheet, ten_fold_difference
 
 Pipeline = Literal["uint8", "float"]
 

@@ -20,11 +20,11 @@ from liftlayers import (
     ResidualPredictor,
     Sequential,
 )
+from pirnet.band_hider import BandHider, Z
 from pirnet.config import Config, LIHConfig, LSRConfig
 from pirnet.degrade import TASKS
-from pirnet.hiding import BandHider, Z
 from pirnet.images import quantise_uint8
-from pirnet.others import Taskless, hider
+from pirnet.support.registry import Taskless, hider
 
 
 def predictor(

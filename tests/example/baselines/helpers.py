@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from pirnet.baselines import HIDERS, Hider
 from pirnet.config import quick
-from pirnet.engine import Trainer
-from pirnet.others import suited
-from pirnet.photos import bundled_photos
+from pirnet.support.photos import bundled_photos
+from pirnet.support.registry import suited
+from pirnet.trainer import Trainer
+from reproduce.baselines import HIDERS, Hider
 from torch import Tensor, nn
 from torch.nn import functional as F
 

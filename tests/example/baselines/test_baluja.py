@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet.baselines.baluja import Baluja
+from reproduce.baselines.baluja import Baluja
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.cbdnet import CBDNet
+from reproduce.baselines.cbdnet import CBDNet
 from torch import Tensor
 from torch.nn import functional as F
 

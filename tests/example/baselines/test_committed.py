@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from pirnet.comparison import entries
-from pirnet.evidence import COEFFICIENTS
-from pirnet.scoreboard import markdown
-from pirnet.tampering import UNTREATED
+from reproduce.comparison import entries
+from reproduce.comparison_report import markdown
+from reproduce.finding_plots import COEFFICIENTS
+from reproduce.treatments import UNTREATED
 
 from tests.example.helpers import EXAMPLE
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from pirnet.baselines import HIDERS, RESTORERS
-from pirnet.budget import BUDGETS, ENDLESS, Budget, scheduled, steps_within
-from pirnet.comparison import config_of, entries, uncompose
 from pirnet.config import Config
-from pirnet.engine import Trainer
 from pirnet.model import PIRNet
+from pirnet.trainer import Trainer
+from reproduce.baselines import HIDERS, RESTORERS
+from reproduce.budget import BUDGETS, ENDLESS, Budget, scheduled, steps_within
+from reproduce.comparison import config_of, entries, uncompose
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import TINY_LSR, Door, smooth_image, smooth_photos, strict_json, tiny
@@ -31,7 +31,7 @@ def columns(page: str) -> dict[str, list[str]]:
 
 
 def test_two_rows_and_then_none(photo_folder: Path, door: Door, tmp_path: Path) -> None:
-    command = ("compare.py", "--data", photo_folder, "--test", photo_folder, "--out", "out", *TINIEST)
+    command = ("reproduce/compare.py", "--data", photo_folder, "--test", photo_folder, "--out", "out", *TINIEST)
     first = door(*command, "--rows", ROWS[0])
     assert first.status == 0, first.err
     kept = (tmp_path / "out" / "rows" / f"{ROWS[0]}.json").read_bytes()
@@ -68,7 +68,7 @@ def test_two_rows_and_then_none(photo_folder: Path, door: Door, tmp_path: Path) 
     again = door(*command, "--rows", ROWS[0], "--minutes", 0.002)
     assert again.status == 2
     assert "budget minutes is 0.001 there and 0.002 here; name another folder with --out" in again.err
-    other = door("compare.py", "--test", photo_folder, "--out", "out", *TINIEST)
+    other = door("reproduce/compare.py", "--test", photo_folder, "--out", "out", *TINIEST)
     assert re.search(r"rows/sr-hidden-rlfn.json comes from another comparison: photos differ;", other.err)
     assert "table is 1 there and 2 here;" in door(*command, "--table", 2).err
 
@@ -76,7 +76,7 @@ def test_two_rows_and_then_none(photo_folder: Path, door: Door, tmp_path: Path) 
 @pytest.mark.parametrize("table", [2, 3])
 def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, door: Door, tmp_path: Path) -> None:
     chosen = {2: "deblur-pirnet-k-1", 3: "deblur-not-reversible"}[table]
-    command = ("compare.py", "--table", table, "--data", photo_folder, *TINIEST, "--rows", chosen)
+    command = ("reproduce/compare.py", "--table", table, "--data", photo_folder, *TINIEST, "--rows", chosen)
     result = door(*command)
     assert result.status == 0, result.err
     page = (tmp_path / "runs" / f"table-{table}" / "results.md").read_text()
@@ -102,7 +102,7 @@ def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, door: Do
     ],
 )
 def test_what_is_refused(options: tuple[object, ...], message: str, door: Door) -> None:
-    result = door("compare.py", *options)
+    result = door("reproduce/compare.py", *options)
     assert result.status == 2
     assert re.search(message, result.err)
 
@@ -137,7 +137,7 @@ def test_steps_within(seconds: float, each: float, steps: int) -> None:
 def test_steps_fill_each_stage_s_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each stage is timed by itself; the times are made up."""
     each = {1: 0.01, 2: 0.1, 3: 0.2}
-    monkeypatch.setattr("pirnet.budget._seconds_a_step", lambda trial, _: each[trial.stage])
+    monkeypatch.setattr("reproduce.budget._seconds_a_step", lambda trial, _: each[trial.stage])
     new_trainer = partial(Trainer, photos=smooth_photos(), device=torch.device("cpu"))
     config = tiny(warmup=50)
     train = scheduled(config, new_trainer, minutes=0.5).train
@@ -163,7 +163,7 @@ def test_a_stage_is_timed_for_a_twentieth_of_its_time(monkeypatch: pytest.Monkey
             taken.append(self.config.train.steps)
             clock[0] += 1.0 if taken.count(taken[-1]) > 1 else 10.0
 
-    monkeypatch.setattr("pirnet.budget.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("reproduce.budget.time.monotonic", lambda: clock[0])
     train = scheduled(tiny(), Stub, minutes=20).train  # type: ignore[arg-type]
     assert train.steps == (480, 360, 360)
     endless = [(ENDLESS, 0, 0), (0, ENDLESS, 0), (0, 0, ENDLESS)]

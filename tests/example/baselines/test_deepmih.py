@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.deepmih import DeepMIH
+from reproduce.baselines.deepmih import DeepMIH
 from torch import Tensor
 
 from liftlayers import Sequential

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.dncnn import DnCNN
+from reproduce.baselines.dncnn import DnCNN
 from torch import Tensor, nn
 from torch.nn import functional as F
 

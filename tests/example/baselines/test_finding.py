@@ -13,7 +13,7 @@ from PIL import Image
 from pirnet.data import Pair
 from pirnet.metrics import psnr
 from pirnet.model import LIH
-from pirnet.tampering import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
+from reproduce.treatments import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import Door, smooth_image, strict_json, tiny
@@ -77,7 +77,7 @@ def test_a_treatment_in_part_lies_between(share: float) -> None:
 
 def test_the_door(door: Door, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--test", photo_folder, "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
-    told = door("finding.py", *options)
+    told = door("reproduce/finding.py", *options)
     assert told.status == 0, told.err
     folder = tmp_path / "found"
     results = strict_json((folder / "results.json").read_text())
@@ -100,19 +100,19 @@ def test_the_door(door: Door, photo_folder: Path, tmp_path: Path) -> None:
     networks = {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")}
     assert networks.keys() == {f"{name}.safetensors" for name in ("hinet", "dncnn", "cbdnet", "ridnet")}
 
-    again = door("finding.py", *options)  # takes the networks that are there
+    again = door("reproduce/finding.py", *options)  # takes the networks that are there
     assert again.status == 0, again.err
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")} == networks
     assert json.loads((folder / "results.json").read_text()) == results
 
-    longer = door("finding.py", *options[:4], "--minutes", "5", *options[6:])  # not those that had less time
+    longer = door("reproduce/finding.py", *options[:4], "--minutes", "5", *options[6:])  # not those that had less time
     assert longer.status == 2
     assert "hinet.safetensors was trained otherwise: remove it, or name another folder with --out" in longer.err
 
 
 def test_one_hider_and_one_denoiser(door: Door, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--test", photo_folder, "--hiders", "LIH", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
-    told = door("finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
+    told = door("reproduce/finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
     assert told.status == 0, told.err
     rows = strict_json((tmp_path / "found" / "results.json").read_text())["means"]
     treatments = [UNTREATED, "CBDNet", *(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
@@ -124,12 +124,12 @@ def test_one_hider_and_one_denoiser(door: Door, photo_folder: Path, tmp_path: Pa
 
 
 def test_nobody_who_hides_is_refused(door: Door) -> None:
-    told = door("finding.py", "--hiders")
+    told = door("reproduce/finding.py", "--hiders")
     assert told.status == 2
     assert told.err == "finding.py: error: --hiders needs HiNet, LIH or both, got none\n"
 
 
 def test_no_time_is_refused(door: Door) -> None:
-    told = door("finding.py", "--minutes", "0")
+    told = door("reproduce/finding.py", "--minutes", "0")
     assert told.status == 2
     assert told.err == "finding.py: error: --minutes needs more than 0, got 0.0\n"

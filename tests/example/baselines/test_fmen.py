@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.fmen import FMEN
+from reproduce.baselines.fmen import FMEN
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet.baselines.hidden import HiDDeN
+from reproduce.baselines.hidden import HiDDeN
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.hinet import HiNet
+from reproduce.baselines.hinet import HiNet
 
 from liftlayers import Sequential
 from liftlayers.functional import haar_analysis, haar_synthesis

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.mirnetv2 import ContextBlock, Fusion, MIRNetV2, MultiScaleBlock
+from reproduce.baselines.mirnetv2 import ContextBlock, Fusion, MIRNetV2, MultiScaleBlock
 from torch import Tensor
 from torch.nn import functional as F
 

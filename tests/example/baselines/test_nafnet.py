@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet.baselines.nafnet import nafnet, nafnet_gopro
+from reproduce.baselines.nafnet import nafnet, nafnet_gopro
 
 from liftlayers import NAFUNet
 from tests.example.baselines.unets import (

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from pirnet.baselines import HIDERS, LEARNING_RATES, RESTORERS
-from pirnet.baselines.hidden import HiDDeN
-from pirnet.checkpoint import CheckpointError, load_lih, load_other, save_weights
-from pirnet.engine import Trainer
 from pirnet.model import PIRNet
-from pirnet.others import Taskless, suited
+from pirnet.support.registry import Taskless, suited
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, load_lih, load_other, save_weights
+from reproduce.baselines import HIDERS, LEARNING_RATES, RESTORERS
+from reproduce.baselines.hidden import HiDDeN
 
 from tests.example.helpers import TINY, Door, copied, same_weights, smooth_image, smooth_photos, tiny
 

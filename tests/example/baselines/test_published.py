@@ -13,13 +13,13 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
-from pirnet.baselines.dncnn import DnCNN
-from pirnet.baselines.fmen import FMEN
-from pirnet.baselines.published import DNCNN, FMEN_LAYERS, RLFN_LAYERS, load_dncnn, load_fmen, load_rlfn
-from pirnet.baselines.rlfn import RLFN
-from pirnet.checkpoint import CheckpointError
 from pirnet.images import grey_levels, read_picture
 from pirnet.metrics import psnr
+from pirnet.weights import CheckpointError
+from reproduce.baselines.dncnn import DnCNN
+from reproduce.baselines.fmen import FMEN
+from reproduce.baselines.published import DNCNN, FMEN_LAYERS, RLFN_LAYERS, load_dncnn, load_fmen, load_rlfn
+from reproduce.baselines.rlfn import RLFN
 from torch import Tensor, nn
 
 from liftlayers.testing import randomise_

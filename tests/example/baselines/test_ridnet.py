@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.ridnet import RIDNet
 from pirnet.config import cleared
-from pirnet.engine import Trainer
+from pirnet.trainer import Trainer
+from reproduce.baselines.ridnet import RIDNet
 from torch import Tensor
 from torch.nn import functional as F
 

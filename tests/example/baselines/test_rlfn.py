@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.rlfn import RLFN
+from reproduce.baselines.rlfn import RLFN
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.baselines.xydeblur import XYDeblur
+from reproduce.baselines.xydeblur import XYDeblur
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pirnet.config import LIHConfig, LSRConfig, from_dict
 from pirnet.images import atomic_path
 from pirnet.model import LIH, LSR
-from pirnet.others import Taskless
+from pirnet.support.registry import Taskless
 
 N = TypeVar("N", LIH, LSR)
 

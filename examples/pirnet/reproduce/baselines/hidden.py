@@ -20,9 +20,8 @@ Differences from the released code:
 __all__ = ["HiDDeN"]
 
 import torch
+from pirnet.band_hider import Z
 from torch import Tensor, nn
-
-from pirnet.hiding import Z
 
 CHANNELS = 64
 

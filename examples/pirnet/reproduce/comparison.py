@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-
-from liftlayers import Invertible, Sequential
-from pirnet.bars import progress_bar
-from pirnet.budget import Budget, scheduled
 from pirnet.config import PRESETS, Config
 from pirnet.data import Pair
 from pirnet.degrade import TASKS, Degradation
-from pirnet.engine import Trainer
 from pirnet.evaluation import Networks, measure, run
 from pirnet.model import PIRNet
-from pirnet.others import suited
-from pirnet.pairs import FolderPairs
-from pirnet.photos import Photos
-from pirnet.rows import Row, deviations, mean
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.photos import Photos
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import suited
+from pirnet.support.rows import Row, deviations, mean
+from pirnet.trainer import Trainer
+from torch import Tensor, nn
+
+from liftlayers import Invertible, Sequential
+from reproduce.budget import Budget, scheduled
 
 TITLES = {
     "hidden": "HiDDeN",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pirnet.config import Config
-from pirnet.engine import Trainer
+from pirnet.trainer import Trainer
 
 SHARES = (0.4, 0.3, 0.3)  # of the minutes: hiding, restoring, both
 TRIAL = 0.05  # of a stage's minutes: how long its steps are timed for, and

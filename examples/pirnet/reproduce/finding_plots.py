@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-
 from pirnet.images import atomic_path
-from pirnet.tampering import UNTREATED, Point, correlations
+
+from reproduce.treatments import UNTREATED, Point, correlations
 
 SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
 COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}

@@ -8,21 +8,21 @@ __all__ = ["HIDERS", "LEARNING_RATES", "RESTORERS", "Hider", "Restorer"]
 from collections.abc import Callable
 from typing import Protocol
 
+from pirnet.band_hider import Z
 from torch import Tensor
 
-from pirnet.baselines.baluja import Baluja
-from pirnet.baselines.cbdnet import CBDNet
-from pirnet.baselines.deepmih import DeepMIH
-from pirnet.baselines.dncnn import DnCNN
-from pirnet.baselines.fmen import FMEN
-from pirnet.baselines.hidden import HiDDeN
-from pirnet.baselines.hinet import HiNet
-from pirnet.baselines.mirnetv2 import MIRNetV2
-from pirnet.baselines.nafnet import nafnet, nafnet_gopro
-from pirnet.baselines.ridnet import RIDNet
-from pirnet.baselines.rlfn import RLFN
-from pirnet.baselines.xydeblur import XYDeblur
-from pirnet.hiding import Z
+from reproduce.baselines.baluja import Baluja
+from reproduce.baselines.cbdnet import CBDNet
+from reproduce.baselines.deepmih import DeepMIH
+from reproduce.baselines.dncnn import DnCNN
+from reproduce.baselines.fmen import FMEN
+from reproduce.baselines.hidden import HiDDeN
+from reproduce.baselines.hinet import HiNet
+from reproduce.baselines.mirnetv2 import MIRNetV2
+from reproduce.baselines.nafnet import nafnet, nafnet_gopro
+from reproduce.baselines.ridnet import RIDNet
+from reproduce.baselines.rlfn import RLFN
+from reproduce.baselines.xydeblur import XYDeblur
 
 
 class Hider(Protocol):

@@ -20,8 +20,9 @@ Differences from the released code:
 
 __all__ = ["DeepMIH"]
 
+from pirnet.band_hider import BandHider, ScaleAndShift
+
 from liftlayers import AffineCoupling, DensePredictor, Sequential, Swap
-from pirnet.hiding import BandHider, ScaleAndShift
 
 
 class DeepMIH(BandHider):

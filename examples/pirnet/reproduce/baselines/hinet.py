@@ -17,8 +17,9 @@ Differences from the released code:
 
 __all__ = ["HiNet"]
 
+from pirnet.band_hider import BandHider, ScaleAndShift
+
 from liftlayers import AffineCoupling, DensePredictor, Sequential, Update
-from pirnet.hiding import BandHider, ScaleAndShift
 
 
 class HiNet(BandHider):

@@ -5,10 +5,10 @@ __all__ = ["FolderPairs"]
 from collections.abc import Iterator
 from pathlib import Path
 
-from pirnet.bars import progress_bar
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.images import read_picture, to_uint8
-from pirnet.photos import Photos, photo_paths
+from pirnet.support.photos import Photos, photo_paths
+from pirnet.support.progress import progress_bar
 
 
 class FolderPairs:

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
-from pirnet.heap import keep_memory
-from pirnet.tiling import reach, tiled
+from pirnet.support.allocator import keep_memory
+from pirnet.support.tiling import reach, tiled
 
 T = TypeVar("T")
 
-SHIPPED = Path(__file__).parents[1] / "weights"
+SHIPPED = Path(__file__).parents[2] / "weights"
 LARGEST = 2**21  # pixels of a photo that is taken whole
 TILE, MAX_OVERLAP = 1024, 256  # so that a tile with its overlap is hardly more
 

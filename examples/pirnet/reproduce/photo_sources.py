@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pirnet.data import Pair, evaluation_pairs
-from pirnet.pairs import FolderPairs
-from pirnet.photo_cache import cached_photos
-from pirnet.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.photo_cache import cached_photos
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out, joined
 
 
 def photos_and_pairs(

@@ -5,11 +5,11 @@ __all__ = ["Traces"]
 import statistics
 
 import torch
+from pirnet.evaluation import Example
+from pirnet.images import grey_levels
 from torch import Tensor
 
 from liftlayers.functional import haar_analysis
-from pirnet.evaluation import Example
-from pirnet.images import grey_levels
 
 DETECTOR_PAIRS = 8
 BANDS = ("horizontal", "vertical", "diagonal")

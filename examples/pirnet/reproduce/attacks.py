@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from pirnet.band_hider import Bands
+from pirnet.degrade import gaussian_blur
+from pirnet.evaluation import Example
+from pirnet.metrics import psnr
+from pirnet.model import LIH
+from pirnet.support.seeds import seeded_generator
+from pirnet.support.sheets import Panel, cropped
 from torch import Tensor
 
 from liftlayers.functional import haar_analysis
 from liftlayers.testing import randomise_
-from pirnet.degrade import gaussian_blur
-from pirnet.evaluation import Example
-from pirnet.figures import Panel, cropped
-from pirnet.hiding import Bands
-from pirnet.metrics import psnr
-from pirnet.model import LIH
-from pirnet.seeds import seeded_generator
-from pirnet.traces import Traces
+from reproduce.stego_statistics import Traces
 
 LEAKS = (1, 4, 16)
 REACH = 2  # of the linear map, in Haar bands: it sees 5 x 5 of them, 10 x 10 pixels

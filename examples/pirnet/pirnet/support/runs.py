@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pirnet.checkpoint import CheckpointError, save_state, save_weights
-from pirnet.engine import Trainer
 from pirnet.images import atomic_path
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, save_state, save_weights
 
 RUNS = Path("runs")
 CHECKPOINT = "checkpoint.pt"

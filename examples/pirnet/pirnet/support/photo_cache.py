@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from pirnet.bars import progress_bar
 from pirnet.images import atomic_path, read_picture, to_uint8
-from pirnet.photos import Photos, photo_paths, require_size
+from pirnet.support.photos import Photos, photo_paths, require_size
+from pirnet.support.progress import progress_bar
 
 LENGTH = 8
 

@@ -18,18 +18,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from liftlayers import Sequential
-from pirnet import ranks
 from pirnet.batches import Batch, Batches
 from pirnet.config import Config, TrainConfig
 from pirnet.data import PairCrops
 from pirnet.degrade import TASKS
-from pirnet.guard import SpikeGuard
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
-from pirnet.photos import Photos
-from pirnet.precision import chosen_precision
-from pirnet.seeds import seeded_generator
 from pirnet.steps import ClearStep, Images, TrainStep
+from pirnet.support import distributed
+from pirnet.support.photos import Photos
+from pirnet.support.precision import chosen_precision
+from pirnet.support.seeds import seeded_generator
+from pirnet.support.spike_guard import SpikeGuard
 
 
 class Trainer:
@@ -62,7 +62,7 @@ class Trainer:
         compiled: bool = False,
     ) -> None:
         train = config.train
-        multiple, parts = 2**config.lsr.num_scales, ranks.count() * accumulate
+        multiple, parts = 2**config.lsr.num_scales, distributed.count() * accumulate
         if train.crop % multiple:
             raise ValueError(f"training needs a crop divisible by {multiple}, got {train.crop}")
         if not train.tasks or not set(train.tasks) <= set(TASKS):
@@ -74,7 +74,7 @@ class Trainer:
             )
         if accumulate < 1 or train.batch_size % parts:
             raise ValueError(
-                f"training needs a batch that {ranks.count()} processes can share in {accumulate} parts each, "
+                f"training needs a batch that {distributed.count()} processes can share in {accumulate} parts each, "
                 f"got {train.batch_size} pairs"
             )
         self.config = config
@@ -86,7 +86,10 @@ class Trainer:
         # neighbours are cheaper
         self.tasks = sorted(train.tasks[i % len(train.tasks)] for i in range(train.batch_size))
         self.batches = Batches(
-            self.crops, self.tasks, degradation=config.degradation, part=slice(ranks.rank(), None, ranks.count())
+            self.crops,
+            self.tasks,
+            degradation=config.degradation,
+            part=slice(distributed.rank(), None, distributed.count()),
         )
         self.upcoming: Iterator[Batch] | None = None
         torch.manual_seed(config.seed)
@@ -128,7 +131,9 @@ class Trainer:
             self.last_good = self._weights()  # a step back must not undo an earlier stage
         self.model.train()
         self.model.lih.train(stage != 2)  # frozen, it keeps its statistics too, where it has some
-        torch.manual_seed(seeded_generator(self.config.seed, self.step, ranks.rank()).initial_seed())  # z="gaussian"
+        torch.manual_seed(
+            seeded_generator(self.config.seed, self.step, distributed.rank()).initial_seed()
+        )  # z="gaussian"
         rate = self.rate_factor * learning_rate(done, train.steps[stage - 1], train.learning_rates[stage - 1], train)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -169,7 +174,7 @@ class Trainer:
                 (loss / self.accumulate).backward()
             names, values = _figures(loss, seen)
             sums = sums.to(values) + values
-        return dict(zip(names, ranks.mean(sums / self.accumulate).tolist(), strict=True))
+        return dict(zip(names, distributed.mean(sums / self.accumulate).tolist(), strict=True))
 
     def state_dict(self) -> dict[str, object]:
         """Everything that the next steps depend on."""
@@ -236,9 +241,9 @@ class Trainer:
 
     def _wrapped(self) -> nn.Module:
         """The step, with its gradients averaged over all processes."""
-        if ranks.count() == 1:
+        if distributed.count() == 1:
             return self.train_step
-        parts = ranks.count() * self.accumulate
+        parts = distributed.count() * self.accumulate
         some_lack_a_task = any(set(self.tasks[part::parts]) != set(TASKS) for part in range(parts))
         return DistributedDataParallel(self.train_step, find_unused_parameters=some_lack_a_task)
 

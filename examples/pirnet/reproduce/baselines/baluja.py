@@ -19,9 +19,8 @@ Differences from the released code, which is others' (the layers and their sizes
 __all__ = ["Baluja"]
 
 import torch
+from pirnet.band_hider import Z
 from torch import Tensor, nn
-
-from pirnet.hiding import Z
 
 CHANNELS = 50
 KERNELS = (3, 4, 5)

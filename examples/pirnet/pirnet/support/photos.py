@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pirnet.bars import progress_bar
 from pirnet.images import ImageError, read_picture, to_uint8
+from pirnet.support.progress import progress_bar
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = (

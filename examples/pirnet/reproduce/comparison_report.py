@@ -11,10 +11,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-
-from pirnet.comparison import Entry
 from pirnet.images import atomic_path
-from pirnet.report import TASK_NAMES
+from pirnet.support.report import TASK_NAMES
+
+from reproduce.comparison import Entry
 
 COLOURS = {"hidden": "#e69f00", "baluja": "#56b4e9", "deepmih": "#009e73"}
 OWN_COLOURS = ("#1a1a1a", "#cc79a7", "#0072b2")  # PIRNet and its variants

@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
+from pirnet.band_hider import Z
 from pirnet.data import Pair
 from pirnet.degrade import Degradation, add_noise, degrade
-from pirnet.hiding import Z
 from pirnet.images import quantise_uint8
 from pirnet.metrics import psnr, ssim
 from pirnet.model import LIH
-from pirnet.seeds import seeded_generator
+from pirnet.support.seeds import seeded_generator
+from torch import Tensor
 
 NOISES = (5, 10, 15)
 """Standard deviations of added noise, in 8-bit grey levels."""

@@ -1,8 +1,8 @@
 """Trains and measures the paper's systems side by side, each for the same minutes: its Tables 1, 2 and 3.
 
-    python examples/pirnet/compare.py                # Table 1, in twenty minutes
-    python examples/pirnet/compare.py --table 2 --minutes 5        # K = 1, 2, 3
-    python examples/pirnet/compare.py --budget day --data PHOTOS --device cuda
+    python examples/pirnet/reproduce/compare.py                # Table 1, in twenty minutes
+    python examples/pirnet/reproduce/compare.py --table 2 --minutes 5        # K = 1, 2, 3
+    python examples/pirnet/reproduce/compare.py --budget day --data PHOTOS --device cuda
 
 Writes results.json, results.md and comparison.png into a folder, after every row. A row that is there is not trained
 again: Ctrl-C loses the row at hand, and the same command goes on. The minutes mean something on one machine alone, so
@@ -11,28 +11,31 @@ a folder of rows is refused to another one, as to other photos.
 
 import dataclasses
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
+
 import torch
 import tyro
-from pirnet import doors, runs
-from pirnet.budget import BUDGETS, Budget
-from pirnet.comparison import Entry, compare, entries, read_rows
 from pirnet.config import PRESETS
 from pirnet.data import Pair
 from pirnet.evaluation import write_json
 from pirnet.images import atomic_path
-from pirnet.pairs import FolderPairs
-from pirnet.photo_cache import cache_folder
-from pirnet.photos import Photos
-from pirnet.precision import chosen_precision
-from pirnet.scoreboard import markdown, progress, save_plots
-from pirnet.sources import photos_and_pairs
+from pirnet.support import cli, runs
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.photo_cache import cache_folder
+from pirnet.support.photos import Photos
+from pirnet.support.precision import chosen_precision
 
 import liftlayers
+from reproduce.budget import BUDGETS, Budget
+from reproduce.comparison import Entry, compare, entries, read_rows
+from reproduce.comparison_report import markdown, progress, save_plots
+from reproduce.photo_sources import photos_and_pairs
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Options:
 
 
 def main() -> None:
-    budget = BUDGETS[doors.peek("--budget", tuple(BUDGETS)) or "tiny"]
-    options = doors.parse(Options, __doc__, default=Options(allowed=budget))
-    device = doors.device(options.device)
+    budget = BUDGETS[cli.peek("--budget", tuple(BUDGETS)) or "tiny"]
+    options = cli.parse(Options, __doc__, default=Options(allowed=budget))
+    device = cli.device(options.device)
     chosen = choose(entries(options.table), options.rows)
     allowed = options.allowed
     photos, pairs = photos_and_pairs(
@@ -167,4 +170,4 @@ def save(folder: Path, options: Options, settings: Mapping[str, object], rows: M
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

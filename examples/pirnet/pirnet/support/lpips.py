@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pirnet.checkpoint import CheckpointError
 from pirnet.images import check_pixels, grey_levels
+from pirnet.weights import CheckpointError
 
 MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of red, green, blue in [-1, 1]
 TAPS = {1: 64, 4: 128, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}  # channels that are compared, by layer

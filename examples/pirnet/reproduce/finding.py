@@ -1,8 +1,8 @@
 """Repeats the paper's finding (section 3.1): does a secret mend when its stego image is denoised?
 
-    python examples/pirnet/finding.py                 # ten minutes on two cores
-    python examples/pirnet/finding.py --test PHOTOS --minutes 10
-    python examples/pirnet/finding.py --test PHOTOS --hiders LIH --denoisers DnCNN
+    python examples/pirnet/reproduce/finding.py                 # ten minutes on two cores
+    python examples/pirnet/reproduce/finding.py --test PHOTOS --minutes 10
+    python examples/pirnet/reproduce/finding.py --test PHOTOS --hiders LIH --denoisers DnCNN
 
 HiNet and LIH hide noisy photos; the stego images are denoised by DnCNN, CBDNet and RIDNet (by DnCNN in part, too), or
 made noisier; what is revealed then is compared with the truth. Writes results.json, results.md, points.csv and
@@ -14,32 +14,45 @@ import dataclasses
 import functools
 import json
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
+
 import torch
-from pirnet import doors, runs
-from pirnet.bars import progress_bar
-from pirnet.baselines.published import load_dncnn
-from pirnet.budget import scheduled
-from pirnet.checkpoint import load_lih, load_other, save_weights
 from pirnet.config import Config, quick
 from pirnet.degrade import Degradation
-from pirnet.engine import Trainer
 from pirnet.evaluation import write_json
-from pirnet.evidence import READING, by_hider, draw, grouped, row, sentences, table
 from pirnet.images import atomic_path
 from pirnet.model import PIRNet
-from pirnet.others import Taskless, suited
-from pirnet.photo_cache import cache_folder
-from pirnet.photos import Photos
-from pirnet.sources import photos_and_pairs
-from pirnet.tampering import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly, points
+from pirnet.support import cli, runs
+from pirnet.support.photo_cache import cache_folder
+from pirnet.support.photos import Photos
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import Taskless, suited
+from pirnet.trainer import Trainer
+from pirnet.weights import load_lih, load_other, save_weights
 from torch import Tensor, nn
 
 import liftlayers
+from reproduce.baselines.published import load_dncnn
+from reproduce.budget import scheduled
+from reproduce.finding_plots import READING, by_hider, draw, grouped, row, sentences, table
+from reproduce.photo_sources import photos_and_pairs
+from reproduce.treatments import (
+    NOISES,
+    UNTREATED,
+    Point,
+    Treatment,
+    added_noise,
+    as_hidden,
+    correlations,
+    partly,
+    points,
+)
 
 SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; by the first, images change as in the paper
 BLIND = Degradation(noise_sigma=(0.0, 55.0))  # what denoisers are trained on, as nobody knows a stego image's noise
@@ -63,7 +76,7 @@ class Options:
     """Networks that hide; HiNet is trained for it."""
     denoisers: tuple[Literal["DnCNN", "CBDNet", "RIDNet"], ...] = ("DnCNN", "CBDNet", "RIDNet")
     """Networks that denoise the stego images, trained for it unless there are weights."""
-    lih: Path = doors.SHIPPED / runs.LIH_WEIGHTS
+    lih: Path = cli.SHIPPED / runs.LIH_WEIGHTS
     """Weights of LIH."""
     dncnn: Path | None = None
     """Published weights of DnCNN for colour; without them, it is trained as the others are."""
@@ -76,8 +89,8 @@ class Options:
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
-    device = doors.device(options.device)
+    options = cli.parse(Options, __doc__)
+    device = cli.device(options.device)
     if options.minutes <= 0:
         raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
     if not options.hiders:
@@ -208,4 +221,4 @@ def page(options: Options, photos: Photos, found: Sequence[Point]) -> str:
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

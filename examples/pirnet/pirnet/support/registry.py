@@ -46,13 +46,13 @@ def suited(config: Config) -> Config:
     names = (config.hider, config.restorer)
     if names == OWN:
         return config
-    known = importlib.import_module("pirnet.baselines").LEARNING_RATES
+    known = importlib.import_module("reproduce.baselines").LEARNING_RATES
     first, second = (known.get(name, own) for name, own in zip(names, config.train.learning_rates, strict=False))
     return replace(config, train=replace(config.train, learning_rates=(first, second, min(first, second) / 3)))
 
 
 def _build(kind: str, name: str) -> nn.Module:
-    baselines = importlib.import_module("pirnet.baselines")
+    baselines = importlib.import_module("reproduce.baselines")
     builders = {"hider": baselines.HIDERS, "restorer": baselines.RESTORERS}[kind]
     if name not in builders:
         own = {"hider": "lih", "restorer": "lsr"}[kind]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pirnet.data import Pair
 from pirnet.evaluation import Example, panels, write_json
-from pirnet.figures import Panel, cropped, save_sheet
 from pirnet.images import atomic_path
-from pirnet.rows import Row, deviations, differences, mean
+from pirnet.support.rows import Row, deviations, differences, mean
+from pirnet.support.sheets import Panel, cropped, save_sheet
 
 PAPER = {"denoise": (29.39, 29.21), "deblur": (30.12, 28.73), "sr": (30.33, 24.51)}  # restored stego, restored secret
 PAPER_TITLE = """## The paper, on other photos

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import safetensors.torch
+from pirnet.weights import CheckpointError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pirnet.baselines.dncnn import DnCNN
-from pirnet.baselines.fmen import FMEN
-from pirnet.baselines.rlfn import RLFN
-from pirnet.checkpoint import CheckpointError
+from reproduce.baselines.dncnn import DnCNN
+from reproduce.baselines.fmen import FMEN
+from reproduce.baselines.rlfn import RLFN
 
 N = TypeVar("N", bound=nn.Module)
 
