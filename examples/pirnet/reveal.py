@@ -1,9 +1,8 @@
 """The client reveals the photo hidden inside a stego image, restored or not.
 
-    python examples/pirnet/reveal.py restored.png -o mended.png
+    python examples/pirnet/reveal.py restored.png -o revealed.png
 
-Needs the very lih.safetensors that hid it. A file named - is standard input or
-output.
+Needs the lih.safetensors that hid it. A file named - is standard input or output.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Annotated
 
 import tyro
 from pirnet.images import check_output, read_stego, write_png
-from pirnet.support import cli, runs
-from pirnet.weights import load_lih
+from pirnet.support import cli
+from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,10 @@ class Options:
     """Reveal the secret inside a stego image."""
 
     stego: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STEGO")]
-    """Stego image, as restore.py or conceal.py wrote it."""
+    """Stego image that restore.py or conceal.py wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path = cli.SHIPPED
+    weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     force: bool = False
     """Overwrite an existing file."""
@@ -33,7 +32,7 @@ class Options:
 def main() -> None:
     options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
-    lih = load_lih(options.weights / runs.LIH_WEIGHTS)
+    lih = load_lih(options.weights / LIH_WEIGHTS)
     stego = read_stego(options.stego)
     secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
     write_png(options.output, secret.clamp(0, 1), force=options.force)

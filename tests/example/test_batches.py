@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from pirnet.batches import Batches
-from pirnet.data import PairCrops
+from pirnet.data import Batches, PairCrops
 from pirnet.degrade import Degradation
 
 from tests.example.helpers import smooth_photos

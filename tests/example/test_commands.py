@@ -22,12 +22,12 @@ from pirnet.support.lpips import LPIPS
 from pirnet.weights import save_weights
 
 from liftlayers.testing import randomise_
-from tests.example.helpers import EXAMPLE, TINY, Door, save_image, tiny
+from tests.example.helpers import EXAMPLE, TINY, Script, save_image, tiny
 
 ROOT = EXAMPLE.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
 SCRIPTS = [*sorted(EXAMPLE.glob("*.py")), *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding"))]
-DOORS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) for script in SCRIPTS}
+SCRIPT_PATHS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) for script in SCRIPTS}
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
@@ -59,20 +59,20 @@ BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}: {block.splitlines()[-1][:50]}")
     for page in PAGES
     for block in blocks(page)
-    if any(DOORS.keys() & set(words) for words in commands(block))
+    if any(SCRIPT_PATHS.keys() & set(words) for words in commands(block))
 ]
 HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPTS if script.exists()]
 
 
-def made_small(door: str, words: list[str]) -> list[str]:
+def made_small(script: str, words: list[str]) -> list[str]:
     """Options after those of a command, which override them."""
-    if door == "train.py":
+    if script == "train.py":
         large = ("--data", "PHOTOS") if "--hider" in words else ()  # and slow on the large photos of scikit-image
         return [*TINY, *large, "--steps", "3"]
-    if door == "reproduce/compare.py":
+    if script == "reproduce/compare.py":
         table = words[words.index("--table") + 1] if "--table" in words else "1"
         return [*BRIEF, "--rows", ROW[table], "--batch-size", "2", "--pairs", "1", "--side", "48"]
-    return {"reproduce/finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(door, [])
+    return {"reproduce/finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(script, [])
 
 
 @pytest.fixture
@@ -106,21 +106,21 @@ def given(words: list[str], desk: Path) -> None:
         safetensors.torch.save_file(randomise_(LPIPS()).state_dict(), desk / LPIPS_FILE)
 
 
-def run(words: list[str], door: Door, desk: Path) -> None:
-    """Runs one command of a door."""
+def run(words: list[str], script: Script, desk: Path) -> None:
+    """Runs one command of a script."""
     shutil.rmtree(desk / "runs", ignore_errors=True)  # where a comparison would go on
-    (script,) = DOORS.keys() & set(words)
-    if not (ROOT / script).exists() or ("--hider" in words and not find_spec("reproduce")):
+    (path,) = SCRIPT_PATHS.keys() & set(words)
+    if not (ROOT / path).exists() or ("--hider" in words and not find_spec("reproduce")):
         pytest.skip("reproduce/ was deleted")
-    name = DOORS[script]
-    arguments = [*words[words.index(script) + 1 :], *made_small(name, words)]
+    name = SCRIPT_PATHS[path]
+    arguments = [*words[words.index(path) + 1 :], *made_small(name, words)]
     given(words, desk)
     if words[0] == "python":
-        told = door(name, *arguments)
+        told = script(name, *arguments)
         assert told.status == 0, told.err
         return
     assert words[0] == "torchrun"
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1 : words.index(script)])
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1 : words.index(path)])
     done = subprocess.run(
         [*launcher, str(EXAMPLE / name), *arguments],
         cwd=desk,
@@ -134,18 +134,18 @@ def run(words: list[str], door: Door, desk: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
-def test_commands_of_the_pages_run(block: str, door: Door, desk: Path) -> None:
+def test_commands_of_the_pages_run(block: str, script: Script, desk: Path) -> None:
     for words in commands(block):
         if words[0] != "pip":
-            run(words, door, desk)
+            run(words, script, desk)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", HELP)
-def test_commands_of_the_help_run(block: str, door: Door, desk: Path) -> None:
+def test_commands_of_the_help_run(block: str, script: Script, desk: Path) -> None:
     assert block
     for words in commands(block):
-        run(words, door, desk)
+        run(words, script, desk)
 
 
 def test_extras_that_pages_install_exist() -> None:
@@ -164,7 +164,7 @@ def test_every_other_command_is_a_step_of_ci() -> None:
     """Console blocks without a script of the example, and the table for contributors, but where a page is built to."""
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "contributing.md").read_text(), re.MULTILINE)
     pages = [block for page in PAGES for block in blocks(page)]
-    plain = [block for block in pages if not any(set(words) & DOORS.keys() for words in commands(block))]
+    plain = [block for block in pages if not any(set(words) & SCRIPT_PATHS.keys() for words in commands(block))]
     steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("step ")]
     steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # of which CI runs the tests
     others = [words for words in commands("\n".join([*table, *plain])) if words[0] != "pip" and ".ci/run" not in words]

@@ -1,6 +1,6 @@
-"""The frame of every network that hides invertibly: couplings on the Haar bands of two images.
+"""The common structure of all networks that hide invertibly: couplings on the Haar bands of two images.
 
-It maps (cover, secret) to (stego, lost) and forgets what is lost; its inverse reveals, with a substitute for that.
+It maps (cover, secret) to (stego, lost) and discards what is lost; the inverse reveals with a substitute for it.
 """
 
 __all__ = ["BandHider", "Bands", "ScaleAndShift", "Z"]
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liftlayers import Invertible, Sequential
 from liftlayers.functional import haar_analysis, haar_synthesis
+from pirnet.pixels import check_images
 
 Z = Literal["zero", "gaussian"]
 
@@ -32,10 +33,10 @@ class BandHider(Invertible):
 
     .. math:: (\text{stego}, \text{lost}) = W^{-1} \circ f_M \circ \dots \circ f_1 \circ W (\text{cover}, \text{secret})
 
-    with the Haar bands :math:`W` of either image and invertible steps :math:`f_i` on the pair of them::
+    with the Haar bands :math:`W` of each image and invertible steps :math:`f_i` on the pair of them::
 
         cover ── Haar ─┬─ block 1 ─ … ─ block M ─┬─ Haar⁻¹ ── stego   (looks like the cover)
-        secret ─ Haar ─┘                         └─ Haar⁻¹ ── lost    (thrown away)
+        secret ─ Haar ─┘                         └─ Haar⁻¹ ── lost    (discarded)
 
     Args:
         blocks: The steps, each from two tensors of bands (B, 12, H/2, W/2) to two.
@@ -45,6 +46,7 @@ class BandHider(Invertible):
           [0, 1], but a noisy secret may leave that range and so may the stego.
 
     Raises:
+        TypeError: If an image is not floating point.
         ValueError: If the images are not RGB, their sides are odd, or their shapes differ; if `z` is neither "zero"
             nor "gaussian".
     """
@@ -55,12 +57,12 @@ class BandHider(Invertible):
         self.blocks = Sequential(*blocks)
 
     def forward(self, cover: Tensor, secret: Tensor) -> tuple[Tensor, Tensor]:
-        self._require_pair(cover, secret)
+        check_images(type(self).__name__, cover, secret)
         stego, lost = self.blocks(self.bands(cover), self.bands(secret))
         return self.bands.inverse(stego), self.bands.inverse(lost)
 
     def inverse(self, stego: Tensor, lost: Tensor) -> tuple[Tensor, Tensor]:
-        self._require_pair(stego, lost)
+        check_images(type(self).__name__, stego, lost)
         cover, secret = self.blocks.inverse(self.bands(stego), self.bands(lost))
         return self.bands.inverse(cover), self.bands.inverse(secret)
 
@@ -69,22 +71,15 @@ class BandHider(Invertible):
         return self(cover, secret)[0]
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
-        """Reveals: stego (B, 3, H, W) to the secret, with the lost part's mean or a standard normal draw for it."""
+        """Reveals: stego (B, 3, H, W) to the secret; its mean or a standard normal draw replaces the lost part."""
         if z not in ("zero", "gaussian"):
             raise ValueError(f'reveal needs z="zero" or z="gaussian", got {z!r}')
         lost = torch.zeros_like(stego) if z == "zero" else torch.randn_like(stego)
         return self.inverse(stego, lost)[1]
 
-    def _require_pair(self, first: Tensor, second: Tensor) -> None:
-        if first.shape != second.shape or first.ndim != 4 or first.shape[1] != 3:
-            raise ValueError(
-                f"{type(self).__name__} needs two (B, 3, H, W) images of one shape, "
-                f"got {tuple(first.shape)} and {tuple(second.shape)}"
-            )
-
 
 class ScaleAndShift(nn.Module):
-    """Two networks as the one that an `AffineCoupling` asks for: the scale, and behind it the shift."""
+    """Joins two networks into the one that an `AffineCoupling` needs: the scale in front of the shift."""
 
     def __init__(self, scale: nn.Module, shift: nn.Module) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""Weights and resume states on disk: written to a temporary file, then renamed, so nothing is ever half-written."""
+"""Weights and checkpoints on disk. Files are written completely or not at all."""
 
-__all__ = ["CheckpointError", "load_lih", "load_lsr", "load_other", "load_state", "save_state", "save_weights"]
+__all__ = ["CheckpointError", "fill", "load_lih", "load_lsr", "load_other", "load_state", "read_tensors", "save_state"]
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,19 +14,23 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pirnet.config import LIHConfig, LSRConfig, from_dict
-from pirnet.images import atomic_path
 from pirnet.model import LIH, LSR
+from pirnet.support.files import atomic_path
 from pirnet.support.registry import Taskless
 
-N = TypeVar("N", LIH, LSR)
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""The folder of the weights that come with the example."""
+LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
-    """A file of weights or a resume state that cannot be used."""
+    """A file of weights or a checkpoint that cannot be used."""
 
 
 def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None) -> None:
-    """Writes a network's weights as safetensors, with its kind and its config, if it has one, in the metadata."""
+    """Writes a network's weights as safetensors; the metadata hold its class and, if it has one, its config."""
     network = network.network if isinstance(network, Taskless) else network
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"network": type(network).__name__, "config": json.dumps(config and dataclasses.asdict(config))}
@@ -38,29 +42,29 @@ def load_lih(path: Path) -> LIH:
     """Reads the client's network from `lih.safetensors`.
 
     Raises:
-        CheckpointError: If the file is missing, not such a file, damaged, or holds another network.
+        CheckpointError: If the file is missing or damaged, has another format, or holds another network.
     """
-    return _load(path, "LIH", lambda config: LIH(from_dict(LIHConfig, config)))
+    return _load(path, LIH, LIHConfig)
 
 
 def load_lsr(path: Path) -> LSR:
-    """Reads the cloud's network from `lsr.safetensors`; errors as for `load_lih`."""
-    return _load(path, "LSR", lambda config: LSR(from_dict(LSRConfig, config)))
+    """Reads the cloud's network from `lsr.safetensors`; errors as in `load_lih`."""
+    return _load(path, LSR, LSRConfig)
 
 
 def load_other(path: Path, network: nn.Module) -> None:
-    """Reads the weights of one of the paper's other systems into it; errors as for `load_lih`."""
-    tensors = _tensors(path, type(network).__name__)[0]
+    """Reads the weights of one of the paper's other systems into it; errors as in `load_lih`."""
+    tensors, _ = _tensors(path, type(network).__name__)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
 
 
-def _load(path: Path, kind: str, build: Callable[[dict[str, object]], N]) -> N:
-    tensors, metadata = _tensors(path, kind)
+def _load(path: Path, network_class: type[N], config_class: type) -> N:
+    tensors, metadata = _tensors(path, network_class.__name__)
     try:
-        network = build(json.loads(metadata["config"]))
+        network = network_class(from_dict(config_class, json.loads(metadata["config"])))
         network.load_state_dict(tensors)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
@@ -68,30 +72,62 @@ def _load(path: Path, kind: str, build: Callable[[dict[str, object]], N]) -> N:
 
 
 def _tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors in a file of weights, and its metadata, once it is known to be of that kind of network."""
+    """The tensors and the metadata of a file of our own, whose network must be of that class."""
     if path.parent.is_file():
-        raise CheckpointError(f"{path.parent} is a file, but weights are named by their folder")
-    if not path.is_file():
-        raise CheckpointError(f"no weights at {path}: train with train.py, or name another folder with --weights")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        tensors = safetensors.torch.load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"cannot read the weights {path}: {error}") from error
+        raise CheckpointError(f"{path.parent} is a file, but --weights needs a folder")
+    hint = ": train with train.py, or name another folder with --weights"
+    tensors, metadata = read_tensors(path, "weights", hint=hint)
     if metadata.get("network") != kind:
         raise CheckpointError(f"{path} needs to hold the weights of {kind}, got {metadata.get('network', 'no PIRNet')}")
     return tensors, metadata
 
 
+def read_tensors(path: Path, what: str, *, hint: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file.
+
+    Args:
+        path: The file.
+        what: What it holds, for the messages.
+        hint: What to do if the file is missing.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or has another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no {what} at {path}{hint}")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return safetensors.torch.load_file(path), metadata
+    except SafetensorError as error:
+        raise CheckpointError(f"cannot read the {what} {path}: {error}") from error
+
+
+def fill(network: N, tensors: Mapping[str, Tensor], path: Path, *, title: str = "") -> N:
+    """Loads published weights into a network that is used without training.
+
+    Raises:
+        CheckpointError: If a tensor is missing, unknown or has another shape.
+    """
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
+        raise CheckpointError(
+            f"{path} does not hold {title or type(network).__name__}: {len(wrong)} tensors are missing, unknown or of "
+            f"another shape, such as {wrong[0]}"
+        )
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)
+
+
 def save_state(path: Path, state: dict[str, object]) -> None:
-    """Writes a resume state."""
+    """Writes a checkpoint of the trainer."""
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 
 
 def load_state(path: Path) -> dict[str, object]:
-    """Reads a resume state, as tensors and plain values only.
+    """Reads a checkpoint of the trainer: tensors and plain values only.
 
     Raises:
         CheckpointError: If the file is missing or damaged.
@@ -100,5 +136,5 @@ def load_state(path: Path) -> dict[str, object]:
         raise CheckpointError(f"no checkpoint at {path}: there is nothing to resume")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+    except Exception as error:  # torch raises half a dozen types for damaged files
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error

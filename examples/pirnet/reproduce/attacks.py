@@ -1,4 +1,4 @@
-"""What somebody without the key finds out, measured with simple attacks: a lower bound on the danger, never a proof."""
+"""Simple attacks that measure what can be learned without the key: a lower bound on the risk, not a proof."""
 
 __all__ = ["Attacks", "LeastSquares", "leaks", "shuffled", "similarity"]
 
@@ -19,27 +19,27 @@ from torch import Tensor
 
 from liftlayers.functional import haar_analysis
 from liftlayers.testing import randomise_
-from reproduce.stego_statistics import Traces
+from reproduce.stego_statistics import StegoStatistics
 
 LEAKS = (1, 4, 16)
-REACH = 2  # of the linear map, in Haar bands: it sees 5 x 5 of them, 10 x 10 pixels
-WINDOW = 256  # side of the part of a leaked pair that the map is learned from, enough for its 3612 coefficients
+REACH = 2  # of the linear map, in band pixels: it uses 5 x 5 of them, 10 x 10 pixels of the image
+WINDOW = 256  # side of the part of a leaked pair that the map is fitted to, enough for its 3612 coefficients
 
 
 def leaks(pairs: int) -> tuple[int, ...]:
-    """Numbers of leaked pairs to learn from, so that of so many pairs at least as many are left to test on."""
+    """Numbers of leaked pairs to learn from; at least as many of `pairs` are left to test on."""
     return tuple(number for number in LEAKS if 2 * number <= pairs)
 
 
 class Attacks:
-    """Tries to get at the secrets of one task, pair by pair: learns from the first pairs, attacks the others.
+    """Attacks the secrets of one task, pair by pair: learns from the first pairs and attacks the others.
 
-    Every attack but the learned ones does without any knowledge of pairs; `Traces` looks at all of them.
+    Only the learned attacks use the first pairs; `StegoStatistics` uses all pairs.
 
     Args:
-        lih: The key, from which wrong ones are made.
+        lih: The key; wrong keys are made from it.
         others: More wrong keys, by name.
-        leaked: Numbers of leaked pairs to learn from, rising.
+        leaked: Numbers of leaked pairs to learn from, in ascending order.
     """
 
     def __init__(self, lih: LIH, *, others: Mapping[str, LIH], leaked: Sequence[int]) -> None:
@@ -51,14 +51,14 @@ class Attacks:
         self.seen = 0
         self.results: dict[str, list[dict[str, float]]] = {}
         self.panels: list[Panel] = []
-        """What every attack makes of the first secret attacked, at the brightness and contrast of the truth."""
-        self.traces = Traces()
+        """The result of every attack on the first secret attacked, at the brightness and contrast of the truth."""
+        self.statistics = StegoStatistics()
 
     @torch.no_grad()
     def add(self, example: Example) -> None:
-        """Takes the next pair."""
+        """Adds the next pair."""
         self.seen += 1
-        self.traces.add(example)
+        self.statistics.add(example)
         if self.seen <= max(self.leaked, default=0):
             self.learner.learn(example.stego, example.secret)
             if self.seen in self.leaked:
@@ -76,12 +76,12 @@ class Attacks:
                 self.panels.append(cropped(Panel(name, caption, _levelled(estimate, example.truth)[0])))
 
     def summary(self) -> dict[str, object]:
-        """The mean figures of every attack over the pairs that were attacked, and the traces over all pairs."""
+        """The mean figures of every attack over the attacked pairs, and the statistics of all pairs."""
         rows = []
         for name, figures in self.results.items():
             means = {key: round(statistics.fmean(each[key] for each in figures), 4) for key in figures[0]}
             rows.append({"attack": name, "pairs": len(figures), **means})
-        return {"leaked": list(self.leaked), "attacks": rows, "traces": self.traces.summary()}
+        return {"leaked": list(self.leaked), "attacks": rows, "traces": self.statistics.summary()}
 
     def _estimates(self, example: Example) -> dict[str, Tensor]:
         truth, stego, changed = example.truth, example.stego, example.restored_stego - example.stego
@@ -101,9 +101,9 @@ class Attacks:
 
 
 class LeastSquares:
-    """The best linear map from what an attacker sees to the secret, learned from pairs of both.
+    """The best linear map from an image to the secret inside it, fitted to leaked pairs of both.
 
-    It predicts every Haar band of the secret from 5 x 5 places of all twelve bands, with a little ridge.
+    It predicts every Haar band of the secret from 5 x 5 positions of all twelve bands, with a small ridge penalty.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class LeastSquares:
         self.bands = Bands()
 
     def learn(self, seen: Tensor, secret: Tensor) -> None:
-        """Adds a pair of images (1, 3, H, W), of which the middle is used."""
+        """Adds a pair of images (1, 3, H, W); only their middle is used."""
         inputs = F.unfold(self._neighbourhood(_middle(seen)), 2 * REACH + 1)[0].double().cpu()  # (300, places)
         inputs = torch.cat((inputs, torch.ones(1, inputs.shape[1], dtype=torch.float64)))
         outputs = self.bands(_middle(secret))[0].flatten(1).double().cpu()  # (12, places)
@@ -122,13 +122,13 @@ class LeastSquares:
         self.moments += inputs @ outputs.T
 
     def solve(self) -> "LeastSquares":
-        """Finds the coefficients; returns itself."""
+        """Computes the coefficients and returns itself."""
         ridge = 1e-6 * self.gram.diagonal().mean() * torch.eye(len(self.gram), dtype=torch.float64)
         self.coefficients = torch.linalg.solve(self.gram + ridge, self.moments)
         return self
 
     def __call__(self, seen: Tensor) -> Tensor:
-        """What it takes for the secret in an image (1, 3, H, W)."""
+        """Its estimate of the secret in an image (1, 3, H, W)."""
         weights = self.coefficients.to(seen).T  # (12, 301)
         kernel = weights[:, :-1].reshape(12, 12, 2 * REACH + 1, 2 * REACH + 1)
         return self.bands.inverse(F.conv2d(self._neighbourhood(seen), kernel, weights[:, -1]))
@@ -138,7 +138,7 @@ class LeastSquares:
 
 
 def shuffled(lih: LIH, seed: int = 0) -> LIH:
-    """The same network with the numbers of every weight tensor in another order: right scale, wrong key."""
+    """The same network with the numbers in every weight tensor permuted: a wrong key of the right scale."""
     network, generator = copy.deepcopy(lih), seeded_generator(seed)
     for parameter in network.parameters():
         order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
@@ -147,12 +147,12 @@ def shuffled(lih: LIH, seed: int = 0) -> LIH:
 
 
 def similarity(estimate: Tensor, truth: Tensor) -> dict[str, float]:
-    """How much of the truth is in an estimate, both (1, 3, H, W).
+    """The similarity of an estimate and the truth, both (1, 3, H, W).
 
     Returns:
-        `psnr` of the estimate as it is; `fitted_psnr` after the best gain and offset a channel, which no attacker knows
-        but none beats; `correlation`, the mean absolute one over the channels; `detail_correlation`, the same of what
-        a Gaussian blur of sigma 2 takes away, in which edges and texture show.
+        `psnr` of the estimate itself; `fitted_psnr` after the best gain and offset for each channel, an upper bound
+        that an attacker does not know; `correlation`, the mean absolute correlation over the channels;
+        `detail_correlation`, the same for what a Gaussian blur of sigma 2 removes, that is edges and texture.
     """
     gain, correlation = _regression(estimate, truth)
     centred = estimate - estimate.mean(dim=(2, 3), keepdim=True)
@@ -171,13 +171,13 @@ def _regression(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     x, y = (image[0].flatten(1).double() for image in (x, y))
     x, y = (image - image.mean(dim=1, keepdim=True) for image in (x, y))
     xx, yy, xy = ((a * b).mean(dim=1) for a, b in ((x, x), (y, y), (x, y)))
-    constant = (xx < 1e-12) | (yy < 1e-12)  # a variance that is rounding alone
+    constant = (xx < 1e-12) | (yy < 1e-12)  # the variance is only rounding
     gain, correlation = xy / xx, xy / (xx * yy).sqrt()
     return gain.masked_fill(constant, 0).to(torch.float32), correlation.masked_fill(constant, 0)
 
 
 def _likest_band(image: Tensor, truth: Tensor) -> Tensor:
-    """Of the nine Haar details of an image, each as a grey picture, the one most like the truth: one looks at all."""
+    """The Haar detail of an image, as a grey picture, that is most similar to the truth: an attacker tries all nine."""
     pictures = [
         F.interpolate(band, scale_factor=2.0, mode="nearest").expand_as(truth)
         for band in haar_analysis(image)[1].split(1, dim=1)
@@ -186,7 +186,7 @@ def _likest_band(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def _levelled(estimate: Tensor, truth: Tensor) -> Tensor:
-    """The estimate with the mean, the deviation and the sign of the truth, a channel, so that one can see it."""
+    """The estimate with mean, deviation and sign of the truth for each channel, so that it becomes visible."""
     gain = _regression(estimate, truth)[0].sign()[:, None, None]
     centred = gain * (estimate - estimate.mean(dim=(2, 3), keepdim=True))
     std = centred.std(dim=(2, 3), keepdim=True).clamp(min=1e-6)
@@ -195,5 +195,7 @@ def _levelled(estimate: Tensor, truth: Tensor) -> Tensor:
 
 def _middle(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
-    top, left = (max(0, (side - WINDOW) // 4 * 2) for side in (height, width))  # even: bands are those of the image
+    top, left = (
+        max(0, (side - WINDOW) // 4 * 2) for side in (height, width)
+    )  # even: the bands match those of the image
     return image[..., top : top + WINDOW, left : left + WINDOW]

@@ -1,6 +1,6 @@
-"""What one row of a comparison may cost: the same minutes for every system, turned into whole steps beforehand."""
+"""The cost of one row of a comparison: the same minutes for every system, converted into whole steps beforehand."""
 
-__all__ = ["BUDGETS", "Budget", "scheduled", "steps_within"]
+__all__ = ["BUDGETS", "Budget", "scheduled", "steps_within", "train_for"]
 
 import statistics
 import time
@@ -9,46 +9,47 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pirnet.config import Config
+from pirnet.support.progress import progress_bar
 from pirnet.trainer import Trainer
 
 SHARES = (0.4, 0.3, 0.3)  # of the minutes: hiding, restoring, both
-TRIAL = 0.05  # of a stage's minutes: how long its steps are timed for, and
-LEAST = 2  # steps at least; the first is left out, since it also allocates
+TRIAL = 0.05  # share of a stage's minutes in which its steps are timed
+MIN_STEPS = 2  # timed steps; the first one is not counted, since it also allocates memory
 ENDLESS = 10**9  # steps of a stage that is only timed
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The same for every row of a comparison; the defaults finish Table 1 within 20 minutes on two CPU cores.
+    """The same for every row of a comparison; with the defaults, Table 1 takes less than 20 minutes on two CPU cores.
 
     Raises:
-        ValueError: If it leaves nothing to do, or sizes that not every system takes.
+        ValueError: If nothing can be trained or tested, or a size is not supported by every system.
     """
 
     budget: Literal["tiny", "hour", "day"] = "tiny"
-    """Budget that this started from."""
+    """Budget that these settings started from."""
     minutes: float = 0.5
-    """Minutes to train a row for: 4 tenths hiding, 3 restoring, 3 both. Timing steps and testing come on top."""
+    """Minutes of training for each row: 4 tenths hiding, 3 restoring, 3 both. Timing and testing take extra time."""
     preset: Literal["quick", "base", "paper"] = "quick"
-    """Preset with PIRNet's networks; its losses and the rest of its recipe are every row's."""
+    """Preset of PIRNet's networks; its losses and other training settings apply to every row."""
     crop: int = 48
     """Side of the training crops, in pixels."""
     batch_size: int = 4
     """Pairs of cover and secret in a step."""
     pairs: int = 2
-    """Pairs to test on at most, the first by name."""
+    """Largest number of pairs to test on, the first by name."""
     side: int = 128
-    """Greatest side of the tested centre crops, in pixels."""
+    """Largest side of the centre crops for testing, in pixels."""
 
     def __post_init__(self) -> None:
         if self.minutes <= 0:
             raise ValueError(f"--minutes needs more than 0, got {self.minutes}")
-        for name in ("crop", "side"):
-            if (size := getattr(self, name)) < 16 or size % 16:
+        for name, size in (("crop", self.crop), ("side", self.side)):
+            if size < 16 or size % 16:
                 raise ValueError(f"--{name} needs a multiple of 16, which every system takes, got {size}")
-        for name in ("batch_size", "pairs"):
-            if (number := getattr(self, name)) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} needs at least 1, got {number}")
+        for name, number in (("batch-size", self.batch_size), ("pairs", self.pairs)):
+            if number < 1:
+                raise ValueError(f"--{name} needs at least 1, got {number}")
 
 
 BUDGETS = {
@@ -58,31 +59,52 @@ BUDGETS = {
 }
 
 
-def scheduled(config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float) -> Config:
-    """The config with as many steps of each stage as fill its share of the minutes.
-
-    Steps are chosen before training and not counted off by a clock, so that each stage's schedule is whole and a row
-    can be repeated from its config. Each stage is tried for a twentieth of its time, from fresh networks. Warm-up takes
-    a tenth of a mean stage, but no more than the config says.
+def train_for(
+    config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float, name: str
+) -> tuple[Trainer, dict[str, float]]:
+    """Trains a config for some minutes; returns the trainer, and the seconds of timing and of training.
 
     Args:
-        config: What is to be trained; stages that have no steps in it get none, and in the clear there is one stage.
-        new_trainer: Builds the trainer of a config; those that are tried are thrown away.
+        config: The config; `scheduled` chooses its steps.
+        new_trainer: Builds the trainer of a config.
+        minutes: Minutes of all stages together.
+        name: What the progress bar shows.
+    """
+    begun = time.monotonic()
+    trainer = new_trainer(scheduled(config, new_trainer, minutes=minutes))
+    timed = time.monotonic()
+    with progress_bar(total=trainer.total, desc=name, unit="step", leave=False) as bar:
+        while trainer.step < trainer.total:
+            bar.set_postfix_str(f"stage {trainer.stage}", refresh=False)
+            trainer.take_step()
+            bar.update()
+    return trainer, {"timing": timed - begun, "training": time.monotonic() - timed}
+
+
+def scheduled(config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float) -> Config:
+    """The config with as many steps of each stage as fit into its share of the minutes.
+
+    The steps are chosen before training instead of stopping by a clock, so that the schedule of each stage is complete
+    and a row can be repeated from its config. The steps of each stage are timed for a twentieth of its time, with fresh
+    networks. Warm-up takes a tenth of a mean stage, but no more than the config says.
+
+    Args:
+        config: The config to train; a stage without steps gets none, and in the clear there is only one stage.
+        new_trainer: Builds the trainer of a config; the trainers for timing are discarded.
         minutes: Minutes of all stages together.
     """
-    first, second, third = (
-        steps_within(60 * minutes * share, _seconds_a_step(new_trainer(_alone(config, stage)), 60 * minutes * share))
-        if share
-        else 0
-        for stage, share in enumerate(_shares(config), 1)
-    )
-    steps = (first, second, third)
+    steps = [0, 0, 0]
+    for number, share in enumerate(_shares(config)):
+        if share:
+            seconds = 60 * minutes * share
+            steps[number] = steps_within(seconds, _seconds_a_step(new_trainer(_alone(config, number)), seconds))
     warmup = min(config.train.warmup, max(1, sum(steps) // (10 * sum(map(bool, steps)))))
-    return replace(config, train=replace(config.train, steps=steps, warmup=warmup))
+    first, second, third = steps
+    return replace(config, train=replace(config.train, steps=(first, second, third), warmup=warmup))
 
 
 def steps_within(seconds: float, each: float) -> int:
-    """Whole steps that fit, at least one.
+    """The number of whole steps in a time, at least one.
 
     Example:
         >>> steps_within(10.0, 3.0), steps_within(1.0, 3.0)
@@ -92,7 +114,7 @@ def steps_within(seconds: float, each: float) -> int:
 
 
 def _shares(config: Config) -> Sequence[float]:
-    """Each stage's share of the minutes."""
+    """The share of each stage in the minutes."""
     if config.in_the_clear:
         return 0.0, 1.0, 0.0
     shares = [share if steps else 0.0 for share, steps in zip(SHARES, config.train.steps, strict=True)]
@@ -100,16 +122,16 @@ def _shares(config: Config) -> Sequence[float]:
 
 
 def _alone(config: Config, stage: int) -> Config:
-    """The config with one of its stages, without an end."""
-    first, second, third = (ENDLESS if number == stage else 0 for number in (1, 2, 3))
+    """The config with only one of its stages, 0 to 2, which does not end."""
+    first, second, third = (ENDLESS * (number == stage) for number in range(3))
     return replace(config, train=replace(config.train, steps=(first, second, third)))
 
 
 def _seconds_a_step(trainer: Trainer, budget: float) -> float:
-    """The mean time of a step, the first one left out."""
+    """The mean time of a step without the first one."""
     times: list[float] = []
     begun = time.monotonic()
-    while len(times) < LEAST or time.monotonic() - begun < TRIAL * budget:
+    while len(times) < MIN_STEPS or time.monotonic() - begun < TRIAL * budget:
         started = time.monotonic()
         trainer.take_step()
         times.append(time.monotonic() - started)

@@ -13,60 +13,32 @@ from typing import cast
 import torch
 from pirnet.config import PRESETS, Config
 from pirnet.data import Pair
-from pirnet.degrade import TASKS, Degradation
+from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, measure, run
 from pirnet.model import PIRNet
+from pirnet.support.differences import differences
 from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.photos import Photos
-from pirnet.support.progress import progress_bar
-from pirnet.support.registry import suited
+from pirnet.support.registry import with_baseline_rates
 from pirnet.support.rows import Row, deviations, mean
+from pirnet.tasks import TASKS
 from pirnet.trainer import Trainer
 from torch import Tensor, nn
 
 from liftlayers import Invertible, Sequential
-from reproduce.budget import Budget, scheduled
+from reproduce.budget import Budget, train_for
 
-TITLES = {
-    "hidden": "HiDDeN",
-    "baluja": "Baluja",
-    "deepmih": "DeepMIH",
-    "mirnetv2": "MIRNet-v2",
-    "nafnet": "NAFNet",
-    "xydeblur": "XYDeblur",
-    "nafnet_gopro": "NAFNet",
-    "rlfn": "RLFN",
-    "fmen": "FMEN",
+HIDERS = {"hidden": "HiDDeN", "baluja": "Baluja", "deepmih": "DeepMIH"}
+TABLE_1 = {  # by task, restorer and its title: restored stego and secret with each of the hiders
+    ("denoise", "mirnetv2", "MIRNet-v2"): ((24.26, 25.95), (28.66, 23.17), (29.02, 27.10)),
+    ("denoise", "nafnet", "NAFNet"): ((22.18, 25.22), (24.91, 25.51), (28.77, 26.40)),
+    ("deblur", "xydeblur", "XYDeblur"): ((24.27, 25.72), (28.06, 27.17), (29.02, 25.76)),
+    ("deblur", "nafnet_gopro", "NAFNet"): ((25.29, 21.67), (28.81, 22.45), (29.47, 25.63)),
+    ("sr", "rlfn", "RLFN"): ((21.02, 22.28), (23.30, 22.64), (27.37, 23.72)),
+    ("sr", "fmen", "FMEN"): ((20.39, 21.43), (23.91, 22.81), (26.78, 23.67)),
 }
-TABLE_1 = (  # restored stego, restored secret
-    ("denoise", "hidden", "mirnetv2", (24.26, 25.95)),
-    ("denoise", "hidden", "nafnet", (22.18, 25.22)),
-    ("denoise", "baluja", "mirnetv2", (28.66, 23.17)),
-    ("denoise", "baluja", "nafnet", (24.91, 25.51)),
-    ("denoise", "deepmih", "mirnetv2", (29.02, 27.10)),
-    ("denoise", "deepmih", "nafnet", (28.77, 26.40)),
-    ("denoise", "lih", "lsr", (29.39, 29.21)),
-    ("deblur", "hidden", "xydeblur", (24.27, 25.72)),
-    ("deblur", "hidden", "nafnet_gopro", (25.29, 21.67)),
-    ("deblur", "baluja", "xydeblur", (28.06, 27.17)),
-    ("deblur", "baluja", "nafnet_gopro", (28.81, 22.45)),
-    ("deblur", "deepmih", "xydeblur", (29.02, 25.76)),
-    ("deblur", "deepmih", "nafnet_gopro", (29.47, 25.63)),
-    ("deblur", "lih", "lsr", (30.12, 28.73)),
-    ("sr", "hidden", "rlfn", (21.02, 22.28)),
-    ("sr", "hidden", "fmen", (20.39, 21.43)),
-    ("sr", "baluja", "rlfn", (23.30, 22.64)),
-    ("sr", "baluja", "fmen", (23.91, 22.81)),
-    ("sr", "deepmih", "rlfn", (27.37, 23.72)),
-    ("sr", "deepmih", "fmen", (26.78, 23.67)),
-    ("sr", "lih", "lsr", (30.33, 24.51)),
-)
-TABLE_2 = {
-    "denoise": (29.00, 29.12, 29.21),
-    "deblur": (28.28, 28.69, 28.73),
-    "sr": (24.34, 24.44, 24.51),
-}  # K = 1, 2, 3
-TABLE_3 = {"denoise": (27.96, 29.21), "deblur": (27.35, 28.73), "sr": (22.73, 24.51)}  # without, with reversibility
+TABLE_2 = {"denoise": (29.00, 29.12), "deblur": (28.28, 28.69), "sr": (24.34, 24.44)}  # restored secret, K = 1, 2
+TABLE_3 = {"denoise": 27.96, "deblur": 27.35, "sr": 22.73}  # restored secret, not reversible
 
 
 @dataclass(frozen=True)
@@ -78,50 +50,53 @@ class Entry:
     hider: str = "lih"
     restorer: str = "lsr"
     published: tuple[float | None, float | None] = (None, None)
-    """The paper's PSNR of restored stego and restored secret, on DIV2K."""
+    """PSNR of restored stego and restored secret in the paper, on DIV2K."""
     num_scales: int | None = None
-    """K of LSR; None leaves it to the preset."""
+    """K of LSR; None for that of the preset."""
     reversible: bool = True
     """Whether the blocks of PIRNet's chains are composed."""
     in_the_clear: bool = False
 
     @property
     def name(self) -> str:
-        """What its row is called on the command line and on disk."""
+        """The name of the row on the command line and on disk."""
         return re.sub(r"\W+", "-", f"{self.task} {self.title}".lower())
 
 
 def entries(table: int) -> list[Entry]:
-    """The rows of the paper's Table 1, with one in the clear a task; of Table 2 (K = 1, 2, 3) or 3 (reversible or not).
+    """The rows of Table 1 with one in the clear for each task; of Table 2 (K = 1, 2, 3); or of Table 3 (reversible?).
 
     Example:
         >>> [len(entries(table)) for table in (1, 2, 3)]
         [24, 9, 6]
     """
     found = []
-    for task in TASKS:
+    for task, row in TASKS.items():
+        stego, secret = row.published or (None, None)
         if table == 1:
             found.append(Entry(task, "in the clear", in_the_clear=True))
-            for where, hider, restorer, published in TABLE_1:
-                if where == task:
-                    title = "PIRNet" if hider == "lih" else f"{TITLES[hider]} + {TITLES[restorer]}"
-                    found.append(Entry(task, title, hider, restorer, published))
+            of_task = [(*key[1:], figures) for key, figures in TABLE_1.items() if key[0] == task]
+            found += [
+                Entry(task, f"{title} + {restorer_title}", hider, restorer, figures[number])
+                for number, (hider, title) in enumerate(HIDERS.items())
+                for restorer, restorer_title, figures in of_task
+            ]
+            found.append(Entry(task, "PIRNet", published=(stego, secret)))
         elif table == 2:
-            scales = enumerate(TABLE_2[task], 1)
+            scales = enumerate((*TABLE_2.get(task, (None, None)), secret), 1)
             found += [Entry(task, f"PIRNet, K = {k}", published=(None, psnr), num_scales=k) for k, psnr in scales]
         else:
-            without, with_it = TABLE_3[task]
-            found.append(Entry(task, "not reversible", published=(None, without), reversible=False))
-            found.append(Entry(task, "reversible", published=(None, with_it)))
+            found.append(Entry(task, "not reversible", published=(None, TABLE_3.get(task)), reversible=False))
+            found.append(Entry(task, "reversible", published=(None, secret)))
     return found
 
 
 class Uncomposed(Invertible):
-    r"""Blocks as the released PIRNet code runs them, which loses the inverse: each is fed what came in at the start.
+    r"""Blocks as the released PIRNet code runs them: each gets the chain's own input, so there is no inverse.
 
     .. math:: y = f_n(x), \qquad \hat x = f_1^{-1}(y)
 
-    The last block's output counts, in either direction, so the others are not computed. For Table 3 alone.
+    Only the output of the last block counts, in each direction, so the others are not computed. Used only for Table 3.
 
     Args:
         blocks: The blocks :math:`f_1, \dots, f_n`, at least one.
@@ -142,11 +117,11 @@ class Uncomposed(Invertible):
         return self.blocks[-1](*bands)
 
     def inverse(self, *bands: Tensor) -> tuple[Tensor, ...]:
-        return self.blocks[0].inverse(*bands)  # type: ignore[operator]  # a ModuleList forgets what its modules are
+        return self.blocks[0].inverse(*bands)  # type: ignore[operator]  # a ModuleList does not keep their type
 
 
 def uncompose(model: PIRNet) -> None:
-    """Puts an `Uncomposed` of the same blocks in the place of each of a model's chains."""
+    """Replaces each chain of a model by an `Uncomposed` of the same blocks."""
     model.lih.blocks = Sequential(Uncomposed(*model.lih.blocks))
     levels = model.lsr.pyramid.levels
     for scale, level in enumerate(levels):
@@ -155,93 +130,71 @@ def uncompose(model: PIRNet) -> None:
 
 
 def config_of(entry: Entry, budget: Budget) -> Config:
-    """What an entry is trained with: the preset's recipe, on its task alone, at the degradation of the test."""
+    """The config of an entry: the preset's settings, on its task alone, at the degradation of the test."""
     start = PRESETS[budget.preset]()
-    train = replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size)
-    return suited(
-        replace(
-            start,
-            hider=entry.hider,
-            restorer=entry.restorer,
-            lsr=replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales),
-            train=train,
-            degradation=Degradation(),
-            in_the_clear=entry.in_the_clear,
-        )
+    config = replace(
+        start,
+        hider=entry.hider,
+        restorer=entry.restorer,
+        lsr=replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales),
+        train=replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size),
+        degradation=Degradation(),
+        in_the_clear=entry.in_the_clear,
     )
+    return with_baseline_rates(config)
 
 
 def compare(
     entry: Entry, budget: Budget, *, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
 ) -> dict[str, object]:
-    """Trains an entry for the budget's minutes and measures it on pairs: a row, as plain values."""
-    begun = time.monotonic()
+    """Trains an entry for the budget's minutes and measures it on pairs; returns a row as plain values."""
 
     def new_trainer(config: Config) -> Trainer:
-        return _trainer(entry, config, photos, device)
+        trainer = Trainer(config, photos, device=device)
+        if not entry.reversible:
+            for model in {trainer.model, trainer.average}:  # one and the same without an average
+                uncompose(model)
+        return trainer
 
-    config = scheduled(config_of(entry, budget), new_trainer, minutes=budget.minutes)
-    trainer = new_trainer(config)
-    timed = time.monotonic()
-    with progress_bar(total=trainer.total, desc=entry.name, unit="step", leave=False) as bar:
-        while trainer.step < trainer.total:
-            bar.set_postfix_str(f"stage {trainer.stage}", refresh=False)
-            trainer.take_step()
-            bar.update()
-    trained = time.monotonic()
+    trainer, seconds = train_for(config_of(entry, budget), new_trainer, minutes=budget.minutes, name=entry.name)
+    begun = time.monotonic()
     figures = _measured(entry, trainer.average, pairs, side=budget.side, device=device)
+    counts = {name: sum(p.numel() for p in trainer.model.get_submodule(name).parameters()) for name in ("lih", "lsr")}
     return {
-        "name": entry.name,
-        "task": entry.task,
-        "title": entry.title,
-        "hider": entry.hider,
-        "restorer": entry.restorer,
+        **{key: getattr(entry, key) for key in ("name", "task", "title", "hider", "restorer")},
         "figures": figures,
         "published": dict(zip(("stego_psnr", "secret_psnr"), entry.published, strict=True)),
-        "parameters": {
-            "hider": 0 if entry.in_the_clear else _count(trainer.model.lih),
-            "restorer": _count(trainer.model.lsr),
-        },
-        "steps": list(config.train.steps),
+        "parameters": {"hider": 0 if entry.in_the_clear else counts["lih"], "restorer": counts["lsr"]},
+        "steps": list(trainer.config.train.steps),
         "skipped": trainer.guard.skipped,
-        "seconds": {"timing": timed - begun, "training": trained - timed, "testing": time.monotonic() - trained},
-        "config": asdict(config),
+        "seconds": seconds | {"testing": time.monotonic() - begun},
+        "config": asdict(trainer.config),
     }
 
 
 def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
-    """The rows that a folder holds already, by name.
+    """The rows that a folder already holds, by name.
 
     Raises:
-        ValueError: If one is damaged, or was made with other settings; those that differ are named.
+        ValueError: If a row is damaged or was made with other settings; the message names the differences.
     """
     rows = {}
     for path in sorted(folder.glob("*.json")):
         try:
             row = json.loads(path.read_text())
-            differences = _differences(settings, row["settings"])
+            found = differences(settings, row["settings"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no row of a comparison: remove it to train it again") from error
-        if differences:
-            raise ValueError(
-                f"{path} comes from another comparison: {'; '.join(differences)}; name another folder with --out"
-            )
+        if found:
+            raise ValueError(f"{path} is of another comparison: {'; '.join(found)}; name another folder with --out")
         rows[row["name"]] = row
     return rows
-
-
-def _trainer(entry: Entry, config: Config, photos: Photos, device: torch.device) -> Trainer:
-    trainer = Trainer(config, photos, device=device)
-    if not entry.reversible:
-        for model in {trainer.model, trainer.average}:  # one and the same without an average
-            uncompose(model)
-    return trainer
 
 
 def _measured(
     entry: Entry, model: PIRNet, pairs: Sequence[Pair] | FolderPairs, *, side: int, device: torch.device
 ) -> dict[str, dict]:
-    """Mean figures over the pairs, through 8 bit, and their deviations, by way to the secret."""
+    """Mean figures over the pairs, through 8 bit, and their deviations, for each way to the secret."""
     model.eval()
     networks = Networks(model.lih, model.lsr, clear=model.lsr if entry.in_the_clear else None)
     figures: dict[str, list[Row]] = {}
@@ -255,24 +208,8 @@ def _measured(
 
 
 def _centred(pair: Pair, side: int) -> Pair:
-    """The same pair, seen through a window of at most that side about its centre."""
+    """The same pair, cropped about its centre to at most that side."""
     height, width = pair.secret.shape[1:]
     top, left = max(0, height - side) // 2, max(0, width - side) // 2
     secret, cover = (image[:, top : top + side, left : left + side] for image in (pair.secret, pair.cover))
     return replace(pair, secret=secret, cover=cover)
-
-
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _differences(now: Mapping[str, object], then: Mapping[str, object]) -> list[str]:
-    """The settings in which two comparisons differ, in words; lists of photos are too long to tell."""
-    found = []
-    for name in sorted(now.keys() | then.keys()):
-        mine, other = now.get(name), then.get(name)
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            found += [f"{name} {line}" for line in _differences(mine, other)]
-        elif mine != other:
-            found.append(f"{name} differ" if isinstance(mine, list) else f"{name} is {other} there and {mine} here")
-    return found

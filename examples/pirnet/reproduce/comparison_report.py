@@ -1,6 +1,6 @@
-"""What a comparison looks like: a progress table, a page and two scatter plots a task.
+"""A comparison as a progress table, as a page and as two scatter plots for each task.
 
-Figures of our runs and figures of papers never share a column, nor a plot.
+Figures of our runs and figures of papers are never in one column or one plot.
 """
 
 __all__ = ["markdown", "progress", "save_plots"]
@@ -11,29 +11,31 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from pirnet.images import atomic_path
-from pirnet.support.report import TASK_NAMES
+from pirnet.support import tables
+from pirnet.support.files import atomic_path
+from pirnet.support.tables import number
+from pirnet.tasks import TASKS
 
 from reproduce.comparison import Entry
 
 COLOURS = {"hidden": "#e69f00", "baluja": "#56b4e9", "deepmih": "#009e73"}
 OWN_COLOURS = ("#1a1a1a", "#cc79a7", "#0072b2")  # PIRNet and its variants
-MARKERS = ("o", "s")  # a hider's restorers
+MARKERS = ("o", "s")  # by restorer
 HEAD = (
     *("task", "row", "stego PSNR", "secret PSNR", "stego SSIM", "secret SSIM", "revealed PSNR"),
     *("parameters, M", "steps", "minutes", "skipped"),
     *("stego PSNR, DIV2K as published", "secret PSNR, DIV2K as published"),
 )
 LEGEND = """Means over the pairs; PSNR in dB, all on 8-bit RGB. *Stego* is the restored stego image against its cover,
-*secret* the restored secret against its truth, *revealed* the secret without the restorer against the degraded one.
-*Do nothing* is the degraded secret as it is, *no restoration* what PIRNet's client reveals without the cloud. *Steps*
-are those of hiding, restoring and both; *minutes* were really spent on them; *skipped* steps would have done damage.
-As published are figures of the paper, on other photos and after other training: they compare with one another, not with
-ours."""
+*secret* the restored secret against its truth, *revealed* the secret without the restorer against the degraded one. *Do
+nothing* is the degraded secret itself, *no restoration* what PIRNet's client reveals without the cloud. *Steps* are
+those of hiding, restoring and both; *minutes* is the time that they took; *skipped* steps had a loss or gradient out of
+range. Published figures are those of the paper, on other photos and after other training: compare them with one
+another, not with ours."""
 
 
 def progress(entries: Sequence[Entry], rows: Mapping[str, Mapping]) -> str:
-    """The rows so far as text, and which are to come."""
+    """The rows so far as text, and the rows to come."""
     lines = [f"{'row':<32}{'stego':>8}{'secret':>8}{'steps':>18}{'minutes':>9}"]
     for entry in entries:
         row = rows.get(entry.name)
@@ -41,7 +43,7 @@ def progress(entries: Sequence[Entry], rows: Mapping[str, Mapping]) -> str:
             lines.append(f"{entry.name:<32}{'to come':>16}")
             continue
         figures = _figures(row)
-        psnrs = "".join(f"{_number(figures[f'{image}_psnr']):>8}" for image in ("stego", "secret"))
+        psnrs = "".join(f"{number(figures[f'{image}_psnr']):>8}" for image in ("stego", "secret"))
         lines.append(f"{entry.name:<32}{psnrs}{_steps(row):>18}{row['seconds']['training'] / 60:>9.1f}")
     return "\n".join(lines)
 
@@ -52,30 +54,30 @@ def markdown(results: Mapping) -> str:
     lines = []
     for task, of_task in _by_task(rows).items():
         first, own = of_task[0], [row for row in of_task if row["title"] == "PIRNet"]
-        lines.append((TASK_NAMES[task], "do nothing", *_cells(first["figures"]["do nothing"])))
+        lines.append((TASKS[task].title, "do nothing", *_cells(first["figures"]["do nothing"])))
         lines += [("", "no restoration", *_cells(row["figures"]["no restoration"])) for row in own]
         for row in of_task:
             count = sum(row["parameters"].values()) / 1e6
             done = (f"{count:.2f}", _steps(row), f"{row['seconds']['training'] / 60:.2f}", str(row["skipped"]))
-            published = (_number(row["published"][f"{image}_psnr"]) for image in ("stego", "secret"))
+            published = (number(row["published"][f"{image}_psnr"]) for image in ("stego", "secret"))
             lines.append(("", row["title"], *_cells(_figures(row)), *done, *published))
     parts = [
         f"# Table {results['table']}",
         "\n".join(f"- {note}" for note in results["notes"]),
-        _table(HEAD, [(*line, *[""] * (len(HEAD) - len(line))) for line in lines]),
+        tables.markdown(HEAD, [(*line, *[""] * (len(HEAD) - len(line))) for line in lines]),
         LEGEND,
         _verdicts(rows),
-        f"Not yet there: {', '.join(results['to_come'])}." if results["to_come"] else "",
+        f"Still missing: {', '.join(results['to_come'])}." if results["to_come"] else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def save_plots(path: Path, results: Mapping) -> None:
-    """Draws our figures, task by task: secret PSNR against stego PSNR and against parameters. Writes PNG, in one step.
+    """Draws our figures as PNG, task by task: secret PSNR against stego PSNR and against the number of parameters.
 
     Args:
         path: The file to write or replace.
-        results: At least one row.
+        results: Results with at least one row.
     """
     tasks = _by_task(results["rows"])
     figure = Figure(figsize=(11, 0.4 + 3.4 * len(tasks)), layout="constrained")
@@ -86,7 +88,7 @@ def save_plots(path: Path, results: Mapping) -> None:
         for axes in (left, right):
             _points(axes, rows, against_parameters=axes is right)
         left.set(
-            title=TASK_NAMES[task], xlabel="restored stego / cover, PSNR in dB", ylabel="secret / truth, PSNR in dB"
+            title=TASKS[task].title, xlabel="restored stego / cover, PSNR in dB", ylabel="secret / truth, PSNR in dB"
         )
         right.set(xscale="log", xlabel="parameters, millions")
         right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -118,16 +120,15 @@ def _points(axes: Axes, rows: Sequence[Mapping], *, against_parameters: bool) ->
 
 
 def _verdicts(rows: Sequence[Mapping]) -> str:
-    """In plain words, which rows are no better than doing nothing."""
+    """A sentence for each row that is no better than doing nothing."""
     lines = []
     for row in rows:
         psnr, nothing = _figures(row)["secret_psnr"], row["figures"]["do nothing"]["secret_psnr"]
+        which = f"- {TASKS[row['task']].title}, {row['title']}"
         if psnr is None:
-            lines.append(f"- {TASK_NAMES[row['task']]}, {row['title']}: no finite figures.")
+            lines.append(f"{which}: no finite figures.")
         elif psnr <= nothing:
-            lines.append(
-                f"- {TASK_NAMES[row['task']]}, {row['title']}: no better than doing nothing ({psnr - nothing:+.2f} dB)."
-            )
+            lines.append(f"{which}: no better than doing nothing ({psnr - nothing:+.2f} dB).")
     return "\n".join(lines)
 
 
@@ -139,25 +140,14 @@ def _by_task(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
 
 
 def _figures(row: Mapping) -> Mapping:
-    """What a row was trained for."""
+    """The figures of what a row was trained for."""
     return row["figures"]["in the clear" if "in the clear" in row["figures"] else "ours"]
 
 
 def _cells(figures: Mapping) -> list[str]:
     names = (("stego_psnr", 2), ("secret_psnr", 2), ("stego_ssim", 4), ("secret_ssim", 4), ("revealed_psnr", 2))
-    return [_number(figures[name], digits) for name, digits in names]
+    return [number(figures[name], digits) for name, digits in names]
 
 
 def _steps(row: Mapping) -> str:
     return "+".join(str(steps) for steps in row["steps"] if steps)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table without the columns that are empty."""
-    columns = [column for column in zip(head, *lines, strict=True) if any(column[1:])]
-    head, *lines = zip(*columns, strict=True)
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))

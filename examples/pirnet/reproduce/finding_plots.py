@@ -1,4 +1,4 @@
-"""What the finding looks like: a table of means, sentences, and a picture of every point."""
+"""The results of `finding.py` as a table of means, as sentences, and as a picture of all points."""
 
 __all__ = ["READING", "by_hider", "draw", "grouped", "row", "sentences", "table"]
 
@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from pirnet.images import atomic_path
+from pirnet.support import tables
+from pirnet.support.files import atomic_path
+from pirnet.support.tables import number
 
 from reproduce.treatments import UNTREATED, Point, correlations
 
@@ -17,19 +19,19 @@ SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
 COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}
 COLOURS = (
     *("#1a1a1a", "#0072b2", "#56b4e9", "#009e73"),  # as hidden, denoisers
-    *("#d9b3e6", "#b266cc", "#6f2c91"),  # one of them in part
+    *("#d9b3e6", "#b266cc", "#6f2c91"),  # DnCNN in part
     *("#f0c05a", "#e69f00", "#d55e00"),  # noise
 )
-READING = """*Stego* is the treated stego image against its cover, *secret* what is revealed of it against the photo
-before noise of sigma 25 was added; means over the pairs, PSNR in dB, everything on 8-bit RGB. A correlation of the
-points takes every pair in every treatment as it is; one *of changes* takes each treatment's difference to the same pair
-left as hidden, so that pairs which are easy to hide and to reveal do not count as evidence.
+READING = """*Stego* is the treated stego image against its cover, *secret* the secret revealed from it against the
+photo before noise of sigma 25 was added; means over the pairs, PSNR in dB, all on 8-bit RGB. A correlation uses the
+qualities of every pair with every treatment; one *of changes* uses the differences to the same pair without treatment,
+so that pairs which are easy to hide and to reveal do not count as evidence.
 
 In the paper, on 50 pairs of DIV2K, DnCNN moves stego images of HiNet from 28.18 to 28.56 dB and the revealed secrets
 from 21.54 to 25.18 dB."""
 
 
-def table(found: Sequence[Point], *, markdown: bool = False) -> str:
+def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:
     """Means by hider and treatment."""
     head = ("hider", "treatment", "stego PSNR", "SSIM", "secret PSNR", "SSIM")
     cells = [
@@ -37,21 +39,18 @@ def table(found: Sequence[Point], *, markdown: bool = False) -> str:
         for (hider, name), chosen in grouped(found).items()
         for mean in [row(hider, name, chosen)]
     ]
-    if markdown:
-        return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *cells))
+    if in_markdown:
+        return tables.markdown(head, cells)
     return "\n".join("".join(f"{cell:<18}" for cell in line).rstrip() for line in (head, *cells))
 
 
 def sentences(found: Sequence[Point]) -> list[str]:
-    """The correlations, hider by hider, and what each denoiser did."""
+    """The correlations of each hider, and the effect of each treatment."""
     lines = []
     for hider, of in by_hider(found).items():
         values = correlations(of)
-        told = ", ".join(
-            f"{name} {'none' if values[key] is None else format(values[key], '.2f')}"
-            for key, name in COEFFICIENTS.items()
-        )
-        lines.append(f"{hider}, correlation of stego and secret quality: {told}.")
+        coefficients = ", ".join(f"{name} {number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
+        lines.append(f"{hider}, correlation of stego and secret quality: {coefficients}.")
         start = row(hider, UNTREATED, [point for point in of if point.treatment == UNTREATED])
         for (_, title), chosen in grouped(of).items():
             if title == UNTREATED:
@@ -72,7 +71,7 @@ def row(hider: str, treatment: str, chosen: Sequence[Point]) -> dict:
 
 
 def grouped(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """Points by hider and treatment, in the order in which they came."""
+    """Points by hider and treatment, in their order."""
     groups: dict[tuple[str, str], list[Point]] = {}
     for point in found:
         groups.setdefault((point.hider, point.treatment), []).append(point)
@@ -87,7 +86,7 @@ def by_hider(found: Sequence[Point]) -> Mapping[str, list[Point]]:
 
 
 def draw(path: Path, found: Sequence[Point]) -> None:
-    """Stego quality against secret quality, a column for PSNR and one for SSIM, a row a hider."""
+    """Draws secret quality against stego quality as PNG: a column each for PSNR and SSIM, a row for each hider."""
     hiders = by_hider(found)
     figure = Figure(figsize=(11, 0.4 + 4.2 * len(hiders)), layout="constrained")
     grid = figure.subplots(len(hiders), 2, squeeze=False)
@@ -98,8 +97,7 @@ def draw(path: Path, found: Sequence[Point]) -> None:
                 chosen = [point for point in of if point.treatment == treatment]
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, label=treatment, alpha=0.8, linewidths=0)
-            value = values[quality]
-            axis.set_title(f"{hider}: r = {'none' if value is None else format(value, '.2f')}")
+            axis.set_title(f"{hider}: r = {number(values[quality]) or 'none'}")
             axis.set_xlabel(f"treated stego against cover, {name}")
             axis.set_ylabel(f"revealed secret against truth, {name}")
             axis.grid(alpha=0.3)

@@ -1,12 +1,12 @@
-"""What hiding leaves in the statistics of a stego image: whether a secret is in it, not what it shows."""
+"""How hiding changes the statistics of an image, which shows whether it contains a secret, not which one."""
 
-__all__ = ["Traces"]
+__all__ = ["StegoStatistics"]
 
 import statistics
 
 import torch
 from pirnet.evaluation import Example
-from pirnet.images import grey_levels
+from pirnet.pixels import grey_levels
 from torch import Tensor
 
 from liftlayers.functional import haar_analysis
@@ -15,8 +15,8 @@ DETECTOR_PAIRS = 8
 BANDS = ("horizontal", "vertical", "diagonal")
 
 
-class Traces:
-    """Looks for what hiding leaves in a stego image's statistics: histograms, Haar details, and a simple detector."""
+class StegoStatistics:
+    """Compares stego images with covers: histograms, Haar details, and a simple detector."""
 
     def __init__(self) -> None:
         self.histograms: list[tuple[float, float]] = []
@@ -24,14 +24,14 @@ class Traces:
 
     @torch.no_grad()
     def add(self, example: Example) -> None:
-        """Takes the next pair."""
+        """Adds the next pair."""
         cover = example.cover
         self.histograms.append((_variation(cover, example.stego), _variation(cover[..., ::2], cover[..., 1::2])))
         for name, image in (("cover", cover), ("stego", example.stego)):
             self.features[name].append(_detail_statistics(image))
 
     def summary(self) -> dict[str, object]:
-        """Means over the pairs; the detector's accuracy is null for fewer than eight of them."""
+        """Means over the pairs; the accuracy of the detector is None for fewer than eight pairs."""
         features = {name: torch.stack(each) for name, each in self.features.items()}  # (pairs, 2, 3, 3)
         stego, halves = (round(statistics.fmean(values), 4) for values in zip(*self.histograms, strict=True))
         bands = []
@@ -67,9 +67,9 @@ def _detail_statistics(image: Tensor) -> Tensor:
 
 
 def _detector_accuracy(cover: Tensor, stego: Tensor) -> float:
-    """How often a linear classifier tells stego from cover, learned each time from all pairs but the one it judges.
+    """The accuracy of a linear classifier of stego and cover that is trained on all pairs except the one it judges.
 
-    It sees the logarithms of the detail statistics, of one image at a time: 0.5 is guessing.
+    Its inputs are the logarithms of the detail statistics of one image; guessing has accuracy 0.5.
     """
     features = torch.stack((cover, stego), dim=1).flatten(2).clamp(min=1e-3).log()  # (pairs, 2, 18)
     labels = torch.tensor([-1.0, 1.0], dtype=features.dtype)

@@ -1,7 +1,7 @@
-"""What becomes of a hidden secret when a stego image is denoised or made noisy: section 3.1 of the paper.
+"""How a hidden secret changes when its stego image is denoised or made noisy: section 3.1 of the paper.
 
-Its finding: where a treatment brings the stego image closer to the cover, it brings the revealed secret closer to its
-truth too. Each pair, treated in each way, is a point; the correlation of the points says how far that holds.
+Its finding: a treatment that brings the stego image closer to the cover also brings the revealed secret closer to its
+truth. Each pair with each treatment is a point; the correlation of the points shows how far that holds.
 """
 
 __all__ = ["NOISES", "UNTREATED", "Point", "Treatment", "added_noise", "as_hidden", "correlations", "partly", "points"]
@@ -14,28 +14,29 @@ from dataclasses import dataclass
 import torch
 from pirnet.band_hider import Z
 from pirnet.data import Pair
-from pirnet.degrade import Degradation, add_noise, degrade
-from pirnet.images import quantise_uint8
+from pirnet.degrade import Degradation, add_noise
 from pirnet.metrics import psnr, ssim
 from pirnet.model import LIH
+from pirnet.pixels import quantise_uint8
 from pirnet.support.seeds import seeded_generator
+from pirnet.tasks import degrade
 from torch import Tensor
 
 NOISES = (5, 10, 15)
 """Standard deviations of added noise, in 8-bit grey levels."""
 
 UNTREATED = "as hidden"
-"""The name of the treatment that is none."""
+"""The name of leaving a stego image unchanged."""
 
 Treatment = Callable[[Tensor, torch.Generator], Tensor]
-"""Stego image (1, 3, H, W) to stego image; what it draws comes from the generator."""
+"""Stego image (1, 3, H, W) to stego image; random numbers come from the generator."""
 
 QUALITIES = ("psnr", "ssim")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One pair, hidden by one network and treated in one way. PSNR in dB; everything on 8-bit RGB."""
+    """One pair, hidden by one network and treated in one way. PSNR in dB; all on 8-bit RGB."""
 
     hider: str
     treatment: str
@@ -50,7 +51,7 @@ class Point:
 
 
 def as_hidden(stego: Tensor, _generator: torch.Generator) -> Tensor:
-    """Leaves a stego image as it is."""
+    """Leaves a stego image unchanged."""
     return stego
 
 
@@ -60,7 +61,7 @@ def added_noise(sigma: float) -> Treatment:
 
 
 def partly(treatment: Treatment, share: float) -> Treatment:
-    """Goes that share of the way from a stego image to its treated one, as a weaker treatment would."""
+    """Interpolates: that share of the treated image, the rest of the stego image, like a weaker treatment."""
     return lambda stego, generator: torch.lerp(stego, treatment(stego, generator), share)
 
 
@@ -68,17 +69,17 @@ def partly(treatment: Treatment, share: float) -> Treatment:
 def points(
     hider: str, network: LIH, treatments: Mapping[str, Treatment], pair: Pair, *, number: int, z: Z = "zero"
 ) -> Iterator[Point]:
-    """Hides a pair's secret with noise of sigma 25 on it, treats the stego image in each way and reveals.
+    """Adds noise of sigma 25 to a pair's secret, hides it, treats the stego image in each way and reveals.
 
-    Stego images are rounded to 8 bit before and after the treatment. All that is drawn depends on the number alone.
+    Stego images are rounded to 8 bit before and after the treatment. Random numbers depend on the pair's number alone.
 
     Args:
         hider: The network's name.
-        network: What hides and reveals.
+        network: The network that hides and reveals.
         treatments: By name.
         pair: Photos with sides divisible by 16.
         number: The pair's number.
-        z: What takes the place of the lost part.
+        z: The substitute for the lost part.
     """
     device = next(network.parameters()).device
     secret = degrade(pair.secret[None], "denoise", Degradation(), generator=seeded_generator(number))
@@ -101,15 +102,15 @@ def correlations(found: Sequence[Point]) -> dict[str, float | None]:
 
     .. math:: r = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sqrt{\sum_i (x_i - \bar x)^2 \sum_i (y_i - \bar y)^2}}
 
-    with :math:`x_i, y_i` the two qualities of a point. `psnr` and `ssim` take them as they are, so that pairs which are
-    easy on both sides count; `psnr_change` and `ssim_change` take differences to the same pair untreated, which leaves
-    the treatments alone.
+    with the two qualities :math:`x_i, y_i` of a point. `psnr` and `ssim` use them directly, so pairs that are easy on
+    both sides contribute; `psnr_change` and `ssim_change` use differences to the same pair without treatment, so only
+    the treatments contribute.
 
     Args:
-        found: Points of one hider, each pair untreated among them.
+        found: Points of one hider; each pair is among them without treatment.
 
     Returns:
-        Four coefficients in [-1, 1]; null where a quality does not vary.
+        Four coefficients in [-1, 1]; None if a quality does not vary.
 
     Example:
         >>> start = Point("a", UNTREATED, "s", "c", 30.0, 20.0, 0.9, 0.5)
@@ -123,14 +124,9 @@ def correlations(found: Sequence[Point]) -> dict[str, float | None]:
     for quality in QUALITIES:
         stego, secret = ([getattr(point, f"{side}_{quality}") for point in found] for side in ("stego", "secret"))
         result[quality] = _pearson(stego, secret)
-        treated = [point for point in found if point.treatment != UNTREATED]
-        changes = (
-            [
-                getattr(point, f"{side}_{quality}") - getattr(start[point.secret, point.cover], f"{side}_{quality}")
-                for point in treated
-            ]
-            for side in ("stego", "secret")
-        )
+        treated = [(p, start[p.secret, p.cover]) for p in found if p.treatment != UNTREATED]
+        names = (f"stego_{quality}", f"secret_{quality}")
+        changes = ([getattr(p, name) - getattr(untreated, name) for p, untreated in treated] for name in names)
         result[f"{quality}_change"] = _pearson(*changes)
     return result
 
@@ -140,5 +136,5 @@ def _pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
         return None
     try:
         return statistics.correlation(x, y)
-    except statistics.StatisticsError:  # one of them is constant
+    except statistics.StatisticsError:  # one of the lists is constant
         return None

@@ -1,6 +1,6 @@
-"""What the doors share: the command line, one-line errors, weights, devices, and pictures of any size."""
+"""What the scripts share: the command line, one-line errors, devices, and pictures of any size."""
 
-__all__ = ["SHIPPED", "device", "on_any_size", "parse", "peek", "run"]
+__all__ = ["device", "on_any_size", "parse", "peek", "run"]
 
 import itertools
 import shutil
@@ -20,17 +20,16 @@ from pirnet.support.tiling import reach, tiled
 
 T = TypeVar("T")
 
-SHIPPED = Path(__file__).parents[2] / "weights"
-LARGEST = 2**21  # pixels of a photo that is taken whole
-TILE, MAX_OVERLAP = 1024, 256  # so that a tile with its overlap is hardly more
+MAX_PIXELS = 2**21  # larger photos are processed in tiles
+TILE, MAX_OVERLAP = 1024, 256  # a tile with its overlap is about as large as MAX_PIXELS
 
 
 def run(main: Callable[[], None]) -> None:
-    """Calls a door's `main`; what the user can mend is told in one line on standard error, with exit status 2."""
+    """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2."""
     keep_memory()
     try:
         main()
-    except (OSError, ValueError) as error:  # every error of ours about files, weights and values is one of these
+    except (OSError, ValueError) as error:  # all our errors about files, weights and values are one of these
         print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -47,7 +46,7 @@ def parse(kind: type[T], description: str | None, *, default: T | None = None) -
 
 
 def _wrapped(text: str) -> str:
-    """Paragraphs as wide as the terminal, examples as they are; tyro keeps lines that do not begin with a letter."""
+    """Wraps paragraphs to the terminal and keeps examples; tyro keeps lines that do not begin with a letter."""
     width = shutil.get_terminal_size().columns
     paragraphs = text.strip().split("\n\n")
     return "\n\n".join(
@@ -59,10 +58,10 @@ def _wrapped(text: str) -> str:
 
 
 def peek(option: str, choices: Sequence[str] = ()) -> str | None:
-    """The value of an option that decides about the defaults of all others, before those are read; None without it.
+    """The value of an option that sets the defaults of the others, read before them; None if it is not given.
 
     Raises:
-        ValueError: If it is not one of the choices.
+        ValueError: If the value is not one of the choices.
     """
     value = None
     for word, following in itertools.zip_longest(sys.argv[1:], sys.argv[2:], fillvalue=""):
@@ -76,7 +75,7 @@ def peek(option: str, choices: Sequence[str] = ()) -> str | None:
 
 
 def device(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU where there is one.
+    """The device of that name; `auto` is a GPU if there is one.
 
     Raises:
         ValueError: If there is no such device on this machine.
@@ -86,16 +85,23 @@ def device(name: str) -> torch.device:
     try:
         torch.empty(0, device=name)
         return torch.device(name)
-    except (RuntimeError, AssertionError) as error:  # an assertion where torch is built without CUDA
-        raise ValueError(f"--device {name} is not to be had here: {str(error).splitlines()[0]}") from error
+    except (RuntimeError, AssertionError) as error:  # an assertion if torch is built without CUDA
+        raise ValueError(f"--device {name} is not available: {str(error).splitlines()[0]}") from error
 
 
 def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Module, multiple: int) -> Tensor:
-    """Calls a network's function of (3, H, W) images of any size as one of (1, 3, H', W') batches on multiples.
+    """Applies a function of batches (1, 3, H', W') to images (3, H, W) of any size.
 
-    Borders are repeated outwards at the right and bottom, and cropped off the result. Photos of more than 2 megapixels
-    are taken in tiles, so that memory grows by the photos themselves alone. A tile sees as far around it as the network
-    reaches, but no further than 256 pixels: chains as deep as the paper's reach past that in theory only.
+    The images are padded at the right and bottom to the next multiple by repeating their borders, and the result is
+    cropped. Photos of more than 2 megapixels are processed in tiles, so that memory grows only by the photos
+    themselves. A tile overlaps its neighbours by as much as the receptive field of the network needs, but by at most
+    256 pixels: chains as deep as the paper's reach further only in theory.
+
+    Args:
+        function: A function of the network, from images to one of the same shape.
+        images: Images of one size.
+        network: The network.
+        multiple: The number that height and width must be divisible by.
     """
     height, width = images[0].shape[-2:]
     padding = (0, -width % multiple, 0, -height % multiple)
@@ -105,7 +111,7 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
 
     with torch.inference_mode():
         batches = [F.pad(image[None], padding, mode="replicate") for image in images]
-        if height * width <= LARGEST:
+        if height * width <= MAX_PIXELS:
             return fast(*batches)[0, :, :height, :width]
         overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)
         return tiled(fast, *batches, tile=TILE, overlap=overlap)[0, :, :height, :width]

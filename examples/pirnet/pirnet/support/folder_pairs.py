@@ -1,4 +1,4 @@
-"""Pairs of a folder's photos for evaluation, read from disk when they are asked for."""
+"""Pairs of photos of a folder for evaluation; they are read from disk when they are needed."""
 
 __all__ = ["FolderPairs"]
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pirnet.data import Pair, evaluation_pairs
-from pirnet.images import read_picture, to_uint8
+from pirnet.images import read_picture
+from pirnet.pixels import to_uint8
 from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.progress import progress_bar
 
@@ -14,12 +15,12 @@ from pirnet.support.progress import progress_bar
 class FolderPairs:
     """The pairs that `evaluation_pairs` makes of a folder's photos, sorted by file name; one is in memory at a time.
 
-    Every photo is opened once at the start, so that a bad one is told at once and not after an hour.
+    Every photo is opened once at the start, so that a bad one is reported at once and not after an hour.
 
     Args:
-        folder: Where the photos lie; subfolders, hidden files and files of other kinds are passed over.
-        multiple: What height and width are made a multiple of.
-        limit: Pairs to take at most, the first ones; None takes all.
+        folder: The folder of the photos; subfolders, hidden files and other kinds of files are ignored.
+        multiple: Height and width become a multiple of this number.
+        limit: The largest number of pairs, the first ones; None for all.
         swap: Whether the same pairs follow with the roles exchanged.
 
     Raises:
@@ -51,7 +52,7 @@ class FolderPairs:
 
     @property
     def names(self) -> list[dict[str, object]]:
-        """Which photo is hidden in which, and the size of their crops, for the results."""
+        """The names of secret and cover of each pair, and the size of their crops, for the results."""
         return [
             {"secret": secret.name, "cover": cover.name, "height": height, "width": width}
             for (secret, cover), (height, width) in zip(self._paths, self.sizes, strict=True)

@@ -1,25 +1,23 @@
-"""LPIPS with SqueezeNet 1.1: how far apart two images look to a network that has learned to see; from a local file."""
+"""LPIPS with SqueezeNet 1.1: a learned perceptual distance of two images, with weights from a local file."""
 
 __all__ = ["LPIPS", "LPIPS_SIDE", "load_lpips"]
 
 from pathlib import Path
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pirnet.images import check_pixels, grey_levels
-from pirnet.weights import CheckpointError
+from pirnet.pixels import check_images, grey_levels
+from pirnet.weights import fill, read_tensors
 
 MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of red, green, blue in [-1, 1]
-TAPS = {1: 64, 4: 128, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}  # channels that are compared, by layer
-LPIPS_SIDE = 17  # smaller images vanish in the last pooling
+TAPS = {1: 64, 4: 128, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}  # layers that are compared, and their channels
+LPIPS_SIDE = 17  # smaller images have no pixel left after the last pooling
 
 
 class Fire(nn.Module):
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 ones to half of many each, all with ReLU."""
+    """A 1x1 convolution to few channels, then a 1x1 and a 3x3 one, each to half of the outputs, all with ReLU."""
 
     def __init__(self, in_channels: int, squeezed: int, out_channels: int) -> None:
         super().__init__()
@@ -38,9 +36,9 @@ class LPIPS(nn.Module):
     .. math:: \sum_l \frac{1}{H_l W_l} \sum_{h, w} w_l \cdot \bigl(\hat y^l_{hw} - \hat z^l_{hw}\bigr)^2
 
     with the channels :math:`\hat y^l, \hat z^l` of layer :math:`l` at unit length and learned weights :math:`w_l`.
-    Papers mostly quote LPIPS on AlexNet, whose figures are others: the two cannot be compared.
+    Most papers use LPIPS with AlexNet, which gives different figures: the two cannot be compared.
 
-    The parameters have the names of the published files: `features.N` of SqueezeNet 1.1, `linL` of LPIPS.
+    The parameters have the names of the published files: `features.N` for SqueezeNet 1.1, `linL` for LPIPS.
 
     Shape:
         - Two images (B, 3, H, W) in [0, 1], both sides at least 17, to one distance an image, (B,); 0 for images
@@ -78,16 +76,11 @@ class LPIPS(nn.Module):
             self.add_module(f"lin{number}", nn.Conv2d(channels, 1, 1, bias=False))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        for image in (a, b):
-            check_pixels("LPIPS", image, batched=True)
-        if a.shape != b.shape:
-            raise ValueError(f"LPIPS needs two images of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-        if min(a.shape[-2:]) < LPIPS_SIDE:
-            raise ValueError(f"LPIPS needs at least {LPIPS_SIDE} pixels a side, got {a.shape[-2]} x {a.shape[-1]}")
+        check_images("LPIPS", a, b, least=LPIPS_SIDE)
         return self.distance(*(grey_levels(image.float()) / 127.5 - 1 for image in (a, b)))
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """The same of images (B, 3, H, W) in [-1, 1] that are not rounded first."""
+        """The same for images (B, 3, H, W) in [-1, 1], which are not rounded."""
         total = torch.zeros(len(a), device=a.device)  # (B,)
         for number, (y, z) in enumerate(zip(self._layers(a), self._layers(b), strict=True)):
             squared = (_unit_length(y) - _unit_length(z)).square()  # (B, C, H/s, W/s)
@@ -111,22 +104,7 @@ def load_lpips(path: Path) -> LPIPS:
     Raises:
         CheckpointError: If the file is missing or damaged, or holds something else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no LPIPS weights at {path}")
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"cannot read the LPIPS weights {path}: {error}") from error
-    network = LPIPS()
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
-        raise CheckpointError(
-            f"{path} does not hold LPIPS with {LPIPS.backbone}: {len(wrong)} tensors are missing, unknown or of "
-            f"another shape, such as {wrong[0]}"
-        )
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)
+    return fill(LPIPS(), read_tensors(path, "LPIPS weights")[0], path, title=f"LPIPS with {LPIPS.backbone}")
 
 
 def _unit_length(x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""A folder's decoded photos in one file on disk, mapped into memory: read once, and never all in RAM.
+"""The decoded photos of a folder in one file on disk, mapped into memory: decoded once, never all in RAM.
 
-The file holds the pixels of one photo after the other, each (3, H, W) in 8 bit, then an index in JSON, then the index's
-length as eight bytes.
+The file contains the pixels of one photo after the other, each (3, H, W) in 8 bit, then an index in JSON, then the
+length of the index as eight bytes.
 """
 
-__all__ = ["cache_folder", "cached_photos"]
+__all__ = ["cache_folder", "cached_folders", "cached_photos"]
 
 import hashlib
 import json
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 
-from pirnet.images import atomic_path, read_picture, to_uint8
+from pirnet.images import read_picture
+from pirnet.pixels import to_uint8
+from pirnet.support.files import atomic_path
 from pirnet.support.photos import Photos, photo_paths, require_size
 from pirnet.support.progress import progress_bar
 
@@ -22,23 +24,38 @@ LENGTH = 8
 
 
 def cache_folder() -> Path:
-    """Where caches are by default: `liftlayers` in the user's cache folder, as XDG_CACHE_HOME names it."""
+    """The default folder of caches: `liftlayers` in the user's cache folder, which XDG_CACHE_HOME names."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
 
 
-def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
-    """The photos that `read_folder` gives, in memory only as far as they are looked at.
+def cached_folders(folders: Sequence[Path], *, cache: Path, min_size: int) -> Photos:
+    """The photos of several folders; if there is more than one, each name begins with the name of the folder.
 
-    The first call decodes the folder into a file in `cache`, with a bar on a terminal; the next ones map that file. It
-    is made anew when a photo's name, size or date has changed. Stopped half-way, it leaves no file of that name.
+    Arguments and errors are those of `cached_photos`.
+    """
+    names, images = [], []
+    for folder in folders:
+        photos = cached_photos(folder, cache=cache, min_size=min_size)
+        names += [f"{folder.resolve().name}/{name}" if len(folders) > 1 else name for name in photos.names]
+        images += photos.images
+    return Photos(tuple(names), tuple(images))
+
+
+def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
+    """The photos of a folder, sorted by file name, which becomes their name; only pixels in use are in memory.
+
+    The first call decodes the folder into a file in `cache` and shows progress; later calls map that file. It is made
+    again if the name, size or date of a photo has changed. An interrupted call leaves no file of that name.
+    Subfolders, hidden files and other kinds of files are ignored; alpha channels are dropped.
 
     Args:
-        folder: Where the photos lie.
-        cache: The folder to keep the file in; made where it is missing.
+        folder: The folder of the photos.
+        cache: The folder of the file; it is created if it is missing.
         min_size: The height and width that each photo must have at least, in pixels.
 
     Raises:
-        ImageError: As for `read_folder`.
+        ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read or
+            is too small.
         OSError: If the file cannot be written.
     """
     paths = photo_paths(folder)
@@ -47,7 +64,7 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
     try:
         sizes = _known_sizes(file, photos) or _build(file, paths, photos)
     except OSError as error:
-        raise OSError(f"{cache}: cannot keep decoded photos there, {error}; --cache names another folder") from error
+        raise OSError(f"{cache}: cannot write decoded photos there, {error}; --cache names another folder") from error
     pixels = torch.from_file(str(file), shared=False, size=sum(3 * h * w for h, w in sizes), dtype=torch.uint8)
     images, start = [], 0
     for path, (height, width) in zip(paths, sizes, strict=True):
@@ -71,14 +88,14 @@ def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> lis
 
 
 def _known_sizes(file: Path, photos: list[list[object]]) -> list[list[int]] | None:
-    """Heights and widths from the file's index; None if there is no file, it is not whole, or of other photos."""
+    """Heights and widths from the index of the file; None if the file is missing, incomplete or of other photos."""
     try:
         with file.open("rb") as source:
             end = source.seek(-LENGTH, os.SEEK_END)
             length = int.from_bytes(source.read(LENGTH), "little")
             source.seek(end - length)
             index = json.loads(source.read(length))
-            whole = sum(3 * h * w for h, w in index["sizes"]) == end - length
-            return index["sizes"] if whole and index["photos"] == photos else None
+            complete = sum(3 * h * w for h, w in index["sizes"]) == end - length
+            return index["sizes"] if complete and index["photos"] == photos else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -1,17 +1,18 @@
-"""Photos: those inside scikit-image, or a folder's."""
+"""Photos: those inside scikit-image, or those of a folder."""
 
-__all__ = ["HELD_OUT", "Photos", "bundled_photos", "hold_out", "joined", "photo_paths", "read_folder", "require_size"]
+__all__ = ["HELD_OUT", "Photos", "bundled_photos", "hold_out", "photo_paths", "require_size"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import compress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pirnet.images import ImageError, read_picture, to_uint8
-from pirnet.support.progress import progress_bar
+from pirnet.images import ImageError, read_picture
+from pirnet.pixels import to_uint8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = (
@@ -25,20 +26,20 @@ BUNDLED = (
     "retina.jpg",
 )
 HELD_OUT = ("astronaut", "chelsea")
-"""The bundled photos that are not trained on where no folder is named."""
+"""The bundled photos that are held out if no folder is given."""
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos as tensors, each with a name of its own.
+    """Photos as tensors, each with a unique name.
 
     Attributes:
-        names: One name a photo, all different.
-        images: One image a photo, uint8, of shape :math:`(3, H, W)`; sizes may differ.
+        names: One name for each photo, all different.
+        images: One image for each photo, uint8, of shape :math:`(3, H, W)`; sizes may differ.
 
     Raises:
         TypeError: An image is not uint8.
-        ValueError: The counts differ, a name stands twice, or an image has another shape.
+        ValueError: The counts differ, a name occurs twice, or an image has another shape.
     """
 
     names: tuple[str, ...]
@@ -63,7 +64,7 @@ class Photos:
 def bundled_photos() -> Photos:
     """The colour photos inside the scikit-image wheel, without a download: enough for a first run, not for a result.
 
-    In this order, sizes as height x width, origins and licences as scikit-image states them:
+    They come in this order; sizes are height x width, origins and licences are those stated by scikit-image:
 
     ================= =========== ======================================== =========================================
     name              size        what                                     licence
@@ -96,39 +97,17 @@ def bundled_photos() -> Photos:
     return Photos(tuple(Path(name).stem for name in BUNDLED), tuple(images))
 
 
-def read_folder(folder: Path, *, min_size: int = 16) -> Photos:
-    """Reads every photo of a folder, sorted by file name; the file name is the photo's name.
-
-    Subfolders, hidden files and files of other kinds are passed over; an alpha channel is dropped.
-
-    Args:
-        folder: Where the photos lie.
-        min_size: The height and width that each photo must have at least, in pixels.
-
-    Raises:
-        ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read or
-            is too small.
-    """
-    paths = photo_paths(folder)
-    images = []
-    for path in progress_bar(paths, desc=f"reading {folder.name}", unit="photo"):
-        image = to_uint8(read_picture(path).pixels)
-        require_size(path, *image.shape[1:], least=min_size)
-        images.append(image)
-    return Photos(tuple(path.name for path in paths), tuple(images))
-
-
 def photo_paths(folder: Path) -> list[Path]:
-    """The photos of a folder, sorted by file name; subfolders, hidden files and files of other kinds are passed over.
+    """The photos of a folder, sorted by file name; subfolders, hidden files and other kinds of files are ignored.
 
     Raises:
         ImageError: The folder is missing, is a file or holds fewer than two photos.
     """
-    if not folder.exists():
-        raise ImageError(f"{folder}: no such folder")
     if not folder.is_dir():
-        raise ImageError(f"{folder}: a folder of photos is needed, this is a file")
-    paths = sorted(path for path in folder.iterdir() if _is_photo(path))
+        problem = "a folder of photos is needed, this is a file" if folder.exists() else "no such folder"
+        raise ImageError(f"{folder}: {problem}")
+    photos = (path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    paths = sorted(path for path in photos if not path.name.startswith("."))
     if len(paths) < 2:
         found = f"only {paths[0].name}" if paths else "none"
         raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}")
@@ -141,17 +120,8 @@ def require_size(path: Path, height: int, width: int, *, least: int) -> None:
         raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
 
 
-def joined(folders: Sequence[Path], parts: Sequence[Photos]) -> Photos:
-    """The photos of several folders; where there is more than one, each photo's name begins with its folder's."""
-    prefixes = [f"{folder.resolve().name}/" if len(folders) > 1 else "" for folder in folders]
-    return Photos(
-        tuple(prefix + name for prefix, part in zip(prefixes, parts, strict=True) for name in part.names),
-        tuple(image for part in parts for image in part.images),
-    )
-
-
 def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
-    """Parts photos by name into those for training and those held out; both keep the order of `photos`.
+    """Divides photos by name into those for training and those held out; both keep the order of `photos`.
 
     Args:
         photos: All photos.
@@ -163,20 +133,13 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
     Raises:
         ValueError: A name is unknown, or fewer than two photos remain for training.
     """
-    unknown = [name for name in names if name not in photos.names]
-    if unknown:
+    if unknown := [name for name in names if name not in photos.names]:
         raise ValueError(f"hold_out needs names among {', '.join(photos.names)}, got {', '.join(unknown)}")
-    held = set(names)
-    train = _select(photos, (index for index, name in enumerate(photos.names) if name not in held))
+    is_held = [name in names for name in photos.names]
+    train, held = (
+        Photos(tuple(compress(photos.names, chosen)), tuple(compress(photos.images, chosen)))
+        for chosen in ([not each for each in is_held], is_held)
+    )
     if len(train) < 2:
         raise ValueError(f"hold_out must leave at least two photos for training, got {len(train)} of {len(photos)}")
-    return train, _select(photos, (index for index, name in enumerate(photos.names) if name in held))
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
-def _select(photos: Photos, indices: Iterable[int]) -> Photos:
-    chosen = list(indices)
-    return Photos(tuple(photos.names[i] for i in chosen), tuple(photos.images[i] for i in chosen))
+    return train, held

@@ -7,16 +7,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-SELDOM = 30.0  # seconds
+LOG_INTERVAL = 30.0  # seconds
 
 
 def progress_bar(items: Any = None, **options: Any) -> tqdm:
-    """A bar of tqdm, which takes the same options; off a terminal it is drawn every half minute, and not before.
+    """A bar of tqdm, with the same options; without a terminal it prints every half minute, after the first one.
 
     Example:
         >>> sum(progress_bar([1, 2, 3]))
         6
     """
     if not sys.stderr.isatty():
-        options |= {"delay": SELDOM, "mininterval": SELDOM, "maxinterval": 2 * SELDOM}
+        options |= {"delay": LOG_INTERVAL, "mininterval": LOG_INTERVAL, "maxinterval": 2 * LOG_INTERVAL}
     return tqdm(items, dynamic_ncols=True, **options)

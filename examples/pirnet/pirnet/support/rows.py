@@ -1,4 +1,4 @@
-"""The rows of an evaluation: figures of a pair, their means and deviations, and what the means say."""
+"""The rows of an evaluation: the figures of a pair, means and deviations over pairs, and differences of means."""
 
 __all__ = ["Difference", "Row", "deviations", "differences", "mean"]
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass, fields, replace
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one pair, or their means; null where a figure has no meaning. PSNR in dB; all on 8-bit RGB."""
+    """Figures of one pair, or their means; None if a figure has no meaning. PSNR in dB; all on 8-bit RGB."""
 
     task: str
     row: str
-    """`do nothing`: the degraded secret as it is. `no restoration`: hidden and revealed without the cloud. `in the
-    clear`: the degraded secret, restored by a network that sees it. `ours`."""
+    """`do nothing`: the degraded secret. `no restoration`: hidden and revealed without the cloud. `in the clear`: the
+    degraded secret, restored by a network that is given it. `ours`: hidden, restored in the cloud and revealed."""
     pipeline: str
-    """`uint8`: stego rounded to 8 bit as a file is; or `float`."""
+    """`uint8`: stego rounded to 8 bit as in a file; or `float`."""
     stego_psnr: float | None
-    """Stego, or restored stego, against cover."""
+    """Stego or restored stego against cover."""
     secret_psnr: float
     """Secret against its truth."""
     stego_ssim: float | None
     secret_ssim: float
     revealed_psnr: float | None = None
-    """Revealed against degraded secret: how faithfully the client's network hides, on its own."""
+    """Revealed against degraded secret: the fidelity of the client's network alone."""
     stego_ms_ssim: float | None = None
     secret_ms_ssim: float | None = None
     stego_lpips: float | None = None
@@ -37,45 +37,39 @@ FIGURES = tuple(field.name for field in fields(Row))[3:]
 
 @dataclass(frozen=True)
 class Difference:
-    """What the rows of one task mean, in dB of the secret's PSNR."""
+    """Differences between the rows of one task, in dB of the secret's PSNR."""
 
     task: str
     pipeline: str
     over_nothing: float
     """Ours minus doing nothing."""
     cloud_gain: float
-    """Ours minus no restoration: what the cloud adds."""
+    """Ours minus no restoration: the gain by the cloud."""
     price_of_privacy: float | None
-    """In the clear minus ours: what hiding costs; null without a network in the clear."""
+    """In the clear minus ours: the cost of hiding; None without a network in the clear."""
 
 
 def mean(rows: Sequence[Row]) -> Row:
-    """The mean of every figure over the pairs; null where a pair has none."""
+    """The mean of every figure over the pairs; None if a pair lacks it."""
     means = {name: _reduced(statistics.fmean, rows, name) for name in FIGURES}
     return replace(rows[0], **means)  # type: ignore[arg-type]
 
 
 def deviations(rows: Sequence[Row]) -> dict[str, float | None]:
-    """The standard deviation of every figure over the pairs; null for one pair, and where a figure is not finite."""
+    """The standard deviation of every figure over the pairs; None for one pair, and if a figure is not finite."""
     return {name: _reduced(_deviation, rows, name) for name in FIGURES}
 
 
 def differences(rows: Sequence[Row]) -> list[Difference]:
-    """What the mean rows say about the cloud and about privacy, for each pipeline and task."""
+    """The gain by the cloud and the price of privacy, for each pipeline and task."""
     secrets = {(row.pipeline, row.task, row.row): row.secret_psnr for row in rows}
     result = []
     for pipeline, task, name in secrets:
         if name == "ours":
             ours, clear = secrets[pipeline, task, name], secrets.get((pipeline, task, "in the clear"))
-            result.append(
-                Difference(
-                    task,
-                    pipeline,
-                    over_nothing=ours - secrets[pipeline, task, "do nothing"],
-                    cloud_gain=ours - secrets[pipeline, task, "no restoration"],
-                    price_of_privacy=None if clear is None else clear - ours,
-                )
-            )
+            nothing, unrestored = (secrets[pipeline, task, way] for way in ("do nothing", "no restoration"))
+            price = None if clear is None else clear - ours
+            result.append(Difference(task, pipeline, ours - nothing, ours - unrestored, price))
     return result
 
 

@@ -1,6 +1,6 @@
-"""Run folders: where they are, what is in them, and stopping cleanly."""
+"""Run folders: where they are, what they contain, and how a run stops cleanly."""
 
-__all__ = ["RUNS", "Stop", "clean", "is_empty", "latest_run", "new_run", "save", "trim_log"]
+__all__ = ["CHECKPOINT", "RUNS", "Stop", "clean", "is_empty", "latest_run", "new_run", "save", "trim_log"]
 
 import json
 import signal
@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pirnet.images import atomic_path
+from pirnet.support.files import write_text
 from pirnet.trainer import Trainer
-from pirnet.weights import CheckpointError, save_state, save_weights
+from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, save_state, save_weights
 
 RUNS = Path("runs")
 CHECKPOINT = "checkpoint.pt"
-LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
 
 
 def new_run(preset: str) -> Path:
@@ -38,41 +37,41 @@ def latest_run(holding: str) -> Path:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a path is a folder with nothing in it, or with nothing but what a killed run left half-written."""
+    """Whether a path is a folder that contains nothing but temporary files of a killed run."""
     return folder.is_dir() and all(path.match(".*.tmp") for path in folder.iterdir())
 
 
 def save(trainer: Trainer, folder: Path) -> None:
-    """Writes the resume state and the weights of the networks that are trained, each file all or nothing."""
+    """Writes the checkpoint and the weights of the trained networks."""
     save_state(folder / CHECKPOINT, trainer.state_dict())
     config, lih, lsr = trainer.config, trainer.average.lih, trainer.average.lsr
+    lsr_config = config.lsr if config.restorer == "lsr" else None
     if config.in_the_clear:
-        save_weights(folder / CLEAR_WEIGHTS, lsr, config.lsr if config.restorer == "lsr" else None)
+        save_weights(folder / CLEAR_WEIGHTS, lsr, lsr_config)
         return
     save_weights(folder / f"{config.hider}.safetensors", lih, config.lih if config.hider == "lih" else None)
-    save_weights(folder / f"{config.restorer}.safetensors", lsr, config.lsr if config.restorer == "lsr" else None)
+    save_weights(folder / f"{config.restorer}.safetensors", lsr, lsr_config)
 
 
 def clean(folder: Path, step: int) -> None:
-    """Removes what a run leaves that was killed after its last checkpoint: half-written files, lines of later steps."""
+    """Removes what a killed run leaves after its last checkpoint: temporary files, log lines of later steps."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
     trim_log(folder / "log.jsonl", step)
 
 
 def trim_log(path: Path, step: int) -> None:
-    """Drops the lines of steps that a resumed run will take again."""
+    """Drops the lines of steps that a resumed run takes again."""
     if path.is_file():
-        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        lines = [line for line in whole if json.loads(line)["step"] <= step]
-        with atomic_path(path) as temporary:
-            temporary.write_text("".join(lines))
+        complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        write_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
 
 
 class Stop:
-    """Whether it is time to stop: asked for by Ctrl-C, or after some minutes. A second Ctrl-C stops at once.
+    """True when the run should stop: after Ctrl-C, or after a number of minutes. A second Ctrl-C stops at once.
 
-    So does a second SIGTERM, but not a SIGTERM after a Ctrl-C: torchrun sends one to processes that had the other.
+    A second SIGTERM stops at once too, but not a SIGTERM after a Ctrl-C: torchrun sends it to processes that have
+    already received the Ctrl-C.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -84,7 +83,7 @@ class Stop:
 
     @contextmanager
     def on_interrupt(self) -> Iterator[None]:
-        """Lets a step finish that Ctrl-C or a request to terminate comes upon."""
+        """Lets the current step finish after Ctrl-C or a request to terminate."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
             if number in self.received:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on named keys alone, and on nothing that was drawn before."""
+"""Random numbers that depend on given keys alone, not on earlier draws."""
 
 __all__ = ["random_below", "seeded_generator"]
 
@@ -14,11 +14,11 @@ def seeded_generator(*keys: int) -> torch.Generator:
         keys: Any integers, for instance a seed and the number of a step.
     """
     digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).digest()
-    # the CPU engine takes 32 bits of a seed; fold, so that both halves count
+    # the CPU generator uses 32 bits of a seed, so both halves are combined
     number = int.from_bytes(digest, "big")
     return torch.Generator().manual_seed((number >> 32) ^ (number & 0xFFFFFFFF))
 
 
 def random_below(bound: int, generator: torch.Generator) -> int:
-    """A whole number from 0 up to, but without, `bound`, each as likely."""
+    """A uniformly distributed integer from 0 to `bound - 1`."""
     return int(torch.randint(bound, (), generator=generator, device=generator.device))

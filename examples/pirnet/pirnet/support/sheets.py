@@ -1,4 +1,4 @@
-"""Comparison sheets: rows of pictures, each with a title above and a caption below it."""
+"""Comparison sheets: rows of pictures, each with a title above and a caption below."""
 
 __all__ = ["Panel", "cropped", "save_sheet", "ten_fold_difference"]
 
@@ -11,13 +11,29 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pirnet.images import ImageError, atomic_path, check_pixels, to_uint8
+from pirnet.images import ImageError
+from pirnet.pixels import check_images, to_uint8
+from pirnet.support.files import atomic_path
 
 FORMATS = {".png": "PNG", ".webp": "WEBP"}
 PAPER, INK, SOFT_INK, FRAME = "#ffffff", "#1a1a1a", "#5f6368", "#dadce0"
 MARGIN, GUTTER, ROW_GAP, TEXT_GAP = 24, 14, 22, 5
-HEADING_SIZE, TITLE_SIZE, CAPTION_SIZE = 20, 14, 13
-LEADING = 1.3  # the height of a line of text over its size
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How a text is drawn; size and line height in pixels."""
+
+    size: int
+    bold: bool
+    ink: str
+
+    @property
+    def line(self) -> int:
+        return round(1.3 * self.size)
+
+
+HEADING, TITLE, CAPTION = _Style(20, True, INK), _Style(14, True, INK), _Style(13, False, SOFT_INK)
 
 
 @dataclass(frozen=True)
@@ -25,8 +41,8 @@ class Panel:
     """One picture of a sheet.
 
     Attributes:
-        title: What it is, above it.
-        caption: What was measured, below it.
+        title: The text above the picture.
+        caption: The text below the picture, for instance a figure.
         image: Of shape :math:`(3, H, W)` in :math:`[0, 1]`.
     """
 
@@ -36,22 +52,22 @@ class Panel:
 
 
 def cropped(item: Panel, side: int = 256) -> Panel:
-    """The panel with no more of its picture than a sheet of that side shows: what to keep of large photos in memory."""
+    """The panel with only the part of its picture that a sheet shows, to save memory with large photos."""
     height, width = (min(size, side) for size in item.image.shape[1:])
     top, left = (item.image.shape[1] - height) // 2, (item.image.shape[2] - width) // 2
     return replace(item, image=item.image[:, top : top + height, left : left + width].cpu().clone())
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256, heading: str = "") -> None:
-    """Draws rows of pictures, each seen through a square window about its centre, pixel for pixel.
+    """Draws rows of pictures; of each picture a square window about its centre is shown, pixel for pixel.
 
-    A smaller picture is shown whole. Long titles and captions wrap. An existing file is replaced, in one step.
+    A smaller picture is shown completely. Long titles and captions are wrapped. An existing file is replaced.
 
     Args:
         path: The file to write, `.png` or `.webp`; its folder exists.
         rows: The panels, row by row; rows may differ in length.
         panel: The side of the window, in pixels.
-        heading: A line above everything, or nothing.
+        heading: A line above all rows, or nothing.
 
     Raises:
         ImageError: The name has another ending, or the folder is missing or not writable.
@@ -67,7 +83,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256,
     if panel < 32:
         raise ValueError(f"save_sheet needs a panel of at least 32 pixels, got {panel}")
     for item in (item for row in rows for item in row):
-        check_pixels("save_sheet", item.image, batched=False)
+        check_images("save_sheet", item.image, batched=False)
     sheet = _draw(rows, panel, heading)
     try:
         with atomic_path(path) as temporary:
@@ -77,7 +93,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256,
 
 
 def ten_fold_difference(a: Tensor, b: Tensor) -> Tensor:
-    r"""Makes a small difference visible: black where the images agree, clamped from 25.5 grey levels on.
+    r"""Makes a small difference visible: black if the images are equal, clamped from 25.5 grey levels on.
 
     .. math:: y = \min(10\, |a - b|,\, 1)
 
@@ -92,87 +108,55 @@ def ten_fold_difference(a: Tensor, b: Tensor) -> Tensor:
         TypeError: An image is not floating point.
         ValueError: An image has another shape, or the two shapes differ.
     """
-    check_pixels("ten_fold_difference", a, batched=False)
-    check_pixels("ten_fold_difference", b, batched=False)
-    if a.shape != b.shape:
-        raise ValueError(f"ten_fold_difference needs two images of one shape, got {tuple(a.shape)}, {tuple(b.shape)}")
+    check_images("ten_fold_difference", a, b, batched=False)
     return (10 * (a - b).abs()).clamp(max=1)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row as it will be drawn: its wrapped texts and the heights that they take."""
-
-    panels: Sequence[Panel]
-    titles: list[list[str]]
-    captions: list[list[str]]
-
-    @property
-    def title_height(self) -> int:
-        return max(map(len, self.titles)) * _line(TITLE_SIZE)
-
-    @property
-    def caption_height(self) -> int:
-        return max(map(len, self.captions)) * _line(CAPTION_SIZE)
-
-
 def _draw(rows: Sequence[Sequence[Panel]], panel: int, heading: str) -> Image.Image:
-    title_font, caption_font = _font(TITLE_SIZE, bold=True), _font(CAPTION_SIZE, bold=False)
-    laid_out = [
-        _Row(
-            row,
-            [_wrap(item.title, title_font, panel) for item in row],
-            [_wrap(item.caption, caption_font, panel) for item in row],
-        )
-        for row in rows
-    ]
+    texts = [[(_wrap(item.title, TITLE, panel), _wrap(item.caption, CAPTION, panel)) for item in row] for row in rows]
+    title_heights, caption_heights = (
+        [max(len(text[part]) for text in row) * style.line for row in texts]
+        for part, style in ((0, TITLE), (1, CAPTION))
+    )
     columns = max(len(row) for row in rows)
     width = 2 * MARGIN + columns * panel + (columns - 1) * GUTTER
-    heading_lines = _wrap(heading, _font(HEADING_SIZE, bold=True), width - 2 * MARGIN)
-    top = MARGIN + len(heading_lines) * _line(HEADING_SIZE) + (ROW_GAP // 2 if heading_lines else 0)
-    heights = [row.title_height + panel + 2 * TEXT_GAP + row.caption_height for row in laid_out]
+    heading_lines = _wrap(heading, HEADING, width - 2 * MARGIN)
+    top = MARGIN + len(heading_lines) * HEADING.line + (ROW_GAP // 2 if heading_lines else 0)
+    heights = [a + panel + 2 * TEXT_GAP + b for a, b in zip(title_heights, caption_heights, strict=True)]
     sheet = Image.new("RGB", (width, top + sum(heights) + (len(rows) - 1) * ROW_GAP + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
-    _write(pen, (MARGIN, MARGIN), heading_lines, HEADING_SIZE, bold=True, ink=INK)
-    for row, height in zip(laid_out, heights, strict=True):
-        _draw_row(sheet, pen, row, top, panel)
+    _write(pen, (MARGIN, MARGIN), heading_lines, HEADING)
+    for row, texts_of_row, title_height, height in zip(rows, texts, title_heights, heights, strict=True):
+        picture_top = top + title_height + TEXT_GAP
+        for column, (item, (title, caption)) in enumerate(zip(row, texts_of_row, strict=True)):
+            left = MARGIN + column * (panel + GUTTER)
+            _write(pen, (left, picture_top - TEXT_GAP - len(title) * TITLE.line), title, TITLE)  # next to its picture
+            _paste(sheet, pen, cropped(item, panel).image, (left, picture_top), panel)
+            _write(pen, (left, picture_top + panel + TEXT_GAP), caption, CAPTION)
         top += height + ROW_GAP
     return sheet
-
-
-def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: _Row, top: int, panel: int) -> None:
-    picture_top = top + row.title_height + TEXT_GAP
-    caption_top = picture_top + panel + TEXT_GAP
-    for column, (item, title, caption) in enumerate(zip(row.panels, row.titles, row.captions, strict=True)):
-        left = MARGIN + column * (panel + GUTTER)
-        title_top = picture_top - TEXT_GAP - len(title) * _line(TITLE_SIZE)  # a shorter title stands on its picture too
-        _write(pen, (left, title_top), title, TITLE_SIZE, bold=True, ink=INK)
-        _paste(sheet, pen, cropped(item, panel).image, (left, picture_top), panel)
-        _write(pen, (left, caption_top), caption, CAPTION_SIZE, bold=False, ink=SOFT_INK)
 
 
 def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, image: Tensor, corner: tuple[int, int], panel: int) -> None:
     height, width = image.shape[1:]
     view = to_uint8(image).permute(1, 2, 0).contiguous()  # (h, w, 3)
     x, y = corner[0] + (panel - width) // 2, corner[1] + (panel - height) // 2
-    pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)  # outside: no pixel of the picture is covered
+    pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)  # around the picture, covering no pixel of it
     sheet.paste(Image.fromarray(view.numpy()), (x, y))
 
 
-def _write(
-    pen: ImageDraw.ImageDraw, corner: tuple[int, int], lines: list[str], size: int, *, bold: bool, ink: str
-) -> None:
+def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], lines: list[str], style: _Style) -> None:
     for number, line in enumerate(lines):
-        pen.text((corner[0], corner[1] + number * _line(size)), line, fill=ink, font=_font(size, bold=bold))
+        pen.text((corner[0], corner[1] + number * style.line), line, fill=style.ink, font=_font(style))
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrap(text: str, style: _Style, width: int) -> list[str]:
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""
         for word in paragraph.split():
             longer = f"{line} {word}".strip()
-            if line and font.getlength(longer) > width:
+            if line and _font(style).getlength(longer) > width:
                 lines.append(line)
                 longer = word
             line = longer
@@ -180,12 +164,8 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return lines
 
 
-def _line(size: int) -> int:
-    return round(LEADING * size)
-
-
 @cache
-def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
-    # DejaVu Sans comes with matplotlib, so a sheet looks the same everywhere and knows sigma and the minus sign
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+def _font(style: _Style) -> ImageFont.FreeTypeFont:
+    # DejaVu Sans comes with matplotlib, so sheets look the same everywhere and have sigma and the minus sign
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(folder / f"DejaVuSans{'-Bold' * style.bold}.ttf", style.size)

@@ -1,4 +1,4 @@
-"""A watch over the loss: throws away steps that would do damage."""
+"""Watches the loss and rejects steps that would do damage."""
 
 __all__ = ["SpikeGuard"]
 
@@ -6,15 +6,15 @@ import math
 import statistics
 from collections import deque
 
-WINDOW, LEAST, FACTOR, PATIENCE = 50, 20, 10.0, 10
+WINDOW, MIN_LOSSES, FACTOR, PATIENCE = 50, 20, 10.0, 10
 
 
 class SpikeGuard:
     """Judges each step by the running median of the losses.
 
-    A step is thrown away if its loss or gradient is not finite, or its loss is ten times the median of the last fifty.
-    That asks for batches that are alike: noise is a hundred times harder to hide than blur, so that one median for
-    batches of one task each would throw away good steps. Ours hold all tasks.
+    A step is rejected if its loss or gradient is not finite, or if its loss is more than ten times the median of the
+    last fifty. The batches must be alike: noise is a hundred times harder to hide than blur, so a single median would
+    reject good steps if each batch had one task. Ours contain all tasks.
     """
 
     def __init__(self) -> None:
@@ -25,31 +25,28 @@ class SpikeGuard:
     def accepts(self, loss: float, gradient_norm: float) -> bool:
         """Whether to take the step; counts it if not."""
         good = math.isfinite(loss) and math.isfinite(gradient_norm)
-        if good and len(self.accepted) >= LEAST:
+        if good and len(self.accepted) >= MIN_LOSSES:
             good = loss <= FACTOR * statistics.median(self.accepted)
         if good:
             self.accepted.append(loss)
-            self.skipped_in_a_row = 0
-        else:
-            self.skipped += 1
-            self.skipped_in_a_row += 1
+        self.skipped += not good
+        self.skipped_in_a_row = 0 if good else self.skipped_in_a_row + 1
         return good
 
     @property
     def gave_up(self) -> bool:
-        """Whether so many steps in a row were thrown away that the network itself must be in trouble."""
+        """Whether so many steps in a row were rejected that the network itself must be damaged."""
         return self.skipped_in_a_row >= PATIENCE
 
     def forget(self) -> None:
-        """Starts anew, as a new stage has other losses; the count of skipped steps goes on."""
+        """Forgets the losses, since a new stage has others; the count of skipped steps continues."""
         self.accepted.clear()
         self.skipped_in_a_row = 0
 
-    def state_dict(self) -> dict[str, object]:
-        """Everything, as plain values."""
-        return {"accepted": list(self.accepted), "skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
+    def state_dict(self) -> dict:
+        """The whole state as plain values."""
+        return vars(self) | {"accepted": list(self.accepted)}
 
     def load_state_dict(self, state: dict) -> None:
-        """Takes back what `state_dict` gave."""
-        self.accepted = deque(state["accepted"], maxlen=WINDOW)
-        self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+        """Restores a result of `state_dict`."""
+        vars(self).update(state, accepted=deque(state["accepted"], maxlen=WINDOW))

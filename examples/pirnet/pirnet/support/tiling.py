@@ -1,4 +1,4 @@
-"""Large photos in bounded memory: a network on overlapping tiles, one after the other."""
+"""Large photos in bounded memory: a network runs on overlapping tiles, one after the other."""
 
 __all__ = ["reach", "tiled"]
 
@@ -11,17 +11,17 @@ PROBE = 256
 
 
 def tiled(function: Callable[..., Tensor], *images: Tensor, tile: int, overlap: int) -> Tensor:
-    """Calls a function on tiles of its images instead of the whole, and joins what it makes of them.
+    """Applies a function to tiles of its images and joins the results.
 
-    Each tile is given with `overlap` more pixels on every side, as far as the image has them, and these are cropped off
-    again. If a pixel of the result depends on none further away (`reach`), the result is that of the whole image, but
-    for rounding; means over the image, as in a NAFBlock, become means over a tile and its overlap.
+    Each tile is extended by `overlap` pixels on every side, as far as the image has them, and the result is cropped. If
+    no pixel of the result depends on pixels further away (`reach`), the result equals that of the whole image up to
+    rounding; means over the image, as in a NAFBlock, become means over a tile and its overlap.
 
     Args:
         function: Some images to one of the same shape.
         images: Images (B, C, H, W) of one shape.
         tile: Side of a tile in pixels, a multiple of the network's coarsest pixel.
-        overlap: Pixels to see around it, a multiple of the same.
+        overlap: Pixels added on each side, a multiple of the same.
 
     Raises:
         ValueError: If `tile` is below 1 or `overlap` below 0.
@@ -45,19 +45,19 @@ def tiled(function: Callable[..., Tensor], *images: Tensor, tile: int, overlap: 
 
 
 def reach(function: Callable[..., Tensor], network: nn.Module, *, num_images: int = 1) -> int:
-    r"""How far a pixel of the result looks, in pixels: the radii of all convolutions that run, added up.
+    r"""The distance in pixels up to which an output pixel depends on the input: the sum of the convolutions' radii.
 
     .. math:: \sum_i s_i\, d_i \lfloor k_i / 2 \rfloor
 
     where convolution :math:`i` has kernel size :math:`k_i` and dilation :math:`d_i` and runs on pixels :math:`s_i`
-    times as large as the image's. That is exact for a chain and a bound where convolutions run side by side. It is
-    rounded up to a multiple of the coarsest pixel, so that tiles stay on the grid of every scale. Means over the image
-    are not counted.
+    times as large as those of the image. That is exact for a chain and an upper bound for parallel convolutions. It is
+    rounded up to a multiple of the coarsest pixel, so that tiles stay aligned at every scale. Means over the image are
+    not counted.
 
     Args:
-        function: What calls the network, on images (1, 3, H, W).
+        function: Calls the network on images (1, 3, H, W).
         network: The network, with at least one kernel larger than 1x1.
-        num_images: Number of images that the function takes.
+        num_images: The number of images that the function takes.
 
     Example:
         >>> chain = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 3, 3, padding=1))
@@ -73,7 +73,7 @@ def reach(function: Callable[..., Tensor], network: nn.Module, *, num_images: in
         pixels += scale * module.dilation[0] * (module.kernel_size[0] // 2)
         coarsest = max(coarsest, scale * module.stride[0])
 
-    # A 1x1 kernel sees a pixel alone, and that of a NAFBlock's attention runs on means.
+    # 1x1 kernels add nothing to the reach; the one in the attention of a NAFBlock runs on means.
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
     hooks = [convolution.register_forward_pre_hook(add) for convolution in convolutions]
     try:

@@ -1,23 +1,23 @@
-"""What is written down of every few steps: JSON lines always, TensorBoard where it is asked for."""
+"""The log of a training run: JSON lines always, TensorBoard on request."""
 
 __all__ = ["Log"]
 
 from pathlib import Path
 from typing import Self
 
-from pirnet.evaluation import to_json
+from pirnet.support.files import to_json
 
 
 class Log:
-    """Writes rows of figures to `log.jsonl`, flushed line by line, and to TensorBoard's folder if so wanted.
+    """Writes rows of figures to `log.jsonl`, flushed line by line, and to the folder of TensorBoard on request.
 
     Args:
         folder: The run's folder.
-        step: Where the run goes on; TensorBoard forgets later steps, `runs.clean` those of the file.
+        step: The step at which the run continues; TensorBoard drops later steps, `runs.clean` those of the file.
         tensorboard: Whether to write for TensorBoard as well.
 
     Raises:
-        ValueError: TensorBoard is wanted, but not installed.
+        ValueError: If TensorBoard is requested but not installed.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:

@@ -67,19 +67,9 @@ RESTORERS: dict[str, Callable[[], Restorer]] = {
 }
 """Each in its paper's configuration, those for super-resolution at scale 1: the hidden photo is full-sized."""
 
-LEARNING_RATES: dict[str, float] = {
-    "hidden": 3e-3,
-    "baluja": 3e-4,
-    "hinet": 3e-4,
-    "deepmih": 3e-4,
-    "nafnet": 1e-3,
-    "nafnet_gopro": 1e-3,
-    "mirnetv2": 1e-3,
-    "xydeblur": 1e-3,
-    "rlfn": 3e-3,
-    "fmen": 1e-3,
-    "dncnn": 1e-3,
-    "cbdnet": 1e-3,
-    "ridnet": 3e-3,
-}
-"""Step size that suits each under our warm-up, clipping and mean losses, by trials of a hundred steps, no more."""
+LEARNING_RATES: dict[str, float] = (
+    dict.fromkeys([*HIDERS, *RESTORERS], 1e-3)
+    | dict.fromkeys(("baluja", "hinet", "deepmih"), 3e-4)
+    | dict.fromkeys(("hidden", "rlfn", "ridnet"), 3e-3)
+)
+"""Learning rate of each with our warm-up, clipping and mean losses, found in trials of only a hundred steps."""

@@ -20,6 +20,7 @@ __all__ = ["Baluja"]
 
 import torch
 from pirnet.band_hider import Z
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 
 CHANNELS = 50
@@ -62,14 +63,14 @@ class Baluja(nn.Module):
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """Hides: cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded."""
-        _require_images(cover, secret)
+        check_images("Baluja", cover, secret, least=2)
         prepared = self.preparation(self._normalised(secret))  # (B, 150, H, W)
         return self._image(self.hiding(torch.cat([prepared, self._normalised(cover)], dim=1)))
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
         """Reveals: stego (B, 3, H, W) to the secret; nothing is lost for `z` to replace."""
         del z
-        _require_images(stego)
+        check_images("Baluja", stego, least=2)
         return self._image(self.revealing(self._normalised(stego)))
 
     def _normalised(self, image: Tensor) -> Tensor:
@@ -103,10 +104,3 @@ def _row(in_channels: int, kernel: int, length: int) -> nn.Sequential:
         padding = (kernel - 1 + number % 2) // 2
         layers += [nn.Conv2d(CHANNELS if number else in_channels, CHANNELS, kernel, padding=padding), nn.ReLU()]
     return nn.Sequential(*layers)
-
-
-def _require_images(*images: Tensor) -> None:
-    first = images[0].shape
-    if any(image.shape != first for image in images) or len(first) != 4 or first[1] != 3 or min(first[2:]) < 2:
-        shapes = " and ".join(str(tuple(image.shape)) for image in images)
-        raise ValueError(f"Baluja needs (B, 3, H, W) images of one shape, H and W at least 2, got {shapes}")

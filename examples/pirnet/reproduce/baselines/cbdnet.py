@@ -16,6 +16,7 @@ __all__ = ["CBDNet"]
 import itertools
 
 import torch
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,8 +56,7 @@ class CBDNet(nn.Module):
         self.out = nn.Conv2d(64, 3, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 3 or image.shape[-2] % 4 or image.shape[-1] % 4 or 0 in image.shape:
-            raise ValueError(f"CBDNet needs a (B, 3, H, W) image with sides divisible by 4, got {tuple(image.shape)}")
+        check_images("CBDNet", image, multiple=4)
         x, skips = torch.cat((image, self.noise_map(image)), dim=1), []  # (B, 6, H, W)
         for level in self.encoder:
             skips.append(level(x))  # (B, 64, H, W), (B, 128, H/2, W/2)

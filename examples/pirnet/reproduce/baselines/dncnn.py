@@ -20,6 +20,7 @@ import copy
 import itertools
 
 import torch
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -67,8 +68,7 @@ class DnCNN(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != self.channels:
-            raise ValueError(f"DnCNN needs a (B, {self.channels}, H, W) image, got {tuple(image.shape)}")
+        check_images("DnCNN", image, channels=self.channels)
         first, *middle, last = self.convs
         noise = first(image).relu()  # (B, 64, H, W)
         for conv, norm in zip(middle, self.norms, strict=True):

@@ -19,6 +19,7 @@ import copy
 from typing import TypeVar
 
 import torch
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -153,8 +154,7 @@ class FMEN(nn.Module):
             nn.init.zeros_(_bias(self.tail))
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ValueError(f"FMEN needs a (B, 3, H, W) image, got {tuple(image.shape)}")
+        check_images("FMEN", image)
         shallow = self.head(255 * image)  # (B, 50, H, W)
         enlarged = F.pixel_shuffle(self.tail(shallow + self.body(shallow)), self.scale) / 255  # (B, 3, sH, sW)
         return image + enlarged if self.scale == 1 else enlarged

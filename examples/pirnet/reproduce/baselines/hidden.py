@@ -21,6 +21,7 @@ __all__ = ["HiDDeN"]
 
 import torch
 from pirnet.band_hider import Z
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 
 CHANNELS = 64
@@ -56,7 +57,7 @@ class HiDDeN(nn.Module):
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """Hides: cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded."""
-        _require_images(cover, secret)
+        check_images("HiDDeN", cover, secret)
         cover, secret = _signed(cover), _signed(secret)
         stego = self.join(torch.cat([secret, self.features(cover), cover], dim=1))
         return _unsigned(stego.to(cover.dtype))  # under autocast the network alone is rounded
@@ -64,7 +65,7 @@ class HiDDeN(nn.Module):
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
         """Reveals: stego (B, 3, H, W) to the secret; nothing is lost for `z` to replace."""
         del z
-        _require_images(stego)
+        check_images("HiDDeN", stego)
         return _unsigned(self.decoder(_signed(stego)).to(stego.dtype))
 
 
@@ -80,10 +81,3 @@ def _signed(image: Tensor) -> Tensor:
 def _unsigned(image: Tensor) -> Tensor:
     """From [-1, 1] to [0, 1]."""
     return (image + 1) / 2
-
-
-def _require_images(*images: Tensor) -> None:
-    first = images[0].shape
-    if any(image.shape != first for image in images) or len(first) != 4 or first[1] != 3:
-        shapes = " and ".join(str(tuple(image.shape)) for image in images)
-        raise ValueError(f"HiDDeN needs (B, 3, H, W) images of one shape, got {shapes}")

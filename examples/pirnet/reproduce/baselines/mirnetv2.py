@@ -16,6 +16,7 @@ Differences from the released code:
 
 __all__ = ["MIRNetV2"]
 
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 
 
@@ -58,8 +59,7 @@ class MIRNetV2(nn.Module):
         nn.init.zeros_(self.last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != 3 or x.shape[-2] % 4 or x.shape[-1] % 4:
-            raise ValueError(f"MIRNetV2 needs a (B, 3, H, W) image with sides divisible by 4, got {tuple(x.shape)}")
+        check_images("MIRNetV2", x, multiple=4)
         return x + self.last(self.groups(self.first(x)))
 
 

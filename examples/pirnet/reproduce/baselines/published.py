@@ -20,18 +20,13 @@ __all__ = ["load_dncnn", "load_fmen", "load_rlfn"]
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-import safetensors.torch
-from pirnet.weights import CheckpointError
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from pirnet.weights import CheckpointError, fill, read_tensors
+from torch import Tensor
 
 from reproduce.baselines.dncnn import DnCNN
 from reproduce.baselines.fmen import FMEN
 from reproduce.baselines.rlfn import RLFN
-
-N = TypeVar("N", bound=nn.Module)
 
 DNCNN = {f"model.{2 * number}": f"convs.{number}" for number in range(20)}  # ReLUs have the odd numbers
 """KAIR's names of DnCNN's layers and ours; a net of fewer layers has the first of them."""
@@ -82,43 +77,25 @@ def load_dncnn(path: Path) -> DnCNN:
     """
     tensors = _read(path, "DnCNN", DNCNN)
     channels = tensors["convs.0.weight"].shape[1] if "convs.0.weight" in tensors else 3
-    return _filled(DnCNN(channels, max(2, (len(tensors) + 1) // 2), batch_norm=False), tensors, path)
+    return fill(DnCNN(channels, max(2, (len(tensors) + 1) // 2), batch_norm=False), tensors, path)
 
 
 def load_rlfn(path: Path) -> RLFN:
     """Reads a published RLFN or RLFN-S for scale 4; errors as for `load_dncnn`."""
     tensors = _read(path, "RLFN", RLFN_LAYERS)
     channels = len(tensors["head.bias"]) if "head.bias" in tensors else 52
-    return _filled(RLFN(4, channels), tensors, path)
+    return fill(RLFN(4, channels), tensors, path)
 
 
 def load_fmen(path: Path) -> FMEN:
     """Reads the published FMEN for scale 4, in its deployed form; errors as for `load_dncnn`."""
-    return _filled(FMEN(4).deployed(), _read(path, "FMEN", FMEN_LAYERS), path)
+    return fill(FMEN(4).deployed(), _read(path, "FMEN", FMEN_LAYERS), path)
 
 
 def _read(path: Path, network: str, layers: Mapping[str, str]) -> dict[str, Tensor]:
     """The tensors of a file, renamed."""
-    if not path.is_file():
-        raise CheckpointError(f"no {network} weights at {path}")
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"cannot read the {network} weights {path}: {error}") from error
+    tensors, _ = read_tensors(path, f"{network} weights")
     names = {f"{theirs}.{kind}": f"{ours}.{kind}" for theirs, ours in layers.items() for kind in ("weight", "bias")}
     if unknown := sorted(tensors.keys() - names):
-        raise CheckpointError(f"{path} holds what {network} has not: {len(unknown)} tensors, such as {unknown[0]}")
+        raise CheckpointError(f"{path} holds tensors that {network} lacks: {len(unknown)}, such as {unknown[0]}")
     return {names[name]: tensor for name, tensor in tensors.items()}
-
-
-def _filled(network: N, tensors: Mapping[str, Tensor], path: Path) -> N:
-    """The network with these weights, all of which it needs and no others, for use without training."""
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
-        raise CheckpointError(
-            f"{path} does not hold {type(network).__name__}: {len(wrong)} tensors are missing or of another shape, "
-            f"such as {wrong[0]}"
-        )
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)

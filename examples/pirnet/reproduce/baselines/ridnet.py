@@ -14,6 +14,7 @@ Differences from the released code:
 __all__ = ["RIDNet"]
 
 import torch
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 
 FEATURES = 64
@@ -92,8 +93,7 @@ class RIDNet(nn.Module):
             self.tail.bias.sub_(self.on.bias)  # type: ignore[union-attr]
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ValueError(f"RIDNet needs a (B, 3, H, W) image, got {tuple(image.shape)}")
+        check_images("RIDNet", image)
         return image + self.on(self.tail(self.body(self.head(self.off(image)))))
 
 

@@ -14,10 +14,11 @@ Differences from the released code:
 
 __all__ = ["RLFN"]
 
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAST_SIDE = 15  # what is left of a side has to fill the pooling window of 7
+MIN_SIDE = 15  # what is left of a side has to fill the pooling window of 7
 ATTENTION = 16
 
 
@@ -96,10 +97,7 @@ class RLFN(nn.Module):
             nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[-2:]) < LEAST_SIDE:
-            raise ValueError(
-                f"RLFN needs a (B, 3, H, W) image of at least {LEAST_SIDE} pixels a side, got {tuple(image.shape)}"
-            )
+        check_images("RLFN", image, least=MIN_SIDE)
         shallow = self.head(255 * image)  # (B, C, H, W)
         enlarged = F.pixel_shuffle(self.tail(shallow + self.body(shallow)), self.scale) / 255  # (B, 3, sH, sW)
         return image + enlarged if self.scale == 1 else enlarged

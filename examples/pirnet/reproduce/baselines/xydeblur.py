@@ -19,6 +19,7 @@ __all__ = ["XYDeblur"]
 from collections.abc import Sequence
 
 import torch
+from pirnet.pixels import check_images
 from torch import Tensor, nn
 
 
@@ -51,8 +52,7 @@ class XYDeblur(nn.Module):
         self.decoder = Decoder(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != 3 or x.shape[-2] % 4 or x.shape[-1] % 4:
-            raise ValueError(f"XYDeblur needs a (B, 3, H, W) image with sides divisible by 4, got {tuple(x.shape)}")
+        check_images("XYDeblur", x, multiple=4)
         features = self.encoder(x)
         turned = [torch.rot90(feature, 1, dims=(-2, -1)) for feature in features]
         return x + self.decoder(features) + torch.rot90(self.decoder(turned), -1, dims=(-2, -1))
