@@ -148,11 +148,11 @@ def listing(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-def assert_refused(result: Result, script: str, told: str) -> None:
+def assert_refused(result: Result, script: str, message: str) -> None:
     """One line on standard error, by the script's name, and exit status 2."""
     assert result.status == 2, result
     (line,) = result.err.splitlines()
-    assert re.match(rf"{script}: error: .*{told}", line), line
+    assert re.match(rf"{script}: error: .*{message}", line), line
 
 
 def lih_of(run: Path) -> LIH:

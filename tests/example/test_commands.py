@@ -77,7 +77,7 @@ def made_small(script: str, words: list[str]) -> list[str]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A folder with whatever the commands name and do not write."""
+    """A folder with everything that the commands read."""
     for number, name in enumerate(FOLDERS):
         (tmp_path / name).mkdir()
         for seed in range(4):
@@ -116,8 +116,8 @@ def run(words: list[str], script: Script, desk: Path) -> None:
     arguments = [*words[words.index(path) + 1 :], *made_small(name, words)]
     given(words, desk)
     if words[0] == "python":
-        told = script(name, *arguments)
-        assert told.status == 0, told.err
+        message = script(name, *arguments)
+        assert message.status == 0, message.err
         return
     assert words[0] == "torchrun"
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1 : words.index(path)])

@@ -41,7 +41,7 @@ REFUSED = [
 
 
 def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
-    """Of the client's door with the most options: 30 lines of 80 columns, with an example to copy."""
+    """For the script with the most options: 30 lines of 80 columns, with an example to copy."""
     command = [sys.executable, EXAMPLE / "conceal.py", "--help"]
     environment = os.environ | {"COLUMNS": "80"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
@@ -52,7 +52,7 @@ def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
     assert "python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png" in done.stdout
 
 
-def test_a_secret_loses_its_transparency_and_is_told_so(
+def test_a_secret_loses_its_transparency_with_a_warning(
     trained: tuple[Path, Result], script: Script, tmp_path: Path
 ) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 32)
@@ -79,8 +79,8 @@ def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, sc
     Image.new("RGB", (40, 30)).save(tmp_path / "cover.png")
     save_image(tmp_path / "secret.png", 1, 64, 64)
     arguments = ("cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
-    told = "secret.png needs the size of its cover, 30 x 40, got 64 x 64; --resize changes it"
-    assert_refused(script("conceal.py", *arguments), "conceal.py", told)
+    printed = "secret.png needs the size of its cover, 30 x 40, got 64 x 64; --resize changes it"
+    assert_refused(script("conceal.py", *arguments), "conceal.py", printed)
     assert "stego.png" not in listing(tmp_path)
     assert script("conceal.py", *arguments, "--resize").status == 0
     assert script("reveal.py", "stego.png", "-o", "revealed.png", "--weights", half_and_double).status == 0
@@ -91,7 +91,7 @@ def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, sc
     assert (small.clamp(0, 1) - revealed).abs().max() < 2.1 / 255
 
 
-def test_verbose_tells_how_well_it_is_hidden(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+def test_verbose_prints_the_distance_from_the_cover(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
     Image.new("RGB", (32, 24), (200, 200, 200)).save(tmp_path / "secret.png")  # half of it: 100 / 255, 8.13 dB
     result = script("conceal.py", "cover.png", "secret.png", "-o", "s.png", "--weights", half_and_double, "--verbose")

@@ -1,4 +1,4 @@
-"""evaluate.py as a user runs it: what it writes, what it says of what is missing, what it refuses."""
+"""evaluate.py as a user runs it: its files, its notes on missing figures, its errors."""
 
 import csv
 import json
@@ -46,13 +46,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
-    told = script(
+    message = script(
         *("evaluate.py", "--weights", weights, "--data", photos, "--out", "a/report", "--device", "cpu"),
         *("--swap", "--limit", 2),
         *("--clear-weights", weights / "seeing.safetensors", "--other-weights", weights / "other.safetensors"),
         *("--lpips", weights / "lpips.safetensors"),
     )
-    assert told.status == 0, told.err
+    assert message.status == 0, message.err
     report = tmp_path / "a" / "report"
     assert {path.name for path in report.iterdir()} == FILES
     for name in SHEETS:
@@ -105,8 +105,8 @@ def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_pat
     assert page.count("| least squares, 1 leaked pair |") == 3
     assert "The detector: not measured on so few pairs." in page
     assert all(len(set(map(len, map(cells, block)))) == 1 for block in tables(page))
-    assert "uint8, 4 pairs" in told.out
-    assert "float, 4 pairs" in told.out
+    assert "uint8, 4 pairs" in message.out
+    assert "float, 4 pairs" in message.out
 
 
 def cells(line: str) -> list[str]:
@@ -123,8 +123,8 @@ def tables(page: str) -> list[list[str]]:
 def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
     """What is missing is said in words, and its columns are left out."""
     options = ("--weights", weights, "--data", photos, "--out", "report", "--pipeline", "uint8", "--limit", 1)
-    told = script("evaluate.py", *options, "--device", "cpu")
-    assert told.status == 0, told.err
+    message = script("evaluate.py", *options, "--device", "cpu")
+    assert message.status == 0, message.err
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["pairs"] == 1
     assert {(row["row"], row["pipeline"]) for row in results["rows"]} == {
@@ -134,8 +134,8 @@ def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) 
     }
     assert results["rows"][0]["std"]["secret_psnr"] is None
     assert results["differences"][0]["price_of_privacy"] is None
-    assert "No row in the clear and no price of privacy: there are no weights trained in the clear." in told.out
-    assert "No LPIPS: no weights were given with --lpips." in told.out
+    assert "No row in the clear and no price of privacy: there are no weights trained in the clear." in message.out
+    assert "No LPIPS: no weights were given with --lpips." in message.out
     page = (tmp_path / "report" / "results.md").read_text()
     assert " LPIPS |" not in page
     assert "| gain |" in page
@@ -193,7 +193,7 @@ def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--data", "missing"), r"missing: no such folder"),
         (("--data", "file.png"), r"file\.png: a folder of photos is needed, this is a file"),
@@ -212,7 +212,7 @@ def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_p
     ],
 )
 def test_refusals(
-    options: tuple[str, ...], told: str, script: Script, weights: Path, photos: Path, tmp_path: Path
+    options: tuple[str, ...], message: str, script: Script, weights: Path, photos: Path, tmp_path: Path
 ) -> None:
     for name in ("empty", "one", "damaged"):
         (tmp_path / name).mkdir()
@@ -225,17 +225,17 @@ def test_refusals(
     result = script("evaluate.py", *(word for pair in given.items() for word in pair))
     assert result.status == 2
     (line,) = result.err.splitlines()
-    assert re.match(rf"evaluate\.py: error: .*{told}", line), line
+    assert re.match(rf"evaluate\.py: error: .*{message}", line), line
     assert not (tmp_path / "report").exists()
 
 
 def test_help_names_every_option(script: Script) -> None:
-    told = script("evaluate.py", "--help")
-    assert told.status == 0
+    message = script("evaluate.py", "--help")
+    assert message.status == 0
     for option in ("data", "out", "weights", "clear-weights", "other-weights", "lpips", "pipeline", "swap", "limit"):
-        assert f"--{option}" in told.out
-    assert "--device" in told.out
-    assert "--force" in told.out
+        assert f"--{option}" in message.out
+    assert "--device" in message.out
+    assert "--force" in message.out
 
 
 def test_pairs_are_read_when_they_are_asked_for(photos: Path) -> None:

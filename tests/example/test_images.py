@@ -256,11 +256,11 @@ def test_output_is_checked_beforehand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "printed"),
     [("a.jpg", "-: a JPEG file cannot carry a hidden picture"), ("a.txt", "-: not a PNG, JPEG, WebP, BMP or TIFF")],
 )
 def test_standard_input_is_read_with_the_same_care(
-    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stream(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -271,7 +271,7 @@ def test_standard_input_is_read_with_the_same_care(
     pillow_image().save(tmp_path / "a.jpg")
     (tmp_path / "a.txt").write_text("")
     stream((tmp_path / name).read_bytes())
-    with pytest.raises(ImageError, match=told):
+    with pytest.raises(ImageError, match=printed):
         read_stego(Path("-"))
 
 

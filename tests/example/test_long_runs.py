@@ -81,9 +81,7 @@ def test_killed_in_the_middle_of_a_save_it_goes_on(
     assert same_networks(run, whole)
 
 
-def test_killed_before_it_said_what_it_is_a_run_starts_again(
-    photo_folder: Path, script: Script, tmp_path: Path
-) -> None:
+def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".half-written.tmp").write_text('{"conf')
     options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)

@@ -1,4 +1,4 @@
-"""The tables of the example are those of the measured figures; nothing is measured here."""
+"""The tables of the README match the measured figures; nothing is measured here."""
 
 import hashlib
 import json
@@ -94,7 +94,7 @@ def test_the_table_of_attacks() -> None:
     assert words in " ".join(SECURITY.split())
 
 
-def test_the_traces_in_words() -> None:
+def test_the_statistics_in_words() -> None:
     traces = [figures("attacks")[0]["security"]["tasks"][task]["traces"] for task in NAMES]
     noise, blur, sr = (f"{100 * trace['detector_accuracy']:.0f} %" for trace in traces)
     far, near, near_too = (f"{trace['histogram']['stego_cover']:.2f}" for trace in traces)

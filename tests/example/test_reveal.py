@@ -24,7 +24,7 @@ REFUSED = [
 ]
 
 
-def test_a_reader_that_goes_away_is_told_in_one_line(half_and_double: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_one_line_of_error(half_and_double: Path, tmp_path: Path) -> None:
     save_image(tmp_path / "stego.png", 0, 300, 300)
     command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--weights", half_and_double]
     with (
@@ -34,8 +34,8 @@ def test_a_reader_that_goes_away_is_told_in_one_line(half_and_double: Path, tmp_
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        told = process.stderr.read()
-    assert_refused(Result(process.returncode, "", told), "reveal.py", "-: cannot write, .*Broken pipe")
+        printed = process.stderr.read()
+    assert_refused(Result(process.returncode, "", printed), "reveal.py", "-: cannot write, .*Broken pipe")
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED)

@@ -48,9 +48,9 @@ def test_help_names_every_option(name: str, options: str, script: Script) -> Non
 
 @pytest.mark.parametrize("name", sorted(script.name for script in EXAMPLE.glob("*.py")))
 def test_help_fits_a_screen_with_an_example(name: str, script: Script) -> None:
-    told = script(name, "--help").out
-    assert len(told.splitlines()) <= 45
-    assert f"python examples/pirnet/{name}" in told
+    message = script(name, "--help").out
+    assert len(message.splitlines()) <= 45
+    assert f"python examples/pirnet/{name}" in message
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -174,8 +174,8 @@ def test_the_examples_own_weights_are_the_default(
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
     (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs its own file alone
     assert script("reveal.py", "stego.png", "-o", "revealed.png").status == 0
-    told = r"no weights at .*/shipped/lsr.safetensors: train with train.py, or name another folder with --weights"
-    assert_refused(script("restore.py", "stego.png", "-o", "again.png", "--task", "sr"), "restore.py", told)
+    message = r"no weights at .*/shipped/lsr.safetensors: train with train.py, or name another folder with --weights"
+    assert_refused(script("restore.py", "stego.png", "-o", "again.png", "--task", "sr"), "restore.py", message)
 
 
 def piped(script: Script, patch: pytest.MonkeyPatch, name: str, *arguments: object, content: bytes = b"") -> bytes:
@@ -220,20 +220,20 @@ def test_wrong_weights_are_refused(name: str, pictures: Path, half_and_double: P
     weights = pictures / "weights"
     weights.mkdir()
     shutil.copy(half_and_double / f"{other}.safetensors", weights / f"{mine}.safetensors")
-    told = f"weights/{mine}.safetensors needs to hold the weights of {mine.upper()}, got {other.upper()}"
-    assert_refused(script(name, *arguments, "--weights", "weights"), name, told)
+    message = f"weights/{mine}.safetensors needs to hold the weights of {mine.upper()}, got {other.upper()}"
+    assert_refused(script(name, *arguments, "--weights", "weights"), name, message)
     content = (half_and_double / f"{mine}.safetensors").read_bytes()
     (weights / f"{mine}.safetensors").write_bytes(content[:-50])
-    told = f"cannot read the weights weights/{mine}.safetensors"
-    assert_refused(script(name, *arguments, "--weights", "weights"), name, told)
+    message = f"cannot read the weights weights/{mine}.safetensors"
+    assert_refused(script(name, *arguments, "--weights", "weights"), name, message)
     assert "out.png" not in listing(pictures)
 
 
 def test_refusals_of_processes(pictures: Path, half_and_double: Path) -> None:
     weights = ("--weights", half_and_double)
     result = run_script("conceal.py", "good.png", "small.png", "-o", "out.png", *weights, cwd=pictures)
-    told = "small.png: needs at least 16 x 16 pixels (height x width), got 16 x 15"
-    assert result == (2, "", f"conceal.py: error: {told}\n")
+    message = "small.png: needs at least 16 x 16 pixels (height x width), got 16 x 15"
+    assert result == (2, "", f"conceal.py: error: {message}\n")
     assert_refused(
         run_script("reveal.py", "photo.jpg", "-o", "out.png", *weights, cwd=pictures), "reveal.py", "photo.jpg: "
     )

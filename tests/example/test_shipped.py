@@ -1,4 +1,4 @@
-"""The weights that come along do what the example promises, on photos that they were not trained on."""
+"""The shipped weights reach the quality that the example promises, on photos that were not used for training."""
 
 from functools import cache
 
@@ -25,10 +25,10 @@ def distances(task: str) -> dict[str, float]:
     lih, lsr = load_lih(weights.SHIPPED / weights.LIH_WEIGHTS), load_lsr(weights.SHIPPED / weights.LSR_WEIGHTS)
     cover, secret = photo(data.coffee(), 60, 180), photo(data.astronaut(), 0, 96)
     with torch.inference_mode():
-        spoilt = degrade(secret, task, Degradation(), generator=torch.Generator().manual_seed(0))
-        stego = quantise_uint8(lih.conceal(cover, spoilt))
+        degraded = degrade(secret, task, Degradation(), generator=torch.Generator().manual_seed(0))
+        stego = quantise_uint8(lih.conceal(cover, degraded))
         restored = quantise_uint8(lsr(stego, task))
-        images = {"do nothing": spoilt, "no restoration": lih.reveal(stego), "ours": lih.reveal(restored)}
+        images = {"do nothing": degraded, "no restoration": lih.reveal(stego), "ours": lih.reveal(restored)}
         found = {name: float(psnr(quantise_uint8(image), secret)) for name, image in images.items()}
         return found | {"stego": float(psnr(restored, cover))}
 

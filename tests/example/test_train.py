@@ -117,9 +117,9 @@ def test_interrupted_and_resumed_is_as_not_interrupted(photo_folder: Path, scrip
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    told = re.search(r"stopped after step (\d+) of 90; continue with --resume --out run", out)
-    assert told
-    step = int(told[1])
+    message = re.search(r"stopped after step (\d+) of 90; continue with --resume --out run", out)
+    assert message
+    step = int(message[1])
     assert 1 <= step < 90
     run = tmp_path / "run"
     assert load_state(run / "checkpoint.pt")["step"] == step
@@ -169,7 +169,7 @@ def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--preset", "slow"), "--preset needs one of quick, base, paper, got 'slow'"),
         (("--preset=slow",), "--preset needs one of quick, base, paper, got 'slow'"),
@@ -197,7 +197,7 @@ def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Pat
     ],
 )
 def test_what_train_refuses(
-    options: tuple[str, ...], told: str, photo_folder: Path, script: Script, tmp_path: Path
+    options: tuple[str, ...], message: str, photo_folder: Path, script: Script, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     shutil.copytree(photo_folder, tmp_path / "photos")
@@ -208,7 +208,7 @@ def test_what_train_refuses(
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(config)
     before = listing(tmp_path)
-    assert_refused(script("train.py", *TINY, *options), "train.py", told)
+    assert_refused(script("train.py", *TINY, *options), "train.py", message)
     assert listing(tmp_path) == before
 
 
@@ -219,10 +219,10 @@ def test_going_on_with_other_options_is_refused(
     shutil.copytree(trained[0], run)
     before = listing(run)
     refused = script("train.py", "--resume", "--out", "run", "--seed", 7, "--loss.secret", 5)
-    told = (
+    message = (
         r"the checkpoint is of another run: config.loss.secret is 3.0 there and 5.0 here; config.seed is 0 there and 7"
     )
-    assert_refused(refused, "train.py", told)
+    assert_refused(refused, "train.py", message)
     refused = script("train.py", "--resume", "--out", "run", "--data", photo_folder)
     assert_refused(refused, "train.py", r"another run: photos is \[.*'coffee'.*\] there and \['0.png', .*\] here")
     (run / "checkpoint.pt").write_bytes(b"no checkpoint")
@@ -241,7 +241,7 @@ def test_a_refusal_is_one_line_of_the_process(tmp_path: Path) -> None:
     assert listing(tmp_path) == {}
 
 
-def test_what_few_need_is_an_option_too(script: Script) -> None:
+def test_help_all_shows_every_option(script: Script) -> None:
     fields = ["--lih.num-blocks", "--lsr.width", "--loss.hiding", "--train.batch-size", "--degradation.noise-sigma"]
     fields += ["--cache", "--accumulate", "--workers", "--compile", "--log-every", "--sheets-every", "--tensorboard"]
     brief, whole = (script("train.py", option).out for option in ("--help", "--help-all"))

@@ -1,4 +1,4 @@
-"""Training: which stage changes what, the same run again, going on after any step, and what happens to bad steps."""
+"""Training: what each stage changes, reproducibility, resuming after any step, and rejected steps."""
 
 import math
 from collections.abc import Callable
@@ -217,7 +217,7 @@ def test_a_step_back_takes_the_average_along(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(5):
         run.take_step()
     with monkeypatch.context() as patch:
-        patch.setattr(losses, "hiding_loss", spoilt(losses.hiding_loss))
+        patch.setattr(losses, "hiding_loss", damaged(losses.hiding_loss))
         for _ in range(PATIENCE):
             run.take_step()
     assert run.rate_factor == 0.5
@@ -325,7 +325,7 @@ def test_photos_smaller_than_the_crop_are_refused() -> None:
 # Bad steps
 
 
-def spoilt(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def damaged(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The loss, not a number."""
     return lambda *arguments: loss(*arguments) * math.nan
 
@@ -335,7 +335,7 @@ def test_a_bad_step_changes_nothing_but_the_count(monkeypatch: pytest.MonkeyPatc
     run.take_step()
     before = copied(run.model)
     with monkeypatch.context() as patch:
-        patch.setattr(losses, "hiding_loss", spoilt(losses.hiding_loss))
+        patch.setattr(losses, "hiding_loss", damaged(losses.hiding_loss))
         row = run.take_step()
     assert math.isnan(float(str(row["loss"])))
     assert (row["skipped"], row["step"]) == (1, 2)
@@ -352,7 +352,7 @@ def test_ten_bad_steps_go_back_to_the_last_good_weights_at_half_the_rate(monkeyp
     rates = [run.take_step()["rate"] for _ in range(2)]
     assert not all(torch.equal(good[name], tensor) for name, tensor in run.model.state_dict().items())
     with monkeypatch.context() as patch:
-        patch.setattr(losses, "hiding_loss", spoilt(losses.hiding_loss))
+        patch.setattr(losses, "hiding_loss", damaged(losses.hiding_loss))
         for number in range(PATIENCE):
             assert run.rate_factor == 1
             assert run.take_step()["skipped"] == number + 1
@@ -378,7 +378,7 @@ def test_going_on_after_a_step_back_is_as_not_having_stopped(monkeypatch: pytest
                 run.load_state_dict(load_state(tmp_path / "state.pt"))
             with monkeypatch.context() as patch:
                 if 5 <= step < 5 + PATIENCE:
-                    patch.setattr(losses, "hiding_loss", spoilt(losses.hiding_loss))
+                    patch.setattr(losses, "hiding_loss", damaged(losses.hiding_loss))
                 run.take_step()
         assert run.rate_factor == 0.5
         runs.append(run)
@@ -392,7 +392,7 @@ def test_a_step_back_never_undoes_an_earlier_stage(monkeypatch: pytest.MonkeyPat
         run.take_step()
     hiding = copied(run.model.lih)
     with monkeypatch.context() as patch:
-        patch.setattr(losses, "restoration_loss", spoilt(losses.restoration_loss))
+        patch.setattr(losses, "restoration_loss", damaged(losses.restoration_loss))
         for _ in range(PATIENCE):
             run.take_step()
     assert run.rate_factor == 0.5

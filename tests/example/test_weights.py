@@ -110,7 +110,7 @@ def test_the_other_networks_weights_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "printed"),
     [
         ('{"num_blocks": 3, "predictor": "conv", "hidden_channels": 4}', r"Missing key.*blocks.2.predict"),
         ('{"num_blocks": 2, "predictor": "conv", "hidden_channels": 5}', "size mismatch for blocks.0.predict"),
@@ -123,12 +123,12 @@ def test_the_other_networks_weights_are_refused(folder: Path) -> None:
         (None, "config"),
     ],
 )
-def test_weights_that_do_not_fit_their_config_are_named(folder: Path, config: str | None, told: str) -> None:
+def test_weights_that_do_not_fit_their_config_are_named(folder: Path, config: str | None, printed: str) -> None:
     path = folder / "lih.safetensors"
     metadata = {"network": "LIH"} | ({} if config is None else {"config": config})
     safetensors.torch.save_file(dict(LIH(SLIM).state_dict()), path, metadata)
     with pytest.raises(
-        CheckpointError, match=rf"(?s)the weights in .*lih.safetensors do not fit their own config: .*{told}"
+        CheckpointError, match=rf"(?s)the weights in .*lih.safetensors do not fit their own config: .*{printed}"
     ):
         load_lih(path)
 

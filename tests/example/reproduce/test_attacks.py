@@ -1,4 +1,4 @@
-"""The attacks find what was planted for them, and nothing where there is nothing."""
+"""The attacks find planted secrets, and nothing in images without secrets."""
 
 import pytest
 import torch
@@ -141,7 +141,7 @@ def test_one_pair_is_attacked_without_leaks() -> None:
     assert not any("least squares" in name for name in names)
 
 
-def test_a_stego_image_that_is_the_cover_leaves_no_traces() -> None:
+def test_a_stego_image_that_is_the_cover_has_its_statistics() -> None:
     traces = StegoStatistics()
     for number in range(8):
         traces.add(example(number, photo(2 * number)))
@@ -154,7 +154,7 @@ def test_a_stego_image_that_is_the_cover_leaves_no_traces() -> None:
         assert cover["std"] == stego["std"]
 
 
-def test_traces_are_found() -> None:
+def test_hiding_shows_in_the_statistics() -> None:
     traces = StegoStatistics()
     for number in range(8):
         traces.add(example(number))

@@ -1,4 +1,4 @@
-"""The tables of comparisons that come along are those of their JSON; nothing is measured here."""
+"""The committed tables of comparisons match their JSON; nothing is measured here."""
 
 import json
 
@@ -26,8 +26,8 @@ def test_the_finding_shows_its_figures() -> None:
         stego, secret = (f"{row[f'{side}_psnr']:.2f} | {row[f'{side}_ssim']:.4f}" for side in ("stego", "secret"))
         assert f"| {row['hider']} | {row['treatment']} | {stego} | {secret} |" in text
     for hider, values in results["correlations"].items():
-        told = [f"{name} {values[key]:.2f}" for key, name in COEFFICIENTS.items()]
-        assert f"{hider}, correlation of stego and secret quality: {', '.join(told)}." in text
+        message = [f"{name} {values[key]:.2f}" for key, name in COEFFICIENTS.items()]
+        assert f"{hider}, correlation of stego and secret quality: {', '.join(message)}." in text
 
 
 def test_what_is_said_of_the_finding_holds() -> None:

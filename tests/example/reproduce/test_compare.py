@@ -1,4 +1,4 @@
-"""compare.py: rows that are kept, tables that hold what the rows say, budgets that are kept to."""
+"""compare.py: rows are kept, tables show the rows, budgets are respected."""
 
 import re
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
     assert [min(row["parameters"].values()) > 0 for row in results["rows"]] == [True, True]
     assert hidden["config"]["train"]["steps"] == hidden["steps"] == [1, 1, 1]
     assert hidden["config"]["train"]["tasks"] == own["config"]["train"]["tasks"] == ["sr"]
-    assert hidden["figures"]["do nothing"] == own["figures"]["do nothing"]  # the same pairs, spoilt in the same way
+    assert hidden["figures"]["do nothing"] == own["figures"]["do nothing"]  # the same pairs, degraded in the same way
 
     page = columns((tmp_path / "out" / "results.md").read_text())
     assert page["row"] == ["do nothing", "no restoration", "HiDDeN + RLFN", "PIRNet"]

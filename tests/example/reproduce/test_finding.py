@@ -77,8 +77,8 @@ def test_a_treatment_in_part_lies_between(share: float) -> None:
 
 def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--test", photo_folder, "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
-    told = script("reproduce/finding.py", *options)
-    assert told.status == 0, told.err
+    message = script("reproduce/finding.py", *options)
+    assert message.status == 0, message.err
     folder = tmp_path / "found"
     results = strict_json((folder / "results.json").read_text())
     rows = [(row["hider"], row["treatment"]) for row in results["means"]]
@@ -112,8 +112,8 @@ def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
 
 def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--test", photo_folder, "--hiders", "LIH", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
-    told = script("reproduce/finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
-    assert told.status == 0, told.err
+    message = script("reproduce/finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
+    assert message.status == 0, message.err
     rows = strict_json((tmp_path / "found" / "results.json").read_text())["means"]
     treatments = [UNTREATED, "CBDNet", *(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
     assert [(row["hider"], row["treatment"]) for row in rows] == [("LIH", treatment) for treatment in treatments]
@@ -123,13 +123,13 @@ def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path
     assert [path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")] == ["cbdnet.safetensors"]
 
 
-def test_nobody_who_hides_is_refused(script: Script) -> None:
-    told = script("reproduce/finding.py", "--hiders")
-    assert told.status == 2
-    assert told.err == "finding.py: error: --hiders needs HiNet, LIH or both, got none\n"
+def test_no_hider_is_refused(script: Script) -> None:
+    message = script("reproduce/finding.py", "--hiders")
+    assert message.status == 2
+    assert message.err == "finding.py: error: --hiders needs HiNet, LIH or both, got none\n"
 
 
 def test_no_time_is_refused(script: Script) -> None:
-    told = script("reproduce/finding.py", "--minutes", "0")
-    assert told.status == 2
-    assert told.err == "finding.py: error: --minutes needs more than 0, got 0.0\n"
+    message = script("reproduce/finding.py", "--minutes", "0")
+    assert message.status == 2
+    assert message.err == "finding.py: error: --minutes needs more than 0, got 0.0\n"

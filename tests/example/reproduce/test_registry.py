@@ -18,11 +18,11 @@ from tests.example.helpers import TINY, Script, copied, same_weights, smooth_ima
 CPU = torch.device("cpu")
 
 
-def test_every_system_has_a_step_size() -> None:
+def test_every_system_has_a_learning_rate() -> None:
     assert LEARNING_RATES.keys() == HIDERS.keys() | RESTORERS.keys()
 
 
-def test_a_name_that_nobody_has_is_refused() -> None:
+def test_unknown_names_are_refused() -> None:
     hiders, restorers = ", ".join(HIDERS), ", ".join(RESTORERS)
     with pytest.raises(ValueError, match=f"--hider needs one of lih, {hiders}, got 'hidnet'"):
         PIRNet(replace(tiny(), hider="hidnet"))
@@ -30,7 +30,7 @@ def test_a_name_that_nobody_has_is_refused() -> None:
         PIRNet(replace(tiny(), restorer="nafnett"))
 
 
-def test_step_sizes_are_those_of_the_networks() -> None:
+def test_learning_rates_are_those_of_the_networks() -> None:
     own = tiny()
     assert with_baseline_rates(own) == own
     first, second, third = with_baseline_rates(replace(own, hider="hinet")).train.learning_rates
@@ -78,10 +78,10 @@ def test_training_resumes_with_the_statistics() -> None:
 
 def test_the_script_trains_and_saves_a_pair(script: Script, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--data", photo_folder, "--hider", "hidden", "--restorer", "dncnn", "--steps", "3", "--out", "run")
-    told = script("train.py", *options, *TINY)
-    assert told.status == 0, told.err
-    assert "in uint8" in told.out
-    assert "conceal.py" not in told.out  # the doors take LIH and LSR
+    message = script("train.py", *options, *TINY)
+    assert message.status == 0, message.err
+    assert "in uint8" in message.out
+    assert "conceal.py" not in message.out  # the scripts use LIH and LSR
     hider, restorer = HIDERS["hidden"](), RESTORERS["dncnn"]()
     for name, network in (("hidden", hider), ("dncnn", restorer)):
         path = tmp_path / "run" / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""Large tensors' memory is kept for the next one: their pages are touched for the first time once."""
+"""The memory of large tensors is kept for the next one, so its pages are new only once."""
 
 import subprocess
 import sys

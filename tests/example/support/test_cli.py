@@ -99,7 +99,7 @@ def failing(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("error", [ValueError("two\n  lines"), OSError("two lines")])
-def test_errors_are_told_in_one_line(
+def test_errors_are_one_line(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/a/b/script.py"])
@@ -109,7 +109,7 @@ def test_errors_are_told_in_one_line(
     assert capsys.readouterr().err == "script.py: error: two lines\n"
 
 
-def test_other_ends_are_left_to_python() -> None:
+def test_other_exceptions_pass_through() -> None:
     with pytest.raises(SystemExit) as stop:
         cli.run(failing(KeyboardInterrupt()))
     assert stop.value.code == 130

@@ -1,4 +1,4 @@
-"""bfloat16 where it is asked for, or where the device computes in it; float32 else."""
+"""bfloat16 if it is chosen or if the device has arithmetic for it, otherwise float32."""
 
 from dataclasses import replace
 

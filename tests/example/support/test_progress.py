@@ -1,4 +1,4 @@
-"""Progress bars: at once on a terminal, seldom in a log, and not at all for short work there."""
+"""Progress bars: at once on a terminal, every half minute in a log, and none there for short work."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Sheets: pictures pixel for pixel, whole files only, no trace in matplotlib's state."""
+"""Sheets: pictures pixel for pixel, complete files only, matplotlib's state unchanged."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The other systems of the paper's comparison, one self-contained file each, written from their papers.
 
-Any of them trains in the place of LIH or LSR: `train.py --hider hinet --restorer nafnet`.
+Each can be trained in the place of LIH or LSR: `train.py --hider hinet --restorer nafnet`.
 """
 
 __all__ = ["HIDERS", "LEARNING_RATES", "RESTORERS", "Hider", "Restorer"]
@@ -33,13 +33,13 @@ class Hider(Protocol):
         ...
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
-        """Stego (B, 3, H, W) to the secret; `z` says what takes the place of a lost part, where there is one."""
+        """Stego (B, 3, H, W) to the secret; `z` is the substitute for the lost part, if there is one."""
         ...
 
 
 class Restorer(Protocol):
-    """A network, always an `nn.Module`, that restores images in the size they have: from 16 x 16 up, sides divisible by
-    4 for some, which say so."""
+    """A network, always an `nn.Module`, that restores images and keeps their size: from 16 x 16 up; some need sides
+    divisible by 4 and say so."""
 
     def __call__(self, image: Tensor, /) -> Tensor:
         """Degraded (B, 3, H, W) to restored (B, 3, H, W), both nominally in [0, 1]."""
@@ -65,7 +65,7 @@ RESTORERS: dict[str, Callable[[], Restorer]] = {
     "cbdnet": CBDNet,
     "ridnet": RIDNet,
 }
-"""Each in its paper's configuration, those for super-resolution at scale 1: the hidden photo is full-sized."""
+"""Each in its paper's configuration, those for super-resolution with scale 1: the hidden photo is full-sized."""
 
 LEARNING_RATES: dict[str, float] = (
     dict.fromkeys([*HIDERS, *RESTORERS], 1e-3)

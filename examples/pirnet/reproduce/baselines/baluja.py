@@ -5,14 +5,15 @@ Shumeet Baluja, "Hiding Images in Plain Sight: Deep Steganography", NeurIPS 2017
 Differences from the paper:
 
 - No noise is added to the stego image before it is revealed: it is rounded to 8 bit instead, as a file is, which
-  keeps secrets out of its last bits as well.
-- Training is this example's: mean squared errors with PIRNet's weights, one of them on the stego's low frequencies, and
-  PIRNet's crops and step sizes. Here too the stego's error trains the first two networks and the secret's all three.
+  also keeps secrets out of its last bits.
+- Training is that of this example: mean squared errors with PIRNet's weights, one of them on the low frequencies of the
+  stego, and PIRNet's crops and learning rates. As in the paper, the error of the stego trains the first two networks
+  and that of the secret all three.
 
-Differences from the released code, which is others' (the layers and their sizes are from there):
+Differences from the released code, which is by other authors (the layers and their sizes are from there):
 
-- It adds noise of standard deviation 0.1, in the units of its normalised images, to a stego image that is cut off from
-  the graph: the secret's error never reaches the first two networks. Here it does.
+- It adds noise of standard deviation 0.1, in the units of its normalised images, to a stego image that is detached
+  from the graph: the error of the secret never reaches the first two networks. Here it does.
 - It trains with Adam at 1e-4, on crops of 224.
 """
 
@@ -29,9 +30,9 @@ WIDTH = CHANNELS * len(KERNELS)
 
 
 class Baluja(nn.Module):
-    """Hides with three networks of convolutions with kernels of 3, 4 and 5 side by side.
+    """Hides with three networks of parallel convolutions with kernels of 3, 4 and 5.
 
-    All of them see and return images with the mean and standard deviation of ImageNet taken off::
+    Their inputs and outputs are images normalised by the mean and standard deviation of ImageNet::
 
         secret ── preparation ─┬─ hiding ── stego ── revealing ── secret
         cover ─────────────────┘
@@ -68,7 +69,7 @@ class Baluja(nn.Module):
         return self._image(self.hiding(torch.cat([prepared, self._normalised(cover)], dim=1)))
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
-        """Reveals: stego (B, 3, H, W) to the secret; nothing is lost for `z` to replace."""
+        """Reveals: stego (B, 3, H, W) to the secret; there is no lost part, so `z` is ignored."""
         del z
         check_images("Baluja", stego, least=2)
         return self._image(self.revealing(self._normalised(stego)))
@@ -77,11 +78,11 @@ class Baluja(nn.Module):
         return (image - self.mean) / self.std
 
     def _image(self, normalised: Tensor) -> Tensor:
-        return normalised.to(self.std.dtype) * self.std + self.mean  # under autocast the networks alone are rounded
+        return normalised.to(self.std.dtype) * self.std + self.mean  # under autocast only the networks are rounded
 
 
 class _Rows(nn.Module):
-    """Rows of convolutions side by side, one row a kernel, each with a number of convolutions of its own."""
+    """Parallel rows of convolutions, one for each kernel size, of different lengths."""
 
     def __init__(self, in_channels: int, lengths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ def _stages(in_channels: int) -> nn.Sequential:
 
 
 def _row(in_channels: int, kernel: int, length: int) -> nn.Sequential:
-    """Convolutions and ReLUs; those of 4x4 come in pairs: the first loses a row and a column, the second adds them."""
+    """Convolutions and ReLUs; those of 4x4 come in pairs: the first loses a row and a column, the second adds one."""
     layers: list[nn.Module] = []
     for number in range(length):
         padding = (kernel - 1 + number % 2) // 2

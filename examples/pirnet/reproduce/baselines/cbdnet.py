@@ -3,12 +3,12 @@ r"""CBDNet, the blind denoiser that estimates the noise level first.
 Guo, Yan, Zhang, Zuo, Zhang, "Toward convolutional blind denoising of real photographs", CVPR 2019.
 
 Differences from the paper:
-    - Its losses on the noise map are left out: the asymmetric one, weight 0.5, asks for the true map, which neither
-      blur nor low resolution has, and total variation, weight 0.05, goes with it. `noise_map` returns the map.
-    - Trained with the losses, step sizes and degradations of this example.
+    - Its losses on the noise map are left out: the asymmetric one, weight 0.5, needs the true map, which does not exist
+      for blur and low resolution, and so is total variation, weight 0.05. `noise_map` returns the map.
+    - Trained with the losses, learning rates and degradations of this example.
 
 Differences from the released code:
-    - A PyTorch re-implementation, whose layers these are, skips the asymmetric loss on real pairs only.
+    - The PyTorch re-implementation from which the layers are taken skips the asymmetric loss on real pairs only.
 """
 
 __all__ = ["CBDNet"]
@@ -22,12 +22,12 @@ from torch.nn import functional as F
 
 
 class CBDNet(nn.Module):
-    r"""A noise map from five convolutions, and a U-Net that sees it beside the image.
+    r"""A noise map from five convolutions, and a U-Net with image and map as its input.
 
     .. math:: y = x + U\bigl(x, E(x)\bigr)
 
-    The U-Net has three levels of 3x3 convolutions with ReLU; it goes down by average pooling and up by transposed
-    convolutions, to which the encoder's features are added::
+    The U-Net has three levels of 3x3 convolutions with ReLU; it reduces by average pooling and enlarges by
+    transposed convolutions, to which the encoder's features are added::
 
         image, map ── 64, 64 ───────────────────────────── + ── 64, 64 ── 1x1 to 3
                          └ 128, 128, 128 ──── + ── 128, 128, 128 ┘
@@ -67,7 +67,7 @@ class CBDNet(nn.Module):
         return image + self.out(x)
 
     def noise_map(self, image: Tensor) -> Tensor:
-        """The estimated noise level of each pixel and channel: (B, 3, H, W) to the same shape, nowhere negative."""
+        """The estimated noise level of each pixel and channel: (B, 3, H, W) to the same shape, never negative."""
         return self.estimator(image)
 
 

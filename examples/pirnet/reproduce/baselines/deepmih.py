@@ -5,15 +5,15 @@ Multiple Image Hiding", IEEE Transactions on Pattern Analysis and Machine Intell
 
 Differences from the paper:
 
-- Only its first stage is built: the second stage and the importance map serve to hide further secrets, and PIRNet's
+- Only its first stage is implemented: the second stage and the importance map are for further secrets, and PIRNet's
   comparison hides one.
-- `reveal` puts zeros in the place of the lost part unless it is asked for a normal draw.
-- Training is this example's: mean squared errors with PIRNet's weights, crops and step sizes, a clipped gradient, and
-  a stego image that is rounded to 8 bit before it is revealed.
+- `reveal` replaces the lost part by zeros unless a normal draw is requested.
+- Training is that of this example: mean squared errors with PIRNet's weights, crops and learning rates, a clipped
+  gradient, and a stego image that is rounded to 8 bit before it is revealed.
 
 Differences from the released code:
 
-- It trains with Adam at 1e-5, betas 0.5 and 0.999, a weight decay of 1e-5, a step size multiplied by 0.98 every 200
+- It trains with Adam at 1e-5, betas 0.5 and 0.999, a weight decay of 1e-5, a learning rate multiplied by 0.98 every 200
   epochs, and summed squares weighted 2 (secrets), 1 (stegos) and 1 (their low frequencies) with 0.01 of a perceptual
   loss, on crops of 128.
 """
@@ -42,7 +42,7 @@ class DeepMIH(BandHider):
              ├─────┘   │     │
         s ───┴────────(×)───(+)────── s'
 
-    At the start every block is the identity: stego is the cover and lost is the secret.
+    At initialisation every block is the identity: stego is the cover and lost is the secret.
 
     Shape:
         - As of `BandHider`.

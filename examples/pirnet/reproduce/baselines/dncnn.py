@@ -5,13 +5,13 @@ Transactions on Image Processing 26(7), 2017.
 
 Differences from the paper:
     - Convolutions before a batch normalisation have a bias, as in KAIR, so that the merged form has the same names.
-    - Trained with batch normalisation, as the paper, but by default with the 20 layers of its blind colour network.
-    - Trained with the losses, step sizes and degradations of this example, on all of its tasks.
+    - Trained with batch normalisation, as in the paper, but by default with the 20 layers of its blind colour network.
+    - Trained with the losses, learning rates and degradations of this example, on all of its tasks.
 
 Differences from the released code:
     - The author's PyTorch trainer has a bias in the first convolution only; KAIR has one in each, as here.
-    - A running average keeps nine tenths at each step, where the author's trainer takes nearly all from the last batch
-      (momentum 0.95): our batches are small.
+    - A running average keeps nine tenths at each step; in the author's trainer nearly all comes from the last batch
+      (momentum 0.95). Our batches are small.
 """
 
 __all__ = ["DnCNN"]
@@ -28,7 +28,7 @@ FEATURES = 64
 
 
 class DnCNN(nn.Module):
-    r"""A row of 3x3 convolutions with ReLU between, whose output is taken off the image.
+    r"""A chain of 3x3 convolutions with ReLU between, whose output is subtracted from the image.
 
     .. math:: y = x - C_L \circ \rho N_{L-1} C_{L-1} \circ \dots \circ \rho N_2 C_2 \circ \rho\, C_1 (x)
 
@@ -38,7 +38,7 @@ class DnCNN(nn.Module):
         channels: Channels of the image: 1 is gray, 3 is colour.
         layers: The number of convolutions :math:`L`: 17 in the paper for one noise level, 20 for colour or any level.
         batch_norm: Whether there are normalisations. Networks train better with them and run faster without:
-            `merged` takes them out.
+            `merged` removes them.
 
     Shape:
         - (B, channels, H, W) to the same shape, in [0, 1], for all H and W.
@@ -77,7 +77,7 @@ class DnCNN(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> "DnCNN":
-        r"""The same network in eval mode without normalisations, each of which goes into the convolution before it.
+        r"""The same network in eval mode without normalisations; each is merged into the convolution before it.
 
         .. math:: N(Wx + b) = \gamma\, \frac{Wx + b - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta
         """

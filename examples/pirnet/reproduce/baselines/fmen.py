@@ -5,12 +5,12 @@ Workshops 2022, arXiv:2204.08397.
 
 Differences from the paper:
     - At scale 1, which the paper does not have, the last convolution starts at zero and its output is added to the
-      image: at the start the whole is the identity. Larger scales add nothing, as the paper.
-    - Trained with the losses, step sizes and degradations of this example.
+      image: at initialisation the network is the identity. Larger scales add nothing, as in the paper.
+    - Trained with the losses, learning rates and degradations of this example.
 
 Differences from the released code:
     - It takes images in 0..255; this one in [0, 1], which it multiplies by 255 and divides again.
-    - The deployed form is computed from any trained network, not written down as a second one.
+    - The deployed form is computed from any trained network, not implemented as a second network.
 """
 
 __all__ = ["FMEN"]
@@ -27,11 +27,11 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class WideConv(nn.Module):
-    r"""A 3x3 convolution in a wide disguise, for training: :math:`x + R\,(W + 1)\,E\,x`, (B, C, H, W) to the same.
+    r"""A 3x3 convolution in a wider form, for training: :math:`x + R\,(W + 1)\,E\,x`, (B, C, H, W) to the same.
 
-    The 1x1 convolution :math:`E` doubles the channels, :math:`R` halves them again, :math:`W` is 3x3. Zeros are put
-    around :math:`x`, not around :math:`E x`, where its bias stands instead: only so are the three one convolution up to
-    the border.
+    The 1x1 convolution :math:`E` doubles the channels, :math:`R` halves them again, :math:`W` is 3x3. Zeros are
+    padded around :math:`x`, not around :math:`E x`, which is padded with its bias: only then do the three equal one
+    convolution up to the border.
     """
 
     def __init__(self, channels: int) -> None:
@@ -45,16 +45,16 @@ class WideConv(nn.Module):
         return x + self.reduce(self.conv(wide) + wide[..., 1:-1, 1:-1])
 
     def folded(self) -> nn.Conv2d:
-        """The one convolution that it is."""
+        """The convolution that it equals."""
         expand, reduce = (conv.weight[..., 0, 0] for conv in (self.expand, self.reduce))  # (2C, C), (C, 2C)
-        weight = self.conv.weight + _one(self.conv.weight)  # around which its input is added
+        weight = self.conv.weight + _one(self.conv.weight)  # with its residual connection
         bias = _bias(self.reduce) + reduce @ (_bias(self.conv) + weight.sum(dim=(2, 3)) @ _bias(self.expand))
         weight = torch.einsum("oi, ijyx, jc -> ocyx", reduce, weight, expand)  # (C, C, 3, 3)
         return _conv(weight + _one(weight), bias)
 
 
 class NormConv(nn.Module):
-    """A batch normalisation and a 3x3 convolution, padded with what the running statistics make of a zero."""
+    """A batch normalisation and a 3x3 convolution, padded with the normalised value of zero."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class NormConv(nn.Module):
         return self.conv(F.pad(x - zero, (1, 1, 1, 1)) + zero)
 
     def folded(self) -> nn.Conv2d:
-        """The one convolution that it is in eval mode."""
+        """The convolution that it equals in eval mode."""
         scale, shift = _affine(self.norm)
         weight = self.conv.weight
         return _conv(weight * scale[:, None, None], _bias(self.conv) + weight.sum(dim=(2, 3)) @ shift)
@@ -88,7 +88,7 @@ class NormConvNorm(NormConv):
 
 
 class EnhancedBlock(nn.Module):
-    """Two convolutions with LeakyReLU between; what is added to them is inside them."""
+    """Two convolutions with LeakyReLU between; the residual connections are inside them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class HighFrequencyAttention(nn.Module):
 
 
 class FMEN(nn.Module):
-    r"""Enhanced blocks and high-frequency attention in turn, in the form that trains.
+    r"""Enhanced blocks and high-frequency attention in turn, in the form for training.
 
     .. math:: y = T\bigl(h + C \circ A_4 E_4 \circ \dots \circ A_1 E_1 \circ A_0 C_0 (h)\bigr), \qquad h = H(x)
 
@@ -122,7 +122,7 @@ class FMEN(nn.Module):
     convolution and a pixel shuffle.
 
     Args:
-        scale: How much larger the output is, a side. At 1 the image is added to it.
+        scale: The factor by which each side is enlarged. At 1 the image is added to the output.
 
     Shape:
         - (B, 3, H, W) in [0, 1], for all H and W, to (B, 3, scale H, scale W).
@@ -173,7 +173,7 @@ def _folded(module: M) -> M:
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift of a normalisation in eval mode, (C,) each."""
-    assert norm.running_mean is not None  # kept unless asked not to
+    assert norm.running_mean is not None  # there by default
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return scale, norm.bias - norm.running_mean * scale

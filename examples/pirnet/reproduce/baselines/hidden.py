@@ -1,19 +1,19 @@
-"""HiDDeN: an encoder and a decoder of plain convolutions, here with a photo for a message.
+"""HiDDeN: an encoder and a decoder of plain convolutions, here with a photo as the message.
 
 Jiren Zhu, Russell Kaplan, Justin Johnson, Li Fei-Fei, "HiDDeN: Hiding Data With Deep Networks", ECCV 2018.
 
 Differences from the paper:
 
-- It hides 30 bits in 128 x 128 pixels. How PIRNet's comparison hides a photo with it is not documented; here the
-  photo's three channels stand in the place of the bits repeated over all pixels, and the decoder ends in a 1x1
-  convolution to three channels where the paper's pools over the image for its bits.
-- There is no discriminator, and so no adversarial loss, which the paper weighs with a thousandth of the message's.
-- Training is this example's: mean squared errors with PIRNet's weights and step sizes, and a stego image that is
-  rounded to 8 bit before it is revealed.
+- It hides 30 bits in 128 x 128 pixels. How PIRNet's comparison hides a photo with it is not documented; here
+  the three channels of the photo replace the bits repeated over all pixels, and the decoder ends in a 1x1 convolution
+  to three channels; that of the paper pools over the image for its bits.
+- There is no discriminator, and so no adversarial loss, whose weight in the paper is a thousandth of the message's.
+- Training is that of this example: mean squared errors with PIRNet's weights and learning rates, and a stego image that
+  is rounded to 8 bit before it is revealed.
 
 Differences from the released code:
 
-- There is no noise between encoder and decoder but that rounding, for which the code has a sum of ten sines instead.
+- There is no noise between encoder and decoder except that rounding, which the code approximates by ten sines.
 - It trains with Adam at 1e-3.
 """
 
@@ -30,7 +30,7 @@ CHANNELS = 64
 class HiDDeN(nn.Module):
     """Hides with convolutions, batch norms and ReLUs.
 
-    In training mode both networks norm by the batch, otherwise by running averages::
+    In training mode both networks normalise by the batch, otherwise by running averages::
 
         cover ─┬─ 4 blocks ─┐
                ├────────────┼─ block ─ 1x1 ── stego ── 7 blocks ─ 1x1 ── secret
@@ -60,10 +60,10 @@ class HiDDeN(nn.Module):
         check_images("HiDDeN", cover, secret)
         cover, secret = _signed(cover), _signed(secret)
         stego = self.join(torch.cat([secret, self.features(cover), cover], dim=1))
-        return _unsigned(stego.to(cover.dtype))  # under autocast the network alone is rounded
+        return _unsigned(stego.to(cover.dtype))  # under autocast only the network is rounded
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
-        """Reveals: stego (B, 3, H, W) to the secret; nothing is lost for `z` to replace."""
+        """Reveals: stego (B, 3, H, W) to the secret; there is no lost part, so `z` is ignored."""
         del z
         check_images("HiDDeN", stego)
         return _unsigned(self.decoder(_signed(stego)).to(stego.dtype))

@@ -4,15 +4,15 @@ Junpeng Jing, Xin Deng, Mai Xu, Jianyi Wang, Zhenyu Guan, "HiNet: Deep Image Hid
 
 Differences from the paper:
 
-- `reveal` puts zeros in the place of the lost part unless it is asked for a normal draw, which is the paper's way.
-- Training is this example's: mean squared errors with PIRNet's weights, crops and step sizes, a clipped gradient, and
-  a stego image that is rounded to 8 bit before it is revealed, where the paper keeps its floats.
+- `reveal` replaces the lost part by zeros unless a normal draw, the paper's choice, is requested.
+- Training is that of this example: mean squared errors with PIRNet's weights, crops and learning rates, a clipped
+  gradient, and a stego image that is rounded to 8 bit before it is revealed, while the paper keeps floats.
 
 Differences from the released code:
 
-- Its second Haar band is our third and its third our second, both with the other sign.
-- It trains with Adam at 10^-4.5, betas 0.5 and 0.999, a weight decay of 1e-5, a step size halved every 1000 epochs and
-  lowered by hand after spikes, and summed squares weighted 5 (secret), 1 (stego) and 1 (its low frequencies).
+- Its second Haar band is our third and its third is our second, both with the opposite sign.
+- It trains with Adam at 10^-4.5, betas 0.5 and 0.999, a weight decay of 1e-5, a learning rate halved every 1000 epochs
+  and lowered by hand after spikes, and summed squares weighted 5 (secret), 1 (stego) and 1 (its low frequencies).
 """
 
 __all__ = ["HiNet"]
@@ -39,7 +39,7 @@ class HiNet(BandHider):
              │   │     │
         s ───┴──(×)───(+)────── s'
 
-    At the start every block is the identity: stego is the cover and lost is the secret.
+    At initialisation every block is the identity: stego is the cover and lost is the secret.
 
     Shape:
         - As of `BandHider`.

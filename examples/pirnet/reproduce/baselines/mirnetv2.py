@@ -1,13 +1,13 @@
-"""MIRNet-v2: three resolutions side by side that keep telling each other what they see.
+"""MIRNet-v2: three parallel resolutions that exchange features.
 
 Syed Waqas Zamir, Aditya Arora, Salman Khan, Munawar Hayat, Fahad Shahbaz Khan, Ming-Hsuan Yang, Ling Shao, "Learning
 Enriched Features for Fast Image Restoration and Enhancement", TPAMI 2022.
 
 Differences from the paper:
 
-- The last convolution starts at zero, so that the whole starts as the identity.
-- Training is this example's: mean squared errors, crops of one size; the paper has mean absolute errors, patches that
-  grow from 128 to 384 pixels, mixtures of two images, and gradients clipped to a norm of 0.01.
+- The last convolution starts at zero, so that the network starts as the identity.
+- Training is that of this example: mean squared errors, crops of one size; the paper has mean absolute errors, patches
+  that grow from 128 to 384 pixels, mixtures of two images, and gradients clipped to a norm of 0.01.
 
 Differences from the released code:
 
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 
 class MIRNetV2(nn.Module):
-    r"""Adds to an image what groups of multi-scale blocks make of it.
+    r"""Adds to an image a correction by groups of multi-scale blocks.
 
     .. math:: y = x + L(G_4 \circ \dots \circ G_1(F(x)))
 
     with 3x3 convolutions :math:`F`, :math:`L` and groups :math:`G_i` of two multi-scale blocks and a 3x3 convolution,
-    each added to its input. The 3x3 convolutions inside the blocks are parted into 1, 2, 4, 4. No convolution has a
-    bias. At the start the whole is the identity.
+    each added to its input. The 3x3 convolutions inside the blocks have 1, 2, 4, 4 groups. No convolution has a
+    bias. At initialisation the network is the identity.
 
     Args:
         width: Channels of the full resolution, divisible by 16; half and quarter have 3/2 and 9/4 times as many.
@@ -46,7 +46,7 @@ class MIRNetV2(nn.Module):
 
     def __init__(self, *, width: int = 80) -> None:
         super().__init__()
-        if width % 16:  # a quarter resolution of 9/4 width channels, parted in 4
+        if width % 16:  # a quarter of the resolution has 9/4 width channels in 4 groups
             raise ValueError(f"MIRNetV2 needs a width divisible by 16, got {width}")
         self.first = conv3x3(3, width)
         self.groups = nn.Sequential(
@@ -64,16 +64,16 @@ class MIRNetV2(nn.Module):
 
 
 class Residual(nn.Sequential):
-    """Adds a row of modules to its input."""
+    """Adds the output of a chain of modules to its input."""
 
     def forward(self, input: Tensor) -> Tensor:
         return input + super().forward(input)
 
 
 class MultiScaleBlock(nn.Module):
-    """Two rounds of a context block a resolution, each with a flow from coarse to fine; added to the input.
+    """Two rounds of one context block for each resolution, each followed by a flow from coarse to fine; residual.
 
-    Both rounds share their context blocks and fusions; the convolutions that lead upwards are their own.
+    Both rounds share their context blocks and fusions; the convolutions for enlarging are separate.
     """
 
     def __init__(self, width: int, parts: int) -> None:
@@ -99,7 +99,7 @@ class MultiScaleBlock(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """Two grouped convolutions, then a vector of the whole image added to every pixel; added to the input.
+    """Two grouped convolutions, then a vector of the whole image added to every pixel; residual.
 
     The vector is the mean over pixels, weighted by a softmax, through two 1x1 convolutions.
     """
@@ -121,9 +121,9 @@ class ContextBlock(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Selective fusion of two streams of one shape: their sum, weighted anew for every image and channel.
+    """Selective fusion of two streams of one shape: their sum, weighted for every image and channel.
 
-    The weights of a channel add up to one; both are drawn from the means of the sum.
+    The weights of a channel add up to one; both are computed from the means of the sum.
     """
 
     def __init__(self, channels: int) -> None:

@@ -5,13 +5,13 @@ the library's `NAFUNet`. PIRNet's paper states no width: these are the published
 
 Differences from the paper:
 
-- The last convolution starts at zero, so that the whole starts as the identity.
-- Training is this example's, with mean squared errors; the paper has the PSNR as its loss, AdamW with betas of 0.9 and
-  0.9, 200,000 steps on 32 crops of 256 pixels, and gradients clipped to a norm of 0.01.
+- The last convolution starts at zero, so that the network starts as the identity.
+- Training is that of this example, with mean squared errors; the paper uses the PSNR as its loss, AdamW with betas of
+  0.9 and 0.9, 200,000 steps on 32 crops of 256 pixels, and gradients clipped to a norm of 0.01.
 
 Differences from the released code:
 
-- The attention averages over the whole image, whatever its size; the released tests average over local windows.
+- The attention averages over the whole image at every size; the released tests average over local windows.
 """
 
 __all__ = ["nafnet", "nafnet_gopro"]
@@ -20,7 +20,7 @@ from liftlayers import NAFUNet
 
 
 def nafnet() -> NAFUNet:
-    """NAFNet as published for the noise of phones.
+    """NAFNet as published for the noise of phone cameras.
 
     Example:
         >>> with torch.device("meta"):

@@ -1,6 +1,6 @@
-r"""Weights that others published, in our networks: the same layers under other names.
+r"""Weights published by the authors of other systems, for our networks: the same layers with other names.
 
-Each file is one safetensors file with the names of its source; the tables below say which layer is which of ours:
+Each file is one safetensors file with the names of its source; the tables below map its layers to ours:
 
 ========================= ===================== ============================================
 file                      source                network
@@ -28,8 +28,8 @@ from reproduce.baselines.dncnn import DnCNN
 from reproduce.baselines.fmen import FMEN
 from reproduce.baselines.rlfn import RLFN
 
-DNCNN = {f"model.{2 * number}": f"convs.{number}" for number in range(20)}  # ReLUs have the odd numbers
-"""KAIR's names of DnCNN's layers and ours; a net of fewer layers has the first of them."""
+DNCNN = {f"model.{2 * number}": f"convs.{number}" for number in range(20)}  # the odd numbers are ReLUs
+"""KAIR's names of DnCNN's layers and ours; a network with fewer layers has the first of them."""
 
 _IN_RLFN_BLOCK = {
     "c1_r": "convs.0",
@@ -73,7 +73,7 @@ def load_dncnn(path: Path) -> DnCNN:
     """Reads a published DnCNN, of any number of layers up to 20, for gray or colour.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, or holds anything more, less or else.
+        CheckpointError: If the file is missing or damaged, or its tensors are not exactly those of the network.
     """
     tensors = _read(path, "DnCNN", DNCNN)
     channels = tensors["convs.0.weight"].shape[1] if "convs.0.weight" in tensors else 3
@@ -81,14 +81,14 @@ def load_dncnn(path: Path) -> DnCNN:
 
 
 def load_rlfn(path: Path) -> RLFN:
-    """Reads a published RLFN or RLFN-S for scale 4; errors as for `load_dncnn`."""
+    """Reads a published RLFN or RLFN-S for scale 4; errors as in `load_dncnn`."""
     tensors = _read(path, "RLFN", RLFN_LAYERS)
     channels = len(tensors["head.bias"]) if "head.bias" in tensors else 52
     return fill(RLFN(4, channels), tensors, path)
 
 
 def load_fmen(path: Path) -> FMEN:
-    """Reads the published FMEN for scale 4, in its deployed form; errors as for `load_dncnn`."""
+    """Reads the published FMEN for scale 4, in its deployed form; errors as in `load_dncnn`."""
     return fill(FMEN(4).deployed(), _read(path, "FMEN", FMEN_LAYERS), path)
 
 

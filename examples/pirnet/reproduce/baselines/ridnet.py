@@ -3,7 +3,7 @@ r"""RIDNet, the denoiser with feature attention.
 Anwar, Barnes, "Real image denoising with feature attention", ICCV 2019.
 
 Differences from the paper:
-    - Trained with the losses, step sizes and degradations of this example, not with L1.
+    - Trained with the losses, learning rates and degradations of this example, not with L1.
 
 Differences from the released code:
     - The mean colour is added to the residual, as there, and the image after it: the sum would start out too bright by

@@ -5,8 +5,8 @@ Kong, Li, Liu, Liu, He, Bai, Chen, Fu, "Residual local feature network for effic
 
 Differences from the paper:
     - At scale 1, which the paper does not have, the last convolution starts at zero and its output is added to the
-      image: at the start the whole is the identity. Larger scales add nothing, as the paper.
-    - Trained with the losses, step sizes and degradations of this example, without warm start or contrastive loss.
+      image: at initialisation the network is the identity. Larger scales add nothing, as in the paper.
+    - Trained with the losses, learning rates and degradations of this example, without warm start or contrastive loss.
 
 Differences from the released code:
     - It takes images in 0..255; this one in [0, 1], which it multiplies by 255 and divides again.
@@ -68,7 +68,7 @@ class RLFN(nn.Module):
     shuffle.
 
     Args:
-        scale: How much larger the output is, a side. At 1 the image is added to it.
+        scale: The factor by which each side is enlarged. At 1 the image is added to the output.
         channels: Features of all layers: 52, or 48 for RLFN-S.
 
     Shape:

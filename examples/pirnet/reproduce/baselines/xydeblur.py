@@ -5,13 +5,13 @@ and Conquer for Single Image Deblurring", CVPR 2022.
 
 Differences from the paper:
 
-- The last convolution starts at zero, so that the whole starts as the identity.
-- Training is this example's, with mean squared errors; the paper has mean absolute errors, and Adam at 1e-4, halved
-  every 500 of 3,000 epochs, on four crops of 256 pixels.
+- The last convolution starts at zero, so that the network starts as the identity.
+- Training is that of this example, with mean squared errors; the paper has mean absolute errors, and Adam at 1e-4,
+  halved every 500 of 3,000 epochs, on four crops of 256 pixels.
 
 Differences from the released code:
 
-- None beyond these in the network; it returns both corrections beside the result, on which alone it is trained.
+- None beyond these in the network. It also returns both corrections, but is trained only on the result.
 """
 
 __all__ = ["XYDeblur"]
@@ -28,8 +28,8 @@ class XYDeblur(nn.Module):
 
     .. math:: y = x + D(E(x)) + R^{-1} D(R\, E(x))
 
-    with encoder :math:`E`, decoder :math:`D` and the turn :math:`R` by 90 degrees of every feature map. At the start
-    the whole is the identity.
+    with encoder :math:`E`, decoder :math:`D` and the rotation :math:`R` of every feature map by 90 degrees. At
+    initialisation the network is the identity.
 
     Args:
         width: Channels at full resolution; they double with every halving.
@@ -74,7 +74,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Six residual blocks at each resolution, on what comes from below beside the encoder's features."""
+    """Six residual blocks at each resolution, on coarser features joined with those of the encoder."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every hider among the baselines goes through: random weights, photos, a hundred steps, a file."""
+"""Helpers for the tests of hiders: random images, sizes, HiNet's dense network."""
 
 from collections.abc import Callable
 

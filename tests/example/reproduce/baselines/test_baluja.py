@@ -1,4 +1,4 @@
-"""Baluja's three networks: their sizes, who trains whom, odd images, their training."""
+"""Baluja's three networks: sizes, odd images, equations, and which loss trains which network."""
 
 import pytest
 import torch

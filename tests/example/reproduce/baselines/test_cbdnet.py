@@ -1,4 +1,4 @@
-"""CBDNet: its sizes, its equation written once more, its training."""
+"""CBDNet: its sizes, its equation."""
 
 import torch
 from hypothesis import given, settings

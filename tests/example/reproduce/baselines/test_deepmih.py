@@ -1,4 +1,4 @@
-"""DeepMIH: its size, its laws on random weights, its equations written once more, its training."""
+"""DeepMIH: its size, its laws on random weights, its laws and equations."""
 
 import copy
 from typing import Literal

@@ -1,4 +1,4 @@
-"""DnCNN: its sizes, its normalisations merged into convolutions, its training."""
+"""DnCNN: its sizes, its normalisations merged into convolutions."""
 
 import pytest
 import torch

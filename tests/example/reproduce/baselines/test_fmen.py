@@ -1,4 +1,4 @@
-"""FMEN: its sizes, both of its forms, which are one function up to the border, its training."""
+"""FMEN: its sizes, both of its forms, which are one function up to the border."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""HiDDeN with a photo for a message: its sizes, its two networks, its training."""
+"""HiDDeN with a photo for a message: its sizes, its two networks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""HiNet: its size, its laws on random weights, its equations written once more, its training."""
+"""HiNet: its size, its laws on random weights, its laws and equations."""
 
 import copy
 from typing import Literal

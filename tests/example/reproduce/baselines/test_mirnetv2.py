@@ -1,4 +1,4 @@
-"""MIRNet-v2: its sizes, its equations written once more, what it shares, its training."""
+"""MIRNet-v2: its sizes, its equations written once more, what it shares."""
 
 import pytest
 import torch

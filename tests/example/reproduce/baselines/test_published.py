@@ -1,6 +1,6 @@
 """Published weights: every tensor has one place, nothing is left over, and the figures are those that they give.
 
-The files and photos are not part of the project. They lie in `data` of a folder `shared` beside the repository, or
+The files and photos are not part of the project. They lie in `data` of a folder `shared` next to the repository, or
 where PIRNET_PUBLISHED says: `data/weights/NAME.safetensors`, `data/test/set5`, `data/test/cbsd68`.
 """
 
@@ -141,7 +141,7 @@ def test_rlfn_reaches_its_published_figure() -> None:
 
 @needs_weights
 @pytest.mark.parametrize(("load", "name", "reached"), [(load_rlfn, "rlfn_s_x4", 32.24), (load_fmen, "fmen_x4", 32.12)])
-def test_networks_nobody_measured_for_us(load: Callable[[Path], nn.Module], name: str, reached: float) -> None:
+def test_other_networks_reach_our_own_figures(load: Callable[[Path], nn.Module], name: str, reached: float) -> None:
     """What ours reach with these weights: no published figure of this input is known to us (bicubic: 28.43 dB)."""
     assert set5_psnr(load(weights(name))) > reached - 0.3
 

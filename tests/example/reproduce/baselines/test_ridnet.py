@@ -1,4 +1,4 @@
-"""RIDNet: its size, its equation written once more, its mean colour that stays, its training."""
+"""RIDNet: its size, its equation written once more, its mean colour that stays."""
 
 from dataclasses import replace
 from typing import cast

@@ -1,4 +1,4 @@
-"""RLFN: its sizes, its equation written once more, what its attention needs, its training."""
+"""RLFN: its sizes, its equation written once more, what its attention needs."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""XYDeblur: its size, its equation written once more, its two corrections, its training."""
+"""XYDeblur: its size, its equation written once more, its two corrections."""
 
 import torch
 from hypothesis import given, settings

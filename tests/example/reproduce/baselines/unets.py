@@ -1,4 +1,4 @@
-"""What the U-Nets among the restorers go through: random weights, photos, a hundred steps, a file."""
+"""Helpers for the tests of restorers: random images and sizes."""
 
 import torch
 from torch import Tensor, nn
