@@ -78,13 +78,7 @@ def main() -> None:
             for task in networks.lsr.tasks:
                 for pipeline in pipelines:
                     example = run(
-                        networks,
-                        pair,
-                        task,
-                        number=number,
-                        pipeline=pipeline,
-                        device=device,
-                        degradation=degradation,
+                        networks, pair, task, number=number, pipeline=pipeline, device=device, degradation=degradation
                     )
                     report.add(number, pair, example, measure(example, pipeline=pipeline, lpips=lpips))
                     if attacks and pipeline == pipelines[0] and number < pairs.unswapped:

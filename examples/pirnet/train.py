@@ -44,14 +44,8 @@ def run(options: Options, device: torch.device) -> None:
     config = cleared(options.config) if options.config.in_the_clear else options.config
     config = config if options.steps is None else scaled(config, options.steps)
     photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
-    trainer = Trainer(
-        config,
-        photos,
-        device=device,
-        accumulate=options.accumulate,
-        workers=options.workers,
-        compiled=options.compile,
-    )
+    how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
+    trainer = Trainer(config, photos, device=device, **how)
     folder = open_folder(options, trainer)
     names = sorted({name for pair in pairs for name in (pair.secret_name, pair.cover_name)})
     if distributed.rank() == 0:

@@ -164,13 +164,7 @@ class PIRNet(nn.Module):
         self.z: Z = config.z
 
     def forward(
-        self,
-        cover: Tensor,
-        secret: Tensor,
-        task: str | Names[str],
-        *,
-        revealing: bool = True,
-        restoring: bool = True,
+        self, cover: Tensor, secret: Tensor, task: str | Names[str], *, revealing: bool = True, restoring: bool = True
     ) -> PIRNetOutput:
         """Hides a degraded secret, reveals it again and restores it; all images are (B, 3, H, W)."""
         stego = self.lih.conceal(cover, secret)

@@ -158,12 +158,9 @@ def similarity(estimate: Tensor, truth: Tensor) -> dict[str, float]:
     centred = estimate - estimate.mean(dim=(2, 3), keepdim=True)
     fitted = truth.mean(dim=(2, 3), keepdim=True) + gain[:, None, None] * centred
     detail = _regression(*(image - gaussian_blur(image, 13, 2.0) for image in (estimate, truth)))[1]
-    return {
-        "psnr": float(psnr(estimate, truth)),
-        "fitted_psnr": float(psnr(fitted, truth)),
-        "correlation": float(correlation.abs().mean()),
-        "detail_correlation": float(detail.abs().mean()),
-    }
+    psnrs = {"psnr": float(psnr(estimate, truth)), "fitted_psnr": float(psnr(fitted, truth))}
+    means = {"correlation": float(correlation.abs().mean()), "detail_correlation": float(detail.abs().mean())}
+    return psnrs | means
 
 
 def _regression(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,11 +60,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
-    return {
-        "liftlayers": liftlayers.__version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
+    python = platform.python_version()
+    return {"liftlayers": liftlayers.__version__, "torch": str(torch.__version__), "python": python}
 
 
 def _finite(value: object) -> object:

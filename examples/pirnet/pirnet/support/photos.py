@@ -15,16 +15,8 @@ from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-BUNDLED = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "rocket.jpg",
-    "motorcycle_left.png",
-    "ihc.png",
-    "hubble_deep_field.jpg",
-    "retina.jpg",
-)
+BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+BUNDLED += ("motorcycle_left.png", "ihc.png", "hubble_deep_field.jpg", "retina.jpg")
 HELD_OUT = ("astronaut", "chelsea")
 """The bundled photos that are held out if no folder is given."""
 

@@ -46,12 +46,7 @@ class Restorer(Protocol):
         ...
 
 
-HIDERS: dict[str, Callable[[], Hider]] = {
-    "hidden": HiDDeN,
-    "baluja": Baluja,
-    "hinet": HiNet,
-    "deepmih": DeepMIH,
-}
+HIDERS: dict[str, Callable[[], Hider]] = {"hidden": HiDDeN, "baluja": Baluja, "hinet": HiNet, "deepmih": DeepMIH}
 """Each in its paper's configuration."""
 
 RESTORERS: dict[str, Callable[[], Restorer]] = {
