@@ -60,11 +60,11 @@ def dependency_violations(path: str, source: str) -> list[str]:
     return found
 
 
-OF_ALL_BASELINES = {"__init__.py", "published.py"}  # every other file there is one system and stands alone
+OF_ALL_BASELINES = {"__init__.py", "published.py"}  # every other file there is one system and imports no other
 
 
 def example_violations(path: str, source: str) -> list[str]:
-    """What a file of the examples takes from the library that is not public, or from another baseline."""
+    """Imports of a file of the examples that are not public, from pirnet to reproduce, or to another baseline."""
     found = []
     for module, name in imports(source, ".".join(Path(path).parent.parts)):
         top, *below = module.split(".")
@@ -76,10 +76,12 @@ def example_violations(path: str, source: str) -> list[str]:
             if name not in public:
                 taken = f"{module}.{name}" if name else module
                 found.append(f"`{path}` imports `{taken}`, which is not public")
+        elif top == "reproduce" and path.startswith("pirnet/pirnet/"):
+            found.append(f"`{path}` imports `{module}`, without which `pirnet/` has to work")
         elif "baselines" in Path(path).parent.parts and Path(path).name not in OF_ALL_BASELINES:
             whole = f"{module}.{name}" if name else module
-            room, _, rest = whole.partition("baselines.")
-            if rest and room.endswith((".", "")) and Path(path).with_suffix("").parts[-1] != rest.split(".")[-1]:
+            package, _, rest = whole.partition("baselines.")
+            if rest and package.endswith((".", "")) and Path(path).with_suffix("").parts[-1] != rest.split(".")[-1]:
                 found.append(f"`{path}` imports `baselines.{rest}`, another baseline")
     attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
     used = (node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id == "liftlayers")
@@ -164,11 +166,11 @@ def test_good_imports_are_not(path: str, source: str) -> None:
         ("import liftlayers\nliftlayers.nn", "uses `liftlayers.nn`, which is not public"),
         ("from .ridnet import RIDNet", "imports `baselines.ridnet.RIDNet`, another baseline"),
         ("from . import ridnet", "imports `baselines.ridnet`, another baseline"),
-        ("from pirnet.baselines.ridnet import x", "imports `baselines.ridnet.x`, another baseline"),
+        ("from reproduce.baselines.ridnet import x", "imports `baselines.ridnet.x`, another baseline"),
     ],
 )
 def test_bad_imports_of_an_example_are_caught(source: str, message: str) -> None:
-    path = "pirnet/pirnet/baselines/dncnn.py"
+    path = "pirnet/reproduce/baselines/dncnn.py"
     assert example_violations(path, source) == [f"`{path}` {message}"]
 
 
@@ -182,9 +184,26 @@ def test_bad_imports_of_an_example_are_caught(source: str, message: str) -> None
     ],
 )
 def test_public_imports_of_an_example_are_fine(source: str) -> None:
-    assert example_violations("pirnet/pirnet/baselines/dncnn.py", source) == []
+    assert example_violations("pirnet/reproduce/baselines/dncnn.py", source) == []
+
+
+@pytest.mark.parametrize("source", ["import reproduce.attacks", "from reproduce.attacks import Attacks"])
+def test_pirnet_does_not_import_reproduce(source: str) -> None:
+    path = "pirnet/pirnet/support/report.py"
+    message = f"`{path}` imports `reproduce.attacks`, without which `pirnet/` has to work"
+    assert example_violations(path, source) == [message]
+    assert example_violations("pirnet/reproduce/compare.py", source) == []
+
+
+@pytest.mark.parametrize("path", files_of(EXAMPLES))
+def test_files_of_the_examples_are_short(path: str) -> None:
+    assert len((EXAMPLES / path).read_text(encoding="utf-8").splitlines()) <= 250
+
+
+def test_pirnet_can_be_read_in_an_hour() -> None:
+    assert len(list((EXAMPLES / "pirnet" / "pirnet").glob("*.py"))) <= 14
 
 
 @pytest.mark.parametrize("name", ["__init__", "published"])
 def test_what_is_of_all_baselines_may_import_them(name: str) -> None:
-    assert example_violations(f"pirnet/pirnet/baselines/{name}.py", "from .ridnet import RIDNet") == []
+    assert example_violations(f"pirnet/reproduce/baselines/{name}.py", "from .ridnet import RIDNet") == []

@@ -1,9 +1,8 @@
-"""The client hides a photo, degraded as it is, inside an innocent cover.
+"""The client hides a photo, with its noise or blur, in an unsuspicious cover.
 
     python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png
 
-Needs lih.safetensors, the client's key: whoever holds it can reveal. A file
-named - is standard input or output.
+Needs lih.safetensors, the client's key: whoever has it can reveal. A file named - is standard input or output.
 """
 
 import sys
@@ -13,11 +12,11 @@ from typing import Annotated
 
 import torch.nn.functional as F
 import tyro
-from pirnet import doors, runs
-from pirnet.checkpoint import load_lih
-from pirnet.images import STREAM, check_output, quantise_uint8, read_picture, write_png
+from pirnet.images import STREAM, check_output, read_picture, write_png
 from pirnet.metrics import psnr
-from torch import Tensor
+from pirnet.pixels import quantise_uint8
+from pirnet.support import cli
+from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
 
 
 @dataclass(frozen=True)
@@ -27,37 +26,37 @@ class Options:
     cover: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COVER")]
     """Photo that everybody may see; its alpha channel is kept."""
     secret: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SECRET")]
-    """Photo to hide, of the same size; colours under transparent pixels are hidden too, as if they could be seen."""
+    """Photo to hide, of the same size; colours under transparent pixels are hidden too and become visible."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path = doors.SHIPPED
+    weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     resize: bool = False
     """Resize the secret to the size of the cover."""
     force: bool = False
     """Overwrite an existing file."""
     verbose: bool = False
-    """Tell how close the stego image is to its cover."""
+    """Print how close the stego image is to its cover."""
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
+    options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")
-    lih = load_lih(options.weights / runs.LIH_WEIGHTS)
+    lih = load_lih(options.weights / LIH_WEIGHTS)
     cover, hidden = read_picture(options.cover), read_picture(options.secret)
     secret = hidden.pixels
     if hidden.alpha is not None:
-        print(f"{options.secret}: its transparency is not hidden, so what it covers will be seen", file=sys.stderr)
+        print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
     if secret.shape != cover.pixels.shape:
         sizes = [" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret)]
         if not options.resize:
             raise ValueError(
-                f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize makes it so"
+                f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize changes it"
             )
-        secret = resized(secret, cover.pixels)
-    stego = doors.on_any_size(
+        secret = F.interpolate(secret[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
+    stego = cli.on_any_size(
         lambda c, s: quantise_uint8(lih.conceal(c, s)), cover.pixels, secret, network=lih, multiple=2
     )
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
@@ -66,10 +65,5 @@ def main() -> None:
         print(f"{options.output}: {distance:.1f} dB from the cover", file=sys.stderr)
 
 
-def resized(secret: Tensor, cover: Tensor) -> Tensor:
-    """The secret (3, H, W) at the size of the cover, bicubic."""
-    return F.interpolate(secret[None], cover.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
-
-
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

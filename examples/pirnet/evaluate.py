@@ -1,33 +1,34 @@
-"""Measures trained weights on a folder of photos: quality, the price of privacy, and what attackers see.
+"""Measures trained weights on a folder of photos: quality, the price of privacy, and attacks.
 
     python examples/pirnet/evaluate.py --data PHOTOS --out REPORT
 
 Needs lih.safetensors and lsr.safetensors. Photos are sorted by name; the first is hidden in the second, the third in
-the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison sheets into a folder of its own.
+the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison sheets into a new folder.
 """
 
 import hashlib
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from pirnet import doors, runs
-from pirnet.bars import progress_bar
-from pirnet.checkpoint import load_lih, load_lsr
-from pirnet.degrade import TASKS, Degradation
-from pirnet.evaluation import Networks, Pipeline, measure, run, table
+from pirnet.degrade import Degradation
+from pirnet.evaluation import Networks, Pipeline, measure, run
 from pirnet.images import ImageError
-from pirnet.lpips import LPIPS, LPIPS_SIDE, load_lpips
 from pirnet.metrics import MS_SSIM_SIDE
-from pirnet.model import LIH
-from pirnet.pairs import FolderPairs
-from pirnet.report import Report
-from pirnet.security import Attacks, leaks
+from pirnet.support import cli
+from pirnet.support.files import versions
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import reproduction
+from pirnet.support.report import Report
+from pirnet.support.summary import table
+from pirnet.weights import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, load_lsr
 
-import liftlayers
+if TYPE_CHECKING:
+    from reproduce.attacks import Attacks
 
 
 @dataclass(frozen=True)
@@ -35,63 +36,69 @@ class Options:
     """Measure trained weights on a folder of photos."""
 
     data: Path
-    """Folder of photos, none of which was trained on."""
+    """Folder of photos that were not used for training."""
     out: Path
     """Folder to write, new or empty."""
-    weights: Path = doors.SHIPPED
+    weights: Path = SHIPPED
     """Folder with lih.safetensors and lsr.safetensors."""
     clear_weights: Path | None = None
-    """Weights trained in the clear; without them, clear.safetensors beside the others, if it is there."""
+    """Weights trained in the clear; by default clear.safetensors in the folder of the weights, if it exists."""
     other_weights: Path | None = None
-    """LIH weights of another run, to see what a wrong key reveals."""
+    """LIH weights of another run, for an attack with a wrong key."""
     lpips: Path | None = None
-    """LPIPS weights with SqueezeNet 1.1; without them, there is no LPIPS."""
+    """LPIPS weights with SqueezeNet 1.1; without them LPIPS is not measured."""
     pipeline: Literal["uint8", "float", "both"] = "both"
-    """Round stego images to 8 bit as files are, or keep floats as the paper does, or measure both ways."""
+    """Round stego images to 8 bit as files are, or keep floats as the paper does, or measure both."""
     protocol: Literal["paper", "released"] = "paper"
-    """Low resolution as in the paper's text, or as in the authors' released code, without antialiasing."""
+    """Low resolution as in the paper, or as in the authors' released code, without antialiasing."""
     swap: bool = False
     """Measure every pair a second time, with secret and cover exchanged."""
     limit: int | None = None
-    """Pairs to measure at most, the first by name."""
+    """Largest number of pairs to measure, the first by name."""
     device: str = "auto"
-    """Where to run: cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
     force: bool = False
-    """Write into a folder that holds something, over files of the same names."""
+    """Write into a folder that is not empty, and overwrite files of the same names."""
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
-    device = doors.device(options.device)
+    options = cli.parse(Options, __doc__)
+    device = cli.device(options.device)
     files, networks = load_networks(options, device)
-    others = {} if options.other_weights is None else {"another run's key": load_lih(options.other_weights).to(device)}
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
     multiple = max(16, 2 ** len(networks.lsr.restorers))
     pairs = FolderPairs(options.data, multiple=multiple, limit=options.limit, swap=options.swap)
+    attacks = new_attacks(options, networks, pairs, device)
     open_folder(options.out, force=options.force)
     pipelines: list[Pipeline] = ["uint8", "float"] if options.pipeline == "both" else [options.pipeline]
     degradation = Degradation(protocol=options.protocol)
-    report, security = gather(
-        networks, pairs, pipelines, degradation=degradation, others=others, lpips=lpips, device=device
-    )
-    remarks = notes(networks, lpips, pairs)
+    report = Report()
+    with progress_bar(total=len(pairs) * len(networks.lsr.tasks), unit="secret") as bar:
+        for number, pair in enumerate(pairs):
+            for task in networks.lsr.tasks:
+                for pipeline in pipelines:
+                    example = run(
+                        networks, pair, task, number=number, pipeline=pipeline, device=device, degradation=degradation
+                    )
+                    report.add(number, pair, example, measure(example, pipeline=pipeline, lpips=lpips))
+                    if attacks and pipeline == pipelines[0] and number < pairs.unswapped:
+                        attacks[task].add(example)
+                bar.update()
+    remarks = notes(networks, lpips, pairs, attacked=bool(attacks))
+    security = {"pipeline": pipelines[0], "tasks": {task: found.summary() for task, found in attacks.items()}}
     results = {
         "data": str(options.data),
         "pairs": len(pairs),
         "notes": remarks,
         **report.results(),
-        "security": {"pipeline": pipelines[0], "tasks": {task: security[task].summary() for task in TASKS}},
+        **({"security": security} if attacks else {}),
         "names": pairs.names,
         "protocol": asdict(degradation) | {"lost_part": networks.z, "lpips": lpips and lpips.backbone},
         "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
         "device": str(device),
-        "versions": {
-            "liftlayers": liftlayers.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
-    report.save(options.out, results, {task: security[task].panels for task in TASKS})
+    report.save(options.out, results, {task: found.panels for task, found in attacks.items()})
     for pipeline in pipelines:
         print(f"{pipeline}, {len(pairs)} pairs of {options.data}:\n")
         print(table([row for row in report.means() if row.pipeline == pipeline]), end="\n\n")
@@ -99,71 +106,54 @@ def main() -> None:
 
 
 def load_networks(options: Options, device: torch.device) -> tuple[list[Path], Networks]:
-    """The weight files and what is in them: the client's network, the cloud's, and one in the clear if there is one."""
-    files = [options.weights / runs.LIH_WEIGHTS, options.weights / runs.LSR_WEIGHTS]
+    """The weight files, and the networks in them: the client's, the cloud's, and one in the clear if there is one."""
+    files = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
     lih, lsr = load_lih(files[0]).to(device), load_lsr(files[1]).to(device)
-    clear = options.clear_weights or options.weights / runs.CLEAR_WEIGHTS
+    clear = options.clear_weights or options.weights / CLEAR_WEIGHTS
     if options.clear_weights is None and not clear.is_file():
         return files, Networks(lih, lsr)
     return [*files, clear], Networks(lih, lsr, load_lsr(clear).to(device))
 
 
-def gather(
-    networks: Networks,
-    pairs: FolderPairs,
-    pipelines: Sequence[Pipeline],
-    *,
-    degradation: Degradation,
-    others: Mapping[str, LIH],
-    lpips: LPIPS | None,
-    device: torch.device,
-) -> tuple[Report, dict[str, Attacks]]:
-    """Takes every pair through every task and pipeline; attacks the first pipeline, and no pair a second time."""
-    report = Report()
-    security = {task: Attacks(networks.lih, others=others, leaked=leaks(pairs.unswapped)) for task in TASKS}
-    with progress_bar(total=len(pairs) * len(TASKS), unit="secret") as bar:
-        for number, pair in enumerate(pairs):
-            for task in TASKS:
-                for pipeline in pipelines:
-                    example = run(
-                        networks,
-                        pair,
-                        task,
-                        number=number,
-                        pipeline=pipeline,
-                        device=device,
-                        degradation=degradation,
-                    )
-                    report.add(number, pair, example, measure(example, pipeline=pipeline, lpips=lpips))
-                    if pipeline == pipelines[0] and number < pairs.unswapped:
-                        security[task].add(example)
-                bar.update()
-    return report, security
+def new_attacks(options: Options, networks: Networks, pairs: FolderPairs, device: torch.device) -> dict[str, "Attacks"]:
+    """Attacks on each task; none if the folder `reproduce/` is missing and they are not requested."""
+    others = {}
+    if options.other_weights is not None:
+        reproduction("attacks", needed_for="--other-weights")
+        others = {"another run's key": load_lih(options.other_weights).to(device)}
+    try:
+        module = reproduction("attacks", needed_for="an attack")
+    except ValueError:
+        return {}
+    leaked = module.leaks(pairs.unswapped)
+    return {task: module.Attacks(networks.lih, others=others, leaked=leaked) for task in networks.lsr.tasks}
 
 
 def open_folder(folder: Path, *, force: bool) -> None:
-    """Makes the folder of the report, or takes an empty one."""
+    """Creates the folder of the report, or accepts an empty one."""
     if folder.exists() and not folder.is_dir():
         raise ImageError(f"{folder}: a folder is needed, this is a file")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise ImageError(f"{folder}: is not empty, and nothing in it is overwritten without --force")
+        raise ImageError(f"{folder}: is not empty; --force writes into it and overwrites files")
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs) -> list[str]:
-    """What a reader of the figures must know: which ones are missing, and why."""
+def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs, *, attacked: bool) -> Sequence[str]:
+    """What a reader needs to know about the figures: which ones are missing, and why."""
     lines = []
     if networks.clear is None:
-        lines.append("No row in the clear, so no price of privacy: no weights were trained in the clear.")
+        lines.append("No row in the clear and no price of privacy: there are no weights trained in the clear.")
     if lpips is None:
-        lines.append("No LPIPS: no weights were named with --lpips.")
+        lines.append("No LPIPS: no weights were given with --lpips.")
     else:
-        lines.append(f"LPIPS is that of {lpips.backbone}, which cannot be compared with the usual one of AlexNet.")
+        lines.append(f"LPIPS uses {lpips.backbone}; it cannot be compared with the usual one, which uses AlexNet.")
     for metric, least in (("MS-SSIM", MS_SSIM_SIDE), ("LPIPS", LPIPS_SIDE if lpips else 0)):
         if small := sum(min(size) < least for size in pairs.sizes):
             lines.append(f"No mean {metric}: {small} of {len(pairs)} pairs have less than {least} pixels a side.")
+    if not attacked:
+        lines.append("No attacks: the folder examples/pirnet/reproduce is missing.")
     return lines
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

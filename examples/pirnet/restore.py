@@ -2,18 +2,22 @@
 
     python examples/pirnet/restore.py stego.png -o restored.png --task denoise
 
-Needs lsr.safetensors alone. That is no proof that the secret stays secret: see
-docs/pirnet-security.md. A file named - is standard input or output.
+Needs only lsr.safetensors. That does not prove that the secret stays secret: see docs/pirnet-security.md. A file named
+- is standard input or output.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
-from pirnet import doors, runs
-from pirnet.checkpoint import load_lsr
-from pirnet.images import check_output, quantise_uint8, read_stego, write_png
+from pirnet.images import check_output, read_stego, write_png
+from pirnet.pixels import quantise_uint8
+from pirnet.support import cli
+from pirnet.tasks import TASKS
+from pirnet.weights import LSR_WEIGHTS, SHIPPED, load_lsr
+
+TaskName = tyro.extras.literal_type_from_choices(list(TASKS))
 
 
 @dataclass(frozen=True)
@@ -21,27 +25,27 @@ class Options:
     """Restore the secret inside a stego image."""
 
     stego: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STEGO")]
-    """Stego image, as conceal.py wrote it."""
+    """Stego image that conceal.py wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    task: Literal["denoise", "deblur", "sr"]
-    """What the hidden photo suffers from: noise, blur, low resolution."""
-    weights: Path = doors.SHIPPED
+    task: Annotated[str, tyro.conf.arg(constructor=TaskName)]
+    """Degradation of the hidden photo: noise, blur, low resolution, ... as in the table of tasks."""
+    weights: Path = SHIPPED
     """Folder with lsr.safetensors."""
     force: bool = False
     """Overwrite an existing file."""
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
+    options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
-    lsr = load_lsr(options.weights / runs.LSR_WEIGHTS)
+    lsr = load_lsr(options.weights / LSR_WEIGHTS)
     stego = read_stego(options.stego)
-    restored = doors.on_any_size(
+    restored = cli.on_any_size(
         lambda s: quantise_uint8(lsr(s, options.task)), stego.pixels, network=lsr, multiple=2 ** len(lsr.restorers)
     )
     write_png(options.output, restored, alpha=stego.alpha, force=options.force)
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

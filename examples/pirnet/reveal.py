@@ -1,9 +1,8 @@
 """The client reveals the photo hidden inside a stego image, restored or not.
 
-    python examples/pirnet/reveal.py restored.png -o mended.png
+    python examples/pirnet/reveal.py restored.png -o revealed.png
 
-Needs the very lih.safetensors that hid it. A file named - is standard input or
-output.
+Needs the lih.safetensors that hid it. A file named - is standard input or output.
 """
 
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pirnet import doors, runs
-from pirnet.checkpoint import load_lih
 from pirnet.images import check_output, read_stego, write_png
+from pirnet.support import cli
+from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
 
 
 @dataclass(frozen=True)
@@ -21,23 +20,23 @@ class Options:
     """Reveal the secret inside a stego image."""
 
     stego: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STEGO")]
-    """Stego image, as restore.py or conceal.py wrote it."""
+    """Stego image that restore.py or conceal.py wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
-    weights: Path = doors.SHIPPED
+    weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     force: bool = False
     """Overwrite an existing file."""
 
 
 def main() -> None:
-    options = doors.parse(Options, __doc__)
+    options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
-    lih = load_lih(options.weights / runs.LIH_WEIGHTS)
+    lih = load_lih(options.weights / LIH_WEIGHTS)
     stego = read_stego(options.stego)
-    secret = doors.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
+    secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
     write_png(options.output, secret.clamp(0, 1), force=options.force)
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    cli.run(main)

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import runpy
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +16,15 @@ import pytest
 import torch
 from PIL import Image
 from pirnet.config import Config, LIHConfig, LSRConfig, quick
-from pirnet.images import to_uint8
-from pirnet.photos import Photos
+from pirnet.model import LIH
+from pirnet.pixels import to_uint8
+from pirnet.support.photos import Photos
+from pirnet.weights import load_lih
 from torch import Tensor, nn
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pirnet"
+
+needs_reproduce = pytest.mark.skipif(not (EXAMPLE / "reproduce").is_dir(), reason="the folder reproduce/ was deleted")
 
 TINY_LSR = LSRConfig(
     num_scales=1,
@@ -101,8 +108,8 @@ class Result(NamedTuple):
     err: str
 
 
-def run_door(name: str, *arguments: object, cwd: Path) -> Result:
-    """Runs one of the example's scripts as a process of its own."""
+def run_script(name: str | Path, *arguments: object, cwd: Path) -> Result:
+    """Runs one of the example's scripts, or the script at a full path, as a process of its own."""
     done = subprocess.run(
         [sys.executable, EXAMPLE / name, *map(str, arguments)],
         cwd=cwd,
@@ -114,7 +121,7 @@ def run_door(name: str, *arguments: object, cwd: Path) -> Result:
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-class Door:
+class Script:
     """Runs the example's scripts in this process, which spares the seconds that importing torch takes."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
@@ -136,3 +143,30 @@ class Door:
                 status = stop.code if isinstance(stop.code, int) else 1
         out, err = self._capture.readouterr()
         return Result(status, str(out), str(err))
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    """Every file below a folder with its content, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def assert_refused(result: Result, script: str, message: str) -> None:
+    """One line on standard error, by the script's name, and exit status 2."""
+    assert result.status == 2, result
+    (line,) = result.err.splitlines()
+    assert re.match(rf"{script}: error: .*{message}", line), line
+
+
+def lih_of(run: Path) -> LIH:
+    return load_lih(run / "lih.safetensors")
+
+
+def png_of_16_bits(width: int, height: int) -> bytes:
+    """A 16-bit RGB file: Pillow opens such files as 8 bit without a word, and cannot write them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(6 * width)) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

@@ -1,9 +1,8 @@
-"""Training batches: the same ones whoever makes them, and shared out without loss."""
+"""Training batches: the same in any process, and divided among processes without loss."""
 
 import pytest
 import torch
-from pirnet.batches import Batches
-from pirnet.data import PairCrops
+from pirnet.data import Batches, PairCrops
 from pirnet.degrade import Degradation
 
 from tests.example.helpers import smooth_photos
@@ -37,8 +36,8 @@ def test_parts_make_up_the_whole(count: int) -> None:
 
 def test_each_secret_is_spoilt_for_its_task() -> None:
     none = Degradation(noise_sigma=(0.0, 0.0), blur_kernel=(1, 1), factors=(1,))
-    spoilt = {"denoise": {"noise_sigma": (25.0, 25.0)}, "deblur": {"blur_kernel": (7, 7)}, "sr": {"factors": (4,)}}
-    for task, changes in spoilt.items():
+    degraded = {"denoise": {"noise_sigma": (25.0, 25.0)}, "deblur": {"blur_kernel": (7, 7)}, "sr": {"factors": (4,)}}
+    for task, changes in degraded.items():
         degradation = Degradation(**{"noise_sigma": (0.0, 0.0), "blur_kernel": (1, 1), "factors": (1,)} | changes)
         _, truth, secret = batches(degradation=degradation)[0]
         differs = [not torch.allclose(a, b, atol=1e-3) for a, b in zip(truth, secret, strict=True)]

@@ -17,20 +17,17 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-from pirnet.checkpoint import save_weights
-from pirnet.lpips import LPIPS
 from pirnet.model import LIH
+from pirnet.support.lpips import LPIPS
+from pirnet.weights import save_weights
 
 from liftlayers.testing import randomise_
-from tests.example.helpers import EXAMPLE, TINY, Door, save_image, tiny
+from tests.example.helpers import EXAMPLE, TINY, Script, save_image, tiny
 
 ROOT = EXAMPLE.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
-SCRIPTS = sorted(EXAMPLE.glob("*.py"))
-DOORS = {f"examples/pirnet/{script.name}" for script in SCRIPTS} | {
-    f"examples/pirnet/{name}.py"
-    for name in ("compare", "finding")  # which may be deleted with the other systems
-}
+SCRIPTS = [*sorted(EXAMPLE.glob("*.py")), *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding"))]
+SCRIPT_PATHS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) for script in SCRIPTS}
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
@@ -62,25 +59,25 @@ BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}: {block.splitlines()[-1][:50]}")
     for page in PAGES
     for block in blocks(page)
-    if any(set(words) & DOORS for words in commands(block))
+    if any(SCRIPT_PATHS.keys() & set(words) for words in commands(block))
 ]
-HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPTS]
+HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPTS if script.exists()]
 
 
-def made_small(door: str, words: list[str]) -> list[str]:
+def made_small(script: str, words: list[str]) -> list[str]:
     """Options after those of a command, which override them."""
-    if door == "train.py":
+    if script == "train.py":
         large = ("--data", "PHOTOS") if "--hider" in words else ()  # and slow on the large photos of scikit-image
         return [*TINY, *large, "--steps", "3"]
-    if door == "compare.py":
+    if script == "reproduce/compare.py":
         table = words[words.index("--table") + 1] if "--table" in words else "1"
         return [*BRIEF, "--rows", ROW[table], "--batch-size", "2", "--pairs", "1", "--side", "48"]
-    return {"finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(door, [])
+    return {"reproduce/finding.py": [*BRIEF, "--test", "PHOTOS"], "evaluate.py": ["--device", "cpu"]}.get(script, [])
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A folder with whatever the commands name and do not write."""
+    """A folder with everything that the commands read."""
     for number, name in enumerate(FOLDERS):
         (tmp_path / name).mkdir()
         for seed in range(4):
@@ -98,8 +95,8 @@ def given(words: list[str], desk: Path) -> None:
         if not (desk / name).exists():
             save_image(desk / name, 2, 48, 64)
     if DNCNN in words:
-        from pirnet.baselines.dncnn import DnCNN
-        from pirnet.baselines.published import DNCNN as LAYERS
+        from reproduce.baselines.dncnn import DnCNN
+        from reproduce.baselines.published import DNCNN as LAYERS
 
         names = {ours: theirs for theirs, ours in LAYERS.items()}
         tensors = {tuple(name.rsplit(".", 1)): tensor for name, tensor in DnCNN(batch_norm=False).state_dict().items()}
@@ -109,21 +106,21 @@ def given(words: list[str], desk: Path) -> None:
         safetensors.torch.save_file(randomise_(LPIPS()).state_dict(), desk / LPIPS_FILE)
 
 
-def run(words: list[str], door: Door, desk: Path) -> None:
-    """Runs one command of a door."""
+def run(words: list[str], script: Script, desk: Path) -> None:
+    """Runs one command of a script."""
     shutil.rmtree(desk / "runs", ignore_errors=True)  # where a comparison would go on
-    (script,) = set(words) & DOORS
-    name = Path(script).name
-    if not (ROOT / script).exists() or ("--hider" in words and not find_spec("pirnet.baselines")):
-        pytest.skip("the other systems were deleted")
-    arguments = [*words[words.index(script) + 1 :], *made_small(name, words)]
+    (path,) = SCRIPT_PATHS.keys() & set(words)
+    if not (ROOT / path).exists() or ("--hider" in words and not find_spec("reproduce")):
+        pytest.skip("reproduce/ was deleted")
+    name = SCRIPT_PATHS[path]
+    arguments = [*words[words.index(path) + 1 :], *made_small(name, words)]
     given(words, desk)
     if words[0] == "python":
-        told = door(name, *arguments)
-        assert told.status == 0, told.err
+        message = script(name, *arguments)
+        assert message.status == 0, message.err
         return
     assert words[0] == "torchrun"
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1 : words.index(script)])
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1 : words.index(path)])
     done = subprocess.run(
         [*launcher, str(EXAMPLE / name), *arguments],
         cwd=desk,
@@ -137,18 +134,18 @@ def run(words: list[str], door: Door, desk: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
-def test_commands_of_the_pages_run(block: str, door: Door, desk: Path) -> None:
+def test_commands_of_the_pages_run(block: str, script: Script, desk: Path) -> None:
     for words in commands(block):
         if words[0] != "pip":
-            run(words, door, desk)
+            run(words, script, desk)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", HELP)
-def test_commands_of_the_help_run(block: str, door: Door, desk: Path) -> None:
+def test_commands_of_the_help_run(block: str, script: Script, desk: Path) -> None:
     assert block
     for words in commands(block):
-        run(words, door, desk)
+        run(words, script, desk)
 
 
 def test_extras_that_pages_install_exist() -> None:
@@ -166,7 +163,8 @@ def test_extras_that_pages_install_exist() -> None:
 def test_every_other_command_is_a_step_of_ci() -> None:
     """Console blocks without a script of the example, and the table for contributors, but where a page is built to."""
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "contributing.md").read_text(), re.MULTILINE)
-    plain = [block for page in PAGES for block in blocks(page) if not any(set(w) & DOORS for w in commands(block))]
+    pages = [block for page in PAGES for block in blocks(page)]
+    plain = [block for block in pages if not any(set(words) & SCRIPT_PATHS.keys() for words in commands(block))]
     steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("step ")]
     steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # of which CI runs the tests
     others = [words for words in commands("\n".join([*table, *plain])) if words[0] != "pip" and ".ci/run" not in words]

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pirnet import photos as photo_room
 from pirnet.data import PairCrops, evaluation_pairs
 from pirnet.images import ImageError
-from pirnet.photos import Photos, bundled_photos, hold_out, read_folder
-from pirnet.seeds import seeded_generator
+from pirnet.support import photos as photos_module
+from pirnet.support.photo_cache import cached_photos
+from pirnet.support.photos import Photos, bundled_photos, hold_out
+from pirnet.support.seeds import seeded_generator
 
 
 def constant_photos(count: int, height: int = 24, width: int = 32) -> Photos:
@@ -66,7 +67,7 @@ def test_missing_scikit_image_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         patch.setitem(sys.modules, "skimage", None)
         with pytest.raises(ImageError, match="need scikit-image: pip install scikit-image"):
             bundled_photos()
-    monkeypatch.setattr(photo_room.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(photos_module.resources, "files", lambda _: tmp_path)
     with pytest.raises(ImageError, match=r"astronaut.png: this photo is missing from the installed scikit-image"):
         bundled_photos()
 
@@ -78,7 +79,7 @@ def test_folder_is_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no photo")
     (tmp_path / "folder.png").mkdir()
     Image.new("L", (18, 17), 200).save(tmp_path / "gray.png")
-    photos = read_folder(tmp_path)
+    photos = cached_photos(tmp_path, cache=tmp_path / "cache")
     assert photos.names == ("B.JPG", "a.webp", "c.png", "d.bmp", "e.TIF", "f.jpeg", "gray.png")
     assert photos.images[2].unique().tolist() == [0]
     assert photos.images[6].shape == (3, 17, 18)
@@ -87,23 +88,23 @@ def test_folder_is_read_by_name(tmp_path: Path) -> None:
 
 def test_bad_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="missing: no such folder"):
-        read_folder(tmp_path / "missing")
+        cached_photos(tmp_path / "missing", cache=tmp_path / "cache")
     folder = tmp_path / "photos"
     folder.mkdir()
     with pytest.raises(ImageError, match=r"photos: at least two photos are needed \(.png, .jpg, .*\), found none"):
-        read_folder(folder)
+        cached_photos(folder, cache=tmp_path / "cache")
     save(folder / "a.png")
     with pytest.raises(ImageError, match=r"a.png: a folder of photos is needed, this is a file"):
-        read_folder(folder / "a.png")
+        cached_photos(folder / "a.png", cache=tmp_path / "cache")
     with pytest.raises(ImageError, match=r"at least two photos are needed .* found only a.png"):
-        read_folder(folder)
+        cached_photos(folder, cache=tmp_path / "cache")
     save(folder / "b.png", height=30, width=22)
     with pytest.raises(ImageError, match=r"a.png: needs at least 23 x 23 pixels .* got 20 x 24"):
-        read_folder(folder, min_size=23)
+        cached_photos(folder, cache=tmp_path / "cache", min_size=23)
     content = (folder / "b.png").read_bytes()
     (folder / "b.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ImageError, match=r"b.png: cannot be read, damaged or truncated"):
-        read_folder(folder)
+        cached_photos(folder, cache=tmp_path / "cache")
 
 
 def test_wrong_photos_are_refused() -> None:

@@ -7,12 +7,15 @@ import pytest
 import torch
 from PIL import Image
 from pirnet.data import Pair
-from pirnet.degrade import TASKS, Degradation, degrade
-from pirnet.evaluation import Networks, evaluate, measure, run, save_sheets, summary, table, write_json
+from pirnet.degrade import Degradation
+from pirnet.evaluation import Networks, evaluate, measure, run
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LSR, PIRNet
-from pirnet.rows import Row, deviations, differences, mean
-from pirnet.seeds import seeded_generator
+from pirnet.support.files import write_json
+from pirnet.support.rows import Row, deviations, differences, mean
+from pirnet.support.seeds import seeded_generator
+from pirnet.support.summary import save_sheets, summary, table
+from pirnet.tasks import TASKS, degrade
 from torch import nn
 
 from liftlayers.testing import randomise_

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pirnet.checkpoint import load_lih, load_lsr, load_state
+from pirnet.weights import load_lih, load_lsr, load_state
 
-from tests.example.helpers import EXAMPLE, TINY, Door, log_of, same_weights, strict_json
+from tests.example.helpers import EXAMPLE, TINY, Script, log_of, same_weights, strict_json
 
 FLOAT32 = ("--train.precision", "float32")
 
@@ -57,11 +57,11 @@ def assert_same_curve(run: Path, other: Path) -> None:
     ids=["checkpoint", "first checkpoint", "weights after it", "first weights"],
 )
 def test_killed_in_the_middle_of_a_save_it_goes_on(
-    file: int, step: int | None, photo_folder: Path, door: Door, tmp_path: Path
+    file: int, step: int | None, photo_folder: Path, script: Script, tmp_path: Path
 ) -> None:
     """Files are written in this order: config, then checkpoint and two networks at steps 0, 2, 4, ..."""
     steps = ("--steps", "6", "--data", str(photo_folder), "--train.save-every", "2", "--train.ema", "0.9", *TINY)
-    warmed = door("train.py", "--out", "whole", *steps)  # and the photos are in the cache
+    warmed = script("train.py", "--out", "whole", *steps)  # and the photos are in the cache
     assert warmed.status == 0
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(file), str(EXAMPLE / "train.py"), "--out", "run", *steps],
@@ -74,37 +74,37 @@ def test_killed_in_the_middle_of_a_save_it_goes_on(
     run, whole = tmp_path / "run", tmp_path / "whole"
     assert len(list(run.glob(".*.tmp"))) == 1
     assert (load_state(run / "checkpoint.pt")["step"] if (run / "checkpoint.pt").exists() else None) == step
-    resumed = door("train.py", "--resume", "--out", "run", "--device", "cpu")
+    resumed = script("train.py", "--resume", "--out", "run", "--device", "cpu")
     assert resumed.status == 0, resumed.err
     assert not list(run.glob(".*.tmp"))
     assert log_of(run) == log_of(whole)
     assert same_networks(run, whole)
 
 
-def test_killed_before_it_said_what_it_is_a_run_starts_again(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".half-written.tmp").write_text('{"conf')
     options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)
-    assert "no run in run: there is nothing to resume" in door("train.py", "--resume", *options).err
-    assert door("train.py", *options).status == 0
+    assert "no run in run: there is nothing to resume" in script("train.py", "--resume", *options).err
+    assert script("train.py", *options).status == 0
 
 
-def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     """With the photos elsewhere, other workers and other parts of a batch."""
     steps = ("--steps", "4", "--data", photo_folder, *FLOAT32, *TINY)
-    assert door("train.py", "--out", "whole", *steps).status == 0
-    assert door("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
+    assert script("train.py", "--out", "whole", *steps).status == 0
+    assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
     shutil.copytree(photo_folder, tmp_path / "moved")
     (tmp_path / "first").rename(tmp_path / "second")
     options = ("--data", "moved", "--workers", 1, "--accumulate", 2, "--device", "cpu")
-    assert door("train.py", "--resume", "--out", "second", *options).status == 0
+    assert script("train.py", "--resume", "--out", "second", *options).status == 0
     assert_same_curve(tmp_path / "second", tmp_path / "whole")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tasks", [("denoise", "deblur", "sr"), ("sr", "sr", "denoise")], ids=["all", "some"])
 def test_two_processes_are_as_one_with_the_doubled_batch(
-    photo_folder: Path, door: Door, tmp_path: Path, tasks: tuple[str, ...]
+    photo_folder: Path, script: Script, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
     """Every stage, whether or not each process has every task, with parts; then both go on with one process."""
     steps = (*("--steps", "6", "--data", str(photo_folder)), *TINY, "--train.batch-size", "12", *FLOAT32)
@@ -120,39 +120,39 @@ def test_two_processes_are_as_one_with_the_doubled_batch(
     )
     assert shared.returncode == 0, shared.stderr
     assert shared.stdout.count("writing shared") == 1
-    assert door("train.py", "--out", "alone", *steps).status == 0
+    assert script("train.py", "--out", "alone", *steps).status == 0
     assert_same_curve(tmp_path / "shared", tmp_path / "alone")
 
 
-def test_several_folders_and_none_held_out(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+def test_several_folders_and_none_held_out(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     shutil.copytree(photo_folder, tmp_path / "more")
     data = ("--data", photo_folder, "more", "--cache", "cache")
-    result = door("train.py", "--steps", 3, "--held-out", 0, "--out", "run", *data, *TINY)
+    result = script("train.py", "--steps", 3, "--held-out", 0, "--out", "run", *data, *TINY)
     assert result.status == 0, result.err
     assert "10 photos" in result.out
-    assert "the weights are in run; evaluate.py says how good they are" in result.out
+    assert "the weights are in run; evaluate.py measures their quality" in result.out
     names = strict_json((tmp_path / "run" / "config.json").read_text())["photos"]
     assert names["train"][4:6] == [f"{photo_folder.name}/4.png", "more/0.png"]
     assert names["held_out"] == []
     assert not (tmp_path / "run" / "summary.json").exists()
     assert len(list((tmp_path / "cache").iterdir())) == 2
-    assert door("train.py", "--resume", "--out", "run").status == 0
+    assert script("train.py", "--resume", "--out", "run").status == 0
 
 
-def test_training_in_the_clear_writes_weights_of_its_own(photo_folder: Path, door: Door, tmp_path: Path) -> None:
-    result = door("train.py", "--in-the-clear", "--steps", 3, "--out", "run", "--data", photo_folder, *TINY)
+def test_training_in_the_clear_writes_weights_of_its_own(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    result = script("train.py", "--in-the-clear", "--steps", 3, "--out", "run", "--data", photo_folder, *TINY)
     assert result.status == 0, result.err
     run = tmp_path / "run"
     assert {path.name for path in run.iterdir()} == {"checkpoint.pt", "config.json", "log.jsonl", "clear.safetensors"}
     assert len(load_lsr(run / "clear.safetensors").restorers) == 1
     assert [row["stage"] for row in log_of(run)] == [2, 2, 2]
-    resumed = door("train.py", "--resume", "--out", "run")
+    resumed = script("train.py", "--resume", "--out", "run")
     assert resumed.status == 0, resumed.err
 
 
-def test_sheets_on_the_way(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+def test_sheets_on_the_way(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     options = ("--sheets-every", 2, "--steps", 3, "--data", photo_folder)
-    assert door("train.py", "--out", "run", *options, *TINY).status == 0
+    assert script("train.py", "--out", "run", *options, *TINY).status == 0
     sheets = tmp_path / "run" / "sheets"
     assert [path.name for path in sheets.iterdir()] == ["0000002"]
     assert {path.name for path in (sheets / "0000002").iterdir()} == {
@@ -165,17 +165,17 @@ def test_sheets_on_the_way(photo_folder: Path, door: Door, tmp_path: Path) -> No
         image.load()
 
 
-def test_tensorboard_is_another_package(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_is_another_package(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    result = door("train.py", "--tensorboard", "--steps", 3, "--out", "run", *TINY)
+    result = script("train.py", "--tensorboard", "--steps", 3, "--out", "run", *TINY)
     assert result.status == 2
     assert result.err == "train.py: error: --tensorboard needs another package: pip install tensorboard\n"
 
 
-def test_tensorboard_gets_the_figures_of_the_log(photo_folder: Path, door: Door, tmp_path: Path) -> None:
+def test_tensorboard_gets_the_figures_of_the_log(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     options = ("--tensorboard", "--steps", 3, "--data", photo_folder)
-    assert door("train.py", "--out", "run", *options, *TINY).status == 0
+    assert script("train.py", "--out", "run", *options, *TINY).status == 0
     events = reader.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     losses = [row["loss"] for row in log_of(tmp_path / "run")]
     assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses)

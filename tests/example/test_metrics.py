@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pirnet.images import to_uint8
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
+from pirnet.pixels import to_uint8
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
@@ -95,12 +95,10 @@ def test_wrong_images_are_refused(name: str, metric: Callable[[Tensor, Tensor], 
         metric(good[0], good)
     with pytest.raises(ValueError, match=rf"{name} needs an RGB image .* got \(1, 1, 8, 8\)"):
         metric(good, good[:, :1])
-    with pytest.raises(
-        ValueError, match=rf"{name} needs two images of one shape, got \(1, 3, 8, 8\) and \(1, 3, 8, 1\)"
-    ):
+    with pytest.raises(ValueError, match=rf"{name} needs images of one shape, got \(1, 3, 8, 8\) and \(1, 3, 8, 1\)"):
         metric(good, good[..., :1])
 
 
 def test_ssim_needs_room_for_its_window() -> None:
-    with pytest.raises(ValueError, match="ssim needs more than 5 pixels a side, got 5 x 8"):
+    with pytest.raises(ValueError, match="ssim needs at least 6 pixels a side, got 5 x 8"):
         ssim(torch.zeros(1, 3, 5, 8), torch.zeros(1, 3, 5, 8))

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pirnet.config import PRESETS, LIHConfig, LSRConfig, paper, quick
-from pirnet.degrade import TASKS
 from pirnet.model import LIH, LSR, PIRNet, PIRNetOutput
+from pirnet.tasks import TASKS
 from torch import Tensor, nn
 
 from liftlayers.testing import assert_inverts, randomise_
@@ -184,7 +184,7 @@ def test_only_the_scales_after_the_first_dilate() -> None:
     num_scales=st.integers(1, 3),
     rows=st.integers(1, 3),
     columns=st.integers(1, 3),
-    task=st.sampled_from(TASKS),
+    task=st.sampled_from(sorted(TASKS)),
 )
 def test_the_coarsest_approximation_is_left_alone(
     seed: int, num_scales: int, rows: int, columns: int, task: str
@@ -210,7 +210,7 @@ def test_each_restorer_has_the_details_of_its_own_scale(scale: int) -> None:
 
 
 @settings(deadline=None, max_examples=10)
-@given(seed=st.integers(0, 2**31), tasks=st.lists(st.sampled_from(TASKS), min_size=1, max_size=5))
+@given(seed=st.integers(0, 2**31), tasks=st.lists(st.sampled_from(sorted(TASKS)), min_size=1, max_size=5))
 def test_mixed_tasks_are_as_one_by_one(seed: int, tasks: list[str]) -> None:
     lsr = randomised(lambda: LSR(DEEP_LSR), seed)
     (stego,) = images(1, len(tasks), 3, 16, 8, seed=seed)
@@ -331,14 +331,14 @@ def test_training_feels_values_out_of_range() -> None:
 def test_wrong_pairs_are_refused() -> None:
     lih = LIH(SLIM)
     good = torch.zeros(1, 3, 8, 8)
-    wrong = r"LIH needs two \(B, 3, H, W\) images of one shape, got "
+    wrong, shape = r"LIH needs images of one shape, got ", r"LIH needs an RGB image of shape \(B, 3, H, W\), got "
     with pytest.raises(ValueError, match=wrong + r"\(1, 3, 8, 8\) and \(1, 3, 8, 10\)"):
         lih(good, torch.zeros(1, 3, 8, 10))
     with pytest.raises(ValueError, match=wrong + r"\(1, 3, 8, 8\) and \(2, 3, 8, 8\)"):
         lih.inverse(good, torch.zeros(2, 3, 8, 8))
-    with pytest.raises(ValueError, match=wrong + r"\(1, 1, 8, 8\) and \(1, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=shape + r"\(1, 1, 8, 8\)"):
         lih(good[:, :1], good[:, :1])
-    with pytest.raises(ValueError, match=wrong + r"\(3, 8, 8\) and \(3, 8, 8\)"):
+    with pytest.raises(ValueError, match=shape + r"\(3, 8, 8\)"):
         lih(good[0], good[0])
     with pytest.raises(ValueError, match="even height and width, got 7 x 8"):
         lih(good[:, :, :7], good[:, :, :7])
@@ -348,10 +348,10 @@ def test_wrong_pairs_are_refused() -> None:
 
 def test_wrong_stegos_are_refused() -> None:
     lsr = LSR(DEEP_LSR)
-    wrong = r"LSR needs a \(B, 3, H, W\) image with sides divisible by 8, got "
-    with pytest.raises(ValueError, match=wrong + r"\(1, 3, 8, 12\)"):
+    wrong = r"LSR needs an RGB image of shape \(B, 3, H, W\), got "
+    with pytest.raises(ValueError, match="LSR needs sides divisible by 8, got 8 x 12"):
         lsr(torch.zeros(1, 3, 8, 12), "sr")
-    with pytest.raises(ValueError, match=wrong + r"\(1, 3, 4, 8\)"):
+    with pytest.raises(ValueError, match="LSR needs sides divisible by 8, got 4 x 8"):
         lsr(torch.zeros(1, 3, 4, 8), "sr")
     with pytest.raises(ValueError, match=wrong + r"\(1, 4, 8, 8\)"):
         lsr(torch.zeros(1, 4, 8, 8), "sr")

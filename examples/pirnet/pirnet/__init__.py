@@ -1,5 +1,5 @@
-"""PIRNet on photos: a client hides a secret in a cover, a cloud restores what it cannot see, the client reveals it.
+"""PIRNet on photos: a client hides a secret in a cover, a cloud restores it without seeing it, the client reveals it.
 
-The package holds the rooms of the example: networks, photos, degradations, metrics, training and figures. The scripts
-beside it (`train.py`, `evaluate.py`, `conceal.py`, `restore.py`, `reveal.py`) are the doors.
+The modules of this package are the paper: networks, losses, tasks, training and evaluation. `support` contains what the
+scripts in the folder above need besides: `train.py`, `evaluate.py`, `conceal.py`, `restore.py`, `reveal.py`.
 """

@@ -1,23 +1,10 @@
-"""Every choice of a run, as frozen dataclasses; presets are functions that return one.
+"""All settings of a run, as frozen dataclasses; presets are functions that return a `Config`.
 
-A preset states the hardware it is meant for, the time it takes there and what it should reach. The string under a
-field is its help on the command line.
+A preset states the hardware that it is meant for, the time that it takes and the quality that it should reach. The
+string under a field is its help on the command line.
 """
 
-__all__ = [
-    "Config",
-    "LIHConfig",
-    "LSRConfig",
-    "LossConfig",
-    "PRESETS",
-    "TrainConfig",
-    "base",
-    "cleared",
-    "from_dict",
-    "paper",
-    "quick",
-    "scaled",
-]
+__all__ = ["PRESETS", "Config", "LIHConfig", "LSRConfig", "LossConfig", "TrainConfig", "cleared", "from_dict", "scaled"]
 
 import dataclasses
 import types
@@ -27,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pirnet.degrade import Degradation
-from pirnet.precision import Precision
+from pirnet.support.precision import Precision
+from pirnet.tasks import TASKS
 
 T = TypeVar("T")
 
@@ -39,7 +27,7 @@ class LIHConfig:
     num_blocks: int = 24
     """Lifting blocks on the 12 + 12 Haar bands of cover and secret."""
     predictor: Literal["residual", "conv"] = "residual"
-    """Network inside predict and update: PIRNet's separable residual one, or a slim row of convolutions."""
+    """Network inside predict and update: PIRNet's separable residual one, or a small chain of convolutions."""
     hidden_channels: int = 32
     """Channels inside a predictor."""
 
@@ -49,7 +37,7 @@ class LSRConfig:
     """The cloud's network: lifting-based secure restoration."""
 
     num_scales: int = 3
-    """Haar levels K, each with lifting blocks and a restorer of its own."""
+    """Haar levels K, each with its own lifting blocks and restorer."""
     num_blocks: int = 4
     """Lifting blocks a scale."""
     predictor: Literal["residual", "conv"] = "residual"
@@ -60,10 +48,10 @@ class LSRConfig:
     """Channels of the restorer at its finest level."""
     encoder: tuple[int, ...] = (2, 2, 4)
     """NAFBlocks at each level of the restorer's encoder, finest first."""
-    middles: tuple[int, ...] = (0, 2, 2)
-    """NAFBlocks that denoising, deblurring and super-resolution add at the coarsest level, one after the other."""
+    middles: tuple[int, ...] = field(default_factory=lambda: tuple(task.middle_blocks for task in TASKS.values()))
+    """NAFBlocks that each task adds at the coarsest level; the network has that many tasks, the first of the table."""
     decoder_middle: int = 2
-    """NAFBlocks that each task's decoder starts with."""
+    """NAFBlocks at the start of each task's decoder."""
     decoder: tuple[int, ...] = (2, 2, 2)
     """NAFBlocks at each level of a decoder, coarsest first."""
 
@@ -83,7 +71,7 @@ class LossConfig:
     stego: float = 1.0
     """Restored stego against cover."""
     hiding: float = 0.3
-    """Share of the hiding loss (the first three) in stage 3; keeps the restoring in the cloud."""
+    """Weight of the hiding loss (the first three) in stage 3; it keeps the restoration in the cloud."""
 
 
 @dataclass(frozen=True)
@@ -93,31 +81,31 @@ class TrainConfig:
     steps: tuple[int, int, int] = (500_000, 400_000, 100_000)
     """Steps of stage 1 (LIH), stage 2 (LSR, LIH frozen) and stage 3 (both)."""
     learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 3e-4)
-    """Largest step size of each stage."""
+    """Largest learning rate of each stage."""
     batch_size: int = 8
     """Pairs of cover and secret in a step."""
     crop: int = 224
     """Side of the square training crops, in pixels."""
-    tasks: tuple[str, ...] = ("denoise", "deblur", "sr", "sr")
-    """Tasks of the images of a batch, again from the first where it is larger; name one twice for twice its share."""
+    tasks: tuple[str, ...] = field(default_factory=lambda: (*TASKS, "sr"))
+    """Tasks of the images in a batch, repeated if the batch is larger; name a task twice for twice the images."""
     warmup: int = 500
-    """Steps in which the step size rises from zero, in every stage."""
+    """Steps in which the learning rate rises from zero, in every stage."""
     final_rate: float = 0.02
-    """Where the cosine ends, as a share of the largest step size."""
+    """Learning rate at the end of the cosine, as a share of the largest."""
     clip: float = 0.1
-    """Greatest norm of a gradient; usual ones are a third of the default, since the losses are means."""
+    """Largest norm of a gradient; it is usually a third of the default, since the losses are means."""
     weight_decay: float = 0.0
-    """Share of the weights that AdamW takes off them, times the step size; 0 is Adam."""
+    """Weight decay of AdamW, before it is multiplied by the learning rate; 0 is Adam."""
     ema: float = 0.999
-    """Share of the running average of the weights that a step keeps, rising to this within a stage; the average is
-    what is evaluated and saved, and what the next stage starts from. 0 takes the weights as they are."""
+    """Share of the running average of the weights that a step keeps; it rises to this value within a stage. The average
+    is evaluated and saved, and the next stage starts from it. 0 uses the weights themselves."""
     save_every: int = 1000
     """Steps between checkpoints."""
     memory: Literal["store", "reversible", "checkpoint"] = "reversible"
-    """What the chains of lifting blocks keep for their gradients: everything, their last bands, or those between."""
+    """What chains of lifting blocks keep for the backward pass: all, their last bands, or the bands between blocks."""
     precision: Precision = "auto"
-    """Of the networks inside the couplings; bands and sums stay in float32. auto is bfloat16 where the device computes
-    in it, as recent GPUs and server CPUs do, and float32 where bfloat16 would be slower."""
+    """Precision of the networks inside the couplings; bands and sums stay in float32. auto is bfloat16 where the device
+    has arithmetic for it, as recent GPUs and server CPUs have, and float32 where bfloat16 would be slower."""
 
 
 @dataclass(frozen=True)
@@ -125,32 +113,32 @@ class Config:
     """A whole run."""
 
     preset: Literal["quick", "base", "paper"] = "paper"
-    """Preset that this started from."""
+    """Preset that this config started from."""
     hider: str = "lih"
-    """The client's network: LIH, or one of the paper's other systems (hidden, baluja, hinet, deepmih)."""
+    """The client's network: lih, or another system of the paper (hidden, baluja, hinet, deepmih)."""
     restorer: str = "lsr"
-    """The cloud's network: LSR, or another one (nafnet, mirnetv2, ...), which does not know the task."""
+    """The cloud's network: lsr, or another system (nafnet, mirnetv2, ...), which is not given the task."""
     lih: LIHConfig = field(default_factory=LIHConfig)
     lsr: LSRConfig = field(default_factory=LSRConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     degradation: Degradation = field(default_factory=Degradation)
     stego: Literal["uint8", "float"] = "uint8"
-    """Round the stego image to 8 bit, as a file does, after hiding and after restoring; or keep the paper's floats."""
+    """Round stego images to 8 bit, as files are, after hiding and after restoring; or keep floats, as in the paper."""
     z: Literal["zero", "gaussian"] = "zero"
-    """Stands for the lost part while training reveals: its mean, or a draw as in the paper. The doors take the mean."""
+    """Replaces the lost part when training reveals: its mean, or a draw as in the paper. The scripts use the mean."""
     in_the_clear: bool = False
-    """Train the cloud's network on degraded photos themselves: what privacy costs."""
+    """Train the cloud's network on the degraded photos themselves, to measure the price of privacy."""
     seed: int = 0
     """Seed of weights, crops, degradations."""
 
 
 def quick() -> Config:
-    """Two CPU cores, four to ten minutes, the photos inside scikit-image: a first look.
+    """For a first look: two CPU cores, four to ten minutes, the photos inside scikit-image.
 
     Should reach, on its two held-out photos in 8 bit: a restored stego 30 dB from the cover (31 for blur and low
-    resolution), and a secret 4.5 dB (noise) and 0.5 dB (blur) closer to the truth than the photo that was hidden. One
-    scale: in so few steps two are slower and reach 0.1 to 0.3 dB less.
+    resolution), and a secret 4.5 dB (noise) and 0.5 dB (blur) closer to the truth than the photo that was hidden. It
+    has one scale: in so few steps two scales are slower and reach 0.1 to 0.3 dB less.
     """
     return Config(
         preset="quick",
@@ -162,7 +150,7 @@ def quick() -> Config:
             hidden_channels=16,
             width=16,
             encoder=(1, 1, 2),
-            middles=(0, 1, 1),
+            middles=tuple(min(1, task.middle_blocks) for task in TASKS.values()),
             decoder_middle=1,
             decoder=(1, 1, 1),
         ),
@@ -171,7 +159,7 @@ def quick() -> Config:
             steps=(1100, 750, 750),
             learning_rates=(3e-3, 2e-3, 1e-3),
             crop=64,
-            tasks=("denoise", "denoise", "deblur", "sr"),
+            tasks=("denoise", *TASKS),
             warmup=50,
             ema=0.0,
             save_every=200,
@@ -181,11 +169,11 @@ def quick() -> Config:
 
 
 def base() -> Config:
-    """A few hundred photos of one's own: three quarters of an hour of a CPU core with bfloat16, minutes on a GPU.
+    """For a few hundred photos: three quarters of an hour on a CPU core with bfloat16, minutes on a GPU.
 
-    Blind within a range about the test's degradations, so that photos may differ from them: noise of sigma 15 to 35,
-    blur of sigma 1.2 to 2. Should reach, on CBSD68 in 8 bit (restored stego, restored secret): noise 33.6, 28.4 dB;
-    blur 34.9, 27.5; low resolution 35.9, 24.9. The weights that come with the example were trained with it.
+    Blind within a range around the degradations of the test: noise of sigma 15 to 35, blur of sigma 1.2 to 2. Should
+    reach, on CBSD68 in 8 bit (restored stego, restored secret): noise 33.6, 28.4 dB; blur 34.9, 27.5; low resolution
+    35.9, 24.9. The weights that come with the example were trained with it.
     """
     start = quick()
     return replace(
@@ -199,7 +187,7 @@ def base() -> Config:
 
 
 def paper() -> Config:
-    """The networks, losses and degradations of the paper, on a GPU for days; photos of one's own, such as DIV2K.
+    """The networks, losses and degradations of the paper, for days on a GPU and photos such as DIV2K.
 
     Published on 50 pairs of DIV2K validation photos (restored stego, restored secret): noise 29.39, 29.21 dB; blur
     30.12, 28.73; low resolution x4 30.33, 24.51.
@@ -211,16 +199,16 @@ def paper() -> Config:
 
 
 def cleared(config: Config) -> Config:
-    """The same config for training in the clear, where the steps of stages 2 and 3 are one stage."""
+    """The same config for training in the clear: the steps of stages 2 and 3 become one stage."""
     steps = (0, sum(config.train.steps[1:]), 0)
     return replace(config, in_the_clear=True, train=replace(config.train, steps=steps))
 
 
 def scaled(config: Config, steps: int) -> Config:
-    """The same config with `steps` steps in all, shared out over the stages as before; warm-up shrinks with them.
+    """The same config with `steps` steps in total; the shares of the stages stay and the warm-up shrinks in proportion.
 
     Raises:
-        ValueError: If there is not one step.
+        ValueError: If `steps` is less than 1.
     """
     if steps < 1:
         raise ValueError(f"--steps needs at least 1, got {steps}")
@@ -235,7 +223,7 @@ PRESETS = {"quick": quick, "base": base, "paper": paper}
 
 
 def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
-    """Builds a config from what `dataclasses.asdict` made of it, after a trip through JSON.
+    """Builds a config from the result of `dataclasses.asdict`, possibly after a trip through JSON.
 
     Raises:
         ValueError: If a field is missing or unknown.
@@ -243,13 +231,13 @@ def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
     hints = typing.get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
     if unknown := sorted(values.keys() ^ set(names)):
-        raise ValueError(f"{kind.__name__} has other fields than this version knows: {', '.join(unknown)}")
+        raise ValueError(f"{kind.__name__} has missing or unknown fields for this version: {', '.join(unknown)}")
     return kind(**{name: _restore(hints[name], values[name]) for name in names})
 
 
 def _restore(hint: object, value: object) -> object:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(hint, value)
-    if isinstance(hint, types.GenericAlias) and isinstance(value, list):  # JSON knows no tuples
+    if isinstance(hint, types.GenericAlias) and isinstance(value, list):  # JSON has no tuples
         return tuple(value)
     return value

@@ -1,16 +1,23 @@
-"""What is cut from photos: training crops that depend on (seed, index) alone, and pairs for evaluation."""
+"""Batches for training, which depend on the seed and the step alone, and pairs of photos for evaluation."""
 
-__all__ = ["Pair", "PairCrops", "evaluation_pairs"]
+__all__ = ["Batch", "Batches", "Pair", "PairCrops", "evaluation_pairs"]
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from pirnet.photos import Photos
-from pirnet.seeds import random_below, seeded_generator
+from pirnet.degrade import Degradation
+from pirnet.support.photos import Photos
+from pirnet.support.seeds import random_below, seeded_generator
+from pirnet.tasks import degrade
 
 MAX_SIDE = 1024
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Covers, true secrets and degraded secrets, each (B, 3, crop, crop)."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,8 @@ class Pair:
 class PairCrops:
     """Draws training batches of (cover, secret): random photos and positions, each crop in one of eight orientations.
 
-    A batch depends on `(seed, index)` alone, neither on the batches asked for before nor on any global generator:
-    a resumed run sees what the uninterrupted one would have seen, whoever makes the batches. The two photos of a pair
-    are never the same one.
+    A batch depends on `(seed, index)` alone, not on earlier batches or a global generator: a resumed run sees the same
+    batches as an uninterrupted one, in whichever process they are made. The two photos of a pair always differ.
 
     Args:
         photos: At least two photos, each of at least `crop` x `crop` pixels.
@@ -69,7 +75,7 @@ class PairCrops:
         self.seed = seed
 
     def batch(self, index: int, size: int) -> tuple[Tensor, Tensor]:
-        """One batch of pairs; a smaller batch of the same index is the beginning of a larger one.
+        """One batch of pairs; a smaller batch is the beginning of a larger batch with the same index.
 
         Args:
             index: The number of the batch.
@@ -108,11 +114,53 @@ def _oriented(image: Tensor, number: int) -> Tensor:
     return image.transpose(-1, -2) if number & 4 else image
 
 
-def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -> list[Pair]:
-    """Pairs consecutive photos: the first is the secret of the second, the third of the fourth, and so on.
+class Batches(Dataset):
+    """The batch of each step, which depends on the seed and the step alone.
 
-    An odd one out at the end takes the first photo as its cover. Both photos are cropped about their centres to the
-    largest size that both allow, a multiple of `multiple` and at most 1024 a side.
+    Args:
+        crops: The source of the pairs.
+        tasks: The task of each pair in a batch.
+        degradation: The parameters of the degradations.
+        part: The pairs to keep, if processes share each batch.
+    """
+
+    def __init__(
+        self, crops: PairCrops, tasks: Sequence[str], *, degradation: Degradation, part: slice = slice(None)
+    ) -> None:
+        self.crops = crops
+        self.tasks = list(tasks)
+        self.degradation = degradation
+        self.part = part
+
+    def __getitem__(self, step: int) -> Batch:
+        generator = seeded_generator(self.crops.seed, step)
+        cover, truth = self.crops.batch(step, len(self.tasks))
+        secret = torch.empty_like(truth)
+        for task in sorted(set(self.tasks)):
+            chosen = [i for i, name in enumerate(self.tasks) if name == task]
+            secret[chosen] = degrade(truth[chosen], task, self.degradation, generator=generator)
+        return cover[self.part], truth[self.part], secret[self.part]
+
+    def from_step(self, first: int, end: int, *, workers: int, pinned: bool) -> Iterator[Batch]:
+        """The batches of steps `first` to `end - 1`, made ahead of time by `workers` processes, or by none."""
+        loader = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(first, end),
+            num_workers=workers,
+            pin_memory=pinned,
+            # fork, since pickling would copy every photo into shared memory
+            multiprocessing_context="fork" if workers else None,
+            generator=torch.Generator(),  # the default would draw from the global one
+        )
+        return iter(loader)
+
+
+def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -> list[Pair]:
+    """Pairs consecutive photos: the first is hidden in the second, the third in the fourth, and so on.
+
+    With an odd number of photos, the last one is hidden in the first. Both photos are cropped about their centres to
+    the largest size that both allow, a multiple of `multiple` and at most 1024 a side.
 
     Args:
         photos: At least two photos.

@@ -1,6 +1,6 @@
-"""How secrets are spoilt before they are hidden: noise, blur and low resolution."""
+"""How secrets are degraded before they are hidden: noise, blur and low resolution."""
 
-__all__ = ["TASKS", "Degradation", "add_noise", "gaussian_blur", "low_resolution", "degrade"]
+__all__ = ["Degradation", "add_noise", "blurred", "gaussian_blur", "low_resolution", "noisy", "small"]
 
 import math
 from dataclasses import dataclass
@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pirnet.images import check_pixels
-from pirnet.seeds import random_below
-
-TASKS = ("denoise", "deblur", "sr")
+from pirnet.pixels import check_images
+from pirnet.support.seeds import random_below
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """The ranges from which `degrade` draws; the defaults are the fixed test: sigma 25, 15 x 15 at 1.6, x4.
+    """The ranges of the parameters; the defaults are the fixed test: sigma 25, 15 x 15 at 1.6, x4.
 
     Raises:
         ValueError: A range is empty or holds a value that its degradation cannot take.
@@ -37,22 +35,22 @@ class Degradation:
     """Factors of low resolution, one of which is drawn."""
 
     protocol: Literal["paper", "released"] = "paper"
-    """Bicubic resizing that smooths before it subsamples, as MATLAB and so most papers do; or that of the released
-    PIRNet code, which does not."""
+    """Bicubic resizing with antialiasing, as in MATLAB and most papers; or without, as in the released PIRNet code."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_sigma[0] <= self.noise_sigma[1] < math.inf:
             raise ValueError(f"Degradation needs 0 <= lowest <= highest noise_sigma, got {self.noise_sigma}")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1] < math.inf:
             raise ValueError(f"Degradation needs 0 < lowest <= highest blur_sigma, got {self.blur_sigma}")
-        if self.blur_kernel[0] < 1 or not self._kernel_sizes():
+        if self.blur_kernel[0] < 1 or not self.kernel_sizes():
             raise ValueError(
                 f"Degradation needs a blur_kernel range with an odd size from 1 up, got {self.blur_kernel}"
             )
         if not self.factors or min(self.factors) < 1:
             raise ValueError(f"Degradation needs one or more factors of at least 1, got {self.factors}")
 
-    def _kernel_sizes(self) -> range:
+    def kernel_sizes(self) -> range:
+        """The odd sizes in the range of `blur_kernel`."""
         return range(self.blur_kernel[0] | 1, self.blur_kernel[1] + 1, 2)
 
 
@@ -70,7 +68,7 @@ def add_noise(x: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
         TypeError: `x` is not floating point.
         ValueError: `x` has another shape, or `sigma` is negative or not finite.
     """
-    check_pixels("add_noise", x, batched=True)
+    check_images("add_noise", x)
     if not 0 <= sigma < math.inf:
         raise ValueError(f"add_noise needs a finite sigma of at least 0, got {sigma}")
     noise = torch.randn(x.shape, generator=generator, device=generator.device, dtype=torch.float32)
@@ -78,7 +76,7 @@ def add_noise(x: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
 
 
 def gaussian_blur(x: Tensor, kernel_size: int, sigma: float) -> Tensor:
-    r"""Blurs every channel with a truncated Gaussian, borders mirrored about the outermost pixel.
+    r"""Blurs every channel with a truncated Gaussian; borders are mirrored about the outermost pixel.
 
     .. math:: y_{ij} = \sum_{s,t=-r}^{r} g_s g_t\, x_{i+s,\,j+t}, \qquad
               g_s = \frac{e^{-s^2 / 2\sigma^2}}{\sum_{t=-r}^{r} e^{-t^2 / 2\sigma^2}}, \qquad r = \tfrac{k - 1}{2}
@@ -92,7 +90,7 @@ def gaussian_blur(x: Tensor, kernel_size: int, sigma: float) -> Tensor:
         TypeError: `x` is not floating point.
         ValueError: `x` has another shape or is too small, `kernel_size` is even, or `sigma` is not positive.
     """
-    check_pixels("gaussian_blur", x, batched=True)
+    check_images("gaussian_blur", x)
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"gaussian_blur needs an odd kernel size, got {kernel_size}")
     if not 0 < sigma < math.inf:
@@ -107,13 +105,13 @@ def gaussian_blur(x: Tensor, kernel_size: int, sigma: float) -> Tensor:
     taps = torch.exp(-(offsets**2) / (2 * sigma**2))
     kernel = (taps / taps.sum()).to(x).expand(3, 1, 1, -1)
     y = F.pad(x, (radius, radius, radius, radius), mode="reflect")
-    with torch.autocast(x.device.type, enabled=False):  # else it would round the photo itself to bfloat16
+    with torch.autocast(x.device.type, enabled=False):  # it would round the photo to bfloat16
         y = F.conv2d(y, kernel, groups=3)
         return F.conv2d(y, kernel.transpose(-1, -2), groups=3)
 
 
 def low_resolution(x: Tensor, factor: int, *, antialias: bool = True) -> Tensor:
-    r"""Takes the resolution down and the size up again, both bicubic.
+    r"""Reduces the resolution and enlarges the image again, both bicubic.
 
     .. math:: y = \mathrm{up}\bigl(\mathrm{down}(x)\bigr), \qquad
               \mathrm{down}: (H, W) \to (\lceil H / f \rceil, \lceil W / f \rceil)
@@ -122,13 +120,13 @@ def low_resolution(x: Tensor, factor: int, *, antialias: bool = True) -> Tensor:
         x: An image :math:`(B, 3, H, W)` in :math:`[0, 1]`; the result may overshoot the range a little.
         factor: The factor :math:`f`.
         antialias: Whether the kernel widens with the factor, as MATLAB's `imresize` does (its parameter a = -0.5);
-            without, pixels are picked from four neighbours a side and alias (a = -0.75).
+            otherwise each pixel is computed from four neighbours a side and aliases (a = -0.75).
 
     Raises:
         TypeError: `x` is not floating point.
         ValueError: `x` has another shape, or `factor` is less than 1.
     """
-    check_pixels("low_resolution", x, batched=True)
+    check_images("low_resolution", x)
     if factor < 1:
         raise ValueError(f"low_resolution needs a factor of at least 1, got {factor}")
     height, width = x.shape[-2:]
@@ -136,28 +134,21 @@ def low_resolution(x: Tensor, factor: int, *, antialias: bool = True) -> Tensor:
     return _bicubic(small, (height, width), antialias=antialias)
 
 
-def degrade(x: Tensor, task: str, degradation: Degradation, *, generator: torch.Generator) -> Tensor:
-    """Applies the degradation that a task undoes, with one draw of its parameters for the whole batch.
+def noisy(x: Tensor, degradation: Degradation, generator: torch.Generator) -> Tensor:
+    """Degrades by `add_noise`: (B, 3, H, W) to the same shape."""
+    return add_noise(x, _uniform(degradation.noise_sigma, generator), generator=generator)
 
-    Args:
-        x: Images :math:`(B, 3, H, W)` in :math:`[0, 1]`.
-        task: `"denoise"`, `"deblur"` or `"sr"`.
-        degradation: The ranges of the parameters.
-        generator: Draws the parameters, then the noise.
 
-    Raises:
-        TypeError: `x` is not floating point.
-        ValueError: `x` has another shape, or `task` is unknown.
-    """
-    if task == "denoise":
-        return add_noise(x, _uniform(degradation.noise_sigma, generator), generator=generator)
-    if task == "deblur":
-        sizes = degradation._kernel_sizes()
-        return gaussian_blur(x, sizes[random_below(len(sizes), generator)], _uniform(degradation.blur_sigma, generator))
-    if task == "sr":
-        factor = degradation.factors[random_below(len(degradation.factors), generator)]
-        return low_resolution(x, factor, antialias=degradation.protocol == "paper")
-    raise ValueError(f"degrade needs a task among {', '.join(TASKS)}, got {task!r}")
+def blurred(x: Tensor, degradation: Degradation, generator: torch.Generator) -> Tensor:
+    """Degrades by `gaussian_blur`: (B, 3, H, W) to the same shape."""
+    sizes = degradation.kernel_sizes()
+    return gaussian_blur(x, sizes[random_below(len(sizes), generator)], _uniform(degradation.blur_sigma, generator))
+
+
+def small(x: Tensor, degradation: Degradation, generator: torch.Generator) -> Tensor:
+    """Degrades by `low_resolution`: (B, 3, H, W) to the same shape."""
+    factor = degradation.factors[random_below(len(degradation.factors), generator)]
+    return low_resolution(x, factor, antialias=degradation.protocol == "paper")
 
 
 def _bicubic(x: Tensor, size: tuple[int, int], *, antialias: bool) -> Tensor:

@@ -1,19 +1,27 @@
-"""PIRNet's losses, equations (4) to (11) of the paper, as means over pixels and channels.
+"""PIRNet's losses, equations (4) to (11) of the paper, as means over pixels and channels, and the loss of a step.
 
-The paper sums where we average: under Adam that changes only what a clipping threshold means.
+The paper sums where we average; with Adam that changes only the meaning of a clipping threshold. The loss of a step is
+the `forward` of a module, so that wrappers for distributed training and compilation see all of it.
 """
 
-__all__ = ["hiding_loss", "restoration_loss"]
+__all__ = ["ClearStep", "Images", "TrainStep", "hiding_loss", "restoration_loss"]
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from liftlayers.functional import haar_analysis
-from pirnet.config import LossConfig
+from pirnet.config import Config, LossConfig
+from pirnet.model import PIRNet
+
+Images = dict[str, tuple[Tensor, Tensor]]
+"""The images of a step by name, each with its target."""
 
 
 def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, weights: LossConfig) -> Tensor:
-    r"""What hiding is to keep small.
+    r"""The loss of hiding.
 
     .. math::
 
@@ -22,7 +30,7 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
     Args:
         stego: :math:`s`, (B, 3, H, W).
         cover: :math:`c`.
-        revealed: :math:`r`, from the stego as it is.
+        revealed: :math:`r`, from the stego image without restoration.
         secret: :math:`d`, the degraded secret that was hidden.
         weights: :math:`\lambda_C, \lambda_R, \lambda_F` are `conceal`, `reveal` and `low_frequency`.
 
@@ -40,7 +48,7 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
 def restoration_loss(
     restored_stego: Tensor, cover: Tensor, restored: Tensor, truth: Tensor, weights: LossConfig
 ) -> Tensor:
-    r"""What restoring is to keep small.
+    r"""The loss of restoring.
 
     .. math:: \lambda_1 \lVert x - t \rVert^2 + \lambda_2 \lVert s' - c \rVert^2
 
@@ -55,3 +63,52 @@ def restoration_loss(
         A scalar.
     """
     return weights.secret * F.mse_loss(restored, truth) + weights.stego * F.mse_loss(restored_stego, cover)
+
+
+class TrainStep(nn.Module):
+    """Hiding in stage 1, restoring in stage 2, both in stage 3.
+
+    Args:
+        model: The network.
+        config: The run's config; `loss` is read.
+    """
+
+    def __init__(self, model: PIRNet, config: Config) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = config.loss
+
+    def forward(
+        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
+    ) -> tuple[Tensor, Images]:
+        """The loss of a stage, 1 to 3, for cover, true and degraded secret (B, 3, H, W), and the images in it."""
+        output = self.model(cover, secret, tasks, revealing=stage != 2, restoring=stage != 1)
+        images = {"stego": (output.stego, cover)}
+        hiding = restoration = torch.zeros((), device=cover.device)
+        if output.revealed is not None:
+            images["revealed"] = (output.revealed, secret)
+            hiding = hiding_loss(output.stego, cover, output.revealed, secret, self.weights)
+        if output.restored_stego is not None and output.restored is not None:
+            images |= {"restored_stego": (output.restored_stego, cover), "restored": (output.restored, truth)}
+            restoration = restoration_loss(output.restored_stego, cover, output.restored, truth, self.weights)
+        return (restoration + self.weights.hiding * hiding if stage == 3 else restoration + hiding), images
+
+
+class ClearStep(nn.Module):
+    """The cloud's network on the degraded secret itself: the quality that it reaches if nothing is hidden.
+
+    Args:
+        model: The network, of which only `lsr` is used.
+    """
+
+    def __init__(self, model: PIRNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
+    ) -> tuple[Tensor, Images]:
+        """As in `TrainStep`; cover and stage are not used."""
+        del cover, stage
+        restored = self.model.lsr(secret, tasks)
+        return F.mse_loss(restored, truth), {"restored": (restored, truth)}

@@ -1,0 +1,100 @@
+"""Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
+
+__all__ = ["check_images", "grey_levels", "quantise_uint8", "to_uint8"]
+
+import torch
+from torch import Tensor
+
+
+def quantise_uint8(x: Tensor) -> Tensor:
+    r"""Rounds to what an 8-bit file can hold; its gradient is that of the identity, everywhere.
+
+    .. math:: y = \tfrac{1}{255} \operatorname{round}(255 \min(\max(x, 0), 1)), \qquad
+              \frac{\partial y}{\partial x} := 1
+
+    The gradient passes outside :math:`[0, 1]` too; otherwise a clamped pixel could never come back.
+
+    Args:
+        x: Values around :math:`[0, 1]`, floating point, of any shape. (bfloat16 cannot represent all 256 levels.)
+
+    Raises:
+        TypeError: `x` is not floating point.
+
+    References:
+        The straight-through estimator: Bengio, Leonard, Courville, arXiv:1308.3432 (2013).
+
+    Example:
+        >>> quantise_uint8(torch.tensor([-0.2, 0.4, 1.7])) * 255
+        tensor([  0., 102., 255.])
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"quantise_uint8 needs a floating-point tensor, got {x.dtype}")
+    return _StraightThrough.apply(x)
+
+
+def grey_levels(x: Tensor) -> Tensor:
+    """Clamps to [0, 1] and rounds to the grey levels 0, 1, ..., 255, still as floating point; NaN stays NaN.
+
+    Args:
+        x: Values around :math:`[0, 1]`, floating point, of any shape.
+    """
+    return x.clamp(0, 1).mul(255).round()
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Rounds an image in [0, 1] to uint8 grey levels.
+
+    Args:
+        x: Finite values around :math:`[0, 1]`, floating point, of any shape.
+    """
+    return grey_levels(x.detach()).to(torch.uint8)
+
+
+def check_images(
+    who: str, *images: Tensor, batched: bool = True, channels: int = 3, multiple: int = 1, least: int = 1
+) -> None:
+    """Refuses everything but floating-point images of one shape.
+
+    Args:
+        who: The function or network that needs them, for the message.
+        images: The tensors to check, :math:`(B, C, H, W)` where `batched`, else :math:`(C, H, W)`.
+        batched: Whether each tensor is a batch.
+        channels: The number of channels :math:`C`.
+        multiple: What height and width must be divisible by.
+        least: The smallest height and width, in pixels.
+
+    Raises:
+        TypeError: An image is not floating point.
+        ValueError: An image has another shape, or the shapes differ.
+    """
+    for x in images:
+        if not x.is_floating_point():
+            raise TypeError(f"{who} needs a floating-point image, got {x.dtype}")
+        if x.ndim != 3 + batched or x.shape[-3] != channels or x.numel() == 0:
+            needs = f"({'B, ' * batched}{channels}, H, W)"
+            kind = "an RGB" if channels == 3 else "a gray"
+            raise ValueError(f"{who} needs {kind} image of shape {needs}, got {tuple(x.shape)}")
+        if x.shape != images[0].shape:  # they might broadcast
+            raise ValueError(f"{who} needs images of one shape, got {tuple(images[0].shape)} and {tuple(x.shape)}")
+    height, width = images[0].shape[-2:]
+    if height % multiple or width % multiple:
+        raise ValueError(f"{who} needs sides divisible by {multiple}, got {height} x {width}")
+    if min(height, width) < least:
+        raise ValueError(f"{who} needs at least {least} pixels a side, got {height} x {width}")
+
+
+class _StraightThrough(torch.autograd.Function):
+    # x + (q - x).detach() has the same gradient, but its sum is not exactly a multiple of 1/255.
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return grey_levels(x) / 255
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: object, *grad_outputs: Tensor) -> Tensor:  # noqa: ARG004
+        return grad_outputs[0]

@@ -1,0 +1,1 @@
+"""What the scripts need around the network: command line, files, photos, distributed runs, reports."""

@@ -1,0 +1,117 @@
+"""What the scripts share: the command line, one-line errors, devices, and pictures of any size."""
+
+__all__ = ["device", "on_any_size", "parse", "peek", "run"]
+
+import itertools
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor, nn
+
+from pirnet.support.allocator import keep_memory
+from pirnet.support.tiling import reach, tiled
+
+T = TypeVar("T")
+
+MAX_PIXELS = 2**21  # larger photos are processed in tiles
+TILE, MAX_OVERLAP = 1024, 256  # a tile with its overlap is about as large as MAX_PIXELS
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2."""
+    keep_memory()
+    try:
+        main()
+    except (OSError, ValueError) as error:  # all our errors about files, weights and values are one of these
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
+    """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help."""
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
+    shown = description and _wrapped(description)
+    if default is None:
+        return tyro.cli(kind, description=shown, config=config)
+    return tyro.cli(kind, description=shown, default=default, config=config)
+
+
+def _wrapped(text: str) -> str:
+    """Wraps paragraphs to the terminal and keeps examples; tyro keeps lines that do not begin with a letter."""
+    width = shutil.get_terminal_size().columns
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(
+        paragraph
+        if paragraph.startswith(" ")
+        else textwrap.fill(" ".join(paragraph.split()), width, initial_indent=" ", subsequent_indent=" ")
+        for paragraph in paragraphs
+    )
+
+
+def peek(option: str, choices: Sequence[str] = ()) -> str | None:
+    """The value of an option that sets the defaults of the others, read before them; None if it is not given.
+
+    Raises:
+        ValueError: If the value is not one of the choices.
+    """
+    value = None
+    for word, following in itertools.zip_longest(sys.argv[1:], sys.argv[2:], fillvalue=""):
+        if word == option:
+            value = following
+        elif word.startswith(f"{option}="):
+            value = word.removeprefix(f"{option}=")
+    if value is not None and choices and value not in choices:
+        raise ValueError(f"{option} needs one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU if there is one.
+
+    Raises:
+        ValueError: If there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:  # an assertion if torch is built without CUDA
+        raise ValueError(f"--device {name} is not available: {str(error).splitlines()[0]}") from error
+
+
+def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Module, multiple: int) -> Tensor:
+    """Applies a function of batches (1, 3, H', W') to images (3, H, W) of any size.
+
+    The images are padded at the right and bottom to the next multiple by repeating their borders, and the result is
+    cropped. Photos of more than 2 megapixels are processed in tiles, so that memory grows only by the photos
+    themselves. A tile overlaps its neighbours by as much as the receptive field of the network needs, but by at most
+    256 pixels: chains as deep as the paper's reach further only in theory.
+
+    Args:
+        function: A function of the network, from images to one of the same shape.
+        images: Images of one size.
+        network: The network.
+        multiple: The number that height and width must be divisible by.
+    """
+    height, width = images[0].shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+
+    def fast(*batches: Tensor) -> Tensor:
+        return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))
+
+    with torch.inference_mode():
+        batches = [F.pad(image[None], padding, mode="replicate") for image in images]
+        if height * width <= MAX_PIXELS:
+            return fast(*batches)[0, :, :height, :width]
+        overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)
+        return tiled(fast, *batches, tile=TILE, overlap=overlap)[0, :, :height, :width]

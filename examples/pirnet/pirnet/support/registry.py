@@ -1,0 +1,81 @@
+"""The paper's other systems in the place of LIH or LSR, imported from `reproduce/` only when they are named."""
+
+__all__ = ["Taskless", "hider", "reproduction", "with_baseline_rates"]
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+
+from torch import Tensor, nn
+
+from pirnet.config import Config
+from pirnet.tasks import TASKS
+
+OWN = {"hider": "lih", "restorer": "lsr"}
+
+
+def reproduction(module: str, *, needed_for: str) -> ModuleType:
+    """A module of the folder `reproduce/`, which the example otherwise works without.
+
+    Raises:
+        ValueError: If the folder is missing.
+    """
+    try:
+        return importlib.import_module(f"reproduce.{module}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("reproduce", f"reproduce.{module}"):
+            raise
+        raise ValueError(f"{needed_for} needs the folder examples/pirnet/reproduce, which is missing") from error
+
+
+class Taskless(nn.Module):
+    """A restorer that is not given the task, in the place of LSR.
+
+    Args:
+        name: Its name among the baselines.
+
+    Raises:
+        ValueError: If there is none of that name, or `reproduce/` is missing.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.network = _build("restorer", name)
+        self.tasks = tuple(TASKS)
+
+    def forward(self, stego: Tensor, task: str | Sequence[str]) -> Tensor:
+        del task
+        return self.network(stego)
+
+
+def hider(name: str) -> nn.Module:
+    """A new network that hides, by its name among the baselines.
+
+    Raises:
+        ValueError: If there is none of that name, or `reproduce/` is missing.
+    """
+    return _build("hider", name)
+
+
+def with_baseline_rates(config: Config) -> Config:
+    """The same config with the learning rates of the baselines in it; stage 3 has a third of the lower one."""
+    names = (config.hider, config.restorer)
+    if names == tuple(OWN.values()):
+        return config
+    known = reproduction("baselines", needed_for=_option(names)).LEARNING_RATES
+    first, second = (known.get(name, own) for name, own in zip(names, config.train.learning_rates, strict=False))
+    return replace(config, train=replace(config.train, learning_rates=(first, second, min(first, second) / 3)))
+
+
+def _option(names: tuple[str, str]) -> str:
+    """The first option that names another system."""
+    return next(f"--{kind} {name}" for (kind, own), name in zip(OWN.items(), names, strict=True) if name != own)
+
+
+def _build(kind: str, name: str) -> nn.Module:
+    baselines = reproduction("baselines", needed_for=f"--{kind} {name}")
+    builders = {"hider": baselines.HIDERS, "restorer": baselines.RESTORERS}[kind]
+    if name not in builders:
+        raise ValueError(f"--{kind} needs one of {', '.join([OWN[kind], *builders])}, got {name!r}")
+    return builders[name]()

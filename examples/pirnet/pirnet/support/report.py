@@ -1,0 +1,161 @@
+"""The report of an evaluation as files: results.json for programs, results.md for readers, pairs.csv, and pictures."""
+
+__all__ = ["Report", "markdown"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pirnet.data import Pair
+from pirnet.evaluation import Example
+from pirnet.support import tables
+from pirnet.support.files import write_csv, write_json, write_text
+from pirnet.support.rows import Row, deviations, differences, mean
+from pirnet.support.sheets import Panel, cropped, save_sheet
+from pirnet.support.summary import panels
+from pirnet.support.tables import number
+from pirnet.tasks import TASKS
+
+PAPER_TITLE = """## The paper, on other photos
+
+PSNR on 50 pairs of DIV2K, in floats, truncated to 8 bit for the scores, low resolution without antialiasing: an order
+of magnitude, not a comparison."""
+LEGEND = """*Stego* is the stego image against its cover: before the cloud in *no restoration*, after it in *ours*.
+*Secret* is against the truth. *Revealed* is the secret revealed without the cloud, against the degraded one. *Gain* is
+the gain by the cloud, ours minus no restoration; *price* is the price of privacy, in the clear minus ours."""
+SECURITY_LEGEND = """*PSNR* is of the attacker's picture against the truth; *fitted PSNR* the same after the best gain
+and offset for each channel, which an attacker does not know; *correlation* is with the truth; *of detail* is the same
+after a blur of sigma 2 is subtracted. Compare all rows with *mean colour* and *by chance*, which use no information,
+and with *the key*. Least squares learns from the first pairs; attacks are measured on the others. Histograms differ by
+their total variation. The detector is a linear classifier on the statistics below, for one image at a time; guessing is
+right on 50 %."""
+
+
+@dataclass
+class Report:
+    """Collects the rows of all pairs, and pictures of the best and worst pair of each task in the first pipeline."""
+
+    lines: list[dict[str, object]] = field(default_factory=list)
+    """The lines of the CSV file, one for each pair, task, row and pipeline."""
+    figures: dict[tuple[str, str, str], list[Row]] = field(default_factory=dict)
+    extremes: dict[tuple[str, str], tuple[float, str, list[Panel]]] = field(default_factory=dict)
+
+    def add(self, number: int, pair: Pair, example: Example, rows: Sequence[Row]) -> None:
+        """Adds one pair at one task in one pipeline."""
+        height, width = pair.secret.shape[1:]
+        who = {"pair": number, "secret": pair.secret_name, "cover": pair.cover_name, "height": height, "width": width}
+        for row in rows:
+            self.lines.append(who | asdict(row))
+            self.figures.setdefault((row.pipeline, row.task, row.row), []).append(row)
+        ours = rows[-1]
+        if ours.pipeline != self.lines[0]["pipeline"]:  # pictures only of the first pipeline
+            return
+        for end, sign in (("worst", -1), ("best", 1)):
+            score = sign * ours.secret_psnr
+            if (ours.task, end) not in self.extremes or score > self.extremes[ours.task, end][0]:
+                heading = f"{end} pair, {ours.task}, {ours.pipeline}: {pair.secret_name} in {pair.cover_name}"
+                kept = [cropped(panel) for panel in panels(example)]
+                self.extremes[ours.task, end] = (score, heading, kept)
+
+    def means(self) -> list[Row]:
+        """The mean rows, sorted by pipeline and task."""
+        return [mean(rows) for _, rows in sorted(self.figures.items(), key=lambda item: item[0][0] != "uint8")]
+
+    def results(self) -> dict[str, object]:
+        """The mean rows with their deviations, and the differences between them, as plain values."""
+        means = self.means()
+        figures = [self.figures[row.pipeline, row.task, row.row] for row in means]
+        return {
+            "rows": [
+                asdict(row) | {"pairs": len(each), "std": deviations(each)}
+                for row, each in zip(means, figures, strict=True)
+            ],
+            "differences": [asdict(difference) for difference in differences(means)],
+        }
+
+    def save(self, folder: Path, results: Mapping[str, object], attacks: Mapping[str, Sequence[Panel]]) -> None:
+        """Writes all files of the report into an existing folder."""
+        write_json(folder / "results.json", results)
+        write_text(folder / "results.md", markdown(results))
+        write_csv(folder / "pairs.csv", self.lines)
+        for (task, end), (_, heading, row) in self.extremes.items():
+            save_sheet(folder / f"{task}-{end}.png", [row[:4], row[4:]], heading=heading)
+        for task, row in attacks.items():
+            rows = [row[start : start + 5] for start in range(0, len(row), 5)]
+            save_sheet(folder / f"{task}-attacks.png", rows, heading=f"what attacks obtain from a stego image: {task}")
+
+
+def markdown(results: Mapping) -> str:
+    """The results as a page; without attacks if there are none in the results."""
+    published = [(task.title, *map(number, task.published)) for task in TASKS.values() if task.published]
+    security = results.get("security", {"tasks": {}})
+    parts = [
+        "# Evaluation",
+        f"{results['data']}, {results['pairs']} pairs. Means ± standard deviations over the pairs; PSNR in dB; all on "
+        "8-bit RGB.",
+        "\n".join(f"- {note}" for note in results["notes"]),
+        *(_quality(results, pipeline) for pipeline in dict.fromkeys(row["pipeline"] for row in results["rows"])),
+        LEGEND,
+        _verdicts(results),
+        PAPER_TITLE,
+        tables.markdown(("task", "restored stego", "restored secret"), published),
+        f"## Security\n\nOn the stego images of the {security['pipeline']} pipeline. {SECURITY_LEGEND}"
+        if security["tasks"]
+        else "",
+        *(_security(task, found) for task, found in security["tasks"].items()),
+        "## Pairs",
+        tables.markdown(
+            ("secret", "cover", "height x width"),
+            [(p["secret"], p["cover"], f"{p['height']} x {p['width']}") for p in results["names"]],
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _quality(results: Mapping, pipeline: str) -> str:
+    meaning = {each["task"]: each for each in results["differences"] if each["pipeline"] == pipeline}
+    measures = tuple((image, name) for name in ("ssim", "ms_ssim", "lpips") for image in ("stego", "secret"))
+    head = ("task", "row", "stego PSNR", "secret PSNR", "revealed PSNR", "gain", "price")
+    head += tuple(f"{image} {name.upper().replace('_', '-')}" for image, name in measures)
+    lines = []
+    for row in results["rows"]:
+        if row["pipeline"] != pipeline:
+            continue
+        ours = meaning[row["task"]] if row["row"] == "ours" else {}
+        cells = [TASKS[row["task"]].title, row["row"]]
+        cells += [_spread(row, name, 2) for name in ("stego_psnr", "secret_psnr", "revealed_psnr")]
+        cells += [number(ours.get(name)) for name in ("cloud_gain", "price_of_privacy")]
+        lines.append([*cells, *(_spread(row, f"{image}_{name}", 4) for image, name in measures)])
+    title = "8 bit: stego images are rounded as files are" if pipeline == "uint8" else "float: stego images as computed"
+    return f"## {title}\n\n{tables.markdown(head, lines)}"
+
+
+def _verdicts(results: Mapping) -> str:
+    return "\n".join(
+        f"- {TASKS[each['task']].title}, {each['pipeline']}: ours does not beat doing nothing "
+        f"({each['over_nothing']:+.2f} dB)."
+        for each in results["differences"]
+        if each["over_nothing"] <= 0
+    )
+
+
+def _security(task: str, found: Mapping) -> str:
+    names = ("psnr", "fitted_psnr", "correlation", "detail_correlation")
+    attacks = [(row["attack"], str(row["pairs"]), *(number(row[name]) for name in names)) for row in found["attacks"]]
+    statistics = found["traces"]
+    histogram, accuracy = statistics["histogram"], statistics["detector_accuracy"]
+    bands = [(row["band"], row["image"], f"{row['std']:.2f}", f"{row['kurtosis']:.1f}") for row in statistics["bands"]]
+    detector = "not measured on so few pairs" if accuracy is None else f"right on {100 * accuracy:.0f} % of the images"
+    parts = [
+        f"### {TASKS[task].title}",
+        tables.markdown(("attack", "pairs", "PSNR", "fitted PSNR", "correlation", "of detail"), attacks),
+        f"Histograms of stego and cover differ by {histogram['stego_cover']:.4f}, those of a cover's even "
+        f"and odd columns by {histogram['cover_halves']:.4f}. The detector: {detector}.",
+        tables.markdown(("Haar detail", "image", "deviation, grey levels", "kurtosis"), bands),
+    ]
+    return "\n\n".join(parts)
+
+
+def _spread(row: Mapping, name: str, digits: int) -> str:
+    std = row["std"][name]
+    return number(row[name], digits) + ("" if std is None else f" ± {std:.{digits}f}")

@@ -1,0 +1,98 @@
+"""Run folders: where they are, what they contain, and how a run stops cleanly."""
+
+__all__ = ["CHECKPOINT", "RUNS", "Stop", "clean", "is_empty", "latest_run", "new_run", "save", "trim_log"]
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from pirnet.support.files import write_text
+from pirnet.trainer import Trainer
+from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, save_state, save_weights
+
+RUNS = Path("runs")
+CHECKPOINT = "checkpoint.pt"
+
+
+def new_run(preset: str) -> Path:
+    """A folder that does not exist yet: `runs/PRESET`, else `runs/PRESET-2`, ..."""
+    names = [preset, *(f"{preset}-{number}" for number in range(2, 10_000))]
+    return next(RUNS / name for name in names if not (RUNS / name).exists())
+
+
+def latest_run(holding: str) -> Path:
+    """The run under `runs/` whose file of that name is the newest.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    files = sorted(RUNS.glob(f"*/{holding}"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise CheckpointError(f"no {holding} in any folder of {RUNS}/: train with train.py first, or name a folder")
+    return files[-1].parent
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a path is a folder that contains nothing but temporary files of a killed run."""
+    return folder.is_dir() and all(path.match(".*.tmp") for path in folder.iterdir())
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Writes the checkpoint and the weights of the trained networks."""
+    save_state(folder / CHECKPOINT, trainer.state_dict())
+    config, lih, lsr = trainer.config, trainer.average.lih, trainer.average.lsr
+    lsr_config = config.lsr if config.restorer == "lsr" else None
+    if config.in_the_clear:
+        save_weights(folder / CLEAR_WEIGHTS, lsr, lsr_config)
+        return
+    save_weights(folder / f"{config.hider}.safetensors", lih, config.lih if config.hider == "lih" else None)
+    save_weights(folder / f"{config.restorer}.safetensors", lsr, lsr_config)
+
+
+def clean(folder: Path, step: int) -> None:
+    """Removes what a killed run leaves after its last checkpoint: temporary files, log lines of later steps."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
+    trim_log(folder / "log.jsonl", step)
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drops the lines of steps that a resumed run takes again."""
+    if path.is_file():
+        complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        write_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
+
+
+class Stop:
+    """True when the run should stop: after Ctrl-C, or after a number of minutes. A second Ctrl-C stops at once.
+
+    A second SIGTERM stops at once too, but not a SIGTERM after a Ctrl-C: torchrun sends it to processes that have
+    already received the Ctrl-C.
+    """
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self.received: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.received) or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        """Lets the current step finish after Ctrl-C or a request to terminate."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if number in self.received:
+                raise KeyboardInterrupt
+            self.received.add(number)
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

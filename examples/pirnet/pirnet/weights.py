@@ -1,0 +1,140 @@
+"""Weights and checkpoints on disk. Files are written completely or not at all."""
+
+__all__ = ["CheckpointError", "fill", "load_lih", "load_lsr", "load_other", "load_state", "read_tensors", "save_state"]
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from pirnet.config import LIHConfig, LSRConfig, from_dict
+from pirnet.model import LIH, LSR
+from pirnet.support.files import atomic_path
+from pirnet.support.registry import Taskless
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""The folder of the weights that come with the example."""
+LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class CheckpointError(ValueError):
+    """A file of weights or a checkpoint that cannot be used."""
+
+
+def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None) -> None:
+    """Writes a network's weights as safetensors; the metadata hold its class and, if it has one, its config."""
+    network = network.network if isinstance(network, Taskless) else network
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    metadata = {"network": type(network).__name__, "config": json.dumps(config and dataclasses.asdict(config))}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it private
+
+
+def load_lih(path: Path) -> LIH:
+    """Reads the client's network from `lih.safetensors`.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, has another format, or holds another network.
+    """
+    return _load(path, LIH, LIHConfig)
+
+
+def load_lsr(path: Path) -> LSR:
+    """Reads the cloud's network from `lsr.safetensors`; errors as in `load_lih`."""
+    return _load(path, LSR, LSRConfig)
+
+
+def load_other(path: Path, network: nn.Module) -> None:
+    """Reads the weights of one of the paper's other systems into it; errors as in `load_lih`."""
+    tensors, _ = _tensors(path, type(network).__name__)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
+
+
+def _load(path: Path, network_class: type[N], config_class: type) -> N:
+    tensors, metadata = _tensors(path, network_class.__name__)
+    try:
+        network = network_class(from_dict(config_class, json.loads(metadata["config"])))
+        network.load_state_dict(tensors)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
+    return network.eval()
+
+
+def _tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a file of our own, whose network must be of that class."""
+    if path.parent.is_file():
+        raise CheckpointError(f"{path.parent} is a file, but --weights needs a folder")
+    hint = ": train with train.py, or name another folder with --weights"
+    tensors, metadata = read_tensors(path, "weights", hint=hint)
+    if metadata.get("network") != kind:
+        raise CheckpointError(f"{path} needs to hold the weights of {kind}, got {metadata.get('network', 'no PIRNet')}")
+    return tensors, metadata
+
+
+def read_tensors(path: Path, what: str, *, hint: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file.
+
+    Args:
+        path: The file.
+        what: What it holds, for the messages.
+        hint: What to do if the file is missing.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or has another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no {what} at {path}{hint}")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return safetensors.torch.load_file(path), metadata
+    except SafetensorError as error:
+        raise CheckpointError(f"cannot read the {what} {path}: {error}") from error
+
+
+def fill(network: N, tensors: Mapping[str, Tensor], path: Path, *, title: str = "") -> N:
+    """Loads published weights into a network that is used without training.
+
+    Raises:
+        CheckpointError: If a tensor is missing, unknown or has another shape.
+    """
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
+        raise CheckpointError(
+            f"{path} does not hold {title or type(network).__name__}: {len(wrong)} tensors are missing, unknown or of "
+            f"another shape, such as {wrong[0]}"
+        )
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)
+
+
+def save_state(path: Path, state: dict[str, object]) -> None:
+    """Writes a checkpoint of the trainer."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path) -> dict[str, object]:
+    """Reads a checkpoint of the trainer: tensors and plain values only.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}: there is nothing to resume")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for damaged files
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error

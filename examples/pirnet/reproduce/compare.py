@@ -1,0 +1,165 @@
+"""Trains and measures the paper's systems, each for the same minutes: the paper's Tables 1, 2 and 3.
+
+    python examples/pirnet/reproduce/compare.py                # Table 1, in twenty minutes
+    python examples/pirnet/reproduce/compare.py --table 2 --minutes 5        # K = 1, 2, 3
+    python examples/pirnet/reproduce/compare.py --budget day --data PHOTOS --device cuda
+
+Writes results.json, results.md and comparison.png into a folder, after every row. A row that is already there is not
+trained again: Ctrl-C loses only the current row, and the same command continues. Minutes can be compared on one
+machine only, so a folder with rows is refused on another machine, and with other photos.
+"""
+
+import dataclasses
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
+
+import torch
+import tyro
+from pirnet.config import PRESETS
+from pirnet.data import Pair
+from pirnet.support import cli, runs
+from pirnet.support.files import versions, write_json, write_text
+from pirnet.support.folder_pairs import FolderPairs
+from pirnet.support.photo_cache import cache_folder
+from pirnet.support.photos import Photos
+from pirnet.support.precision import chosen_precision
+
+from reproduce.budget import BUDGETS, Budget
+from reproduce.comparison import Entry, compare, entries, read_rows
+from reproduce.comparison_report import markdown, progress, save_plots
+from reproduce.photo_sources import photos_and_pairs
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which table, on which photos, and for how long."""
+
+    allowed: Annotated[Budget, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Budget)
+    table: Literal[1, 2, 3] = 1
+    """Table of the paper: 1 all systems, 2 scales of LSR, 3 reversible or not."""
+    rows: tuple[str, ...] = ()
+    """Rows to train, such as denoise-pirnet; all rows of the table if none is named."""
+    data: tuple[Path, ...] = ()
+    """Folders of photos to train on; by default the colour photos inside scikit-image without two."""
+    test: Path | None = None
+    """Folder of photos to test on, not used for training; by default those two."""
+    cache: Path = dataclasses.field(default_factory=cache_folder)
+    """Folder for decoded photos, 3 bytes a pixel."""
+    out: Path | None = None
+    """Folder to write, or to continue in; by default runs/table-1, -2 or -3."""
+    device: str = "auto"
+    """Device to train on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
+
+
+def main() -> None:
+    budget = BUDGETS[cli.peek("--budget", tuple(BUDGETS)) or "tiny"]
+    options = cli.parse(Options, __doc__, default=Options(allowed=budget))
+    device, budget = cli.device(options.device), options.allowed
+    chosen = choose(entries(options.table), options.rows)
+    photos, pairs = photos_and_pairs(
+        options.data, options.test, cache=options.cache, crop=budget.crop, limit=budget.pairs
+    )
+    settings = settings_of(options, photos, pairs, device)
+    folder = options.out or runs.RUNS / f"table-{options.table}"
+    rows = read_rows(folder / "rows", settings)
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    print(headline(options, settings), f"writing {folder}", sep="\n")
+    for entry in [entry for entry in chosen if entry.name not in rows]:
+        row = compare(entry, budget, photos=photos, pairs=pairs, device=device)
+        write_json(folder / "rows" / f"{entry.name}.json", row | {"settings": settings})
+        rows = read_rows(folder / "rows", settings)
+        save(folder, options, settings, rows)
+        print(f"\n{progress(chosen, rows)}", flush=True)
+    save(folder, options, settings, rows)
+    print(f"\n{len(rows)} of {len(entries(options.table))} rows; look at {folder / 'results.md'}")
+
+
+def choose(table: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    """The entries of those names, in the order of the table; all of them if no name is given."""
+    if unknown := sorted(set(names) - {entry.name for entry in table}):
+        known = ", ".join(entry.name for entry in table)
+        raise ValueError(f"--rows needs names among {known}, got {', '.join(unknown)}")
+    return [entry for entry in table if not names or entry.name in names]
+
+
+def settings_of(
+    options: Options, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
+) -> dict[str, object]:
+    """The settings that all rows of a folder share."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "table": options.table,
+        "budget": asdict(options.allowed),
+        "photos": list(photos.names),
+        "pairs": [[pair.secret_name, pair.cover_name] for pair in pairs],
+        "machine": {
+            "device": device.type,
+            "kind": kind,
+            "threads": torch.get_num_threads(),
+            "precision": chosen_precision(PRESETS[options.allowed.preset]().train.precision, device),
+            **{name: version for name, version in versions().items() if name != "python"},
+        },
+    }
+
+
+def headline(options: Options, settings: Mapping) -> str:
+    """The comparison in one line: how long, and on which machine."""
+    machine, budget = settings["machine"], options.allowed
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] != 1)}"
+    where = f"{machine['device']} ({machine['kind']}), {threads}, {machine['precision']}, torch {machine['torch']}"
+    return f"Table {options.table}, budget {budget.budget}: {budget.minutes:g} minutes of training a row on {where}"
+
+
+def notes(options: Options, settings: Mapping) -> list[str]:
+    """What a reader needs to know about the figures."""
+    budget = options.allowed
+    trained_on = ", ".join(map(str, options.data)) or "the colour photos inside scikit-image without those tested on"
+    tested_on = f"the photos of {options.test}" if options.test else "two photos inside scikit-image"
+    of_table = {
+        1: [
+            f"PIRNet has the networks of preset {budget.preset}, the others those of their papers.",
+            "In the clear: PIRNet's restorer, trained and tested on the degraded photos themselves.",
+        ],
+        2: [f"The networks are PIRNet's of preset {budget.preset}."],
+        3: [
+            f"The networks are PIRNet's of preset {budget.preset}.",
+            "Not reversible: every block gets the input of its chain, and the output of the last block counts, as in "
+            "the released code.",
+        ],
+    }
+    return [
+        f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "
+        "training ranks the speed of learning.",
+        f"Trained on {len(settings['photos'])} photos ({trained_on}) with crops of {budget.crop} and batches of "
+        f"{budget.batch_size}, the same for every row of a task. Every row, also PIRNet's, is trained on its task "
+        "alone, at the degradation of the test, in three stages of 4, 3 and 3 tenths of the time.",
+        f"Tested on {len(settings['pairs'])} pairs of {tested_on}, centre crops of at most {budget.side}, stego images "
+        "in 8 bit.",
+        *of_table[options.table],
+    ]
+
+
+def save(folder: Path, options: Options, settings: Mapping[str, object], rows: Mapping[str, dict]) -> None:
+    """Writes the rows so far, in the order of the table."""
+    table = entries(options.table)
+    results = {
+        "table": options.table,
+        "headline": headline(options, settings),
+        "notes": notes(options, settings),
+        "settings": settings,
+        "rows": [{k: v for k, v in rows[e.name].items() if k != "settings"} for e in table if e.name in rows],
+        "to_come": [entry.name for entry in table if entry.name not in rows],
+    }
+    write_json(folder / "results.json", results)
+    write_text(folder / "results.md", markdown(results))
+    save_plots(folder / "comparison.png", results)
+
+
+if __name__ == "__main__":
+    cli.run(main)

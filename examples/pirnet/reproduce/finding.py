@@ -1,0 +1,196 @@
+"""Repeats the experiment of the paper's section 3.1: does denoising a stego image improve the secret inside it?
+
+    python examples/pirnet/reproduce/finding.py                 # ten minutes on two cores
+    python examples/pirnet/reproduce/finding.py --test PHOTOS --minutes 10
+    python examples/pirnet/reproduce/finding.py --test PHOTOS --hiders LIH --denoisers DnCNN
+
+HiNet and LIH hide noisy photos. The stego images are denoised by DnCNN, CBDNet and RIDNet (by DnCNN also in part), or
+made noisier; then the secret is revealed and compared with the truth. Writes results.json, results.md, points.csv and
+finding.png into a folder, with the networks that were trained for it; a second call uses them again.
+"""
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
+
+import torch
+from pirnet.config import Config, quick
+from pirnet.degrade import Degradation
+from pirnet.model import PIRNet
+from pirnet.support import cli, runs
+from pirnet.support.files import versions, write_csv, write_json, write_text
+from pirnet.support.photo_cache import cache_folder
+from pirnet.support.photos import Photos
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import Taskless, with_baseline_rates
+from pirnet.trainer import Trainer
+from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih, load_other, save_weights
+from torch import Tensor, nn
+
+from reproduce.baselines.published import load_dncnn
+from reproduce.budget import train_for
+from reproduce.finding_plots import READING, by_hider, draw, grouped, row, sentences, table
+from reproduce.photo_sources import photos_and_pairs
+from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
+from reproduce.treatments import points as points_of
+
+SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
+BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to hide, and how long to train for it."""
+
+    data: tuple[Path, ...] = ()
+    """Folders of photos to train on; by default the colour photos inside scikit-image without two."""
+    test: Path | None = None
+    """Folder of photos to hide and to hide in, not used for training; by default those two."""
+    cache: Path = dataclasses.field(default_factory=cache_folder)
+    """Folder for decoded photos, 3 bytes a pixel."""
+    out: Path = runs.RUNS / "finding"
+    """Folder to write."""
+    minutes: float = 2.0
+    """Minutes of training for each network that the folder does not contain."""
+    hiders: tuple[Literal["HiNet", "LIH"], ...] = ("HiNet", "LIH")
+    """Networks that hide; HiNet is trained."""
+    denoisers: tuple[Literal["DnCNN", "CBDNet", "RIDNet"], ...] = ("DnCNN", "CBDNet", "RIDNet")
+    """Networks that denoise the stego images; they are trained unless there are weights."""
+    lih: Path = SHIPPED / LIH_WEIGHTS
+    """Weights of LIH."""
+    dncnn: Path | None = None
+    """Published weights of DnCNN for colour; without them it is trained like the others."""
+    crop: int = 48
+    """Side of the training crops, in pixels."""
+    limit: int | None = None
+    """Largest number of pairs to measure, the first by name."""
+    device: str = "auto"
+    """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
+
+
+def main() -> None:
+    options = cli.parse(Options, __doc__)
+    device = cli.device(options.device)
+    if options.minutes <= 0:
+        raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
+    if not options.hiders:
+        raise ValueError("--hiders needs HiNet, LIH or both, got none")
+    photos, pairs = photos_and_pairs(
+        options.data, options.test, cache=options.cache, crop=options.crop, limit=options.limit
+    )
+    (options.out / "networks").mkdir(parents=True, exist_ok=True)
+    hiders = {
+        name: trained("hinet", options, photos, device).lih if name == "HiNet" else load_lih(options.lih).to(device)
+        for name in options.hiders
+    }
+    treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
+    for title in options.denoisers:
+        if title == "DnCNN" and options.dncnn:
+            network: nn.Module = load_dncnn(options.dncnn).to(device)
+        else:
+            network = cast(Taskless, trained(title.lower(), options, photos, device).lsr).network
+        treatments[title] = denoised_by(network)
+    if "DnCNN" in treatments:
+        treatments |= {f"DnCNN, {share:.0%} of it": partly(treatments["DnCNN"], share) for share in SHARES}
+    treatments |= {f"noise, sigma {sigma}": added_noise(sigma) for sigma in NOISES}
+    points = []
+    with progress_bar(total=len(hiders) * len(pairs), desc="measuring", unit="pair") as bar:
+        for hider, network in hiders.items():
+            for number in range(len(pairs)):
+                points += points_of(hider, network, treatments, pairs[number], number=number)
+                bar.update()
+    save(options, photos, points, device=device)
+    print(table(points))
+    print("\n".join(sentences(points)))
+    print(f"look at {options.out / 'results.md'}")
+
+
+def config_of(name: str, options: Options) -> Config:
+    """The config to train a network with: HiNet hides noisy photos, a denoiser gets them in the clear."""
+    start = quick()
+    train = replace(start.train, tasks=("denoise",), crop=options.crop, batch_size=4)
+    if name == "hinet":
+        train = replace(train, steps=(1, 0, 0))
+        return with_baseline_rates(replace(start, hider=name, train=train, degradation=Degradation()))
+    return with_baseline_rates(replace(start, restorer=name, train=train, degradation=BLIND, in_the_clear=True))
+
+
+def trained(name: str, options: Options, photos: Photos, device: torch.device) -> PIRNet:
+    """A PIRNet with the network of that name, from the folder or trained now; its other network is not used."""
+    config, path = config_of(name, options), options.out / "networks" / f"{name}.safetensors"
+    note = path.with_suffix(".json")
+    settings = {"minutes": options.minutes, "crop": options.crop, "photos": list(photos.names)}
+    if path.is_file():
+        if not note.is_file() or json.loads(note.read_text()) != settings:
+            raise ValueError(f"{path} was trained with other settings: remove it, or name another folder with --out")
+        model = PIRNet(config)
+        load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained
+        return model.eval()
+    new_trainer = functools.partial(Trainer, photos=photos, device=device)
+    trainer, _ = train_for(config, new_trainer, minutes=options.minutes, name=name)
+    model = trainer.average.eval()
+    write_json(note, settings)
+    save_weights(path, model.lih if name == "hinet" else model.lsr, None)
+    return model
+
+
+def denoised_by(network: nn.Module) -> Treatment:
+    """Denoises a stego image; the last result is kept for the treatments that use only a part of it."""
+    last: list[tuple[Tensor, Tensor]] = []
+
+    def treatment(stego: Tensor, _generator: torch.Generator) -> Tensor:
+        if not last or last[0][0] is not stego:
+            last[:] = [(stego, network(stego))]
+        return last[0][1]
+
+    return treatment
+
+
+def save(options: Options, photos: Photos, points: Sequence[Point], *, device: torch.device) -> None:
+    """Writes the points, their means and correlations, a page and a picture."""
+    results = {
+        "data": [str(path) for path in options.data] or "scikit-image",
+        "test": str(options.test or "scikit-image"),
+        "minutes": options.minutes,
+        "published_dncnn": options.dncnn is not None,
+        "photos": len(photos),
+        "means": [row(hider, name, chosen) for (hider, name), chosen in grouped(points).items()],
+        "correlations": {hider: correlations(of) for hider, of in by_hider(points).items()},
+        "device": device.type,
+        "versions": versions(),
+    }
+    write_json(options.out / "results.json", results)
+    write_csv(options.out / "points.csv", [asdict(point) for point in points])
+    write_text(options.out / "results.md", page(options, photos, points))
+    draw(options.out / "finding.png", points)
+
+
+def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
+    """The results as Markdown."""
+    pairs = len({(point.secret, point.cover) for point in points})
+    notes = [f"{pairs} pairs of {options.test or 'photos inside scikit-image'}."]
+    names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
+    if options.dncnn and "DnCNN" in names:
+        names.remove("DnCNN")
+        notes.append("DnCNN: published weights.")
+    if names:
+        notes.append(
+            f"Trained for {options.minutes:g} minutes each on {len(photos)} photos: {', '.join(names)}; denoisers for "
+            "sigma 0 to 55."
+        )
+    if "LIH" in options.hiders:
+        notes.append("LIH: the weights that come with the example, or those of `--lih`.")
+    lines = ["# Treated stego images and the secrets they reveal", " ".join(notes), table(points, in_markdown=True)]
+    return "\n\n".join([*lines, READING, "\n".join(f"- {line}" for line in sentences(points))]) + "\n"
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,73 @@
+"""DeepMIH: its size, its laws on random weights, its laws and equations."""
+
+import copy
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reproduce.baselines.deepmih import DeepMIH
+from torch import Tensor
+
+from liftlayers import Sequential
+from liftlayers.functional import haar_analysis, haar_synthesis
+from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
+from tests.example.reproduce.baselines.helpers import (
+    dense,
+    images,
+    num_parameters,
+)
+
+
+@pytest.fixture(scope="module")
+def deepmih() -> DeepMIH:
+    """On random weights, in double precision."""
+    return randomise_(DeepMIH().double())
+
+
+def test_it_is_of_the_published_size() -> None:
+    assert num_parameters(DeepMIH) == 5_400_320
+    assert num_parameters(lambda: DeepMIH().blocks[0]) == 337_520
+
+
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 2**31), rows=st.integers(1, 4), columns=st.integers(1, 4))
+def test_it_inverts(deepmih: DeepMIH, seed: int, rows: int, columns: int) -> None:
+    drawn = randomise_(copy.deepcopy(deepmih), seed)
+    assert_inverts(drawn, *images(2, 1, 3, 2 * rows, 2 * columns, seed=seed))
+
+
+def clamped(r: Tensor) -> Tensor:
+    return torch.exp(2.0 * 2 * (torch.sigmoid(r) - 0.5))
+
+
+def test_it_is_what_the_paper_writes(deepmih: DeepMIH) -> None:
+    """Block by block, from the equations alone: :math:`c` is 2 and the logistic stands as it is printed."""
+    cover, secret = images(2, 2, 3, 8, 10)
+    weights = deepmih.state_dict()
+    x1, x2 = (torch.cat(haar_analysis(image), dim=1) for image in (cover, secret))
+    for block in range(16):
+        psi, phi = (f"blocks.{block}.1.network.{part}" for part in ("scale", "shift"))
+        rho, eta = (f"blocks.{block}.3.network.{part}" for part in ("scale", "shift"))
+        y1 = x1 * clamped(dense(weights, psi, x2)) + dense(weights, phi, x2)
+        x1, x2 = y1, x2 * clamped(dense(weights, rho, y1)) + dense(weights, eta, y1)
+    stego, lost = (haar_synthesis(x[:, :3], x[:, 3:]) for x in (x1, x2))
+    torch.testing.assert_close(deepmih(cover, secret), (stego, lost))
+    assert (stego - cover).abs().mean() > 0.01  # else the identity would pass
+
+
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+def test_saving_memory_changes_no_gradient(deepmih: DeepMIH, memory: Literal["reversible", "checkpoint"]) -> None:
+    frugal = copy.deepcopy(deepmih)
+    for chain in (module for module in frugal.modules() if isinstance(module, Sequential)):
+        chain.memory = memory  # in each chain, as training sets it
+    assert_same_gradients(deepmih, frugal, *images(2, 1, 3, 8, 8))
+
+
+def test_odd_sides_are_refused(deepmih: DeepMIH) -> None:
+    odd = torch.zeros(1, 3, 8, 7, dtype=torch.float64)
+    with pytest.raises(ValueError, match="even height and width, got 8 x 7"):
+        deepmih.conceal(odd, odd)
+    with pytest.raises(ValueError, match="even height and width, got 8 x 7"):
+        deepmih.reveal(odd)

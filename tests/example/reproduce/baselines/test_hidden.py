@@ -1,0 +1,53 @@
+"""HiDDeN with a photo for a message: its sizes, its two networks."""
+
+import pytest
+import torch
+from reproduce.baselines.hidden import HiDDeN
+from torch import Tensor
+from torch.nn import functional as F
+
+from liftlayers.testing import randomise_
+from tests.example.reproduce.baselines.helpers import (
+    images,
+    num_parameters,
+)
+
+
+def test_it_is_of_the_adaptations_size() -> None:
+    assert num_parameters(lambda: HiDDeN().features) + num_parameters(lambda: HiDDeN().join) == 153_795
+    assert num_parameters(lambda: HiDDeN().decoder) == 224_451
+    assert num_parameters(HiDDeN) == 153_795 + 224_451
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (7, 12), (1, 3)])
+def test_images_keep_their_size(height: int, width: int) -> None:
+    hidden = HiDDeN().eval()
+    cover, secret = images(2, 2, 3, height, width, dtype=torch.float32)
+    stego = hidden.conceal(cover, secret)
+    assert stego.shape == hidden.reveal(stego).shape == cover.shape
+
+
+def blocks(weights: dict[str, Tensor], name: str, count: int, x: Tensor) -> Tensor:
+    """So many times a convolution, a norm by the running averages and a ReLU."""
+    for number in range(count):
+        conv, norm = f"{name}.{number}.0", f"{name}.{number}.1"
+        x = F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"], padding=1)
+        averages = weights[f"{norm}.running_mean"], weights[f"{norm}.running_var"]
+        x = F.batch_norm(x, *averages, weights[f"{norm}.weight"], weights[f"{norm}.bias"]).clamp(min=0)
+    return x
+
+
+def test_it_is_encoder_and_decoder_as_described() -> None:
+    """Written once more: the cover's features between secret and cover, images in [-1, 1]."""
+    hidden = randomise_(HiDDeN().double())
+    cover, secret = images(2, 2, 3, 6, 9)
+    hidden.reveal(hidden.conceal(cover, secret))  # in training mode: the running averages move
+    hidden.eval()
+    weights = hidden.state_dict()
+    signed_cover, signed_secret = 2 * cover - 1, 2 * secret - 1
+    joined = torch.cat([signed_secret, blocks(weights, "features", 4, signed_cover), signed_cover], dim=1)
+    encoded = F.conv2d(blocks(weights, "join", 1, joined), weights["join.1.weight"], weights["join.1.bias"])
+    torch.testing.assert_close(hidden.conceal(cover, secret), (encoded + 1) / 2)
+    decoded = blocks(weights, "decoder", 7, signed_cover)
+    decoded = F.conv2d(decoded, weights["decoder.7.weight"], weights["decoder.7.bias"])
+    torch.testing.assert_close(hidden.reveal(cover), (decoded + 1) / 2)

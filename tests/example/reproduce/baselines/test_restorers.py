@@ -1,0 +1,100 @@
+"""Laws that every restorer of the comparison keeps: the identity at the start, gradients, saving, training, errors."""
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import pytest
+import torch
+from pirnet.config import cleared, quick
+from pirnet.support.photos import bundled_photos
+from pirnet.support.registry import with_baseline_rates
+from pirnet.trainer import Trainer
+from reproduce.baselines import RESTORERS
+from reproduce.baselines.fmen import FMEN
+from torch import nn
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import same_weights
+from tests.example.reproduce.baselines.unets import image
+
+STARTS_AS_THE_IDENTITY = ("nafnet", "nafnet_gopro", "mirnetv2", "xydeblur", "rlfn", "fmen")
+MULTIPLES = ("cbdnet", "mirnetv2", "xydeblur")  # need sides divisible by 4
+OWN_CHECKS = ("nafnet", "nafnet_gopro")  # the library's network has its own message
+
+
+def built(name: str) -> nn.Module:
+    restorer = RESTORERS[name]()
+    assert isinstance(restorer, nn.Module)
+    return restorer
+
+
+@pytest.mark.parametrize("name", STARTS_AS_THE_IDENTITY)
+def test_it_starts_as_the_identity(name: str) -> None:
+    x = image(1, 3, 16, 32, dtype=torch.float32)
+    assert torch.equal(built(name)(x), x)
+
+
+@pytest.mark.parametrize("name", sorted(RESTORERS.keys() - {"ridnet"}))  # parts of RIDNet are never trained
+def test_every_weight_has_a_finite_gradient(name: str) -> None:
+    net = randomise_(built(name))
+    x, truth = image(2, 3, 16, 24, dtype=torch.float32), image(2, 3, 16, 24, seed=1, dtype=torch.float32)
+    (net(x) - truth).square().mean().backward()
+    for parameter_name, parameter in net.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.any(), parameter_name
+
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {name: lambda name=name: built(name).eval() for name in RESTORERS}
+
+
+@pytest.mark.parametrize("build", [*BUILDERS.values(), lambda: FMEN().deployed()], ids=[*BUILDERS, "fmen, deployed"])
+def test_it_saves_and_loads(build: Callable[[], nn.Module], tmp_path: Path) -> None:
+    saved, loaded = randomise_(build()), build()
+    torch.save(saved.state_dict(), tmp_path / "restorer.pt")
+    assert not same_weights(saved, loaded)
+    loaded.load_state_dict(torch.load(tmp_path / "restorer.pt", weights_only=True))
+    x = image(1, 3, 16, 16, dtype=torch.float32)
+    assert torch.equal(loaded(x), saved(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RESTORERS)
+def test_a_hundred_steps_teach_it(name: str) -> None:
+    """Training in the clear, but ten times on the same ten batches: the last ten losses are below the first ten."""
+    start = quick()
+    train = replace(start.train, steps=(0, 100, 0), crop=32, batch_size=2, tasks=("denoise", "deblur"), warmup=10)
+    config = cleared(with_baseline_rates(replace(start, restorer=name, train=train)))
+    run = Trainer(config, bundled_photos(), device=torch.device("cpu"))
+    run.upcoming = itertools.cycle([run.batches[step] for step in range(10)])
+    losses = [float(str(run.take_step()["loss"])) for _ in range(100)]
+    assert mean(losses[-10:]) < 0.8 * mean(losses[:10])
+    assert run.guard.skipped == 0
+
+
+WRONG = [
+    (name, shape)
+    for name in RESTORERS
+    for shape in (
+        *((1, 1, 16, 16), (3, 16, 16)),
+        *([(1, 3, 16, 18), (1, 3, 17, 16), (1, 3, 0, 16)] if name in MULTIPLES else []),
+        *([(1, 3, 14, 16), (1, 3, 16, 14)] if name == "rlfn" else []),
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "shape"), WRONG)
+def test_other_images_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    restorer = built(name)
+    needs = r"an RGB image of shape \(B, 3, H, W\), got " + re.escape(str(shape))
+    if name in OWN_CHECKS:
+        needs = r"a \(B, 3, H, W\) tensor, got " + re.escape(str(shape))
+    elif len(shape) == 4 and shape[1] == 3 and all(shape):
+        size = f"{shape[2]} x {shape[3]}"
+        needs = f"sides divisible by 4, got {size}" if name in MULTIPLES else f"at least 15 pixels a side, got {size}"
+    with pytest.raises(ValueError, match=f"{type(restorer).__name__} needs {needs}$"):
+        restorer(torch.zeros(shape))

@@ -1,0 +1,135 @@
+"""The finding's experiment on the smallest networks and photos; correlations against NumPy's."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pirnet.data import Pair
+from pirnet.metrics import psnr
+from pirnet.model import LIH
+from reproduce.treatments import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import Script, smooth_image, strict_json, tiny
+
+QUALITIES = st.floats(-50, 50).map(lambda value: round(value, 3))
+
+
+@given(qualities=st.lists(st.tuples(*[QUALITIES] * 4), min_size=3, max_size=8))
+def test_correlations_are_numpys(qualities: list[tuple[float, float, float, float]]) -> None:
+    names = [UNTREATED, *(f"treatment {number}" for number in range(len(qualities) - 1))]
+    found = [Point("hider", name, "secret", "cover", *four) for name, four in zip(names, qualities, strict=True)]
+    values = correlations(found)
+    columns = np.array(qualities).T  # stego PSNR, secret PSNR, stego SSIM, secret SSIM
+    for quality, (x, y) in {"psnr": columns[:2], "ssim": columns[2:]}.items():
+        for key, x_of, y_of in ((quality, x, y), (f"{quality}_change", x[1:] - x[0], y[1:] - y[0])):
+            if x_of.std() < 1e-6 or y_of.std() < 1e-6:
+                continue
+            assert values[key] == pytest.approx(np.corrcoef(x_of, y_of)[0, 1], abs=1e-6)
+
+
+def test_changes_leave_out_what_pairs_differ_by() -> None:
+    """Two pairs: the easy one is better on both sides, but the treatment helps the stego and harms the secret."""
+    found = [
+        Point("hider", name, secret, "cover", base + stego, base + secret_change, base + stego, base + secret_change)
+        for secret, base in (("easy", 40.0), ("hard", 10.0))
+        for name, stego, secret_change in ((UNTREATED, 0.0, 0.0), ("a", 1.0, -1.0), ("b", 2.0, -2.0))
+    ]
+    values = correlations(found)
+    assert values["psnr"] is not None
+    assert values["psnr"] > 0.9
+    assert values["psnr_change"] == pytest.approx(-1.0)
+
+
+def test_what_does_not_vary_has_no_correlation() -> None:
+    start = Point("hider", UNTREATED, "secret", "cover", 30.0, 20.0, 0.9, 0.5)
+    assert set(correlations([start, start]).values()) == {None}
+    perfect = Point("hider", "a", "secret", "cover", float("inf"), 20.0, 1.0, 0.5)
+    assert correlations([start, perfect])["psnr"] is None
+
+
+def test_points_are_of_the_treated_stego_image() -> None:
+    pair = Pair("secret", "cover", smooth_image(0, 32, 32), smooth_image(1, 32, 32))
+    lih = randomise_(LIH(tiny().lih))
+    treatments = {UNTREATED: as_hidden, "noise": added_noise(10.0), "black": lambda stego, _: torch.zeros_like(stego)}
+    found = {point.treatment: point for point in points("LIH", lih, treatments, pair, number=3)}
+    again = {point.treatment: point for point in points("LIH", lih, treatments, pair, number=3)}
+    assert found == again
+    black = torch.zeros(1, 3, 32, 32)
+    lih.requires_grad_(False)
+    assert found["black"].stego_psnr == pytest.approx(float(psnr(black, pair.cover[None])))
+    assert found["black"].secret_psnr == pytest.approx(float(psnr(lih.reveal(black), pair.secret[None])), abs=1e-4)
+    assert found["noise"].stego_psnr != found[UNTREATED].stego_psnr
+
+
+@given(share=st.floats(0, 1))
+def test_a_treatment_in_part_lies_between(share: float) -> None:
+    stego, generator = smooth_image(0, 8, 8)[None], torch.Generator()
+    treated = partly(lambda image, _: 1 - image, share)(stego, generator)
+    torch.testing.assert_close(treated, (1 - share) * stego + share * (1 - stego))
+
+
+def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
+    options = ("--test", photo_folder, "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
+    message = script("reproduce/finding.py", *options)
+    assert message.status == 0, message.err
+    folder = tmp_path / "found"
+    results = strict_json((folder / "results.json").read_text())
+    rows = [(row["hider"], row["treatment"]) for row in results["means"]]
+    treatments = [UNTREATED, "DnCNN", "CBDNet", "RIDNet", *(f"DnCNN, {share} of it" for share in ("5%", "10%", "25%"))]
+    treatments += [*(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
+    assert rows == [(hider, treatment) for hider in ("HiNet", "LIH") for treatment in treatments]
+    assert results["correlations"].keys() == {"HiNet", "LIH"}
+    with (folder / "points.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * len(rows)
+    chosen = [float(line["secret_psnr"]) for line in lines if (line["hider"], line["treatment"]) == rows[0]]
+    assert results["means"][0]["secret_psnr"] == pytest.approx(sum(chosen) / 3, abs=1e-3)
+    page = (folder / "results.md").read_text()
+    for row in results["means"]:  # an untrained HiNet leaves the cover as it is: infinite PSNR, null in JSON
+        shown = "inf" if row["stego_psnr"] is None else f"{row['stego_psnr']:.2f}"
+        assert f"| {row['hider']} | {row['treatment']} | {shown} |" in page
+    with Image.open(folder / "finding.png") as picture:
+        picture.load()
+    networks = {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")}
+    assert networks.keys() == {f"{name}.safetensors" for name in ("hinet", "dncnn", "cbdnet", "ridnet")}
+
+    again = script("reproduce/finding.py", *options)  # takes the networks that are there
+    assert again.status == 0, again.err
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")} == networks
+    assert json.loads((folder / "results.json").read_text()) == results
+
+    longer = script("reproduce/finding.py", *options[:4], "--minutes", "5", *options[6:])
+    assert longer.status == 2
+    assert "hinet.safetensors was trained with other settings: remove it, or name another folder" in longer.err
+
+
+def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path: Path) -> None:
+    options = ("--test", photo_folder, "--hiders", "LIH", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
+    message = script("reproduce/finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
+    assert message.status == 0, message.err
+    rows = strict_json((tmp_path / "found" / "results.json").read_text())["means"]
+    treatments = [UNTREATED, "CBDNet", *(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
+    assert [(row["hider"], row["treatment"]) for row in rows] == [("LIH", treatment) for treatment in treatments]
+    page = (tmp_path / "found" / "results.md").read_text()
+    assert "photos: CBDNet; denoisers" in page
+    assert "HiNet were" not in page
+    assert [path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")] == ["cbdnet.safetensors"]
+
+
+def test_no_hider_is_refused(script: Script) -> None:
+    message = script("reproduce/finding.py", "--hiders")
+    assert message.status == 2
+    assert message.err == "finding.py: error: --hiders needs HiNet, LIH or both, got none\n"
+
+
+def test_no_time_is_refused(script: Script) -> None:
+    message = script("reproduce/finding.py", "--minutes", "0")
+    assert message.status == 2
+    assert message.err == "finding.py: error: --minutes needs more than 0, got 0.0\n"

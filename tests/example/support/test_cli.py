@@ -1,0 +1,117 @@
+"""The command line that all scripts share, and images of any size."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from pirnet.config import LIHConfig
+from pirnet.model import LIH
+from pirnet.support import cli
+from torch import Tensor, nn
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import (
+    smooth_image,
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ((), None),
+        (("--out", "a"), "a"),
+        (("--out=a=b",), "a=b"),
+        (("--out", "a", "--seed", "1", "--out", "b"), "b"),
+        (("--outer", "a"), None),
+        (("--out",), ""),
+    ],
+)
+def test_peek_sees_one_option(words: tuple[str, ...], value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    assert cli.peek("--out") == value
+
+
+def test_peek_knows_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--preset", "slow"])
+    with pytest.raises(ValueError, match="--preset needs one of quick, paper, got 'slow'"):
+        cli.peek("--preset", ("quick", "paper"))
+
+
+def test_devices_are_found_or_refused() -> None:
+    assert cli.device("cpu") == torch.device("cpu")
+    assert cli.device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match="--device cuda:99 is not available: "):
+        cli.device("cuda:99")
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (19, 18)])
+@pytest.mark.parametrize("multiple", [2, 8])
+def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> None:
+    seen: list[Tensor] = []
+
+    def keep(*batches: Tensor) -> Tensor:
+        seen.extend(batches)
+        return batches[0] + batches[1]
+
+    a, b = torch.rand(3, *size), torch.rand(3, *size)
+    assert torch.equal(cli.on_any_size(keep, a, b, network=nn.Identity(), multiple=multiple), a + b)
+    for batch, image in zip(seen, (a, b), strict=True):
+        height, width = batch.shape[-2:]
+        assert (height % multiple, width % multiple) == (0, 0)
+        assert max(height - size[0], width - size[1]) < multiple
+        assert torch.equal(batch[0, :, : size[0], : size[1]], image)
+        assert (batch[0, :, size[0] :, : size[1]] == image[:, -1:]).all()  # the border goes on
+        assert (batch[0, :, : size[0], size[1] :] == image[:, :, -1:]).all()
+
+
+def test_large_photos_are_taken_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    lih = randomise_(LIH(LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)))
+    sizes: list[int] = []
+
+    def hide(cover: Tensor, secret: Tensor) -> Tensor:
+        sizes.append(max(cover.shape[-2:]))
+        return lih(cover, secret)[0]
+
+    def hidden() -> Tensor:
+        sizes.clear()
+        return cli.on_any_size(hide, smooth_image(0, 61, 97), smooth_image(1, 61, 97), network=lih, multiple=2)
+
+    whole = hidden()
+    assert sizes == [98]
+    monkeypatch.setattr(cli, "TILE", 16)
+    monkeypatch.setattr(cli, "MAX_PIXELS", 61 * 97)
+    assert torch.equal(hidden(), whole)
+    monkeypatch.setattr(cli, "MAX_PIXELS", 61 * 97 - 1)
+    assert (hidden() - whole).abs().max() <= 1e-5
+    assert max(sizes[1:]) == 16 + 2 * 16  # the first call finds out how far the network reaches: 16 pixels
+    assert len(sizes[1:]) == 4 * 7
+    monkeypatch.setattr(cli, "MAX_OVERLAP", 8)
+    hidden()
+    assert max(sizes[1:]) == 16 + 2 * 8
+
+
+def failing(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("error", [ValueError("two\n  lines"), OSError("two lines")])
+def test_errors_are_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/a/b/script.py"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(failing(error))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "script.py: error: two lines\n"
+
+
+def test_other_exceptions_pass_through() -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.run(failing(KeyboardInterrupt()))
+    assert stop.value.code == 130
+    with pytest.raises(ZeroDivisionError):  # a mistake of ours: its traceback is wanted
+        cli.run(failing(ZeroDivisionError()))

@@ -1,0 +1,106 @@
+"""Run folders, their logs, and stopping cleanly."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from pirnet.support.runs import Stop, latest_run, new_run, save, trim_log
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state
+
+from tests.example.helpers import same_weights, smooth_photos, tiny
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_new_runs_have_new_names() -> None:
+    for expected in ("quick", "quick-2", "quick-3"):
+        folder = new_run("quick")
+        assert folder == Path("runs") / expected
+        folder.mkdir(parents=True)
+    assert new_run("paper") == Path("runs/paper")
+
+
+def test_the_latest_run_is_the_one_written_last() -> None:
+    with pytest.raises(CheckpointError, match=r"no a.txt in any folder of runs/: train with train.py first, or name"):
+        latest_run("a.txt")
+    for age, name in enumerate(("z", "b", "m")):
+        folder = Path("runs") / name
+        folder.mkdir(parents=True)
+        (folder / "a.txt").touch()
+        os.utime(folder / "a.txt", (1e9 - age, 1e9 - age))
+    (Path("runs") / "without").mkdir()
+    assert latest_run("a.txt") == Path("runs/z")
+    os.utime("runs/b/a.txt")
+    assert latest_run("a.txt") == Path("runs/b")
+
+
+def test_a_run_is_saved_in_three_files(tmp_path: Path) -> None:
+    run = Trainer(tiny(), smooth_photos(), device=torch.device("cpu"))
+    run.take_step()
+    save(run, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "lih.safetensors", "lsr.safetensors"]
+    assert load_state(tmp_path / "checkpoint.pt")["step"] == 1
+    assert same_weights(load_lih(tmp_path / "lih.safetensors"), run.model.lih)
+    assert same_weights(load_lsr(tmp_path / "lsr.safetensors"), run.model.lsr)
+
+
+def test_the_log_forgets_steps_that_will_be_taken_again(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f'{{"step": {step}, "loss": 0.5}}\n' for step in (10, 20, 30)))
+    trim_log(log, 20)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [10, 20]
+    assert log.read_text().endswith("\n")
+    trim_log(log, 0)
+    assert log.read_text() == ""
+    trim_log(tmp_path / "nothing.jsonl", 5)
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_a_line_cut_short_is_no_obstacle(tmp_path: Path) -> None:
+    """As a machine leaves it that lost its power."""
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "lo')
+    trim_log(log, 30)
+    assert log.read_text() == '{"step": 10, "loss": 0.5}\n'
+
+
+def test_minutes_run_out() -> None:
+    assert Stop(0)
+    assert not Stop(1)
+    assert not Stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_asks_to_stop_and_a_second_one_stops(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    stop = Stop()
+    with stop.on_interrupt():
+        assert not stop
+        signal.raise_signal(number)
+        assert stop
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_torchrun_may_pass_an_interruption_on() -> None:
+    """As a SIGTERM to processes that had the Ctrl-C themselves."""
+    stop = Stop()
+    with stop.on_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop
+
+
+def test_handlers_come_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError, match="inside"), Stop().on_interrupt():
+        raise RuntimeError("inside")
+    assert signal.getsignal(signal.SIGINT) == before

@@ -1,0 +1,127 @@
+"""conceal.py as a user runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from pirnet.config import LIHConfig
+from pirnet.images import read_picture
+from pirnet.model import LIH
+from pirnet.pixels import to_uint8
+from pirnet.weights import save_weights
+from torch import nn
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import (
+    EXAMPLE,
+    Result,
+    Script,
+    assert_refused,
+    listing,
+    save_image,
+)
+
+REFUSED = [
+    (("nothing.png", "good.png", "-o", "out.png"), "nothing.png: no such file"),
+    (("good.png", "nothing.png", "-o", "out.png"), "nothing.png: no such file"),
+    (("good.png", "truncated.png", "-o", "out.png"), "truncated.png: cannot be read, damaged or truncated"),
+    (("truncated.jpg", "good.png", "-o", "out.png"), "truncated.jpg: cannot be read, damaged or truncated"),
+    (("deep.png", "good.png", "-o", "out.png"), "deep.png: more than 8 bits a channel .* convert it"),
+    (("good.png", "deep.png", "-o", "out.png"), "deep.png: more than 8 bits a channel .* convert it"),
+    (("small.png", "small.png", "-o", "out.png"), "small.png: needs at least 16 x 16 .* got 16 x 15"),
+    (("text.png", "good.png", "-o", "out.png"), "text.png: not a PNG, JPEG, WebP, BMP or TIFF picture"),
+    (("good.png", "good.png", "-o", "out.jpg"), "out.jpg: the name must end in .png.* destroy what is hidden"),
+    (("good.png", "good.png", "-o", "no/out.png"), "no/out.png: cannot write, the folder no does not exist"),
+    (("good.png", ".", "-o", "out.png"), "this is a folder, a picture file is needed"),
+]
+
+
+def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
+    """For the script with the most options: 30 lines of 80 columns, with an example to copy."""
+    command = [sys.executable, EXAMPLE / "conceal.py", "--help"]
+    environment = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) <= 30
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 80  # the first says how it is called, with its whole path
+    assert "The client hides a photo" in done.stdout
+    assert "python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png" in done.stdout
+
+
+def test_a_secret_loses_its_transparency_with_a_warning(
+    trained: tuple[Path, Result], script: Script, tmp_path: Path
+) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+    save_image(tmp_path / "secret.png", 1, 32, 32, "RGBA")
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", trained[0])
+    assert result == (0, "", "secret.png: its transparency is not hidden, transparent pixels become visible\n")
+    assert read_picture(tmp_path / "stego.png").alpha is None
+
+
+def test_photos_are_hidden_the_right_way_up(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 40)).save(tmp_path / "cover.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise sets it upright
+    save_image(tmp_path / "secret.jpg", 1, 20, 40, exif=exif)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", *weights).status == 0
+    secret, revealed = (to_uint8(read_picture(tmp_path / name).pixels).int() for name in ("secret.jpg", "revealed.png"))
+    assert secret.shape == (3, 40, 20)
+    assert (secret - revealed).abs().max() <= 1
+
+
+def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 64, 64)
+    arguments = ("cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
+    printed = "secret.png needs the size of its cover, 30 x 40, got 64 x 64; --resize changes it"
+    assert_refused(script("conceal.py", *arguments), "conceal.py", printed)
+    assert "stego.png" not in listing(tmp_path)
+    assert script("conceal.py", *arguments, "--resize").status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--weights", half_and_double).status == 0
+    small = nn.functional.interpolate(
+        read_picture(tmp_path / "secret.png").pixels[None], (30, 40), mode="bicubic", antialias=True
+    )[0]
+    revealed = read_picture(tmp_path / "revealed.png").pixels
+    assert (small.clamp(0, 1) - revealed).abs().max() < 2.1 / 255
+
+
+def test_verbose_prints_the_distance_from_the_cover(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
+    Image.new("RGB", (32, 24), (200, 200, 200)).save(tmp_path / "secret.png")  # half of it: 100 / 255, 8.13 dB
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "s.png", "--weights", half_and_double, "--verbose")
+    assert result == (0, "", "s.png: 8.1 dB from the cover\n")
+
+
+def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Script) -> None:
+    refused = script("conceal.py", "-", "-", "-o", "out.png", "--weights", half_and_double)
+    assert_refused(refused, "conceal.py", "cover and secret cannot both come from standard input")
+
+
+@pytest.mark.slow
+def test_tiles_leave_no_seam(script: Script, tmp_path: Path) -> None:
+    """Sizes as they are: 1030 x 2050 pixels are cut both ways."""
+    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)
+    lih = randomise_(LIH(config))
+    save_weights(tmp_path / "lih.safetensors", lih, config)
+    save_image(tmp_path / "cover.png", 0, 1030, 2050)
+    save_image(tmp_path / "secret.png", 1, 1030, 2050)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", tmp_path).status == 0
+    cover, secret, stego = (read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego"))
+    with torch.inference_mode():
+        whole = lih(cover[None], secret[None])[0]
+    assert (to_uint8(stego).int() - to_uint8(whole[0]).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_unusable_pictures_are_refused(
+    arguments: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
+) -> None:
+    before = listing(pictures)
+    assert_refused(script("conceal.py", *arguments, "--weights", half_and_double), "conceal.py", message)
+    assert listing(pictures) == before

@@ -1,0 +1,136 @@
+"""The tables of the README match the measured figures; nothing is measured here."""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.example.helpers import EXAMPLE
+
+README = (EXAMPLE / "README.md").read_text()
+SECURITY = (EXAMPLE.parent.parent / "docs" / "pirnet-security.md").read_text()
+RESULTS = EXAMPLE / "results"
+NAMES = {"denoise": "noise", "deblur": "blur", "sr": "low resolution"}
+LONG_NAMES = {"denoise": "noise, sigma 25", "deblur": "blur, 15 x 15, sigma 1.6", "sr": "low resolution, x4"}
+
+
+def figures(name: str) -> tuple[dict, dict]:
+    """A set's report, and its rows by (pipeline, task, row)."""
+    report = json.loads((RESULTS / f"{name}.json").read_text())
+    return report, {(row["pipeline"], row["task"], row["row"]): row for row in report["rows"]}
+
+
+def shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_the_table_of_cbsd68(task: str) -> None:
+    report, rows = figures("cbsd68")
+    assert report["pairs"] == 68
+    for row in ("do nothing", "no restoration", "ours", "in the clear"):
+        eight_bit, floats = rows["uint8", task, row], rows["float", task, row]
+        secret = f"**{shown(eight_bit['secret_psnr'])}**" if row == "ours" else shown(eight_bit["secret_psnr"])
+        first = LONG_NAMES[task] if row == "do nothing" else ""
+        cells = [shown(eight_bit["stego_psnr"]), secret, shown(eight_bit["revealed_psnr"])]
+        cells += [shown(floats["stego_psnr"]), shown(floats["secret_psnr"])]
+        assert f"| {first} | {row} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("row", ["do nothing", "no restoration", "ours", "in the clear"])
+def test_the_table_of_likeness(row: str) -> None:
+    rows = figures("cbsd68")[1]
+    measures = ("secret_ssim", "secret_ms_ssim", "secret_lpips")
+    cells = [f"{rows['uint8', task, row][measure]:.3f}" for task in NAMES for measure in measures]
+    assert f"| {row} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize(("name", "title"), [("set14", "Set14"), ("set5", "Set5")])
+def test_the_table_of_the_small_sets(name: str, title: str) -> None:
+    report, rows = figures(name)
+    for number, task in enumerate(NAMES):
+        first = "" if number else f"{title}, {report['pairs']}"
+        secrets = [rows["uint8", task, row]["secret_psnr"] for row in ("do nothing", "no restoration", "ours")]
+        cells = [shown(rows["uint8", task, "ours"]["stego_psnr"]), *map(shown, secrets[:2]), f"**{secrets[2]:.2f}**"]
+        cells.append(shown(rows["uint8", task, "in the clear"]["secret_psnr"]))
+        assert f"| {first} | {NAMES[task]} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("name", ["attacks", "cbsd68", "set14", "set5"])
+def test_the_figures_are_of_the_weights_that_come_along(name: str) -> None:
+    for file in ("lih.safetensors", "lsr.safetensors"):
+        content = (EXAMPLE / "weights" / file).read_bytes()
+        assert figures(name)[0]["weights"][file] == hashlib.sha256(content).hexdigest()
+
+
+# As published: the paper's restored stego images against their covers, 50 pairs of DIV2K, in floats.
+PAPER_STEGO = {"denoise": 29.39, "deblur": 30.12, "sr": 30.33}
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_ours_has_a_use(task: str) -> None:
+    """Nearer to the cover than the paper's, by 1.5 dB, and to the truth than what was hidden or is revealed at once."""
+    rows = figures("cbsd68")[1]
+    ours = rows["uint8", task, "ours"]
+    assert ours["stego_psnr"] > PAPER_STEGO[task] + 1.5
+    for row in ("do nothing", "no restoration"):
+        assert ours["secret_psnr"] > rows["uint8", task, row]["secret_psnr"]
+    assert task != "denoise" or ours["secret_psnr"] > 27.5
+
+
+def test_the_table_of_attacks() -> None:
+    tasks = figures("attacks")[0]["security"]["tasks"]
+    by_name = [{attack["attack"]: attack for attack in tasks[task]["attacks"]} for task in NAMES]
+    plain = SECURITY.replace("**", "")
+    for name in by_name[0]:
+        cells = [f"{attacks[name]['psnr']:.2f} | {attacks[name]['correlation']:.2f}" for attacks in by_name]
+        assert f"| {name} | {' | '.join(cells)} |" in plain
+    one, four = (
+        sorted(attacks["the key"]["psnr"] - attacks[name]["psnr"] for attacks in by_name)
+        for name in ("least squares, 1 leaked pair", "least squares, 4 leaked pairs")
+    )
+    words = f"With one leaked pair an attacker is {one[0]:.1f} to {one[-1]:.1f} dB away from the key, "
+    words += f"with four {four[0]:.1f} to {four[-1]:.1f} dB."
+    assert words in " ".join(SECURITY.split())
+
+
+def test_the_statistics_in_words() -> None:
+    traces = [figures("attacks")[0]["security"]["tasks"][task]["traces"] for task in NAMES]
+    noise, blur, sr = (f"{100 * trace['detector_accuracy']:.0f} %" for trace in traces)
+    far, near, near_too = (f"{trace['histogram']['stego_cover']:.2f}" for trace in traces)
+    assert (blur, near) == (sr, near_too)
+    words = f"right on {noise} of the images with a noisy secret and on {blur} of the others. Histograms of stego and"
+    words += f" cover are {near} (blur, low resolution) to {far} (noise) apart"
+    words += f", those of two halves of one cover {traces[0]['histogram']['cover_halves']:.2f}."
+    assert words in " ".join(SECURITY.split())
+
+
+def test_the_table_of_the_quick_run() -> None:
+    rows = {(row["task"], row["row"]): row for row in json.loads((RESULTS / "quick.json").read_text())["rows"]}
+    for task, title in LONG_NAMES.items():
+        before, ours = (rows[task, row]["secret_psnr"] for row in ("no restoration", "ours"))
+        for row in ("do nothing", "no restoration", "ours"):
+            figures = rows[task, row]
+            secret, gain = (
+                (f"**{ours:.2f}**", f"{ours - before:.2f}") if row == "ours" else (shown(figures["secret_psnr"]), "")
+            )
+            cells = [shown(figures["stego_psnr"]), secret, shown(figures["revealed_psnr"]), gain]
+            assert f"| {title if row == 'do nothing' else ''} | {row} | {' | '.join(cells)} |" in README
+
+
+def test_what_large_photos_take() -> None:
+    rows = json.loads((EXAMPLE.parent.parent / "benchmarks" / "results" / "scripts-cpu.json").read_text())["rows"]
+    hide, restore, reveal = (f"{row['cpu_seconds']:.0f} s" for row in rows.values())
+    memory = max(row["peak_mib"] for row in rows.values()) * 2**20 / 1e9
+    words = f"{hide} of processor time to hide, {restore} to restore and {reveal} to reveal, and at most {memory:.1f} "
+    words += "GB of memory"
+    assert words in " ".join(README.split())
+
+
+def test_what_the_cloud_adds_and_what_hiding_costs() -> None:
+    differences = {row["task"]: row for row in figures("cbsd68")[0]["differences"] if row["pipeline"] == "uint8"}
+    gains = [f"{differences[task]['cloud_gain']:.1f}" for task in NAMES]
+    prices = [f"{differences[task]['price_of_privacy']:.1f}" for task in NAMES]
+    text = " ".join(README.split())
+    assert f"the cloud's gain: {gains[0]}, {gains[1]} and {gains[2]} dB on CBSD68" in text
+    assert f"the price of privacy: {prices[0]}, {prices[1]} and {prices[2]} dB" in text

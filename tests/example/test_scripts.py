@@ -1,0 +1,240 @@
+"""The scripts together: photos through all of them, help, and errors that they share."""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from pirnet import weights
+from pirnet.images import read_picture
+from pirnet.pixels import to_uint8
+from pirnet.weights import load_lsr
+
+from tests.example.helpers import (
+    EXAMPLE,
+    Result,
+    Script,
+    assert_refused,
+    lih_of,
+    listing,
+    run_script,
+    save_image,
+)
+
+ALL = ("train.py", "conceal.py", "restore.py", "reveal.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (
+            "train.py",
+            "--preset --data --out --steps --minutes --seed --device --resume --held-out --stego --z --in-the-clear",
+        ),
+        ("conceal.py", "COVER SECRET -o --weights --resize --force --verbose lih.safetensors"),
+        ("restore.py", "STEGO -o --task denoise,deblur,sr --weights --force lsr.safetensors"),
+        ("reveal.py", "STEGO -o --weights --force lih.safetensors"),
+    ],
+)
+def test_help_names_every_option(name: str, options: str, script: Script) -> None:
+    result = script(name, "--help")
+    assert result.status == 0
+    assert result.err == ""
+    assert [option for option in options.split() if option not in result.out] == []
+
+
+@pytest.mark.parametrize("name", sorted(script.name for script in EXAMPLE.glob("*.py")))
+def test_help_fits_a_screen_with_an_example(name: str, script: Script) -> None:
+    message = script(name, "--help").out
+    assert len(message.splitlines()) <= 45
+    assert f"python examples/pirnet/{name}" in message
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_unknown_options_are_refused(name: str, script: Script, tmp_path: Path) -> None:
+    complete = {
+        "train.py": (),
+        "conceal.py": ("a.png", "b.png", "-o", "c.png"),
+        "restore.py": ("a.png", "-o", "c.png", "--task", "sr"),
+        "reveal.py": ("a.png", "-o", "c.png"),
+    }
+    result = script(name, *complete[name], "--nonsense", "3")
+    assert result.status == 2
+    assert "--nonsense" in result.err
+    assert "Traceback" not in result.err
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("height", "width", "mode"), [(64, 64, "RGB"), (65, 47, "RGBA"), (16, 16, "L")])
+def test_files_go_all_the_way(
+    height: int, width: int, mode: str, trained: tuple[Path, Result], script: Script, tmp_path: Path
+) -> None:
+    save_image(tmp_path / "cover.png", 0, height, width, mode)
+    save_image(tmp_path / "secret.png", 1, height, width, "L" if mode == "L" else "RGB")
+    weights = ("--weights", trained[0])
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights) == (0, "", "")
+    assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights) == (0, "", "")
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights) == (0, "", "")
+    cover = read_picture(tmp_path / "cover.png")
+    for name in ("stego.png", "restored.png", "revealed.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.format == "PNG"
+            assert image.size == (width, height)
+            assert image.mode == ("RGBA" if mode == "RGBA" and name != "revealed.png" else "RGB")
+        alpha = read_picture(tmp_path / name).alpha
+        assert (alpha is None) == (mode != "RGBA" or name == "revealed.png")
+        if alpha is not None:
+            assert cover.alpha is not None
+            assert torch.equal(alpha, cover.alpha)
+    assert {*listing(tmp_path)} == {"cover.png", "secret.png", "stego.png", "restored.png", "revealed.png"}
+
+
+def test_processes_do_what_the_networks_do(trained: tuple[Path, Result], tmp_path: Path) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 48)
+    save_image(tmp_path / "secret.png", 1, 32, 48)
+    weights = ("--weights", trained[0])
+    for name, *arguments in (
+        ("conceal.py", "cover.png", "secret.png", "-o", "stego.png"),
+        ("restore.py", "stego.png", "-o", "restored.png", "--task", "denoise"),
+        ("reveal.py", "restored.png", "-o", "revealed.png"),
+    ):
+        result = run_script(name, *arguments, *weights, cwd=tmp_path)
+        assert (result.status, result.err) == (0, "")
+    pixels = {name: read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego", "restored")}
+    lih, lsr = lih_of(trained[0]), load_lsr(trained[0] / "lsr.safetensors")
+    with torch.no_grad():
+        expected = {
+            "stego": lih(pixels["cover"][None], pixels["secret"][None])[0],
+            "restored": lsr(pixels["stego"][None], "denoise"),
+            "revealed": lih.reveal(pixels["restored"][None]),
+        }
+    for name, image in expected.items():
+        levels = to_uint8(image[0]).int() - to_uint8(read_picture(tmp_path / f"{name}.png").pixels).int()
+        assert levels.abs().max() <= 1  # another memory layout may round the other way
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 47), (17, 16)])
+def test_what_is_hidden_is_revealed(
+    height: int, width: int, half_and_double: Path, script: Script, tmp_path: Path
+) -> None:
+    Image.new("RGB", (width, height)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, height, width)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
+    assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "deblur", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    levels = {name: to_uint8(read_picture(tmp_path / f"{name}.png").pixels) for name in ("secret", "stego", "revealed")}
+    half, whole = levels["stego"].int(), levels["secret"].int()
+    assert (2 * half - whole).abs().max() <= 1
+    assert (levels["revealed"].int() - whole).abs().max() <= 1
+    assert (tmp_path / "restored.png").read_bytes() == (tmp_path / "stego.png").read_bytes()  # an untrained cloud
+
+
+def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+    save_image(tmp_path / "secret.png", 1, 32, 32)
+    weights = ("--weights", half_and_double)
+    for name, *arguments in (
+        ("conceal.py", "cover.png", "secret.png", "-o", "stego.png"),
+        ("restore.py", "stego.png", "-o", "restored.png", "--task", "sr"),
+        ("reveal.py", "restored.png", "-o", "revealed.png"),
+    ):
+        assert script(name, *arguments, *weights).status == 0
+        before = listing(tmp_path)
+        assert_refused(script(name, *arguments, *weights), name, "exists already; --force overwrites it")
+        assert script(name, *arguments, *weights, "--force").status == 0
+        assert listing(tmp_path) == before
+
+
+def test_existing_files_are_seen_first(script: Script, tmp_path: Path) -> None:
+    """Before weights are loaded and photos read, and long before a large one is hidden."""
+    (tmp_path / "good.png").touch()
+    for name, *arguments in (
+        ("conceal.py", "nothing.png", "nothing.png"),
+        ("restore.py", "nothing.png", "--task", "sr"),
+        ("reveal.py", "nothing.png"),
+    ):
+        refused = script(name, *arguments, "-o", "good.png", "--weights", "nowhere")
+        assert_refused(refused, name, "good.png: exists already; --force overwrites it")
+
+
+def test_the_examples_own_weights_are_the_default(
+    half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert weights.SHIPPED == EXAMPLE / "weights"
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+    shutil.copytree(half_and_double, tmp_path / "shipped")
+    (tmp_path / "runs" / "quick").mkdir(parents=True)
+    (tmp_path / "runs" / "quick" / "lih.safetensors").write_text("not looked at")
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "shipped")
+    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
+    assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
+    (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs its own file alone
+    assert script("reveal.py", "stego.png", "-o", "revealed.png").status == 0
+    message = r"no weights at .*/shipped/lsr.safetensors: train with train.py, or name another folder with --weights"
+    assert_refused(script("restore.py", "stego.png", "-o", "again.png", "--task", "sr"), "restore.py", message)
+
+
+def piped(script: Script, patch: pytest.MonkeyPatch, name: str, *arguments: object, content: bytes = b"") -> bytes:
+    """What a script makes of standard input."""
+    result = io.BytesIO()
+    with patch.context() as streams:
+        streams.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        streams.setattr(sys, "stdout", io.TextIOWrapper(result))
+        assert script(name, *arguments).status == 0
+        return result.getvalue()
+
+
+def test_streams_carry_what_files_do(
+    half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_image(tmp_path / "cover.png", 0, 33, 40, "RGBA")
+    save_image(tmp_path / "secret.png", 1, 33, 40)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", *weights).status == 0
+    before = listing(tmp_path)
+    secret = (tmp_path / "secret.png").read_bytes()
+    stego = piped(script, monkeypatch, "conceal.py", "cover.png", "-", "-o", "-", *weights, content=secret)
+    assert stego == before["stego.png"]
+    restored = piped(script, monkeypatch, "restore.py", "-", "-o", "-", "--task", "sr", *weights, content=stego)
+    assert restored == stego  # an untrained cloud
+    revealed = piped(script, monkeypatch, "reveal.py", "-", "-o", "-", *weights, content=restored)
+    assert revealed == before["revealed.png"]
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["conceal.py", "restore.py", "reveal.py"])
+def test_wrong_weights_are_refused(name: str, pictures: Path, half_and_double: Path, script: Script) -> None:
+    arguments = {
+        "conceal.py": ("good.png", "good.png", "-o", "out.png"),
+        "restore.py": ("good.png", "-o", "out.png", "--task", "sr"),
+        "reveal.py": ("good.png", "-o", "out.png"),
+    }[name]
+    mine, other = ("lsr", "lih") if name == "restore.py" else ("lih", "lsr")
+    refused = script(name, *arguments, "--weights", "nowhere")
+    assert_refused(refused, name, f"no weights at nowhere/{mine}.safetensors: train with train.py, or name another")
+    weights = pictures / "weights"
+    weights.mkdir()
+    shutil.copy(half_and_double / f"{other}.safetensors", weights / f"{mine}.safetensors")
+    message = f"weights/{mine}.safetensors needs to hold the weights of {mine.upper()}, got {other.upper()}"
+    assert_refused(script(name, *arguments, "--weights", "weights"), name, message)
+    content = (half_and_double / f"{mine}.safetensors").read_bytes()
+    (weights / f"{mine}.safetensors").write_bytes(content[:-50])
+    message = f"cannot read the weights weights/{mine}.safetensors"
+    assert_refused(script(name, *arguments, "--weights", "weights"), name, message)
+    assert "out.png" not in listing(pictures)
+
+
+def test_refusals_of_processes(pictures: Path, half_and_double: Path) -> None:
+    weights = ("--weights", half_and_double)
+    result = run_script("conceal.py", "good.png", "small.png", "-o", "out.png", *weights, cwd=pictures)
+    message = "small.png: needs at least 16 x 16 pixels (height x width), got 16 x 15"
+    assert result == (2, "", f"conceal.py: error: {message}\n")
+    assert_refused(
+        run_script("reveal.py", "photo.jpg", "-o", "out.png", *weights, cwd=pictures), "reveal.py", "photo.jpg: "
+    )
+    assert "out.png" not in listing(pictures)

@@ -1,0 +1,193 @@
+"""Weights and resume states on disk: round trips, every refusal by its message, nothing half-written."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from pirnet import weights
+from pirnet.config import LIHConfig, quick
+from pirnet.model import LIH, LSR
+from pirnet.support import files
+from pirnet.trainer import Trainer
+from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state, save_state, save_weights
+from safetensors import safe_open
+
+from liftlayers.testing import randomise_
+from tests.example.helpers import TINY_LSR, same_weights, smooth_image, smooth_photos, tiny
+
+SLIM = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with both networks' weights."""
+    save_weights(tmp_path / "lih.safetensors", randomise_(LIH(SLIM)), SLIM)
+    save_weights(tmp_path / "lsr.safetensors", randomise_(LSR(TINY_LSR)), TINY_LSR)
+    return tmp_path
+
+
+def test_weights_come_back(tmp_path: Path) -> None:
+    lih, lsr = randomise_(LIH(SLIM)), randomise_(LSR(TINY_LSR), 1)
+    lih.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the trainer keeps them
+    save_weights(tmp_path / "lih.safetensors", lih, SLIM)
+    save_weights(tmp_path / "lsr.safetensors", lsr, TINY_LSR)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lih.safetensors", "lsr.safetensors"]
+    lih_again, lsr_again = load_lih(tmp_path / "lih.safetensors"), load_lsr(tmp_path / "lsr.safetensors")
+    assert same_weights(lih, lih_again)
+    assert same_weights(lsr, lsr_again)
+    assert not lih_again.training
+    assert not lsr_again.training
+    cover, secret = smooth_image(0, 16, 16)[None], smooth_image(1, 16, 16)[None]
+    assert torch.allclose(lih(cover, secret)[0], lih_again(cover, secret)[0], atol=1e-6)
+    for task in ("denoise", "deblur", "sr"):
+        assert torch.equal(lsr(cover, task), lsr_again(cover, task))
+
+
+def test_the_config_is_inside(folder: Path) -> None:
+    with safe_open(folder / "lih.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["network"] == "LIH"
+    assert json.loads(metadata["config"]) == {"num_blocks": 2, "predictor": "conv", "hidden_channels": 4}
+    assert len(load_lih(folder / "lih.safetensors").blocks) == 2
+    assert load_lsr(folder / "lsr.safetensors").restorers[0].tasks == ("denoise", "deblur", "sr")
+
+
+def test_the_clouds_file_holds_nothing_of_the_key(folder: Path) -> None:
+    lih = set(LIH(SLIM).state_dict())
+    with safe_open(folder / "lsr.safetensors", "pt") as file:
+        keys = set(file.keys())
+    assert keys == set(LSR(TINY_LSR).state_dict())
+    assert not keys & lih
+    assert {key.split(".")[0] for key in keys} == {"pyramid", "restorers"}
+
+
+def test_files_may_be_read_as_others_are(folder: Path) -> None:
+    (folder / "plain").touch()
+    for name in ("lih.safetensors", "lsr.safetensors"):
+        assert (folder / name).stat().st_mode == (folder / "plain").stat().st_mode
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    for load in (load_lih, load_lsr):
+        with pytest.raises(CheckpointError, match=r"no weights at .*nothing.safetensors: train with train.py, or name"):
+            load(tmp_path / "nothing.safetensors")
+        with pytest.raises(CheckpointError, match="no weights at "):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "truncated", "header"])
+def test_damaged_weights_are_named(folder: Path, damage: str) -> None:
+    path = folder / "lih.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "text": b"these are no weights at all, only some text",
+            "empty": b"",
+            "truncated": content[: len(content) - 100],
+            "header": content[:20],
+        }[damage]
+    )
+    with pytest.raises(CheckpointError, match=r"cannot read the weights .*lih.safetensors: "):
+        load_lih(path)
+
+
+def test_a_torch_file_is_not_weights(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, tmp_path / "lih.safetensors")
+    with pytest.raises(CheckpointError, match="cannot read the weights"):
+        load_lih(tmp_path / "lih.safetensors")
+
+
+def test_the_other_networks_weights_are_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"lsr.safetensors needs to hold the weights of LIH, got LSR"):
+        load_lih(folder / "lsr.safetensors")
+    with pytest.raises(CheckpointError, match=r"lih.safetensors needs to hold the weights of LSR, got LIH"):
+        load_lsr(folder / "lih.safetensors")
+    safetensors.torch.save_file({"a": torch.zeros(3)}, folder / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"other.safetensors needs to hold the weights of LIH, got no PIRNet"):
+        load_lih(folder / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("config", "printed"),
+    [
+        ('{"num_blocks": 3, "predictor": "conv", "hidden_channels": 4}', r"Missing key.*blocks.2.predict"),
+        ('{"num_blocks": 2, "predictor": "conv", "hidden_channels": 5}', "size mismatch for blocks.0.predict"),
+        ('{"num_blocks": 2, "predictor": "residual", "hidden_channels": 4}', "Missing key"),
+        ('{"num_blocks": 2, "predictor": "dense", "hidden_channels": 4}', ""),
+        ('{"num_blocks": 2}', "LIHConfig has missing or unknown fields for this version: hidden_channels, predictor"),
+        ('{"num_blocks": "two", "predictor": "conv", "hidden_channels": 4}', "str"),
+        ("[2]", ""),
+        ("not JSON", "Expecting value"),
+        (None, "config"),
+    ],
+)
+def test_weights_that_do_not_fit_their_config_are_named(folder: Path, config: str | None, printed: str) -> None:
+    path = folder / "lih.safetensors"
+    metadata = {"network": "LIH"} | ({} if config is None else {"config": config})
+    safetensors.torch.save_file(dict(LIH(SLIM).state_dict()), path, metadata)
+    with pytest.raises(
+        CheckpointError, match=rf"(?s)the weights in .*lih.safetensors do not fit their own config: .*{printed}"
+    ):
+        load_lih(path)
+
+
+def test_a_writer_that_fails_leaves_the_old_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(_: object, path: Path, *__: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    def no_rename(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    save_state(folder / "checkpoint.pt", {"step": 3})
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", no_rename)
+        with pytest.raises(OSError, match="No space left"):
+            save_weights(folder / "lih.safetensors", LIH(SLIM), SLIM)
+        with pytest.raises(OSError, match="No space left"):
+            save_weights(folder / "new.safetensors", LIH(SLIM), SLIM)
+    monkeypatch.setattr(weights.torch, "save", full_disk)
+    for name in ("checkpoint.pt", "new.pt"):
+        with pytest.raises(OSError, match="No space left"):
+            save_state(folder / name, {"step": 4})
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_states_come_back(tmp_path: Path) -> None:
+    state: dict[str, object] = {"step": 3, "names": ["a"], "nested": {"weights": torch.arange(3.0), "none": None}}
+    save_state(tmp_path / "checkpoint.pt", state)
+    again = load_state(tmp_path / "checkpoint.pt")
+    assert again.keys() == state.keys()
+    assert again["nested"]["weights"].tolist() == [0, 1, 2]  # type: ignore[index]
+
+
+def test_missing_states_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*checkpoint.pt: there is nothing to resume"):
+        load_state(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_damaged_states_are_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"weights": torch.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:-2000] if content is None else content)
+    with pytest.raises(CheckpointError, match=r"cannot read the checkpoint .*checkpoint.pt: "):
+        load_state(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"step": 3}, torch.zeros(2)])
+def test_other_files_are_no_states(tmp_path: Path, content: object) -> None:
+    """They are read, as any torch file is, and refused by name by the time that they are used."""
+    torch.save(content, tmp_path / "checkpoint.pt")
+    run = Trainer(tiny(), smooth_photos(), device=torch.device("cpu"))
+    with pytest.raises(ValueError, match="checkpoint"):
+        run.load_state_dict(load_state(tmp_path / "checkpoint.pt"))
+
+
+def test_states_hold_no_code(tmp_path: Path) -> None:
+    torch.save({"config": quick()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+        load_state(tmp_path / "checkpoint.pt")
