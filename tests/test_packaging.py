@@ -61,7 +61,8 @@ def test_wheel_holds_nothing_else_but_its_licence_and_metadata(wheel: dict[str, 
 
 
 def test_sdist_holds_what_a_developer_needs(sdist: set[str]) -> None:
-    for name in ("pyproject.toml", "README.md", "LICENSE", "conftest.py", "constraints.txt", "PKG-INFO"):
+    files = ("pyproject.toml", "LICENSE", "conftest.py", "constraints.txt", "PKG-INFO", ".ci/run", ".ci/minimum")
+    for name in (*files, *(path.name for path in ROOT.glob("*.md")), "CITATION.cff", ".pre-commit-config.yaml"):
         assert name in sdist, name
     for folder in ("liftlayers", "tests", "examples", "docs"):
         assert any(name.startswith(f"{folder}/") for name in sdist), folder

@@ -109,17 +109,15 @@ class Coupling(Invertible):
     def forward_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
         source, target = self._in_order(a, b)
         value = self.evaluate(source, target, condition)
-        outputs = self._in_order(source, self.change(target, value))
-        self._require_map("forward", (a, b), condition, outputs)
-        return outputs, self.log_det(target, value)
+        self._require_map("forward", (a, b), condition)
+        return self._in_order(source, self.change(target, value)), self.log_det(target, value)
 
     def inverse_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
         source, target = self._in_order(a, b)
         value = self.evaluate(source, target, condition)
         before = self.undo(target, value)
-        outputs = self._in_order(source, before)
-        self._require_map("inverse", (a, b), condition, outputs)
-        return outputs, -self.log_det(before, value)
+        self._require_map("inverse", (a, b), condition)
+        return self._in_order(source, before), -self.log_det(before, value)
 
     def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
         """Rebuilds the inputs of `forward` from its outputs, and returns these again with a graph; see `memory`."""
@@ -174,11 +172,11 @@ class Coupling(Invertible):
         """Turns (a, b) into (source, target), and (source, target) into (a, b)."""
         return (second, first) if self.source else (first, second)
 
-    def _require_map(self, direction: str, bands: Pair, condition: Tensor | None, outputs: Pair) -> None:
+    def _require_map(self, direction: str, bands: Pair, condition: Tensor | None) -> None:
         """Raises if a subclass changes the map of the class that defines `log_det`."""
         stating = stating_class(type(self), lambda kind: "log_det" in vars(kind))
         options = {} if condition is None else {"condition": condition}
-        if not same_map(self, stating, direction, bands, options, outputs):
+        if not same_map(self, stating, direction, bands, options):
             raise NotImplementedError(
                 f"{type(self).__name__} changes the map of {stating.__name__}, so it needs log_det of its own for a "
                 "log-determinant"

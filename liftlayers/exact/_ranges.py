@@ -64,7 +64,8 @@ class Watch:
         """Raises `ValueError` if a value was too large, with one synchronisation for all."""
         if not self.readings:
             return
-        values = torch.stack([reading.largest.double() for reading in self.readings]).tolist()
+        largest = torch.stack([reading.largest.double() for reading in self.readings]).cpu()
+        values = [value.item() for value in largest]  # tolist() fails under torch.func in torch 2.6
         excess = [value / reading.limit for reading, value in zip(self.readings, values, strict=True)]
         for reading, value in zip(self.readings, values, strict=True):
             if not value < reading.limit:  # so that nan raises too

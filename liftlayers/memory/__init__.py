@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from liftlayers.memory._run import Memory
+from liftlayers.memory._run import Memory, require_mode
 from liftlayers.memory.container import WithMemory
 
 M = TypeVar("M", bound=nn.Module)
@@ -54,6 +54,7 @@ def set_memory(module: M, mode: Memory) -> M:
         >>> set_memory(pyramid, "reversible").memory, pyramid.levels[0].memory
         ('reversible', 'reversible')
     """
+    require_mode("set_memory", mode)
     for container in module.modules():
         if isinstance(container, WithMemory):
             container.memory = mode

@@ -146,7 +146,7 @@ def _without_trace(step: Invertible, function: Callable[..., Any], bands: Bands,
     random, buffers = RandomState(bands), Inventory(step).buffers
     copies = {id(place.tensor): place.tensor.clone() for place in buffers}
     with torch.no_grad(), random.again(), lent(buffers, [copies[id(place.tensor)] for place in buffers]):
-        return as_tuple(function(*bands, **options))
+        return as_tuple(function(*(band.detach() for band in bands), **options))
 
 
 def checkpointed(leaf: Leaf) -> Callable[..., Any]:

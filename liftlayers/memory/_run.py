@@ -1,7 +1,7 @@
 """How a list of steps is evaluated in each memory mode."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,12 @@ from liftlayers.memory.reversible import reversible
 Memory = Literal["store", "reversible", "checkpoint"]
 Bands = tuple[Tensor, ...]
 Observe = Callable[[int, Bands, Bands], None]
+
+
+def require_mode(who: str, memory: str) -> None:
+    """Raises `ValueError` unless a mode is one of the three."""
+    if memory not in get_args(Memory):
+        raise ValueError(f"{who} needs a memory of 'store', 'reversible' or 'checkpoint', got {memory!r}")
 
 
 def effective_mode(memory: Memory) -> Memory:

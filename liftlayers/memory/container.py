@@ -4,7 +4,7 @@ __all__ = ["Container", "WithMemory", "leaves_of", "options_of"]
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
 from liftlayers.invertible import Inverse, Invertible, Part, is_made_of_steps, parts_of
 from liftlayers.memory._inventory import has_hooks
 from liftlayers.memory._leaves import Leaf, Position
-from liftlayers.memory._run import Memory, effective_mode, run
+from liftlayers.memory._run import Memory, effective_mode, require_mode, run
 
 
 class WithMemory(Invertible):
@@ -29,10 +29,7 @@ class WithMemory(Invertible):
 
     @memory.setter
     def memory(self, memory: Memory) -> None:
-        if memory not in get_args(Memory):
-            raise ValueError(
-                f"{type(self).__name__} needs a memory of 'store', 'reversible' or 'checkpoint', got {memory!r}"
-            )
+        require_mode(type(self).__name__, memory)
         self._memory: Memory = memory
 
 

@@ -100,5 +100,10 @@ class InvertibleConv1x1(Channelwise):
 def _full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Returns a context that switches autocast off on the tensor's device, if it is on."""
     kind = x.device.type
-    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    on = _has_autocast(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
+
+
+@torch.compiler.assume_constant_result  # the compiler of torch 2.6 cannot evaluate it
+def _has_autocast(kind: str) -> bool:
+    return torch.amp.is_autocast_available(kind)

@@ -4,6 +4,8 @@ The stack is 24 or 96 pairs of additive couplings on two streams of 12 channels,
 """
 
 import functools
+from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -14,7 +16,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from liftlayers import AdditiveCoupling, Inverse, Sequential, Update
+from liftlayers import (
+    AdditiveCoupling,
+    Coupling,
+    Inverse,
+    Invertible,
+    LiftingPyramid,
+    Parallel,
+    Sequential,
+    Split,
+    Update,
+)
+from liftlayers._bands import as_tuple
 
 Memory = Literal["store", "reversible", "checkpoint"]
 
@@ -95,6 +108,50 @@ class Allocations(TorchDispatchMode):
 
 
 HELD_SIZE = 32
+
+Nested = Callable[[int, Memory], Invertible]
+NESTED: dict[str, Nested] = {
+    "chain in a chain": lambda depth, memory: Sequential(Inverse(stack(depth, "store")), memory=memory),
+    "pyramid": lambda depth, memory: LiftingPyramid([Sequential(Split(12, 12), stack(depth, "store"))], memory=memory),
+    "chains for one band each": lambda depth, memory: Parallel(
+        *[Sequential(Split(12, 12), stack(depth, "store"), Inverse(Split(12, 12))) for _ in range(2)], memory=memory
+    ),
+    "pyramid in a chain": lambda depth, memory: Sequential(
+        Inverse(Split(12, 12)), LiftingPyramid([Sequential(Split(12, 12), stack(depth, "store"))]), memory=memory
+    ),
+}
+
+
+def nested_bands(module: Invertible, size: int) -> tuple[Tensor, ...]:
+    a, b = (x.requires_grad_() for x in streams(size))
+    if isinstance(module, Sequential):
+        return a, b
+    joined = torch.cat((a, b), dim=1).detach().requires_grad_()
+    return (joined,) if isinstance(module, LiftingPyramid) else (joined, joined.detach().clone().requires_grad_())
+
+
+@pytest.mark.parametrize("build", NESTED.values(), ids=NESTED.keys())
+def test_nothing_inside_a_container_is_evaluated_twice_in_the_backward_pass(build: Nested) -> None:
+    module, calls = build(4, "reversible"), Counter[nn.Module]()
+    networks = [step.network for step in module.modules() if isinstance(step, Coupling)]
+    for each in networks:
+        each.register_forward_hook(lambda network, *_: calls.update([network]))
+    loss(as_tuple(module(*nested_bands(module, 8)))).backward()
+    assert [calls[each] for each in networks] == [2] * len(networks)
+
+
+@pytest.mark.parametrize("build", NESTED.values(), ids=NESTED.keys())
+def test_held_bytes_do_not_grow_with_the_depth_inside_a_container(build: Nested) -> None:
+    def held(depth: int) -> int:
+        module = build(depth, "reversible")
+        given = nested_bands(module, HELD_SIZE)
+        with Allocations() as allocations:
+            kept = loss(as_tuple(module(*given)))
+            found = allocations.held(excluding=(*given, *module.parameters()))
+        assert kept.requires_grad
+        return found
+
+    assert held(16) == held(8)
 
 
 def held_after_forward(depth: int, memory: Memory, *, backwards: bool = False) -> int:

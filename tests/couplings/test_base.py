@@ -1,0 +1,133 @@
+"""A coupling of one's own on the base class."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor, nn
+
+from liftlayers import Coupling, Sequential, Swap, VolumePreserving
+from liftlayers.testing import assert_inverts, randomise_
+from tests.laws import assert_copies, assert_inverts_both_ways, assert_log_dets, assert_modes_agree
+from tests.strategies import seeds, tensor
+
+
+class Gated(Coupling, VolumePreserving):
+    """Adds the network's output, scaled by a learned gate."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return target + self.gate.tanh() * value
+
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        return target - self.gate.tanh() * value
+
+
+class GatedFirst(Gated):
+    """Changes the first band."""
+
+    source = 1
+
+
+class Cubed(Coupling):
+    """Changes the target by a rule that is not linear in it, so that its log-determinant depends on the target."""
+
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return torch.sinh(torch.asinh(target) + value)
+
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        return torch.sinh(torch.asinh(target) - value)
+
+    def log_det(self, target: Tensor, value: Tensor) -> Tensor:
+        slope = torch.cosh(torch.asinh(target) + value) / torch.sqrt(1 + target.square())
+        return slope.log().flatten(1).sum(1)
+
+
+class Counting(nn.Module):
+    calls = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        self.calls += 1
+        return self.mix(x) if condition is None else self.mix(x) * condition
+
+
+def coupling(kind: type[Coupling], seed: int = 0) -> Coupling:
+    return randomise_(kind(nn.Conv2d(2, 2, 3, padding=1)), seed).double()
+
+
+def pair(seed: int = 0) -> tuple[Tensor, Tensor]:
+    return tensor(seed, 2, 2, 3, 4, dtype=torch.float64), tensor(seed + 1, 2, 2, 3, 4, dtype=torch.float64)
+
+
+each_kind = pytest.mark.parametrize("kind", [Gated, GatedFirst, Cubed])
+
+
+@each_kind
+@given(seed=seeds())
+def test_the_laws_hold(kind: type[Coupling], seed: int) -> None:
+    step, bands = coupling(kind, seed), pair(seed)
+    assert_inverts_both_ways(step, *bands)
+    assert_modes_agree(step, *bands)
+
+
+@each_kind
+def test_its_log_determinant_is_that_of_autograd_and_copies_agree(kind: type[Coupling]) -> None:
+    step, bands = coupling(kind), pair()
+    claimed = assert_log_dets(step, *bands)
+    assert (claimed == 0).all() == (kind is not Cubed)
+    assert_copies(step, coupling(kind, seed=1), *bands)
+
+
+def test_only_the_target_changes() -> None:
+    a, b = pair()
+    assert coupling(Gated)(a, b)[0] is a
+    assert coupling(GatedFirst)(a, b)[1] is b
+
+
+def test_its_network_is_evaluated_twice_in_a_training_step() -> None:
+    networks = [Counting(), Counting()]
+    chain = Sequential(Gated(networks[0]), Swap(), GatedFirst(networks[1]), memory="reversible")
+    randomise_(chain)
+    chain(*(x.float().requires_grad_() for x in pair()))[0].sum().backward()
+    assert [network.calls for network in networks] == [2, 2]
+
+
+def test_a_condition_reaches_the_network() -> None:
+    step, condition = randomise_(Gated(Counting())).double(), tensor(3, 2, 1, 1, 1, dtype=torch.float64)
+    assert step.conditional
+    assert_inverts(step, *pair(), condition=condition)
+    assert not torch.equal(step(*pair(), condition=condition)[1], step(*pair())[1])
+
+
+def test_functions_are_applied_to_its_modules_as_to_others() -> None:
+    seen: list[nn.Module] = []
+    step = coupling(Gated)
+    assert nn.Sequential(step).apply(seen.append)[0] is step
+    assert step in seen
+    assert step.network in seen
+
+
+def test_a_coupling_without_a_log_determinant_says_so() -> None:
+    class Plain(Coupling):
+        def change(self, target: Tensor, value: Tensor) -> Tensor:
+            return target + value
+
+        def undo(self, target: Tensor, value: Tensor) -> Tensor:
+            return target - value
+
+    with pytest.raises(NotImplementedError, match="Plain needs log_det of its own, or VolumePreserving as its base"):
+        coupling(Plain).forward_and_log_det(*pair())
+
+
+def test_a_rule_must_be_defined() -> None:
+    kind: Any = type("Half", (Coupling,), {"change": Gated.change})
+    with pytest.raises(TypeError, match=r"abstract.*undo"):
+        kind(nn.Identity())
