@@ -18,13 +18,13 @@ import torch
 from invertible import changes
 from torch import Tensor
 
-from liftlayers import Sequential
+from liftlayers import set_memory
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "pirnet"))  # before pirnet.py in this folder
 
 from pirnet.config import PRESETS
+from pirnet.losses import TrainStep
 from pirnet.model import PIRNet
-from pirnet.steps import TrainStep
 
 T = TypeVar("T")
 
@@ -92,9 +92,7 @@ class Network:
                 if not parameter.any():  # a trained network has no parameter that is all zeros
                     parameter.normal_(std=1e-3)
         self.model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
-        for module in self.model.modules():
-            if isinstance(module, Sequential):
-                module.memory = self.variant.memory
+        set_memory(self.model, self.variant.memory)
         shape = (case.batch, 3, case.pixels, case.pixels)
         self.cover, self.secret = (torch.rand(shape).to(self.device, memory_format=layout) for _ in range(2))
         self.tasks = sorted(config.train.tasks[i % len(config.train.tasks)] for i in range(case.batch))

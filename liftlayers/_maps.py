@@ -67,8 +67,8 @@ def same_map(
     original.__class__ = base
     with torch.no_grad():
         expected = as_tuple(getattr(base, direction)(original, *bands, **options))
-        outputs = getattr(module, direction)(*bands, **options) if outputs is None else outputs
-    pairs = zip(as_tuple(outputs), expected, strict=True)
+        actual = as_tuple(getattr(module, direction)(*bands, **options) if outputs is None else outputs)
+    pairs = zip(actual, expected, strict=True)
     return all(x.shape == y.shape and torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
 
 

@@ -12,7 +12,7 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
 OURS = {  # a row with figures that a script measures of ours
-    "doors": r"^\| restore \| [\d.]+ \| [\d.]+ \| \d+ \|$",
+    "scripts": r"^\| restore \| [\d.]+ \| [\d.]+ \| \d+ \|$",
     "invertible": r"^\| liftlayers, reversible \| [\d.]+ \|",
     "pirnet": r"^\| training, .* GFLOP \| float32 \| [\d.]+ \| 1.00 \|",
     "wavelets": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",

@@ -20,10 +20,11 @@ from liftlayers import Haar
 sys.path.insert(0, str(Path(liftlayers.__file__).parents[1] / "examples" / "pirnet"))  # in a clone of the repository
 
 import pirnet
-from pirnet.checkpoint import load_lih, load_lsr
-from pirnet.degrade import TASKS, Degradation, degrade
-from pirnet.images import quantise_uint8
+from pirnet.degrade import Degradation
 from pirnet.metrics import psnr
+from pirnet.pixels import quantise_uint8
+from pirnet.tasks import TASKS, degrade
+from pirnet.weights import load_lih, load_lsr
 
 weights = Path(pirnet.__file__).parents[1] / "weights"
 lih = load_lih(weights / "lih.safetensors")  # for the client: everybody with these weights can reveal

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands
+from liftlayers._bands import as_tuple
 from liftlayers.invertible import Invertible, Part
 from liftlayers.memory._run import Memory
 from liftlayers.memory.container import Container
@@ -70,14 +70,17 @@ class LiftingPyramid(Container):
         levels = self.levels._modules.values()
         return tuple(Part(level, after=finer) for finer, level in enumerate(levels))  # type: ignore[arg-type]
 
-    # Narrower signatures than a container's, so that a chain knows how many bands a pyramid takes.
-    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Bands:  # type: ignore[override]
-        return super().forward(x, condition=condition)
+    # Narrower signatures than a container's: a chain reads from them how many bands a pyramid takes.
+    def forward(  # type: ignore[override]
+        self, x: Tensor, *, condition: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        return as_tuple(super().forward(x, condition=condition))
 
     def inverse(  # type: ignore[override]
         self, approx: Tensor, *details: Tensor, condition: Tensor | None = None
-    ) -> Bands:
-        return super().inverse(approx, *details, condition=condition)
+    ) -> Tensor:
+        (x,) = as_tuple(super().inverse(approx, *details, condition=condition))
+        return x
 
     def require_bands(self, bands: tuple[Tensor, ...], *, inverted: bool) -> None:
         if inverted and len(bands) != 1 + len(self.levels):

@@ -25,7 +25,7 @@ from liftlayers.testing import randomise_
 from tests.example.helpers import EXAMPLE, TINY, Script, save_image, tiny
 
 ROOT = EXAMPLE.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
 SCRIPTS = [*sorted(EXAMPLE.glob("*.py")), *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding"))]
 SCRIPT_PATHS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) for script in SCRIPTS}
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
@@ -162,7 +162,7 @@ def test_extras_that_pages_install_exist() -> None:
 
 def test_every_other_command_is_a_step_of_ci() -> None:
     """Console blocks without a script of the example, and the table for contributors, but where a page is built to."""
-    table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "contributing.md").read_text(), re.MULTILINE)
+    table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     pages = [block for page in PAGES for block in blocks(page)]
     plain = [block for block in pages if not any(set(words) & SCRIPT_PATHS.keys() for words in commands(block))]
     steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("step ")]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from liftlayers import Sequential
+from liftlayers import set_memory
 from pirnet.config import Config
 from pirnet.data import Batch, Batches, PairCrops
 from pirnet.losses import ClearStep, Images, TrainStep
@@ -72,9 +72,7 @@ class Trainer:
         self.model = PIRNet(config).to(device)
         self.fixed = [name for name, p in self.model.named_parameters() if not p.requires_grad]  # never trained
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        for module in self.model.modules():
-            if isinstance(module, Sequential):
-                module.memory = train.memory
+        set_memory(self.model, train.memory)
         self.average = copy.deepcopy(self.model) if train.ema else self.model
         self.average.requires_grad_(self.average is self.model)
         self.train_step = ClearStep(self.model) if config.in_the_clear else TrainStep(self.model, config)
