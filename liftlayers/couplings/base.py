@@ -120,11 +120,11 @@ class Coupling(Invertible):
         return self._in_order(source, before), -self.log_det(before, value)
 
     def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
-        """Rebuilds the inputs of `forward` from its outputs, and returns these again with a graph; see `memory`."""
+        """Rebuilds the inputs of `forward` from its outputs, and returns the outputs again with a graph."""
         return self._rebuild(self.undo, self.change, a, b, condition)
 
     def rebuild_inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
-        """Does the same for `inverse`."""
+        """Rebuilds the inputs of `inverse` from its outputs, and returns the outputs again with a graph."""
         return self._rebuild(self.change, self.undo, a, b, condition)
 
     def _rebuild(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from liftlayers._bands import as_tuple
 from liftlayers._maps import num_positional
 from liftlayers.invertible import Inverse, Invertible, parts_of
 
@@ -29,7 +28,7 @@ class Position(NamedTuple):
 
     def check_inputs(self, bands: Sized) -> None:
         """Raises `ValueError` unless the step takes as many bands as reach it."""
-        if torch.compiler.is_compiling():  # which cannot read signatures; Python refuses a wrong number there
+        if torch.compiler.is_compiling():  # a compiler cannot read signatures; Python refuses a wrong number there
             return
         least, most = _num_bands(self.step, self.inverted)
         count = len(bands) - self.before - self.after
@@ -39,7 +38,8 @@ class Position(NamedTuple):
             if 0 <= neighbour < len(parts := parts_of(self.container)):
                 origin = f"{self.container.part} {neighbour} ({_name(parts[neighbour].step)})"
             verb = "takes back" if self.inverted else "takes"
-            raise ValueError(f"{self} {verb} {least} band(s), got {count} from {origin}")
+            who = f"{_name(self.container)} {self.container.part} {self.number} ({_name(self.step)})"
+            raise ValueError(f"{who} {verb} {least} band(s), got {count} from {origin}")
 
     def check_outputs(self, bands: Sized) -> None:
         """Raises `ValueError` unless the step returned as many bands as its container needs."""
@@ -52,9 +52,6 @@ class Position(NamedTuple):
             raise ValueError(
                 f"{who} needs {part}s {verb} {number}, got {count} from {part} {self.number} ({_name(self.step)})"
             )
-
-    def __str__(self) -> str:
-        return f"{_name(self.container)} {self.container.part} {self.number} ({_name(self.step)})"
 
 
 @dataclass
@@ -101,12 +98,6 @@ class Leaf:
         for position in self.ends:
             position.check_outputs(bands)
         return bands
-
-    def run(
-        self, function: Callable[..., Any], bands: tuple[Tensor, ...], options: dict[str, Tensor]
-    ) -> tuple[Tensor, ...]:
-        """Maps all bands by a function of those that the step takes."""
-        return self.put(bands, as_tuple(self.call(function, bands, options)))
 
 
 def _name(module: Invertible) -> str:

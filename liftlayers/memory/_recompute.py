@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,18 +16,6 @@ from liftlayers.memory._leaves import Leaf
 
 Bands = tuple[Tensor, ...]
 Rebuilt = tuple[Bands, Bands]
-
-
-class Rebuildable(Protocol):
-    """A step that rebuilds its inputs better than by evaluating `inverse` and then `forward`, as couplings do.
-
-    A step may define one of the methods or both. They take what a direction returned, as leaves, and return what it
-    took, as leaves, and what it returned, with a graph that leads to these leaves and to the parameters. Where a
-    direction returns as many bands as it takes, an output that requires no gradient says that its input needs none.
-    """
-
-    def rebuild(self, *outputs: Tensor, **options: Tensor) -> Rebuilt: ...
-    def rebuild_inverse(self, *outputs: Tensor, **options: Tensor) -> Rebuilt: ...
 
 
 class Record:
@@ -101,7 +89,13 @@ def require_unchanged(name: str, tensor: Tensor, version: int) -> None:
 
 
 def own_rebuild(step: Invertible, *, inverted: bool) -> Callable[..., Rebuilt] | None:
-    """Returns a step's own method to rebuild the inputs of a direction, if it has one that fits its present map."""
+    """Returns a step's own method to rebuild the inputs of a direction, if it has one that fits its present map.
+
+    A step such as a coupling may define `rebuild`, and `rebuild_inverse` for its other direction, if it can do better
+    than `inverse` and then `forward`. They take what a direction returned, as leaves, and return what it took, as
+    leaves, and what it returned, with a graph that leads to these leaves and to the parameters. Where a direction
+    returns as many bands as it takes, an output that requires no gradient says that its input needs none.
+    """
     name = "rebuild_inverse" if inverted else "rebuild"
     return getattr(step, name) if hasattr(step, name) and describes_map(step, name) else None
 
@@ -120,7 +114,7 @@ def undoes_first(inventory: Inventory) -> bool:
 
 
 def rebuild(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
-    """Returns the inputs of a step, from its outputs, and the outputs again with a graph; see `Rebuildable`."""
+    """Returns the inputs of a step, from its outputs, and the outputs again with a graph; see `own_rebuild`."""
     step = leaf.step
     if own := own_rebuild(step, inverted=leaf.inverted):
         return own(*outputs, **options)
