@@ -35,19 +35,18 @@ class Invertible(nn.Module, ABC):
     Subclasses define `forward` and `inverse`, both from positional tensors to a tensor or a tuple of tensors, and
     write into none of them. :doc:`/extending` shows one in twenty lines, tested with the laws of `liftlayers.testing`.
 
-    A condition travels as the keyword ``condition=`` to every layer, and from there to every network, whose signature
-    names it.
+    The keyword ``condition=`` reaches every layer, and every network, whose signature has a parameter of that name.
 
     Shape:
-        - Whatever the subclass takes and returns; one band is returned bare, several as a tuple.
+        - As the subclass defines; one band is returned bare, several as a tuple.
 
     Raises:
         TypeError: If a class that lacks `forward` or `inverse` is constructed.
-        NotImplementedError: If a log-determinant is asked of a class that does not define it.
+        NotImplementedError: If a log-determinant is requested from a class that does not define it.
 
     References:
-        [Dinh2015]_; [Gomez2017]_, whose blocks are rebuilt from what they returned; [Jacobsen2018]_, where all layers
-        invert.
+        [Dinh2015]_; [Gomez2017]_, who rebuild the inputs of blocks from their outputs; [Jacobsen2018]_, where all
+        layers are invertible.
 
     Example:
         >>> class Negate(Invertible):
@@ -65,7 +64,7 @@ class Invertible(nn.Module, ABC):
     def __init__(self) -> None:  # the signature of layers without arguments
         super().__init__()
 
-    # How many bands a layer takes is its own affair: `Any` tells type checkers that any signature may override these.
+    # Each layer takes its own number of bands: with `Any`, type checkers accept every signature in a subclass.
     @abstractmethod
     def forward(self, *bands: Any, **options: Any) -> Bands:
         """Maps the bands forward."""
@@ -102,9 +101,9 @@ class Invertible(nn.Module, ABC):
         return names_condition(self)
 
     def steps(self) -> "tuple[Invertible | Part, ...]":
-        """The steps that this module takes one after the other, or the module alone if it is not made of steps.
+        """Returns the steps that make up this module, in order, or the module alone if it is not made of steps.
 
-        Memory modes treat each of them as a step of its own. A step that takes some of the bands only is a `Part`.
+        Memory modes treat each of them as a step of its own. A step that takes only some of the bands is a `Part`.
         """
         return (self,)
 
@@ -114,14 +113,15 @@ class VolumePreserving(Invertible):
 
     .. math:: \left| \det \frac{\partial y}{\partial x} \right| = 1
 
-    To name it as a base is to promise that volume is kept; nothing checks it but the laws. Whoever derives from a layer
-    that keeps it and defines a direction anew has no log-determinant, until the class promises again.
+    A class that names it as a base promises that volume is kept; only the laws check that. A subclass that returns
+    other numbers than the class that made the promise has no log-determinant, unless it names this base again.
 
     Shape:
         - As for `Invertible`; log-determinants have the shape :math:`(B,)`.
 
     Raises:
-        ValueError: If a log-determinant is asked for and there is no band, or one without a batch.
+        ValueError: If a log-determinant is requested and there is no band, or a band has no batch axis.
+        NotImplementedError: If a log-determinant is requested and a subclass changes the map.
 
     References:
         [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.

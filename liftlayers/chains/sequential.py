@@ -22,11 +22,12 @@ class Sequential(Container):
 
     Args:
         steps: The steps :math:`f_1, \dots, f_n`, in the order of `forward`.
-        memory: What is kept for the gradient, in either direction; it may be set later, and no name depends on it.
-            ``"store"`` leaves that to autograd. ``"reversible"`` keeps the last bands and rebuilds the others from
-            them: a third more computation, and equal up to rounding, which is watched. Tensors that a network uses
-            without holding them, as in a closure, get no gradient. ``"checkpoint"`` keeps the bands between steps and
-            computes each step again. :doc:`/memory` compares them. Log-determinants are computed as with ``"store"``.
+        memory: What is kept for the gradient, in either direction. It may be set later, and names of parameters do not
+            depend on it. ``"store"`` leaves the choice to autograd. ``"reversible"`` keeps the last bands and rebuilds
+            the others from them: this takes a third more computation, and gradients are equal up to rounding, which is
+            monitored. Tensors that a network uses without holding them, as in a closure, get no gradient.
+            ``"checkpoint"`` keeps the bands between steps and computes each step again. :doc:`/memory` compares the
+            modes. Log-determinants are computed as with ``"store"``.
 
     Shape:
         - As the first step takes and the last one returns them.
@@ -34,11 +35,11 @@ class Sequential(Container):
     Raises:
         TypeError: If a step is not `Invertible`.
         ValueError: If a step takes another number of bands than the step before it returned (both are named), if
-            `memory` is none of the three, or if there is a condition and no step takes one. An error of a step says
-            which step it came from.
+            `memory` is none of the three, or if there is a condition and no step takes one. A note on the error of a
+            step says which step it came from.
 
     References:
-        [Gomez2017]_ on rebuilding activations from outputs; [Jacobsen2018]_ on whole networks that invert;
+        [Gomez2017]_ on rebuilding activations from outputs; [Jacobsen2018]_ on fully invertible networks;
         :doc:`/memory`.
 
     Example:

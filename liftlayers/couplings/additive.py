@@ -21,13 +21,13 @@ class AdditiveCoupling(VolumePreserving, Coupling):
 
     Shape:
         - Input and output: :math:`a` of shape :math:`(B, C_a, *)` and :math:`b` of shape :math:`(B, C_b, *)`,
-          floating-point, of any range. Both keep their dtype, whatever the network's is.
+          floating-point, of any range. Both keep their dtype, whichever dtype the network has.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
             no real tensor.
-        ValueError: If the bands are on different devices, the network's output has not the shape of :math:`b`, or a
-            condition comes that it does not take.
+        ValueError: If the bands are on different devices, the network's output has another shape than :math:`b`, or
+            there is a condition and the network takes none.
 
     References:
         [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.

@@ -19,7 +19,7 @@ class AffineCoupling(Coupling):
 
     The inverse is :math:`b = (b' - t)\,e^{-s}`: :math:`f` itself is never inverted, so any deterministic network will
     do. The Jacobian is triangular with :math:`e^s` on its diagonal, so :math:`\log |\det| = \sum s`. The scale stays
-    within :math:`e^{\pm c}`, whatever the network says of it.
+    within :math:`e^{\pm c}` for every output of the network.
 
     HiNet writes the exponent as :math:`2c\,(\sigma(r) - \tfrac12)`, with the logistic :math:`\sigma` and :math:`c = 2`;
     IRN as :math:`c\,(2 \sigma(r) - 1)`, with :math:`c = 1`. Both are this :math:`c \tanh(r / 2)`.
@@ -38,7 +38,8 @@ class AffineCoupling(Coupling):
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
             no real tensor.
         ValueError: If `clamp` is not a positive number, the bands are on different devices, :math:`b` has no channels,
-            the network's output has not twice the channels of :math:`b`, or a condition comes that it does not take.
+            the network's output does not have twice the channels of :math:`b`, or there is a condition and the network
+            takes none.
 
     References:
         [Dinh2017]_, section 3.2; [Jing2021]_; [Xiao2020]_.

@@ -20,13 +20,13 @@ class Predict(VolumePreserving, Coupling):
 
     Shape:
         - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range. Both keep their dtype, whatever the network's is.
+          any range. Both keep their dtype, whichever dtype the network has.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
             no real tensor.
-        ValueError: If the bands are on different devices, the network's output has not the shape of the detail, or a
-            condition comes that it does not take.
+        ValueError: If the bands are on different devices, the network's output has another shape than the detail, or
+            there is a condition and the network takes none.
 
     References:
         [Sweldens1998]_; equation :eq:`predict` of :doc:`/mathematics`.
@@ -57,13 +57,13 @@ class Update(VolumePreserving, Coupling):
 
     Shape:
         - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range. Both keep their dtype, whatever the network's is.
+          any range. Both keep their dtype, whichever dtype the network has.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
             no real tensor.
-        ValueError: If the bands are on different devices, the network's output has not the shape of the approximation,
-            or a condition comes that it does not take.
+        ValueError: If the bands are on different devices, the network's output has another shape than the
+            approximation, or there is a condition and the network takes none.
 
     References:
         [Sweldens1998]_; equation :eq:`update` of :doc:`/mathematics`.
@@ -85,11 +85,11 @@ class Update(VolumePreserving, Coupling):
 
 
 class LiftingBlock(VolumePreserving):
-    r"""Predicts the detail from the approximation, then updates the approximation from what is left of the detail.
+    r"""Predicts the detail from the approximation, then updates the approximation from the remaining detail.
 
     .. math:: d' = d - P(a), \qquad a' = a + U(d')
 
-    Undone in the opposite order, :math:`a = a' - U(d')` and then :math:`d = d' + P(a)`::
+    The inverse takes the opposite order, :math:`a = a' - U(d')` and then :math:`d = d' + P(a)`::
 
         a ──┬──────────(+)── a'         a' ─(-)──────────┬── a
             P           │                    │           P
@@ -105,13 +105,13 @@ class LiftingBlock(VolumePreserving):
 
     Shape:
         - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range. Both keep their dtype, whatever the networks' is.
+          any range. Both keep their dtype, whichever dtype the networks have.
 
     Raises:
         TypeError: If `predict` or `update` is no module, or another `Invertible`, a band is not floating-point, or a
             network returns no real tensor.
-        ValueError: If the bands are on different devices, a network's output has not the shape of its band, or a
-            condition comes that neither takes.
+        ValueError: If the bands are on different devices, a network's output has another shape than its band, or
+            there is a condition and neither network takes one.
 
     References:
         [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)

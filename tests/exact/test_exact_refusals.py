@@ -122,7 +122,7 @@ class Crossed(Parallel):
         return as_tuple(super().inverse(*reversed(bands), condition=condition))
 
 
-ANEW = [
+CHANGED_MAPS = [
     Squashed(nn.Identity()),
     Inverse(Squashed(nn.Identity())),
     Dimmed(),
@@ -132,7 +132,7 @@ ANEW = [
 ]
 
 
-@pytest.mark.parametrize("step", ANEW, ids=repr)
+@pytest.mark.parametrize("step", CHANGED_MAPS, ids=repr)
 def test_a_layer_that_changes_the_map_of_its_base_is_refused(step: Invertible) -> None:
     inputs = [tensor(i, 1, 1, 4, 4) for i in range(1 if isinstance(step, Dimmed) else 2)]
     message = r"(Squashed|Dimmed)\) changes the map|but (Negated|Crossed), step 0, redefines forward or inverse"
