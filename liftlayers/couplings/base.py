@@ -44,6 +44,7 @@ class Coupling(Invertible):
             no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than `output_shape`
             says, or there is a condition and the network takes none.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
         NotImplementedError: If a log-determinant is asked for and the class defines none, or a subclass changes the map
             of the class that does.
 
@@ -152,12 +153,19 @@ class Coupling(Invertible):
         require_float(who, source, target)
         require_same_device(who, source, target)
         needed = self.output_shape(target)
+        given = [source] if condition is None else [source, condition]
+        versions = _versions(given)
         if condition is None:
             value = self.network(source)
         elif self.conditional:
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
+        if _versions(given) != versions:  # the inverse would get another input
+            raise RuntimeError(
+                f"{who} needs a network that leaves its input as it is, but {type(self.network).__name__} writes into "
+                "it: use inplace=False in its first layers, or give them a clone"
+            )
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
         if value.is_complex():
@@ -181,3 +189,10 @@ class Coupling(Invertible):
                 f"{type(self).__name__} changes the map of {stating.__name__}, so it needs log_det of its own for a "
                 "log-determinant"
             )
+
+
+def _versions(tensors: list[Tensor]) -> list[int]:
+    """Returns how often each tensor has been written to; nothing for what does not count it."""
+    if torch.compiler.is_compiling():
+        return []
+    return [tensor._version for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]

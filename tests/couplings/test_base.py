@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from torch import Tensor, nn
 
-from liftlayers import Coupling, Sequential, Swap, VolumePreserving
+from liftlayers import AdditiveCoupling, Coupling, Sequential, Swap, Update, VolumePreserving, exact
 from liftlayers.testing import assert_inverts, randomise_
 from tests.laws import assert_copies, assert_inverts_both_ways, assert_log_dets, assert_modes_agree
 from tests.strategies import seeds, tensor
@@ -131,3 +131,33 @@ def test_a_rule_must_be_defined() -> None:
     kind: Any = type("Half", (Coupling,), {"change": Gated.change})
     with pytest.raises(TypeError, match=r"abstract.*undo"):
         kind(nn.Identity())
+
+
+class WritesIntoCondition(nn.Module):
+    def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        return x if condition is None else x * condition.mul_(2)
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("wrap", [lambda chain: chain, exact], ids=["plain", "exact"])
+def test_a_network_that_writes_into_its_input_is_refused(memory: Any, grad: bool, wrap: Any) -> None:
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(2, 2, 1))
+    for kind in (AdditiveCoupling, Update):
+        chain = wrap(Sequential(kind(network), memory=memory))
+        for direction in (chain, chain.inverse):
+            bands = [band.float() * 1 for band in pair()]  # no leaves: autograd refuses to write into those itself
+            with torch.set_grad_enabled(grad), pytest.raises(RuntimeError, match=f"{kind.__name__} .*writes into it"):
+                direction(*(band.requires_grad_(grad) * 1 for band in bands))
+
+
+def test_a_network_that_writes_into_its_condition_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="Gated needs a network that leaves its input as it is"):
+        Gated(WritesIntoCondition())(*(band.float() for band in pair()), condition=torch.ones(2, 1, 1, 1))
+
+
+@torch.inference_mode()
+def test_inference_tensors_are_taken() -> None:
+    step = coupling(Gated).float()
+    bands = [torch.rand(2, 2, 3, 4) for _ in range(2)]
+    assert torch.allclose(step.inverse(*step(*bands))[1], bands[1], atol=1e-6)
