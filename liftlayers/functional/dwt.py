@@ -1,7 +1,5 @@
 """One level of a named wavelet transform, of lines and of images, and its inverse."""
 
-__all__ = ["dwt1d", "dwt2d", "idwt1d", "idwt2d"]
-
 from collections.abc import Sequence
 
 from torch import Tensor

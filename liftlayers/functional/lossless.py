@@ -1,7 +1,5 @@
 """Wavelet transforms from integers to integers, whose inverses are exact, bit for bit."""
 
-__all__ = ["lossless_dwt1d", "lossless_dwt2d", "lossless_idwt1d", "lossless_idwt2d"]
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Conversion of the bands of one level to and from the layouts of other libraries."""
 
-__all__ = ["from_layout", "from_pywavelets", "to_layout", "to_pywavelets"]
-
 import torch
 from einops import rearrange
 from torch import Tensor

@@ -4,8 +4,6 @@ Both classes use FrEIA's interface without importing FrEIA. FrEIA requires that 
 ``forward(x_or_z, c, rev, jac)`` and ``output_dims``; it need not inherit from FrEIA's base class.
 """
 
-__all__ = ["AsFrEIA", "FromFrEIA"]
-
 import copy
 import math
 from collections.abc import Iterable, Sequence

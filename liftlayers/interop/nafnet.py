@@ -1,7 +1,5 @@
 """Published NAFNet weights in our `NAFUNet`, the same network with other names for its parts."""
 
-__all__ = ["load_nafnet"]
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The dense network inside the couplings of HiNet and DeepMIH."""
 
-__all__ = ["DensePredictor"]
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder per task."""
 
-__all__ = ["MultiTaskNAFUNet"]
-
 from collections.abc import Sequence
 
 import torch

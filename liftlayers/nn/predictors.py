@@ -4,8 +4,6 @@ The last convolution of each starts at zero. So a chain starts as the exact iden
 steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
 """
 
-__all__ = ["BiasFreePredictor", "ConvPredictor", "ResidualPredictor"]
-
 import functools
 import itertools
 

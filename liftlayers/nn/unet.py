@@ -1,7 +1,5 @@
 """The U-Net of NAFBlocks with one encoder and one decoder."""
 
-__all__ = ["NAFUNet"]
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The lifting steps of a named wavelet along one axis, each with a network on top of its fixed taps."""
 
-__all__ = ["Boundary", "LearnedScalePair", "OnSkeleton", "ScalePair", "line"]
-
 from collections.abc import Sequence
 from typing import Literal
 

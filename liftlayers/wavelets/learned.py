@@ -1,7 +1,5 @@
 """Wavelet transforms with learned predictions and updates, which start as a named wavelet."""
 
-__all__ = ["LearnedWavelet", "NonseparableLearnedWavelet"]
-
 from collections.abc import Callable
 from typing import Literal, get_args
 
