@@ -8,21 +8,14 @@ from torch import Tensor
 from liftlayers.nn import NAFUNet
 
 # Our names to theirs: parts of the network, then parts of a block. Norms, beta and gamma have the same names.
+# fmt: off
 NAMES = {
-    "encoder.first": "intro",
-    "encoder.levels": "encoders",
-    "encoder.downs": "downs",
-    "middle": "middle_blks",
-    "decoder.ups": "ups",
-    "decoder.levels": "decoders",
-    "decoder.last": "ending",
-    "expand1": "conv1",
-    "depthwise": "conv2",
-    "project1": "conv3",
-    "attention": "sca.1",
-    "expand2": "conv4",
-    "project2": "conv5",
+    "encoder.first": "intro", "encoder.levels": "encoders", "encoder.downs": "downs", "middle": "middle_blks",
+    "decoder.ups": "ups", "decoder.levels": "decoders", "decoder.last": "ending",
+    "expand1": "conv1", "depthwise": "conv2", "project1": "conv3", "attention": "sca.1",
+    "expand2": "conv4", "project2": "conv5",
 }
+# fmt: on
 
 
 def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:

@@ -110,9 +110,8 @@ class MultiTaskNAFUNet(nn.Module):
             if not leaving:
                 continue
             chosen = [here[i] for i in leaving]
-            corrections.append(
-                decoder(decoder_middle(_take(features, leaving)), [_take(skip, chosen) for skip in skips])
-            )
+            skips_of_chosen = [_take(skip, chosen) for skip in skips]
+            corrections.append(decoder(decoder_middle(_take(features, leaving)), skips_of_chosen))
             images += chosen
             staying = [i for i, image in enumerate(here) if names[image] != name]
             here = [here[i] for i in staying]
