@@ -185,8 +185,8 @@ class FromFrEIA(Invertible):
 
     def _run(self, *bands: Tensor, condition: Tensor | None, rev: bool, jac: bool) -> tuple[Bands, Tensor]:
         self._check(bands, _dims_out(self.module) if rev else _dims_in(self.module))
-        # Some FrEIA modules have no argument `c`, and InvertibleSigmoid does not return a log-determinant.
         copies = tuple(band.clone() for band in bands)
+        # Some FrEIA modules have no argument `c`, and InvertibleSigmoid does not return a log-determinant.
         outputs, *rest = self.module(copies, rev=rev, jac=jac, **self._conditions(condition))
         outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
         return bare(outputs), _as_log_det(rest[0] if jac else 0.0, bands[0])

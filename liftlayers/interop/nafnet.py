@@ -76,11 +76,9 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     shapes = {theirs: _published_shape(ours[name]) for theirs, name in names.items()}
     problems = [f"{name} is missing" for name in shapes if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in shapes]
-    problems += [
-        f"{name} has shape {tuple(weights[name].shape)} instead of {shape}"
-        for name, shape in shapes.items()
-        if name in weights and tuple(weights[name].shape) != shape
-    ]
+    found = {name: tuple(weights[name].shape) for name in shapes if name in weights}
+    wrong = (name for name, shape in found.items() if shape != shapes[name])
+    problems += [f"{name} has shape {found[name]} instead of {shapes[name]}" for name in wrong]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {'; '.join(problems[:5])}{more}")
@@ -94,13 +92,10 @@ def _unet_for(weights: Mapping[str, Tensor]) -> NAFUNet:
     if first is None or first.ndim != 4:
         got = f"{len(weights)} other names" if first is None else f"shape {tuple(first.shape)}"
         raise ValueError(f"load_nafnet needs intro.weight of shape (width, channels, 3, 3), got {got}")
-    return NAFUNet(
-        first.shape[1],
-        first.shape[0],
-        encoder=[_count(weights, f"encoders.{level}.") for level in range(_count(weights, "downs."))],
-        middle=_count(weights, "middle_blks."),
-        decoder=[_count(weights, f"decoders.{level}.") for level in range(_count(weights, "ups."))],
-    )
+    width, channels = first.shape[:2]
+    encoder = [_count(weights, f"encoders.{level}.") for level in range(_count(weights, "downs."))]
+    decoder = [_count(weights, f"decoders.{level}.") for level in range(_count(weights, "ups."))]
+    return NAFUNet(channels, width, encoder=encoder, middle=_count(weights, "middle_blks."), decoder=decoder)
 
 
 def _count(names: Iterable[str], prefix: str) -> int:

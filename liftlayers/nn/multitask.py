@@ -84,11 +84,8 @@ class MultiTaskNAFUNet(nn.Module):
         if batch == 0:
             raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
         self._require_known(task, batch)
-        features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
-        if isinstance(task, str):
-            correction = self._for_all(features, skips, task)
-        else:
-            correction = self._for_each(features, skips, task)
+        encoded: tuple[Tensor, list[Tensor]] = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
+        correction = self._for_all(*encoded, task) if isinstance(task, str) else self._for_each(*encoded, task)
         return x + correction[..., :height, :width]
 
     def _for_all(self, features: Tensor, skips: list[Tensor], task: str) -> Tensor:

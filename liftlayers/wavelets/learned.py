@@ -22,7 +22,7 @@ def _plane_predictor(in_channels: int, out_channels: int) -> nn.Module:
 class _Lifted(VolumePreserving):
     """Splits an image into its four polyphase components, then lifts along rows, then along columns."""
 
-    together = 1  # parts of each channel that a network sees together
+    _together = 1  # parts of each channel that a network sees together
 
     def __init__(
         self, name: str, boundary: Boundary, network: MakeNetwork, scale: Scale | None, *, shared: bool = False
@@ -33,7 +33,7 @@ class _Lifted(VolumePreserving):
             raise ValueError(f"{who} needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         if scale not in (*get_args(Scale), None):
             raise ValueError(f"{who} needs a scale of 'fixed', 'learned' or None, got {scale!r}")
-        start, parts = require_scheme(who, name), self.together
+        start, parts = require_scheme(who, name), self._together
         pairs = {"fixed": [ScalePair], "learned": [LearnedScalePair], None: []}[scale]
         learned = [
             ([network(parts, parts) for _ in start.steps], [pair(*start.scales) for pair in pairs])
@@ -170,7 +170,7 @@ class NonseparableLearnedWavelet(_Lifted):
         True
     """
 
-    together = 2
+    _together = 2
 
     def __init__(
         self,
