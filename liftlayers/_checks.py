@@ -90,11 +90,19 @@ def require_positive(who: str, **numbers: int) -> None:
             raise ValueError(f"{who} needs {name} of at least 1, got {number}")
 
 
+def require_sides(who: str, x: Tensor, *, num_axes: int) -> None:
+    """Raises `ValueError` unless the tensor has the transformed axes, one or two, and they are not empty."""
+    if x.ndim < num_axes or 0 in x.shape[-num_axes:]:
+        needed = "(..., N)" if num_axes == 1 else "(..., H, W)"
+        raise ValueError(f"{who} needs a tensor of shape {needed} without empty sides, got {tuple(x.shape)}")
+
+
 def require_fitting_bands(who: str, approx: Tensor, *details: Tensor) -> None:
-    """Raises `ValueError` unless bands fit together: shapes differ along the transformed axes only, consistently.
+    """Raises unless bands are alike and fit together: shapes differ along the transformed axes only, consistently.
 
     One detail belongs to a transform of lines, three (horizontal, vertical, diagonal) to a transform of images.
     """
+    require_alike(who, approx, *details)
     shapes = [tuple(band.shape) for band in (approx, *details)]
     fit = min([len(shape) for shape in shapes]) > len(details) // 2
     if fit and len(details) == 1:

@@ -94,11 +94,9 @@ def _merge(transform: _Transform, approx: Tensor, detail: Tensor) -> Tensor:
     scheme, dim = transform.scheme, transform.dim
     x = _empty(approx, dim, approx.shape[dim] + detail.shape[dim])
     lines, halves = _lines(x, dim), (_lines(approx, dim), _lines(detail, dim))
+    scaled = torch.div if transform.inverse else torch.mul
     for block in _blocks(lines):
-        a, d = (
-            half[block] / scale if transform.inverse else half[block] * scale
-            for half, scale in zip(halves, scheme.scales, strict=True)
-        )
+        a, d = (scaled(half[block], scale) for half, scale in zip(halves, scheme.scales, strict=True))
         for step in reversed(scheme.steps):
             _add_step(step, a, d, transform)
         part = lines[block]
@@ -130,38 +128,31 @@ def _blocks(lines: Tensor) -> Iterator[tuple[slice, slice, slice]]:
             yield slice(row, row + rows), slice(None), slice(column, column + columns)
 
 
-class _Link(NamedTuple):
-    """Part of a step: `num` samples of the source from one index on, times a weight, are added to the target."""
-
-    target: int
-    source: int
-    num: int
-    weight: float
+Link = tuple[int, int, int, float]  # part of a step: index in the target, index in the source, samples, weight
 
 
 def _add_step(step: LiftingStep, approx: Tensor, detail: Tensor, transform: _Transform) -> None:
     """Adds or subtracts a step, or its transpose, in place; lines are along axis 1."""
     target, source = (detail, approx) if step.target == "detail" else (approx, detail)
-    for link in _links(step, target.shape[1], source.shape[1], transform.boundary):
-        to = target.narrow(1, link.target, link.num)
-        of = source.narrow(1, link.source, link.num)
+    for begin, begin_in_source, num, weight in _links(step, target.shape[1], source.shape[1], transform.boundary):
+        to, of = target.narrow(1, begin, num), source.narrow(1, begin_in_source, num)
         if transform.transposed:
             to, of = of, to
-        to.add_(of, alpha=-link.weight if transform.inverse else link.weight)
+        to.add_(of, alpha=-weight if transform.inverse else weight)
 
 
 @lru_cache(maxsize=1024)
-def _links(step: LiftingStep, num_target: int, num_source: int, boundary: str) -> tuple[_Link, ...]:
+def _links(step: LiftingStep, num_target: int, num_source: int, boundary: str) -> tuple[Link, ...]:
     """Lists a step's links: one for each tap inside the source, and one for each sample read beyond its ends."""
     if num_source == 0:
         return ()
-    links = []
+    links: list[Link] = []
     for offset, weight in enumerate(step.taps, step.first):
         begin = min(max(0, -offset), num_target)
         end = max(begin, min(num_target, num_source - offset))
         if end > begin:
-            links.append(_Link(begin, begin + offset, end - begin, weight))
+            links.append((begin, begin + offset, end - begin, weight))
         for n in (*range(begin), *range(end, num_target)):
             inside = index_inside(n + offset, step, size=num_source, total=num_target + num_source, boundary=boundary)
-            links.append(_Link(n, inside, 1, weight))
+            links.append((n, inside, 1, weight))
     return tuple(links)

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from liftlayers._checks import require_alike, require_fitting_bands, require_float
 from liftlayers.functional import lifting
 from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
 from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
-from liftlayers.functional.schemes import Scheme, filter_length
+from liftlayers.functional.schemes import Scheme, filter_length, require_scheme
 
 
 def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
@@ -60,23 +59,9 @@ def _margin(length: int) -> tuple[int, int]:
     return left, (left + 1 - length // 2) // 2
 
 
-def require_boundary(who: str, boundary: str) -> None:
-    """Raises `ValueError` unless the rule is known."""
-    known = *NON_EXPANSIVE, *EXPANSIVE
-    if boundary not in known:
-        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, known))}, got {boundary!r}")
-
-
-def require_lines(who: str, x: Tensor, *, num_axes: int) -> None:
-    """Raises unless the tensor is floating-point and its last axes, one or two, are not empty."""
-    require_float(who, x)
-    if x.ndim < num_axes or 0 in x.shape[-num_axes:]:
-        needed = "(..., N)" if num_axes == 1 else "(..., H, W)"
-        raise ValueError(f"{who} needs a tensor of shape {needed} without empty sides, got {tuple(x.shape)}")
-
-
-def require_bands(who: str, *bands: Tensor) -> None:
-    """Raises unless the bands are floating-point, have one dtype and device, and fit together."""
-    require_float(who, *bands)
-    require_alike(who, *bands)
-    require_fitting_bands(who, *bands)
+def scheme_for(who: str, wavelet: str, boundary: str) -> Scheme:
+    """Returns the scheme of a wavelet; raises `ValueError` unless the wavelet and the boundary rule are known."""
+    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    if boundary not in rules:
+        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
+    return scheme

@@ -1,16 +1,14 @@
 """One level of a named wavelet transform, of lines and of images, and its inverse."""
 
-__all__ = ["dwt1d", "dwt2d", "idwt1d", "idwt2d"]
-
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands
-from liftlayers.functional._transform1d import analysis, require_bands, require_boundary, require_lines, synthesis
-from liftlayers.functional.schemes import require_scheme
+from liftlayers._checks import four_bands, require_fitting_bands, require_float, require_sides
+from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
 
 Details = tuple[Tensor, Tensor, Tensor]
+Coefficients = tuple[Tensor, Details]
 Size = tuple[int, int]
 
 
@@ -64,9 +62,9 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx / 2**0.5, detail.abs()  # a ramp has details only where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
-    steps = require_scheme("dwt1d", wavelet)
-    require_boundary("dwt1d", boundary)
-    require_lines("dwt1d", x, num_axes=1)
+    steps = scheme_for("dwt1d", wavelet, boundary)
+    require_float("dwt1d", x)
+    require_sides("dwt1d", x, num_axes=1)
     return analysis(x, steps, dim=-1, boundary=boundary)
 
 
@@ -110,9 +108,9 @@ def idwt1d(
         >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
         True
     """
-    steps = require_scheme("idwt1d", wavelet)
-    require_boundary("idwt1d", boundary)
-    require_bands("idwt1d", approx, detail)
+    steps = scheme_for("idwt1d", wavelet, boundary)
+    require_float("idwt1d", approx, detail)
+    require_fitting_bands("idwt1d", approx, detail)
     return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
 
 
@@ -150,9 +148,9 @@ def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 
 def analysis2d(who: str, x: Tensor, wavelet: str, *, boundary: str) -> tuple[Tensor, Details]:
     """Computes `dwt2d`; errors name `who` as the function that was called."""
-    steps = require_scheme(who, wavelet)
-    require_boundary(who, boundary)
-    require_lines(who, x, num_axes=2)
+    steps = scheme_for(who, wavelet, boundary)
+    require_float(who, x)
+    require_sides(who, x, num_axes=2)
     low, high = analysis(x, steps, dim=-2, boundary=boundary)
     approx, vertical = analysis(low, steps, dim=-1, boundary=boundary)
     horizontal, diagonal = analysis(high, steps, dim=-1, boundary=boundary)
@@ -195,14 +193,12 @@ def idwt2d(
     return synthesis2d("idwt2d", coefficients, wavelet, boundary=boundary, size=size)
 
 
-def synthesis2d(
-    who: str, coefficients: tuple[Tensor, Details], wavelet: str, *, boundary: str, size: Size | None
-) -> Tensor:
+def synthesis2d(who: str, coefficients: Coefficients, wavelet: str, *, boundary: str, size: Size | None) -> Tensor:
     """Computes `idwt2d`; errors name `who` as the function that was called."""
-    steps = require_scheme(who, wavelet)
-    require_boundary(who, boundary)
-    approx, horizontal, vertical, diagonal = four_bands(who, coefficients)
-    require_bands(who, approx, horizontal, vertical, diagonal)
+    steps = scheme_for(who, wavelet, boundary)
+    approx, horizontal, vertical, diagonal = bands = four_bands(who, coefficients)
+    require_float(who, *bands)
+    require_fitting_bands(who, *bands)
     if not (size is None or (isinstance(size, Sequence) and len(size) == 2)):
         raise ValueError(f"{who} needs a size of two numbers, height and width, got {size}")
     height, width = size or (None, None)

@@ -1,7 +1,5 @@
 """The dyadic grid on which sums in floating point have no rounding."""
 
-__all__ = ["grid_limit", "require_bits", "round_to_grid"]
-
 import torch
 from torch import Tensor
 

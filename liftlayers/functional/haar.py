@@ -1,7 +1,5 @@
 """One level of the orthonormal two-dimensional Haar transform, and its inverse."""
 
-__all__ = ["haar_analysis", "haar_synthesis"]
-
 from typing import Any
 
 import torch

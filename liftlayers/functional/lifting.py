@@ -1,7 +1,5 @@
 """A scheme along one axis: splits lines into approximation and detail by lifting steps, and merges them again."""
 
-__all__ = ["lift", "lifting_sum", "unlift"]
-
 import torch
 from torch import Tensor
 

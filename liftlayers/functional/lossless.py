@@ -1,11 +1,9 @@
 """Wavelet transforms from integers to integers, whose inverses are exact, bit for bit."""
 
-__all__ = ["lossless_dwt1d", "lossless_dwt2d", "lossless_idwt1d", "lossless_idwt2d"]
-
 import torch
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_alike, require_fitting_bands, require_tensors
+from liftlayers._checks import four_bands, require_fitting_bands, require_sides, require_tensors
 from liftlayers.functional._integer_steps import LosslessSteps, lossless_steps
 from liftlayers.functional.lifting import halves, merged
 
@@ -55,8 +53,7 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
         >>> lossless_dwt1d(torch.tensor([1, 3, 6, 8, 7]), "5/3")
         (tensor([1, 7, 8]), tensor([0, 2]))
     """
-    steps = lossless_steps("lossless_dwt1d", wavelet)
-    _require_lines("lossless_dwt1d", 1, x)
+    steps = _checked_steps("lossless_dwt1d", wavelet, 1, x)
     return _lift(x, steps)
 
 
@@ -89,8 +86,7 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
         >>> lossless_idwt1d(torch.tensor([1, 7, 8]), torch.tensor([0, 2]), "5/3")
         tensor([1, 3, 6, 8, 7])
     """
-    steps = lossless_steps("lossless_idwt1d", wavelet)
-    _require_lines("lossless_idwt1d", 1, approx, detail)
+    steps = _checked_steps("lossless_idwt1d", wavelet, 1, approx, detail)
     require_fitting_bands("lossless_idwt1d", approx, detail)
     return merged(*_unlift("lossless_idwt1d", approx, detail, steps=steps), dim=-1)
 
@@ -141,8 +137,7 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
         >>> cA.shape, cH.shape, cV.shape, cD.shape
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 3]), torch.Size([3, 2, 3]))
     """
-    steps = lossless_steps("lossless_dwt2d", wavelet)
-    _require_lines("lossless_dwt2d", 2, x)
+    steps = _checked_steps("lossless_dwt2d", wavelet, 2, x)
     low, high = _lift(x.mT, steps)
     approx, vertical = _lift(low.mT, steps)
     horizontal, diagonal = _lift(high.mT, steps)
@@ -177,10 +172,9 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
         >>> torch.equal(lossless_idwt2d(lossless_dwt2d(x, "5/3"), "5/3"), x)
         True
     """
-    steps = lossless_steps("lossless_idwt2d", wavelet)
-    approx, horizontal, vertical, diagonal = four_bands("lossless_idwt2d", coefficients)
-    _require_lines("lossless_idwt2d", 2, approx, horizontal, vertical, diagonal)
-    require_fitting_bands("lossless_idwt2d", approx, horizontal, vertical, diagonal)
+    approx, horizontal, vertical, diagonal = bands = four_bands("lossless_idwt2d", coefficients)
+    steps = _checked_steps("lossless_idwt2d", wavelet, 2, *bands)
+    require_fitting_bands("lossless_idwt2d", *bands)
     low = merged(*_unlift("lossless_idwt2d", approx, vertical, steps=steps), dim=-1)
     high = merged(*_unlift("lossless_idwt2d", horizontal, diagonal, steps=steps), dim=-1)
     even, odd = _unlift("lossless_idwt2d", low.mT, high.mT, steps=steps)
@@ -201,15 +195,13 @@ def _unlift(who: str, approx: Tensor, detail: Tensor, *, steps: LosslessSteps) -
     return even, detail + steps.predict(even, num_detail)
 
 
-def _require_lines(who: str, num_axes: int, *bands: Tensor) -> None:
+def _checked_steps(who: str, wavelet: str, num_axes: int, *bands: Tensor) -> LosslessSteps:
+    """Returns the steps of a wavelet; raises unless it is known, all bands are integers, and the first is not empty."""
+    steps = lossless_steps(who, wavelet)
     require_tensors(who, *bands)
     for band in bands:
         if band.dtype not in DTYPES:
             needed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
             raise TypeError(f"{who} needs integers ({needed}), got {band.dtype}; for floats use the layer Wavelet")
-        if band.ndim < num_axes:
-            needed = "(..., N)" if num_axes == 1 else "(..., H, W)"
-            raise ValueError(f"{who} needs tensors of shape {needed}, got {tuple(band.shape)}")
-    if 0 in bands[0].shape[-num_axes:]:
-        raise ValueError(f"{who} needs lines of at least one sample, got shape {tuple(bands[0].shape)}")
-    require_alike(who, *bands)
+    require_sides(who, bands[0], num_axes=num_axes)
+    return steps

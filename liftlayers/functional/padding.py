@@ -1,7 +1,5 @@
 """Zero padding of images to a multiple, for networks that halve the size of their input several times."""
 
-__all__ = ["pad_to_multiple"]
-
 import torch.nn.functional as F
 from torch import Tensor
 

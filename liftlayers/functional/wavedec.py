@@ -1,7 +1,5 @@
 """Several levels of a named wavelet transform of images, with coefficients nested as in PyWavelets."""
 
-__all__ = ["wavedec2", "waverec2"]
-
 from collections.abc import Sequence
 from typing import cast
 

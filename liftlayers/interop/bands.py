@@ -1,7 +1,5 @@
 """Conversion of the bands of one level to and from the layouts of other libraries."""
 
-__all__ = ["from_layout", "from_pywavelets", "to_layout", "to_pywavelets"]
-
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -61,7 +59,8 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
         tensor([7.5000, 2.5000, 4.5000, 1.5000])
     """
     factors, stacking = _named("to_layout", layout)
-    approx, horizontal, vertical, diagonal = _split("to_layout", approx, detail)
+    require_image_bands("to_layout", approx, detail)
+    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
     ordered = zip(factors, (approx, vertical, horizontal, diagonal), strict=True)
     return rearrange([_times(factor, band) for factor, band in ordered], f"k b c h w -> {stacking}")
 
@@ -97,7 +96,7 @@ def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
     if bands.shape[1] % 4:
         raise ValueError(f"from_layout needs four bands with equally many channels, got {bands.shape[1]} channels")
     stacked = rearrange(bands, f"{stacking} -> k b c h w", k=4)
-    scaled = [_times(1 / factor, band) for factor, band in zip(factors, stacked, strict=True)]
+    scaled = (_times(1 / factor, band) for factor, band in zip(factors, stacked, strict=True))
     approx, vertical, horizontal, diagonal = scaled
     return approx, torch.cat((horizontal, vertical, diagonal), dim=1)
 
@@ -128,7 +127,8 @@ def to_pywavelets(approx: Tensor, detail: Tensor) -> Coefficients:
         >>> cA.shape, cH.shape
         (torch.Size([2, 3, 4, 4]), torch.Size([2, 3, 4, 4]))
     """
-    approx, horizontal, vertical, diagonal = _split("to_pywavelets", approx, detail)
+    require_image_bands("to_pywavelets", approx, detail)
+    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
     return approx, (horizontal, vertical, diagonal)
 
 
@@ -174,13 +174,6 @@ def _named(who: str, layout: str) -> tuple[tuple[float, ...], str]:
     if layout not in LAYOUTS:
         raise ValueError(f"{who} needs a layout of {', '.join(map(repr, LAYOUTS))}, got {layout!r}")
     return LAYOUTS[layout]
-
-
-def _split(who: str, approx: Tensor, detail: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Checks that the bands fit together, and returns approximation, horizontal, vertical and diagonal detail."""
-    require_image_bands(who, approx, detail)
-    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
-    return approx, horizontal, vertical, diagonal
 
 
 def _times(factor: float, band: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ Both classes use FrEIA's interface without importing FrEIA. FrEIA requires that 
 ``forward(x_or_z, c, rev, jac)`` and ``output_dims``; it need not inherit from FrEIA's base class.
 """
 
-__all__ = ["AsFrEIA", "FromFrEIA"]
-
 import copy
 import math
 from collections.abc import Iterable, Sequence
@@ -82,7 +80,7 @@ class AsFrEIA(nn.Module):
         for kind, given in (("tensors", x_or_z), ("conditions", c)):
             if isinstance(given, Tensor):  # unpacking it would split its batch
                 raise TypeError(f"AsFrEIA needs a list of {kind}, got a tensor of shape {tuple(given.shape)}")
-        options: dict[str, Any] = self._options(c or ())
+        options = self._options(c or ())
         if jac:
             direction = self.module.inverse_and_log_det if rev else self.module.forward_and_log_det
             outputs, log_det = direction(*x_or_z, **options)
@@ -113,8 +111,7 @@ class AsFrEIA(nn.Module):
         def ramp(shape: Dims) -> Tensor:  # a batch of two, because batch norm needs more than one value per channel
             return torch.linspace(-1, 1, 2 * math.prod(shape), device=device, dtype=dtype).view(2, *shape)
 
-        options: dict[str, Any] = self._options([ramp(shape) for shape in self.dims_c])
-        return module(*map(ramp, dims), **options)
+        return module(*map(ramp, dims), **self._options([ramp(shape) for shape in self.dims_c]))
 
     def _options(self, conditions: Sequence[Any]) -> dict[str, Any]:
         if not conditions:
@@ -171,28 +168,26 @@ class FromFrEIA(Invertible):
         self.module = module
 
     def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        return self._run(bands, condition, rev=False, jac=False)[0]
+        return self._run(*bands, condition=condition, rev=False, jac=False)[0]
 
     def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        return self._run(bands, condition, rev=True, jac=False)[0]
+        return self._run(*bands, condition=condition, rev=True, jac=False)[0]
 
     def forward_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        return self._run(bands, condition, rev=False, jac=True)
+        return self._run(*bands, condition=condition, rev=False, jac=True)
 
     def inverse_and_log_det(self, *bands: Tensor, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        return self._run(bands, condition, rev=True, jac=True)
+        return self._run(*bands, condition=condition, rev=True, jac=True)
 
     @property
     def conditional(self) -> bool:
         return _num_conditions(self.module) > 0
 
-    def _run(
-        self, bands: tuple[Tensor, ...], condition: Tensor | None, *, rev: bool, jac: bool
-    ) -> tuple[Bands, Tensor]:
+    def _run(self, *bands: Tensor, condition: Tensor | None, rev: bool, jac: bool) -> tuple[Bands, Tensor]:
         self._check(bands, _dims_out(self.module) if rev else _dims_in(self.module))
+        copies = tuple(band.clone() for band in bands)
         # Some FrEIA modules have no argument `c`, and InvertibleSigmoid does not return a log-determinant.
-        options: dict[str, Any] = self._conditions(condition)
-        outputs, *rest = self.module(tuple(band.clone() for band in bands), rev=rev, jac=jac, **options)
+        outputs, *rest = self.module(copies, rev=rev, jac=jac, **self._conditions(condition))
         outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
         return bare(outputs), _as_log_det(rest[0] if jac else 0.0, bands[0])
 
@@ -203,7 +198,7 @@ class FromFrEIA(Invertible):
             actual = " and ".join(str(tuple(band.shape)) for band in bands) or "nothing"
             raise ValueError(f"FromFrEIA({type(self.module).__name__}) needs bands of shape {shapes}, got {actual}")
 
-    def _conditions(self, condition: Tensor | None) -> dict[str, list[Tensor]]:
+    def _conditions(self, condition: Tensor | None) -> dict[str, Any]:
         num, who = _num_conditions(self.module), f"FromFrEIA({type(self.module).__name__})"
         if num > 1:
             raise ValueError(f"{who} needs a module with at most one condition, got {num} conditions")

@@ -1,7 +1,5 @@
 """Published NAFNet weights in our `NAFUNet`, the same network with other names for its parts."""
 
-__all__ = ["load_nafnet"]
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,21 +8,14 @@ from torch import Tensor
 from liftlayers.nn import NAFUNet
 
 # Our names to theirs: parts of the network, then parts of a block. Norms, beta and gamma have the same names.
+# fmt: off
 NAMES = {
-    "encoder.first": "intro",
-    "encoder.levels": "encoders",
-    "encoder.downs": "downs",
-    "middle": "middle_blks",
-    "decoder.ups": "ups",
-    "decoder.levels": "decoders",
-    "decoder.last": "ending",
-    "expand1": "conv1",
-    "depthwise": "conv2",
-    "project1": "conv3",
-    "attention": "sca.1",
-    "expand2": "conv4",
-    "project2": "conv5",
+    "encoder.first": "intro", "encoder.levels": "encoders", "encoder.downs": "downs", "middle": "middle_blks",
+    "decoder.ups": "ups", "decoder.levels": "decoders", "decoder.last": "ending",
+    "expand1": "conv1", "depthwise": "conv2", "project1": "conv3", "attention": "sca.1",
+    "expand2": "conv4", "project2": "conv5",
 }
+# fmt: on
 
 
 def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
@@ -85,11 +76,9 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     shapes = {theirs: _published_shape(ours[name]) for theirs, name in names.items()}
     problems = [f"{name} is missing" for name in shapes if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in shapes]
-    problems += [
-        f"{name} has shape {tuple(weights[name].shape)} instead of {shape}"
-        for name, shape in shapes.items()
-        if name in weights and tuple(weights[name].shape) != shape
-    ]
+    found = {name: tuple(weights[name].shape) for name in shapes if name in weights}
+    wrong = (name for name, shape in found.items() if shape != shapes[name])
+    problems += [f"{name} has shape {found[name]} instead of {shapes[name]}" for name in wrong]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {'; '.join(problems[:5])}{more}")
@@ -103,13 +92,10 @@ def _unet_for(weights: Mapping[str, Tensor]) -> NAFUNet:
     if first is None or first.ndim != 4:
         got = f"{len(weights)} other names" if first is None else f"shape {tuple(first.shape)}"
         raise ValueError(f"load_nafnet needs intro.weight of shape (width, channels, 3, 3), got {got}")
-    return NAFUNet(
-        first.shape[1],
-        first.shape[0],
-        encoder=[_count(weights, f"encoders.{level}.") for level in range(_count(weights, "downs."))],
-        middle=_count(weights, "middle_blks."),
-        decoder=[_count(weights, f"decoders.{level}.") for level in range(_count(weights, "ups."))],
-    )
+    width, channels = first.shape[:2]
+    encoder = [_count(weights, f"encoders.{level}.") for level in range(_count(weights, "downs."))]
+    decoder = [_count(weights, f"decoders.{level}.") for level in range(_count(weights, "ups."))]
+    return NAFUNet(channels, width, encoder=encoder, middle=_count(weights, "middle_blks."), decoder=decoder)
 
 
 def _count(names: Iterable[str], prefix: str) -> int:

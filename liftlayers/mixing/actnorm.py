@@ -1,7 +1,5 @@
 """Activation normalisation: a scale and a bias for every channel, initialised from the first batch."""
 
-__all__ = ["ActNorm"]
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """The invertible 1x1 convolution: a learned rotation of the channels."""
 
-__all__ = ["InvertibleConv1x1"]
-
 from contextlib import AbstractContextManager, nullcontext
 
 import torch

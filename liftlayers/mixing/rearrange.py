@@ -1,7 +1,5 @@
 """Steps that rearrange numbers among bands, channels and positions without changing them."""
 
-__all__ = ["PixelUnshuffle", "Split", "Swap"]
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -63,11 +63,9 @@ class _Convolution(torch.autograd.Function):
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
         of_x, of_weight, _ = ctx.needs_input_grad
-        return (
-            _convolve(gradient, weight.flip(2, 3), ctx.dilation) if of_x else None,
-            _weight_gradient(x, gradient, weight.shape[-1], ctx.dilation) if of_weight else None,
-            None,
-        )
+        x_gradient = _convolve(gradient, weight.flip(2, 3), ctx.dilation) if of_x else None
+        weight_gradient = _weight_gradient(x, gradient, weight.shape[-1], ctx.dilation) if of_weight else None
+        return x_gradient, weight_gradient, None
 
 
 class _AnyConvolution(_Convolution):
@@ -96,8 +94,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, side: int, dilation: int) -> T
     after = before + num * TILE - side  # the last tiles extend beyond the kernel
     x = F.pad(x, (before, after, before, after))
     starts = range(0, num * TILE, TILE)
-    rows = [x[:, :, start : start + height + TILE - 1] for start in starts]
-    windows = (row[..., start : start + width + TILE - 1] for row in rows for start in starts)
+    windows = (x[:, :, i : i + height + TILE - 1, j : j + width + TILE - 1] for i in starts for j in starts)
     tiles = [conv2d_weight(window, (channels, 1, TILE, TILE), gradient, groups=channels) for window in windows]
     return rearrange(tiles, "(i j) c 1 p q -> c 1 (i p) (j q)", i=num)[..., :side, :side]
 

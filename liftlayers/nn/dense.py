@@ -1,7 +1,5 @@
 """The dense network inside the couplings of HiNet and DeepMIH."""
 
-__all__ = ["DensePredictor"]
-
 import torch
 from torch import Tensor, nn
 
@@ -44,9 +42,7 @@ class DensePredictor(nn.Module):
         super().__init__()
         require_positive("DensePredictor", in_channels=in_channels, out_channels=out_channels, growth=growth)
         self.in_channels = in_channels
-        self.hidden = nn.ModuleList(
-            nn.Conv2d(in_channels + number * growth, growth, 3, padding=1) for number in range(4)
-        )
+        self.hidden = nn.ModuleList(nn.Conv2d(in_channels + i * growth, growth, 3, padding=1) for i in range(4))
         for parameter in self.hidden.parameters():
             nn.init.normal_(parameter, std=0.01)
         self.activation = nn.LeakyReLU(0.01)

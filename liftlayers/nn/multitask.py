@@ -1,7 +1,5 @@
 """A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder per task."""
 
-__all__ = ["MultiTaskNAFUNet"]
-
 from collections.abc import Sequence
 
 import torch
@@ -86,11 +84,8 @@ class MultiTaskNAFUNet(nn.Module):
         if batch == 0:
             raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
         self._require_known(task, batch)
-        features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
-        if isinstance(task, str):
-            correction = self._for_all(features, skips, task)
-        else:
-            correction = self._for_each(features, skips, task)
+        encoded: tuple[Tensor, list[Tensor]] = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
+        correction = self._for_all(*encoded, task) if isinstance(task, str) else self._for_each(*encoded, task)
         return x + correction[..., :height, :width]
 
     def _for_all(self, features: Tensor, skips: list[Tensor], task: str) -> Tensor:
@@ -112,9 +107,8 @@ class MultiTaskNAFUNet(nn.Module):
             if not leaving:
                 continue
             chosen = [here[i] for i in leaving]
-            corrections.append(
-                decoder(decoder_middle(_take(features, leaving)), [_take(skip, chosen) for skip in skips])
-            )
+            skips_of_chosen = [_take(skip, chosen) for skip in skips]
+            corrections.append(decoder(decoder_middle(_take(features, leaving)), skips_of_chosen))
             images += chosen
             staying = [i for i, image in enumerate(here) if names[image] != name]
             here = [here[i] for i in staying]

@@ -1,7 +1,5 @@
 """The block of NAFNet, which has no activation function, and its two parts."""
 
-__all__ = ["LayerNorm2d", "NAFBlock", "SimpleGate"]
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

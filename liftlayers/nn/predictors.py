@@ -4,10 +4,7 @@ The last convolution of each starts at zero. So a chain starts as the exact iden
 steps of training; a chain of 24 blocks with default initialisation amplifies its input forty-fold.
 """
 
-__all__ = ["BiasFreePredictor", "ConvPredictor", "ResidualPredictor"]
-
 import functools
-import itertools
 
 from torch import Tensor, nn
 
@@ -49,10 +46,9 @@ class ConvPredictor(nn.Module):
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
         require_positive("ConvPredictor", **numbers, num_hidden=num_hidden)
         self.in_channels = in_channels
-        widths = [in_channels] + [hidden_channels] * num_hidden
         self.hidden = nn.Sequential()
-        for before, after in itertools.pairwise(widths):
-            self.hidden.append(nn.Conv2d(before, after, 3, padding=1))
+        for before in [in_channels] + [hidden_channels] * (num_hidden - 1):
+            self.hidden.append(nn.Conv2d(before, hidden_channels, 3, padding=1))
             self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # backward of a convolution needs no output
         self.last = zero_(nn.Conv2d(hidden_channels, out_channels, 3, padding=1))
 
@@ -179,9 +175,8 @@ class ResidualPredictor(nn.Module):
             raise ValueError(f"ResidualPredictor needs an odd, positive kernel_size, got {kernel_size}")
         self.in_channels = in_channels
         self.first = nn.Conv2d(in_channels, hidden_channels, 3, padding=1, bias=False)
-        self.blocks = nn.Sequential(
-            *(_SeparableResidual(hidden_channels, kernel_size, dilation) for _ in range(num_blocks))
-        )
+        blocks = (_SeparableResidual(hidden_channels, kernel_size, dilation) for _ in range(num_blocks))
+        self.blocks = nn.Sequential(*blocks)
         self.last = nn.Conv2d(hidden_channels, out_channels, 3, padding=1, bias=False)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -207,14 +202,12 @@ class _SeparableResidual(nn.Module):
 
 
 def _separable(channels: int, kernel_size: int, dilation: int) -> nn.Sequential:
-    return nn.Sequential(
-        DepthwiseConv2d(channels, kernel_size, dilation=dilation), nn.Conv2d(channels, channels, 1, bias=False)
-    )
+    depthwise = DepthwiseConv2d(channels, kernel_size, dilation=dilation)
+    return nn.Sequential(depthwise, nn.Conv2d(channels, channels, 1, bias=False))
 
 
 def zero_(conv: nn.Conv2d) -> nn.Conv2d:
     """Sets a convolution's weight and bias to zero, in place, and returns it."""
-    nn.init.zeros_(conv.weight)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
     return conv

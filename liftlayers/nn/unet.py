@@ -1,7 +1,5 @@
 """The U-Net of NAFBlocks with one encoder and one decoder."""
 
-__all__ = ["NAFUNet"]
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -45,9 +43,8 @@ class NAFDecoder(nn.Module):
     def __init__(self, out_channels: int, width: int, num_blocks: Sequence[int]) -> None:
         super().__init__()
         widths = [width * 2**level for level in reversed(range(len(num_blocks)))]
-        self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(2 * w, 4 * w, 1, bias=False), nn.PixelShuffle(2)) for w in widths
-        )
+        ups = (nn.Sequential(nn.Conv2d(2 * w, 4 * w, 1, bias=False), nn.PixelShuffle(2)) for w in widths)
+        self.ups = nn.ModuleList(ups)
         self.levels = nn.ModuleList(naf_blocks(num, w) for num, w in zip(num_blocks, widths, strict=True))
         self.last = zero_(nn.Conv2d(width, out_channels, 3, padding=1))
 

@@ -1,8 +1,5 @@
 """The lifting steps of a named wavelet along one axis, each with a network on top of its fixed taps."""
 
-__all__ = ["Boundary", "LearnedScalePair", "OnSkeleton", "ScalePair", "line"]
-
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -42,9 +39,7 @@ class OnSkeleton(nn.Module):
         ValueError: If the network's output does not have the shape of its input.
     """
 
-    def __init__(
-        self, step: LiftingStep, residual: nn.Module, *, dim: int, boundary: Boundary, together: int = 1
-    ) -> None:
+    def __init__(self, step: LiftingStep, residual: nn.Module, *, dim: int, boundary: Boundary, together: int) -> None:
         super().__init__()
         self.step, self.dim, self.boundary, self.together = step, dim, boundary, together
         self.residual = residual
@@ -56,17 +51,11 @@ class OnSkeleton(nn.Module):
     def _learned(self, x: Tensor) -> Tensor:
         lines = rearrange(x, "b (k c) h w -> (b c) k h w", k=self.together)
         lines = lines if self.dim == -1 else lines.mT
-        differences = (
-            torch.diff(lines, dim=-1, append=lines[..., -1:])
-            if self.step.target == "detail"
-            else torch.diff(lines, dim=-1, prepend=lines[..., :1])
-        )
-        output = self.residual(differences)
+        before, after = (None, lines[..., -1:]) if self.step.target == "detail" else (lines[..., :1], None)
+        output = self.residual(torch.diff(lines, dim=-1, prepend=before, append=after))
         if output.shape != lines.shape:
-            raise ValueError(
-                f"a learned wavelet needs networks that keep the shape, got {tuple(output.shape)} "
-                f"from {type(self.residual).__name__} for {tuple(lines.shape)}"
-            )
+            found = f"{tuple(output.shape)} from {type(self.residual).__name__} for {tuple(lines.shape)}"
+            raise ValueError(f"a learned wavelet needs networks that keep the shape, got {found}")
         output = output if self.dim == -1 else output.mT
         return rearrange(output, "(b c) k h w -> b (k c) h w", c=x.shape[1] // self.together)
 
@@ -126,13 +115,7 @@ class LearnedScalePair(ScalePair):
 
 
 def line(
-    scheme: Scheme,
-    residuals: Sequence[nn.Module],
-    scales: Sequence[ScalePair],
-    *,
-    dim: int,
-    boundary: Boundary,
-    together: int,
+    scheme: Scheme, residuals: list[nn.Module], scales: list[ScalePair], *, dim: int, boundary: Boundary, together: int
 ) -> Sequential:
     """Returns a chain of the scheme's steps along one axis, each with its network, followed by the scales."""
     couplings: list[Invertible] = []

@@ -40,10 +40,8 @@ class PolyphaseSplit(VolumePreserving):
         require_image(self.who, x)
         require_even(self.who, x)
         top, bottom = x[..., 0::2, :], x[..., 1::2, :]
-        return (
-            torch.cat((top[..., 0::2], bottom[..., 0::2]), dim=1),  # (B, 2C, H/2, W/2)
-            torch.cat((top[..., 1::2], bottom[..., 1::2]), dim=1),
-        )
+        even, odd = (torch.cat((top[..., side::2], bottom[..., side::2]), dim=1) for side in (0, 1))
+        return even, odd  # (B, 2C, H/2, W/2) each
 
     def inverse(self, even: Tensor, odd: Tensor) -> Tensor:
         columns = torch.stack((even, odd), dim=-1).flatten(-2)  # (B, 2C, H/2, W)

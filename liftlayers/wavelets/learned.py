@@ -1,13 +1,11 @@
 """Wavelet transforms with learned predictions and updates, which start as a named wavelet."""
 
-__all__ = ["LearnedWavelet", "NonseparableLearnedWavelet"]
-
 from collections.abc import Callable
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from liftlayers.functional.schemes import Scheme, require_scheme
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn.predictors import BiasFreePredictor
 from liftlayers.wavelets._learned_line import Boundary, LearnedScalePair, ScalePair, line
@@ -24,15 +22,10 @@ def _plane_predictor(in_channels: int, out_channels: int) -> nn.Module:
 class _Lifted(VolumePreserving):
     """Splits an image into its four polyphase components, then lifts along rows, then along columns."""
 
+    _together = 1  # parts of each channel that a network sees together
+
     def __init__(
-        self,
-        name: str,
-        boundary: Boundary,
-        network: MakeNetwork,
-        scale: Scale | None,
-        *,
-        shared: bool = False,
-        together: int = 1,
+        self, name: str, boundary: Boundary, network: MakeNetwork, scale: Scale | None, *, shared: bool = False
     ) -> None:
         super().__init__()
         who = type(self).__name__
@@ -40,13 +33,16 @@ class _Lifted(VolumePreserving):
             raise ValueError(f"{who} needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         if scale not in (*get_args(Scale), None):
             raise ValueError(f"{who} needs a scale of 'fixed', 'learned' or None, got {scale!r}")
-        start = require_scheme(who, name)
-        learned = [_residuals_and_scales(start, network, scale, together) for _ in range(1 if shared else 2)]
-        options = {"boundary": boundary, "together": together}
+        start, parts = require_scheme(who, name), self._together
+        pairs = {"fixed": [ScalePair], "learned": [LearnedScalePair], None: []}[scale]
+        learned = [
+            ([network(parts, parts) for _ in start.steps], [pair(*start.scales) for pair in pairs])
+            for _ in range(1 if shared else 2)
+        ]
         self.split = PolyphaseSplit(who)
-        self.rows = line(start, *learned[0], dim=-1, **options)
+        self.rows = line(start, *learned[0], dim=-1, boundary=boundary, together=parts)
         self.transpose = HalvesTransposed()
-        self.columns = line(start, *learned[-1], dim=-2, **options)
+        self.columns = line(start, *learned[-1], dim=-2, boundary=boundary, together=parts)
         self.order = BandOrder(who)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,14 +55,6 @@ class _Lifted(VolumePreserving):
 
     def steps(self) -> tuple[Invertible, ...]:
         return self.split, self.rows, self.transpose, self.columns, self.order
-
-
-def _residuals_and_scales(
-    start: Scheme, network: MakeNetwork, scale: Scale | None, together: int
-) -> tuple[list[nn.Module], list[ScalePair]]:
-    """Returns new networks, one per step, and the scale pairs, none or one, for the lifting along one axis."""
-    kinds = {"fixed": [ScalePair], "learned": [LearnedScalePair], None: []}[scale]
-    return [network(together, together) for _ in start.steps], [kind(*start.scales) for kind in kinds]
 
 
 class LearnedWavelet(_Lifted):
@@ -182,6 +170,8 @@ class NonseparableLearnedWavelet(_Lifted):
         True
     """
 
+    _together = 2
+
     def __init__(
         self,
         name: str = "5/3",
@@ -190,4 +180,4 @@ class NonseparableLearnedWavelet(_Lifted):
         network: MakeNetwork = _plane_predictor,
         scale: Scale | None = "fixed",
     ) -> None:
-        super().__init__(name, boundary, network, scale, together=2)
+        super().__init__(name, boundary, network, scale)

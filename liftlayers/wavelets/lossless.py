@@ -1,7 +1,5 @@
 """The lossless wavelet transforms as a layer."""
 
-__all__ = ["LosslessWavelet"]
-
 import torch
 from torch import Tensor
 

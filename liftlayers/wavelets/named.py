@@ -1,7 +1,5 @@
 """The Haar transform and the named wavelet transforms as layers."""
 
-__all__ = ["Haar", "Wavelet"]
-
 import torch
 from torch import Tensor
 
