@@ -1,7 +1,5 @@
 """One step for each band."""
 
-__all__ = ["Parallel"]
-
 from torch import Tensor
 
 from liftlayers.invertible import Invertible, Part

@@ -1,7 +1,5 @@
 """Multi-scale transforms: each level splits the approximation of the level before it."""
 
-__all__ = ["LiftingPyramid"]
-
 from collections.abc import Iterable
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Chains of invertible steps."""
 
-__all__ = ["Sequential"]
-
 from collections.abc import Iterable, Iterator
 from typing import overload
 

@@ -1,7 +1,5 @@
 """The additive coupling, the step that every lifting scheme is made of."""
 
-__all__ = ["AdditiveCoupling"]
-
 from torch import Tensor
 
 from liftlayers.couplings.base import Coupling

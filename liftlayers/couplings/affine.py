@@ -1,7 +1,5 @@
 """The affine coupling: one band scales and shifts the other."""
 
-__all__ = ["AffineCoupling"]
-
 import math
 
 import torch

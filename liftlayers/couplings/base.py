@@ -1,7 +1,5 @@
 """The coupling: one band changes by a function of the other, and by an invertible rule."""
 
-__all__ = ["Coupling"]
-
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The two lifting steps, predict and update, and the block that applies one after the other."""
 
-__all__ = ["LiftingBlock", "Predict", "Update"]
-
 from torch import Tensor, nn
 
 from liftlayers.couplings.base import Coupling

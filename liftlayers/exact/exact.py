@@ -1,7 +1,5 @@
 """Chains that invert bit for bit: what they add is rounded to a grid on which sums are exact."""
 
-__all__ = ["Exact", "exact"]
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Networks and bands on a grid, where sums have no rounding error."""
 
-__all__ = ["OnGrid", "ToGrid"]
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Modules made of invertible steps, and what they keep for the gradient."""
 
-__all__ = ["Container", "WithMemory", "leaves_of", "options_of"]
-
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
