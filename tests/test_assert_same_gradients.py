@@ -7,12 +7,7 @@ import torch
 from hypothesis import given
 from torch import Tensor, nn
 
-from liftlayers import (
-    AdditiveCoupling,
-    Predict,
-    Sequential,
-    check_inverse,
-)
+from liftlayers import AdditiveCoupling, Invertible, Predict, Sequential, check_inverse
 from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
 from tests.steps import block
 from tests.strategies import Case, chains, tensor
@@ -168,7 +163,16 @@ def test_integer_bands_are_refused_and_integer_conditions_accepted() -> None:
 
 
 def test_writing_into_the_condition_is_caught() -> None:
-    with pytest.raises(AssertionError, match="Predict writes into its condition"):
+    class Shifted(Invertible):
+        def forward(self, x: Tensor, *, condition: Tensor) -> Tensor:
+            return x + condition.mul_(0.5)
+
+        def inverse(self, x: Tensor, *, condition: Tensor) -> Tensor:
+            return x - condition
+
+    with pytest.raises(AssertionError, match="Shifted writes into its condition"):
+        assert_inverts(Shifted(), torch.ones(1, 2), condition=torch.ones(1, 2))
+    with pytest.raises(RuntimeError, match="Predict needs a network that leaves its input as it is"):
         assert_inverts(randomise_(Predict(Seeing(0.5))), *bands(), condition=tensor(2, 1, 2, 4, 4))
 
 
