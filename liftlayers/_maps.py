@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands, as_tuple
+from liftlayers._bands import as_tuple
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -29,10 +29,10 @@ def describes_map(module: nn.Module, method: str) -> bool:
 
 @functools.cache
 def _describes_map(kind: type[nn.Module], method: str) -> bool:
-    place, *directions = (
-        next(i for i, base in enumerate(kind.__mro__) if name in vars(base)) for name in (method, "forward", "inverse")
-    )
-    return place <= min(directions)
+    def place(name: str) -> int:
+        return next(i for i, base in enumerate(kind.__mro__) if name in vars(base))
+
+    return place(method) <= min(place("forward"), place("inverse"))
 
 
 def stating_class(kind: type[M], states: Callable[[type], bool]) -> type[M]:
@@ -44,31 +44,28 @@ def stating_class(kind: type[M], states: Callable[[type], bool]) -> type[M]:
 
 
 def same_map(
-    module: nn.Module,
-    base: type[nn.Module],
-    direction: str,
-    bands: tuple[Tensor, ...],
-    options: dict[str, Any],
-    outputs: Bands | None = None,
+    module: nn.Module, base: type[nn.Module], direction: str, bands: tuple[Tensor, ...], options: dict[str, Any]
 ) -> bool:
     """Whether a module returns what its class `base` would return for the same bands.
 
-    That is certain if no subclass redefines a method of the map. Otherwise the map of `base` is evaluated, too, and
-    compared bit by bit: a subclass may print, count or check, as long as it returns the same numbers. `outputs` are
-    what the module returned, if it has been called.
+    That is certain if no subclass redefines a method of the map. Otherwise copies of the module compute both, with the
+    same random numbers, and are compared bit by bit: a subclass may print, count or check, as long as it returns the
+    same numbers.
     """
     kind = type(module)
     below = kind.__mro__[: kind.__mro__.index(base)]
     if not any(name in vars(place) for place in (module, *below) for name in MAP):
         return True
-    original = copy.copy(module)
+    given, original = copy.deepcopy(module), copy.deepcopy(module)
     for name in MAP:
         vars(original).pop(name, None)
     original.__class__ = base
+    found: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
-        expected = as_tuple(getattr(base, direction)(original, *bands, **options))
-        actual = as_tuple(getattr(module, direction)(*bands, **options) if outputs is None else outputs)
-    pairs = zip(actual, expected, strict=True)
+        for function in (getattr(given, direction), functools.partial(getattr(base, direction), original)):
+            with torch.random.fork_rng():
+                found.append(as_tuple(function(*bands, **options)))
+    pairs = zip(*found, strict=True)
     return all(x.shape == y.shape and torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
 
 
@@ -78,27 +75,34 @@ def names_condition(module: nn.Module) -> bool:
     return "condition" in parameters_of(module.forward)
 
 
-# What the signatures of methods say. They are slow to read, so each function is read once.
+# What the signatures of methods say. They are slow to read, so each method of a class is read once.
 
 
 def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the parameters of a method or a function by name, without `self`."""
-    return _signature(*_function_of(method))[0]
+    return _read(method)[0]
 
 
 def num_positional(method: Callable[..., Any]) -> tuple[int, float]:
     """Returns the least and the greatest number of positional arguments that a method takes, without `self`."""
-    return _signature(*_function_of(method))[1]
+    return _read(method)[1]
 
 
-def _function_of(method: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
+Signature = tuple[dict[str, inspect.Parameter], tuple[int, float]]
+
+
+def _read(method: Callable[..., Any]) -> Signature:
     function = getattr(method, "__func__", None)
-    return (method, False) if function is None else (function, True)
+    return _signature(method) if function is None else _method_signature(function)  # others may hold a network
 
 
 @functools.cache
-def _signature(function: Callable[..., Any], is_method: bool) -> tuple[dict[str, inspect.Parameter], tuple[int, float]]:
-    parameters = dict(list(inspect.signature(function).parameters.items())[1 if is_method else 0 :])
+def _method_signature(function: Callable[..., Any]) -> Signature:
+    return _signature(function, skip=1)
+
+
+def _signature(function: Callable[..., Any], *, skip: int = 0) -> Signature:
+    parameters = dict(list(inspect.signature(function).parameters.items())[skip:])
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     least = sum(p.default is p.empty for p in positional)
     most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()) else len(positional)

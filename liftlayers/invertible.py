@@ -107,6 +107,9 @@ class Invertible(nn.Module, ABC):
         """
         return (self,)
 
+    def require_bands(self, bands: tuple[Tensor, ...], *, inverted: bool) -> None:
+        """Raises `ValueError` if a direction takes another number of bands than its signature says."""
+
 
 class VolumePreserving(Invertible):
     r"""An invertible module that keeps volume: its log-determinant is zero at no cost.
@@ -133,19 +136,17 @@ class VolumePreserving(Invertible):
     """
 
     def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        outputs = self(*bands, **options)
-        self._require_promise("forward", bands, options, outputs)
-        return outputs, zero_log_det(bands)
+        self._require_promise("forward", bands, options)
+        return self(*bands, **options), zero_log_det(bands)
 
     def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        outputs = self.inverse(*bands, **options)
-        self._require_promise("inverse", bands, options, outputs)
-        return outputs, zero_log_det(bands)
+        self._require_promise("inverse", bands, options)
+        return self.inverse(*bands, **options), zero_log_det(bands)
 
-    def _require_promise(self, direction: str, bands: tuple[Tensor, ...], options: Any, outputs: Bands) -> None:
+    def _require_promise(self, direction: str, bands: tuple[Tensor, ...], options: Any) -> None:
         """Raises if a subclass of the class that promises to keep volume returns other outputs than that class."""
         promising = stating_class(type(self), lambda kind: VolumePreserving in kind.__bases__)
-        if not same_map(self, promising, direction, bands, options, outputs):
+        if not same_map(self, promising, direction, bands, options):
             raise NotImplementedError(self._no_log_det())
 
 
@@ -212,6 +213,13 @@ class Inverse(Invertible):
 def parts_of(module: Invertible) -> tuple[Part, ...]:
     """Returns the steps of a module as parts."""
     return tuple(step if isinstance(step, Part) else Part(step) for step in module.steps())
+
+
+def unwrapped(step: Invertible, inverted: bool) -> tuple[Invertible, bool]:
+    """Returns the module inside an `Inverse` and the opposite direction; other steps as they are."""
+    if isinstance(step, Inverse) and describes_map(step, "steps"):
+        return step.module, not inverted
+    return step, inverted
 
 
 def is_made_of_steps(module: Invertible) -> bool:

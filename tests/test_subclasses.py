@@ -180,3 +180,47 @@ def test_a_method_replaced_on_one_module_counts_as_well() -> None:
     with pytest.raises(NotImplementedError, match="AdditiveCoupling needs"):
         step.forward_and_log_det(*bands)
     assert_same_gradients(Sequential(step), Sequential(step, memory="reversible"), *bands, tolerance=1e-10)
+
+
+class Doubled(Inverse):
+    """An inverse that doubles what it returns."""
+
+    def forward(self, *bands: Tensor, **options: Any) -> Any:
+        return tuple(2 * x for x in as_tuple(super().forward(*bands, **options)))
+
+    def inverse(self, *bands: Tensor, **options: Any) -> Any:
+        return super().inverse(*(x / 2 for x in bands), **options)
+
+
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+@pytest.mark.parametrize("wrap", [lambda step: step, lambda step: Sequential(step)], ids=["step", "chain"])
+def test_a_subclass_of_inverse_is_called(memory: Any, wrap: Any) -> None:
+    step, bands = built(AdditiveCoupling)
+    chain = Sequential(Doubled(wrap(step)))
+    assert_same_gradients(chain, Sequential(*chain, memory=memory), *bands, tolerance=1e-10)
+    for x, y in zip(chain(*bands), Sequential(*chain, memory=memory)(*bands), strict=True):
+        assert torch.equal(x, y)
+
+
+def test_a_comparison_leaves_no_trace() -> None:
+    """Neither batch statistics nor random numbers: the network may have dropout."""
+    norm = nn.BatchNorm2d(1)
+    step = ReportingAffine(nn.Sequential(norm, nn.Dropout(0.5), nn.Conv2d(1, 6, 1)))
+    pair = torch.rand(2, 1, 4, 4), torch.rand(2, 3, 4, 4)
+    torch.manual_seed(0)
+    step.forward_and_log_det(*pair)
+    after = torch.get_rng_state()
+    assert norm.num_batches_tracked == 1
+    torch.manual_seed(0)
+    step(*pair)
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_an_attribute_called_rebuild_is_no_method() -> None:
+    class Flagged(Haar):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rebuild = True
+
+    step, x = Flagged(), tensor(0, 1, 1, 4, 4, dtype=torch.float64)
+    assert_same_gradients(Sequential(step), Sequential(step, memory="reversible"), x, tolerance=1e-10)

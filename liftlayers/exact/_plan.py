@@ -20,7 +20,7 @@ from liftlayers._maps import describes_map, stating_class
 from liftlayers.couplings.additive import AdditiveCoupling
 from liftlayers.couplings.lifting import Predict, Update
 from liftlayers.exact.grid import OnGrid
-from liftlayers.invertible import Inverse, Invertible, is_made_of_steps, parts_of
+from liftlayers.invertible import Invertible, is_made_of_steps, parts_of, unwrapped
 from liftlayers.memory._leaves import Position
 from liftlayers.memory.container import Container
 from liftlayers.wavelets._learned_line import ScalePair
@@ -89,6 +89,8 @@ def plan(chain: Invertible, bits: int, batch_invariant: bool) -> tuple[list[Link
         ValueError: If a step in `Parallel` returns several bands, or transforms are nested deeper than there are bits.
     """
     links: list[Link] = []
+    if not parts_of(chain):  # an empty chain
+        return links, 0
     depth = _visit(chain, False, Bands(), links).deepest()
     nested = max([depth, *(link.depth + abs(link.transform) for link in links)])
     if bits <= nested:
@@ -97,8 +99,7 @@ def plan(chain: Invertible, bits: int, batch_invariant: bool) -> tuple[list[Link
 
 
 def _visit(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) -> Bands:
-    if isinstance(step, Inverse):
-        return _visit(step.module, not inverted, bands, links)
+    step, inverted = unwrapped(step, inverted)
     if not is_made_of_steps(step):
         return _visit_leaf(step, inverted, bands, links)
     parts = list(enumerate(parts_of(step)))
@@ -106,6 +107,12 @@ def _visit(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) ->
         links.append(Link(step, type(step), bands.deepest()))
     for number, part in reversed(parts) if inverted else parts:
         returned = step.num_returned(inverted=inverted) if isinstance(step, Container) else None
+        if not isinstance(step, Container) and (part.before or part.after):
+            who, inner = type(step).__name__, type(part.step).__name__
+            raise TypeError(
+                f"exact needs steps that take all bands in a {who}, got {inner}, which takes some of them: use Parallel "
+                "or LiftingPyramid"
+            )
         if not isinstance(step, Container) or returned is None:
             bands = _visit(part.step, inverted, bands, links)
             continue

@@ -41,7 +41,7 @@ class Watch:
         (leaf, link, options), count = self.steps[number], len(self.steps)
         at = count - 1 - number if self.inverted else number
         who = f"exact: step {at} of {count} ({type(link.step).__name__})"
-        if not same_map(leaf.step, link.kind, "inverse" if leaf.inverted else "forward", inputs, options, outputs):
+        if not same_map(leaf.step, link.kind, "inverse" if leaf.inverted else "forward", inputs, options):
             raise TypeError(
                 f"{who} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all arithmetic into "
                 "the network of an AdditiveCoupling"

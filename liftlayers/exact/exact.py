@@ -1,6 +1,7 @@
 """Chains that invert bit for bit: what they add is rounded to a grid on which sums are exact."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from liftlayers.functional.grid import require_bits
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._run import Memory, effective_mode, run
-from liftlayers.memory.container import WithMemory, leaves_of, options_of
+from liftlayers.memory.container import Container, WithMemory, leaves_of, options_of
 
 
 class Exact(VolumePreserving, WithMemory):
@@ -70,6 +71,8 @@ class Exact(VolumePreserving, WithMemory):
         return bare(self._run(self._to_reachable(bands), condition, inverted=True))
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
+        if isinstance(self.chain, Container):
+            self.chain.require_bands(bands, inverted=inverted)
         leaves, links = self._planned(inverted=inverted)
         options = options_of(self.chain, leaves, condition)
         watch = Watch(leaves, links, options, bits=self.to_grid.bits, inverted=inverted)
@@ -113,14 +116,21 @@ def _everything(_step: Invertible) -> bool:
 # The state dict of an exact chain is that of the chain inside.
 
 
-def _without_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
-    for name in [name for name in state if name.startswith(f"{prefix}chain.")]:
-        state[prefix + name.removeprefix(f"{prefix}chain.")] = state.pop(name)
+def _without_prefix(_module: nn.Module, state: Any, prefix: str, _metadata: object) -> None:
+    _rename(state, f"{prefix}chain.", prefix)
+    if hasattr(state, "_metadata"):  # versions of modules
+        _rename(state._metadata, f"{prefix}chain.", prefix)
 
 
-def _with_prefix(_module: nn.Module, state: dict[str, Any], prefix: str, *_others: object) -> None:
-    for name in [name for name in state if name.startswith(prefix)]:
-        state[f"{prefix}chain.{name.removeprefix(prefix)}"] = state.pop(name)
+def _with_prefix(module: nn.Module, state: Any, prefix: str, *_others: object) -> None:
+    own = {*module._parameters, *module._buffers, *module._modules} - {"chain"}  # of a subclass
+    _rename(state, prefix, f"{prefix}chain.", keep=own)
+
+
+def _rename(state: dict[str, Any], old: str, new: str, *, keep: Collection[str] = ()) -> None:
+    """Replaces the beginning of all names, except of those that go on with a name to keep."""
+    names = [name for name in state if name.startswith(old) and name.removeprefix(old).split(".")[0] not in keep]
+    state.update({new + name.removeprefix(old): state.pop(name) for name in names})
 
 
 def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -> Exact:
@@ -148,8 +158,8 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     256 and 64 for 16 bits in float32. Every pass checks this, with one synchronisation, and raises.
 
     Networks are rounded to :math:`k - l` bits. The exact chain holds `chain` itself: training either trains both, their
-    state dicts load into each other, and a network or step that is assigned later is part of both. Hooks of `chain` and
-    of containers inside are not called.
+    state dicts load into each other, and a network or step that is assigned later is part of both (but a compiled exact
+    chain keeps those that it was compiled with). Hooks of `chain` and of containers inside are not called.
 
     The laws of `liftlayers.testing` ask for an inverse that returns what went in: give them bands that are on the grid
     already, as in ``assert_inverts(exact(chain, bits=16), ToGrid(16)(x))``.

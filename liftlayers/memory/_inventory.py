@@ -14,9 +14,6 @@ from liftlayers.invertible import Invertible
 Bands = tuple[Tensor, ...]
 
 
-NO_TENSORS: set[type] = set()  # types of attributes that have been seen and are no tensors: a walk passes them quickly
-
-
 class Place(NamedTuple):
     """A place that holds a parameter or a buffer: the dictionary of its module, its name there, and the tensor."""
 
@@ -32,7 +29,6 @@ class Inventory:
         self.step = step
         self.modules: list[tuple[nn.Module, bool, tuple[nn.Module | None, ...]]] = []
         self.parameters: list[Place] = []
-        self.buffers: list[Place] = []
         self.attributes: list[Place] = []  # plain tensors that need a gradient, such as weights that a network computes
         self.is_apart = True
         modules: list[nn.Module | None] = [step]
@@ -42,6 +38,16 @@ class Inventory:
             if module is not None and id(module) not in seen:
                 seen.add(id(module))
                 modules += self._visit(module)
+        self.read_buffers()
+
+    def read_buffers(self) -> None:
+        """Reads the buffers, which an earlier evaluation of the same modules may have replaced since the walk."""
+        self.buffers = [
+            Place(module._buffers, name, buffer)
+            for module, *_ in self.modules
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
         self.versions = [place.tensor._version for place in self.buffers]
 
     def _visit(self, module: nn.Module) -> tuple[nn.Module | None, ...]:
@@ -54,15 +60,10 @@ class Inventory:
                 self.is_apart = self.is_apart and not is_lazy(parameter)
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                self.buffers.append(Place(module._buffers, name, buffer))
                 _require_values(module, name, buffer)
                 self.is_apart = self.is_apart and not buffer.requires_grad
-        if not NO_TENSORS.issuperset(map(type, attributes.values())):
-            for name, value in attributes.items():
-                if not isinstance(value, Tensor):
-                    NO_TENSORS.add(type(value))
-                elif value.requires_grad:
-                    self.attributes.append(Place(attributes, name, value))
+        tensors = [(name, value) for name, value in attributes.items() if isinstance(value, Tensor)]
+        self.attributes += [Place(attributes, name, tensor) for name, tensor in tensors if tensor.requires_grad]
         self.is_apart = self.is_apart and "_is_replica" not in attributes and not has_hooks(module)
         return children
 
@@ -152,6 +153,7 @@ class RandomState:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, RandomState)
+            and self.devices == other.devices
             and self.cpu.numpy().tobytes() == other.cpu.numpy().tobytes()  # faster than torch.equal
             and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._maps import num_positional
-from liftlayers.invertible import Inverse, Invertible, parts_of
+from liftlayers.invertible import Inverse, Invertible, parts_of, unwrapped
 
 if TYPE_CHECKING:
     from liftlayers.memory.container import Container
@@ -25,8 +25,10 @@ class Position(NamedTuple):
     inverted: bool
     before: int
     after: int
+    opened: bool = False
+    """Whether the steps inside the step are evaluated in its place."""
 
-    def check_inputs(self, bands: Sized) -> None:
+    def check_inputs(self, bands: tuple[Tensor, ...]) -> None:
         """Raises `ValueError` unless the step takes as many bands as reach it."""
         if torch.compiler.is_compiling():  # a compiler cannot read signatures; Python refuses a wrong number there
             return
@@ -40,6 +42,9 @@ class Position(NamedTuple):
             verb = "takes back" if self.inverted else "takes"
             who = f"{_name(self.container)} {self.container.part} {self.number} ({_name(self.step)})"
             raise ValueError(f"{who} {verb} {least} band(s), got {count} from {origin}")
+        if self.opened:  # then it does not check them itself
+            inner, inverted = unwrapped(self.step, self.inverted)
+            inner.require_bands(bands[self.before : len(bands) - self.after], inverted=inverted)
 
     def check_outputs(self, bands: Sized) -> None:
         """Raises `ValueError` unless the step returned as many bands as its container needs."""

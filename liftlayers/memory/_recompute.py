@@ -28,6 +28,7 @@ class Record:
 
     def __init__(self, inventory: Inventory, random: RandomState) -> None:
         self.inventory = inventory
+        inventory.read_buffers()
         self.random: RandomState | None = random
         self.copies = {id(place.tensor): place.tensor.clone() for place in inventory.buffers}
 
@@ -97,7 +98,7 @@ def own_rebuild(step: Invertible, *, inverted: bool) -> Callable[..., Rebuilt] |
     returns as many bands as it takes, an output that requires no gradient says that its input needs none.
     """
     name = "rebuild_inverse" if inverted else "rebuild"
-    return getattr(step, name) if hasattr(step, name) and describes_map(step, name) else None
+    return getattr(step, name) if callable(getattr(type(step), name, None)) and describes_map(step, name) else None
 
 
 def undoes_first(inventory: Inventory) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
-from liftlayers.invertible import Inverse, Invertible, Part, is_made_of_steps, parts_of
+from liftlayers.invertible import Invertible, Part, is_made_of_steps, parts_of, unwrapped
 from liftlayers.memory._inventory import has_hooks
 from liftlayers.memory._leaves import Leaf, Position
 from liftlayers.memory._run import Memory, effective_mode, require_mode, run
@@ -43,9 +43,6 @@ class Container(WithMemory):
 
     @abstractmethod
     def steps(self) -> tuple[Invertible | Part, ...]: ...
-
-    def require_bands(self, bands: tuple[Tensor, ...], *, inverted: bool) -> None:
-        """Raises `ValueError` if the container as a whole takes another number of bands."""
 
     def num_returned(self, *, inverted: bool) -> int | None:
         """Returns how many bands each step has to return in a direction; None if any number will do."""
@@ -116,7 +113,7 @@ def leaves_of(
         first, last = before + skipped, after + left
         inner = _leaves_inside(step, inverted, opens, first, last) or [Leaf(step, inverted, first, last)]
         if isinstance(module, Container):
-            position = Position(module, number, step, inverted, first, last)
+            position = Position(module, number, step, inverted, first, last, opened=inner[0].step is not step)
             inner[0].starts.insert(0, position)
             inner[-1].ends.append(position)
             for leaf in inner:
@@ -131,7 +128,7 @@ def _leaves_inside(
     """Returns the steps inside a step, or none if it is evaluated as a whole."""
     if not opens(step):
         return []
-    inner, turned = (step.module, not inverted) if isinstance(step, Inverse) else (step, inverted)
+    inner, turned = unwrapped(step, inverted)
     if not is_made_of_steps(inner):
         return [Leaf(inner, turned, before, after)]
     return leaves_of(inner, inverted=turned, opens=opens, before=before, after=after)
@@ -142,12 +139,12 @@ def _nothing(_step: Invertible) -> bool:
 
 
 def _containers(step: Invertible) -> bool:
-    inner = step.module if isinstance(step, Inverse) else step
+    inner, _ = unwrapped(step, False)
     return isinstance(inner, Container) and not has_hooks(step, inner)
 
 
 def _all_without_hooks(step: Invertible) -> bool:
-    inner = step.module if isinstance(step, Inverse) else step
+    inner, _ = unwrapped(step, False)
     inside = () if isinstance(inner, Container) else inner.children()  # those of a container are asked one by one
     return not has_hooks(step, inner, *inside)
 

@@ -172,6 +172,8 @@ class _Chain:
             if record.left_trace and undoes_first(self.inventories[number]):
                 self.kept[number] = slice(len(kept), len(kept) + len(inputs))
                 kept += inputs
+            if {band.device for band in outputs} - {band.device for band in bands}:
+                random = RandomState(outputs)  # the next step may draw from another generator
             bands = leaf.put(bands, outputs)
         return bands, kept
 
@@ -219,6 +221,7 @@ class _Chain:
     def _rebuild(self, number: int, leaves: dict[int, Tensor], outputs: Bands, kept: Bands | None) -> Rebuilt:
         """Returns a step's inputs, from its outputs unless they were kept, and the outputs again with a graph."""
         leaf, bands = self.leaves[number], outputs if kept is None else kept
+        # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
         needs = self.needs[number] if len(self.needs[number]) == len(bands) else (True,) * len(bands)
         bands = tuple(
             x.detach().requires_grad_(need and is_differentiable(x)) for x, need in zip(bands, needs, strict=True)

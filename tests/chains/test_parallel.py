@@ -1,16 +1,28 @@
 """Parallel: every step maps its own band, log-determinants add, conditions are passed on."""
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from liftlayers import AdditiveCoupling, Haar, Inverse, Invertible, Sequential
-from liftlayers.chains.parallel import Parallel
-from liftlayers.mixing.actnorm import ActNorm
-from liftlayers.mixing.conv1x1 import InvertibleConv1x1
-from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
+from liftlayers import (
+    ActNorm,
+    AdditiveCoupling,
+    Haar,
+    Inverse,
+    Invertible,
+    InvertibleConv1x1,
+    LiftingPyramid,
+    Parallel,
+    PixelUnshuffle,
+    Sequential,
+    Split,
+    Swap,
+    set_memory,
+)
 from liftlayers.testing import randomise_
 from tests.laws import assert_copies, assert_inverts_both_ways, assert_log_dets, assert_modes_agree
 from tests.strategies import dtypes, seeds, tensor
@@ -136,3 +148,16 @@ def test_it_works_with_couplings_in_a_chain() -> None:
     coupling = AdditiveCoupling(nn.Conv2d(2, 1, 3, padding=1))
     chain = randomise_(Sequential(mixes(2, 1), coupling, Swap(), mixes(1, 2)))
     assert_inverts_both_ways(chain, tensor(0, 2, 2, 4, 4), tensor(1, 2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
+def test_inside_a_chain_it_refuses_another_number_of_bands(
+    memory: Literal["store", "reversible", "checkpoint"],
+) -> None:
+    chain = set_memory(Sequential(Parallel(Inverse(Haar()), Sequential())), memory)
+    bands = [torch.rand(1, channels, 4, 4).requires_grad_() for channels in (3, 9, 3)]
+    with pytest.raises(ValueError, match=r"Parallel needs 2 band\(s\), one for each step, got 3"):
+        chain(*bands)
+    pyramid = set_memory(Sequential(LiftingPyramid([Haar(), Haar()])), memory)
+    with pytest.raises(ValueError, match="LiftingPyramid needs 2 details, coarsest first, got 1"):
+        pyramid.inverse(*bands[:2])

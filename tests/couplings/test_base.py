@@ -1,5 +1,7 @@
 """A coupling of one's own on the base class."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -161,3 +163,16 @@ def test_inference_tensors_are_taken() -> None:
     step = coupling(Gated).float()
     bands = [torch.rand(2, 2, 3, 4) for _ in range(2)]
     assert torch.allclose(step.inverse(*step(*bands))[1], bands[1], atol=1e-6)
+
+
+def test_a_network_with_a_replaced_forward_is_freed() -> None:
+    def used() -> weakref.ref[nn.Module]:
+        network = nn.Conv2d(2, 2, 1)
+        forward = network.forward
+        network.forward = lambda x: forward(x)  # type: ignore[method-assign]
+        assert not Gated(network).conditional
+        return weakref.ref(network)
+
+    reference = used()
+    gc.collect()
+    assert reference() is None

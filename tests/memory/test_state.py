@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from liftlayers import LiftingBlock, Sequential
-from liftlayers.testing import randomise_
+from liftlayers import AdditiveCoupling, LiftingBlock, Sequential, Swap
+from liftlayers.testing import assert_same_gradients, randomise_
 from tests.devices import on_each_device
 from tests.memory.helpers import (
     Step,
@@ -26,6 +26,7 @@ from tests.memory.helpers import (
     with_memory,
 )
 from tests.memory.modules import Counts, CountsInNewBuffers, Own
+from tests.strategies import tensor
 
 # Random numbers and buffers
 
@@ -160,3 +161,28 @@ def test_autocast_with_a_step_that_is_inverted_first(memory: str, step: Step) ->
 def test_bands_and_parameters_of_another_dtype(memory: str, step: Step, dtype: torch.dtype, tolerance: float) -> None:
     """Bands in bfloat16 are rebuilt to three digits; "checkpoint" keeps them and is exact."""
     assert_trains_alike(stack(), memory, step, tolerance if memory == "reversible" else 0.0, dtype)
+
+
+class Averages(nn.Module):
+    """A network that subtracts a running mean, which it replaces in every call."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2, 2)
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(x) - self.mean
+        self.mean = 0.9 * self.mean + x.detach().mean(0)
+        return y.tanh()
+
+
+@in_every_mode
+def test_a_network_used_three_times_replaces_its_buffer(memory: str) -> None:
+    network = randomise_(Averages()).double()
+    steps = [step for _ in range(3) for step in (AdditiveCoupling(network), Swap())]
+    chain = Sequential(*steps)
+    bands = tensor(0, 3, 2, dtype=torch.float64), tensor(1, 3, 2, dtype=torch.float64)
+    assert_same_gradients(chain, with_memory(chain, memory), *bands, tolerance=1e-10)

@@ -1,0 +1,69 @@
+"""The state dict of an exact chain is that of the chain inside, under any names."""
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers import AdditiveCoupling, Exact, Inverse, Invertible, Sequential, ToGrid, exact
+from liftlayers.testing import randomise_
+
+
+def coupling() -> AdditiveCoupling:
+    return AdditiveCoupling(nn.Linear(2, 2))
+
+
+class Nested(Invertible):
+    """A step that holds a module called `chain`, after or before another one."""
+
+    def __init__(self, inner: Invertible | None = None, *, head_first: bool = False) -> None:
+        super().__init__()
+        if head_first:
+            self.head = coupling()
+        self.chain = inner or coupling()
+        if not head_first:
+            self.head = coupling()
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(*self.chain(a, b))
+
+    def inverse(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return self.chain.inverse(*self.head.inverse(a, b))
+
+    def steps(self) -> tuple[Invertible, ...]:
+        return self.chain, self.head
+
+
+def test_modules_called_chain_keep_their_weights() -> None:
+    for head_first in (False, True):
+        plain = randomise_(Nested(Nested(head_first=head_first), head_first=head_first))
+        fresh = Nested(Nested(head_first=head_first), head_first=head_first)
+        state = exact(plain).state_dict()
+        assert list(state) == list(plain.state_dict())
+        assert all(torch.equal(x, plain.state_dict()[name]) for name, x in state.items())
+        exact(fresh).load_state_dict(plain.state_dict())
+        assert all(torch.equal(x, y) for x, y in zip(fresh.parameters(), plain.parameters(), strict=True))
+
+
+def test_inside_other_modules_the_names_are_those_of_the_chain() -> None:
+    plain = nn.ModuleDict({"a": Sequential(coupling()), "chain": Sequential(coupling(), coupling())})
+    ours = nn.ModuleDict({name: exact(chain) for name, chain in plain.items()})  # type: ignore[arg-type]
+    assert list(ours.state_dict()) == list(plain.state_dict())
+    assert ours.state_dict()._metadata.keys() >= plain.state_dict()._metadata.keys()  # type: ignore[attr-defined]
+    ours.load_state_dict(randomise_(plain).state_dict())
+    plain.load_state_dict(ours.state_dict())
+
+
+def test_a_subclass_keeps_parameters_of_its_own() -> None:
+    class Scaled(Exact):
+        def __init__(self) -> None:
+            super().__init__(Sequential(coupling()))
+            self.gain = nn.Parameter(torch.ones(1))
+
+    ours = Scaled()
+    assert "gain" in ours.state_dict()
+    Scaled().load_state_dict(ours.state_dict())
+
+
+def test_an_empty_chain_rounds() -> None:
+    x = torch.rand(1, 2)
+    for chain in (exact(Sequential()), exact(Inverse(Sequential()))):
+        assert torch.equal(chain(x), ToGrid(16)(x))
