@@ -110,8 +110,8 @@ def _visit(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) ->
         if not isinstance(step, Container) and (part.before or part.after):
             who, inner = type(step).__name__, type(part.step).__name__
             raise TypeError(
-                f"exact needs steps that take all bands in a {who}, got {inner}, which takes some of them: use Parallel "
-                "or LiftingPyramid"
+                f"exact needs steps that take all bands in a {who}, got {inner}, which takes some of them: use "
+                "Parallel or LiftingPyramid"
             )
         if not isinstance(step, Container) or returned is None:
             bands = _visit(part.step, inverted, bands, links)

@@ -23,7 +23,7 @@ class Nested(Invertible):
             self.head = coupling()
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head(*self.chain(a, b))
+        return self.head(*self.chain(a, b))  # type: ignore[return-value]
 
     def inverse(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return self.chain.inverse(*self.head.inverse(a, b))
