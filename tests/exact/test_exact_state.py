@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import AdditiveCoupling, Exact, Inverse, Invertible, Sequential, ToGrid, exact
+from liftlayers._bands import Bands
 from liftlayers.testing import randomise_
 
 
@@ -22,10 +23,10 @@ class Nested(Invertible):
         if not head_first:
             self.head = coupling()
 
-    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head(*self.chain(a, b))  # type: ignore[return-value]
+    def forward(self, a: Tensor, b: Tensor) -> Bands:
+        return self.head(*self.chain(a, b))
 
-    def inverse(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, a: Tensor, b: Tensor) -> Bands:
         return self.chain.inverse(*self.head.inverse(a, b))
 
     def steps(self) -> tuple[Invertible, ...]:
