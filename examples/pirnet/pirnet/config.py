@@ -4,8 +4,6 @@ A preset states the hardware that it is meant for, the time that it takes and th
 string under a field is its help on the command line.
 """
 
-__all__ = ["PRESETS", "Config", "LIHConfig", "LSRConfig", "LossConfig", "TrainConfig", "cleared", "from_dict", "scaled"]
-
 import dataclasses
 import types
 import typing

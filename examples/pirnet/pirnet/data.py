@@ -1,7 +1,5 @@
 """Batches for training, which depend on the seed and the step alone, and pairs of photos for evaluation."""
 
-__all__ = ["Batch", "Batches", "Pair", "PairCrops", "evaluation_pairs"]
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

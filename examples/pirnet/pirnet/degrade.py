@@ -1,7 +1,5 @@
 """How secrets are degraded before they are hidden: noise, blur and low resolution."""
 
-__all__ = ["Degradation", "add_noise", "blurred", "gaussian_blur", "low_resolution", "noisy", "small"]
-
 import math
 from dataclasses import dataclass
 from typing import Literal

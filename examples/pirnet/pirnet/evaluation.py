@@ -1,7 +1,5 @@
 """The quality that a trained PIRNet reaches on photos it has not seen, with rows that show what the figures mean."""
 
-__all__ = ["Example", "Networks", "Pipeline", "evaluate", "measure", "run"]
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast

@@ -1,7 +1,5 @@
 """8-bit picture files in and out. A file is read as it is or refused with its name; nothing is repaired in silence."""
 
-__all__ = ["STREAM", "ImageError", "Picture", "check_output", "read_picture", "read_stego", "write_png"]
-
 import os
 import struct
 import sys

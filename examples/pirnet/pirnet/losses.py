@@ -4,8 +4,6 @@ The paper sums where we average; with Adam that changes only the meaning of a cl
 the `forward` of a module, so that wrappers for distributed training and compilation see all of it.
 """
 
-__all__ = ["ClearStep", "Images", "TrainStep", "hiding_loss", "restoration_loss"]
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ Equations of the paper: :math:`d' = d - P(c)`, :math:`c' = c + U(d')`; the inver
 Each block receives the output of the block before it, so the chain is invertible for all weights.
 """
 
-__all__ = ["LIH", "LSR", "PIRNet", "PIRNetOutput"]
-
 from collections.abc import Sequence as Names
 from typing import Literal, NamedTuple, cast
 

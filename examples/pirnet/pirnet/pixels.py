@@ -1,7 +1,5 @@
 """Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
 
-__all__ = ["check_images", "grey_levels", "quantise_uint8", "to_uint8"]
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ All random numbers of a step depend on the seed and the step alone, and each sta
 resumed run takes exactly the steps that the uninterrupted run would have taken.
 """
 
-__all__ = ["Trainer"]
-
 import copy
 import dataclasses
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Simple attacks that measure what can be learned without the key: a lower bound on the risk, not a proof."""
 
-__all__ = ["Attacks", "LeastSquares", "leaks", "shuffled", "similarity"]
-
 import copy
 import statistics
 from collections.abc import Mapping, Sequence

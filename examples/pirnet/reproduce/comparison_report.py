@@ -3,8 +3,6 @@
 Figures of our runs and figures of papers are never in one column or one plot.
 """
 
-__all__ = ["markdown", "progress", "save_plots"]
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

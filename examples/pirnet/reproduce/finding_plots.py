@@ -1,7 +1,5 @@
 """The results of `finding.py` as a table of means, as sentences, and as a picture of all points."""
 
-__all__ = ["READING", "by_hider", "draw", "grouped", "row", "sentences", "table"]
-
 import itertools
 import math
 import statistics

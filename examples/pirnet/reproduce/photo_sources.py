@@ -1,7 +1,5 @@
 """The photos of a comparison: from given folders, or those inside scikit-image."""
 
-__all__ = ["photos_and_pairs"]
-
 from collections.abc import Sequence
 from pathlib import Path
 

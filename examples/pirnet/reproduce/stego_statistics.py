@@ -1,7 +1,5 @@
 """How hiding changes the statistics of an image, which shows whether it contains a secret, not which one."""
 
-__all__ = ["StegoStatistics"]
-
 import statistics
 
 import torch

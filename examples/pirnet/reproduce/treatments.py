@@ -4,8 +4,6 @@ Its finding: a treatment that brings the stego image closer to the cover also br
 truth. Each pair with each treatment is a point; the correlation of the points shows how far that holds.
 """
 
-__all__ = ["NOISES", "UNTREATED", "Point", "Treatment", "added_noise", "as_hidden", "correlations", "partly", "points"]
-
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the scripts share: the command line, one-line errors, devices, and pictures of any size."""
 
-__all__ = ["device", "on_any_size", "parse", "peek", "run"]
-
 import itertools
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Pairs of photos of a folder for evaluation; they are read from disk when they are needed."""
 
-__all__ = ["FolderPairs"]
-
 from collections.abc import Iterator
 from pathlib import Path
 

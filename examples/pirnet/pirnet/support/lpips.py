@@ -1,7 +1,5 @@
 """LPIPS with SqueezeNet 1.1: a learned perceptual distance of two images, with weights from a local file."""
 
-__all__ = ["LPIPS", "LPIPS_SIDE", "load_lpips"]
-
 from pathlib import Path
 
 import torch

@@ -4,8 +4,6 @@ The file contains the pixels of one photo after the other, each (3, H, W) in 8 b
 length of the index as eight bytes.
 """
 
-__all__ = ["cache_folder", "cached_folders", "cached_photos"]
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Photos: those inside scikit-image, or those of a folder."""
 
-__all__ = ["HELD_OUT", "Photos", "bundled_photos", "hold_out", "photo_paths", "require_size"]
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources

@@ -1,7 +1,5 @@
 """The paper's other systems in the place of LIH or LSR, imported from `reproduce/` only when they are named."""
 
-__all__ = ["Taskless", "hider", "reproduction", "with_baseline_rates"]
-
 import importlib
 from collections.abc import Sequence
 from dataclasses import replace

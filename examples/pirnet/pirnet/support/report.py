@@ -1,7 +1,5 @@
 """The report of an evaluation as files: results.json for programs, results.md for readers, pairs.csv, and pictures."""
 
-__all__ = ["Report", "markdown"]
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Run folders: where they are, what they contain, and how a run stops cleanly."""
 
-__all__ = ["CHECKPOINT", "RUNS", "Stop", "clean", "is_empty", "latest_run", "new_run", "save", "trim_log"]
-
 import json
 import signal
 import time

@@ -1,7 +1,5 @@
 """Comparison sheets: rows of pictures, each with a title above and a caption below."""
 
-__all__ = ["Panel", "cropped", "save_sheet", "ten_fold_difference"]
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache

@@ -1,7 +1,5 @@
 """The evaluation at the end of a training run: a table as text, comparison sheets, and `summary.json`."""
 
-__all__ = ["panels", "save_sheets", "summary", "table"]
-
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path

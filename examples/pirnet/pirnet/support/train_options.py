@@ -1,7 +1,5 @@
 """The command line of train.py."""
 
-__all__ = ["KEPT", "Options", "parse"]
-
 import json
 import sys
 from dataclasses import dataclass, field, fields, replace

@@ -1,7 +1,5 @@
 """The log of a training run: JSON lines always, TensorBoard on request."""
 
-__all__ = ["Log"]
-
 from pathlib import Path
 from typing import Self
 

@@ -3,8 +3,6 @@
 Each can be trained in the place of LIH or LSR: `train.py --hider hinet --restorer nafnet`.
 """
 
-__all__ = ["HIDERS", "LEARNING_RATES", "RESTORERS", "Hider", "Restorer"]
-
 from collections.abc import Callable
 from typing import Protocol
 

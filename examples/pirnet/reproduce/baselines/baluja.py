@@ -17,8 +17,6 @@ Differences from the released code, which is by other authors (the layers and th
 - It trains with Adam at 1e-4, on crops of 224.
 """
 
-__all__ = ["Baluja"]
-
 import torch
 from pirnet.band_hider import Z
 from pirnet.pixels import check_images

@@ -11,8 +11,6 @@ Differences from the released code:
     - The PyTorch re-implementation from which the layers are taken skips the asymmetric loss on real pairs only.
 """
 
-__all__ = ["CBDNet"]
-
 import itertools
 
 import torch

@@ -14,8 +14,6 @@ Differences from the released code:
       (momentum 0.95). Our batches are small.
 """
 
-__all__ = ["DnCNN"]
-
 import copy
 import itertools
 

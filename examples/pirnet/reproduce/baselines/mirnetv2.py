@@ -14,8 +14,6 @@ Differences from the released code:
 - None beyond these in the network.
 """
 
-__all__ = ["MIRNetV2"]
-
 from pirnet.pixels import check_images
 from torch import Tensor, nn
 

@@ -16,8 +16,6 @@ file                      source                network
 ========================= ===================== ============================================
 """
 
-__all__ = ["load_dncnn", "load_fmen", "load_rlfn"]
-
 from collections.abc import Mapping
 from pathlib import Path
 

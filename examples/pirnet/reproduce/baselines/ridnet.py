@@ -11,8 +11,6 @@ Differences from the released code:
     - Values are in [0, 1]; there the mean is multiplied by the range of the values.
 """
 
-__all__ = ["RIDNet"]
-
 import torch
 from pirnet.pixels import check_images
 from torch import Tensor, nn

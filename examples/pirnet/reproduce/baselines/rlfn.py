@@ -12,8 +12,6 @@ Differences from the released code:
     - It takes images in 0..255; this one in [0, 1], which it multiplies by 255 and divides again.
 """
 
-__all__ = ["RLFN"]
-
 from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -14,8 +14,6 @@ Differences from the released code:
 - None beyond these in the network. It also returns both corrections, but is trained only on the result.
 """
 
-__all__ = ["XYDeblur"]
-
 from collections.abc import Sequence
 
 import torch
