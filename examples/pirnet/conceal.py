@@ -56,9 +56,7 @@ def main() -> None:
                 f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize changes it"
             )
         secret = F.interpolate(secret[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
-    stego = cli.on_any_size(
-        lambda c, s: quantise_uint8(lih.conceal(c, s)), cover.pixels, secret, network=lih, multiple=2
-    )
+    stego = quantise_uint8(cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2))
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = float(psnr(stego[None], cover.pixels[None]))

@@ -36,11 +36,8 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
         A scalar.
     """
     low_frequency = F.mse_loss(haar_analysis(stego)[0], haar_analysis(cover)[0])
-    return (
-        weights.conceal * F.mse_loss(stego, cover)
-        + weights.reveal * F.mse_loss(revealed, secret)
-        + weights.low_frequency * low_frequency
-    )
+    loss = weights.conceal * F.mse_loss(stego, cover) + weights.reveal * F.mse_loss(revealed, secret)
+    return loss + weights.low_frequency * low_frequency
 
 
 def restoration_loss(

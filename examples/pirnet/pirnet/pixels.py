@@ -48,6 +48,12 @@ def to_uint8(x: Tensor) -> Tensor:
     return grey_levels(x.detach()).to(torch.uint8)
 
 
+def centred(image: Tensor, height: int, width: int) -> Tensor:
+    """The centre of an image (..., H, W), at most that high and that wide."""
+    top, left = max(0, image.shape[-2] - height) // 2, max(0, image.shape[-1] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
 def check_images(
     who: str, *images: Tensor, batched: bool = True, channels: int = 3, multiple: int = 1, least: int = 1
 ) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from pirnet.support import tables
-from pirnet.support.files import atomic_path
+from pirnet.support import files, tables
 from pirnet.support.tables import number
 from pirnet.tasks import TASKS
 
@@ -80,9 +79,8 @@ def save_plots(path: Path, results: Mapping) -> None:
     tasks = _by_task(results["rows"])
     figure = Figure(figsize=(11, 0.4 + 3.4 * len(tasks)), layout="constrained")
     figure.suptitle(results["headline"], fontsize=10)
-    for (task, rows), (left, right) in zip(
-        tasks.items(), figure.subplots(len(tasks), 2, sharey="row", squeeze=False), strict=True
-    ):
+    grid = figure.subplots(len(tasks), 2, sharey="row", squeeze=False)
+    for (task, rows), (left, right) in zip(tasks.items(), grid, strict=True):
         for axes in (left, right):
             _points(axes, rows, against_parameters=axes is right)
         left.set(
@@ -93,7 +91,7 @@ def save_plots(path: Path, results: Mapping) -> None:
         right.xaxis.set_major_formatter("{x:g}")
         right.xaxis.set_minor_formatter(NullFormatter())
         right.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=9)
-    with atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
 

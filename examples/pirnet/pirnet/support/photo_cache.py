@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from pirnet.images import read_picture
+from pirnet.images import read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
-from pirnet.support.photos import Photos, photo_paths, require_size
+from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.progress import progress_bar
 
 LENGTH = 8

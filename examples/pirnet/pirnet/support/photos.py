@@ -104,12 +104,6 @@ def photo_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def require_size(path: Path, height: int, width: int, *, least: int) -> None:
-    """Raises ImageError if a photo has a side of fewer than `least` pixels."""
-    if min(height, width) < least:
-        raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
-
-
 def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
     """Divides photos by name into those for training and those held out; both keep the order of `photos`.
 
@@ -126,10 +120,8 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
     if unknown := [name for name in names if name not in photos.names]:
         raise ValueError(f"hold_out needs names among {', '.join(photos.names)}, got {', '.join(unknown)}")
     is_held = [name in names for name in photos.names]
-    train, held = (
-        Photos(tuple(compress(photos.names, chosen)), tuple(compress(photos.images, chosen)))
-        for chosen in ([not each for each in is_held], is_held)
-    )
+    parts = [not held for held in is_held], is_held
+    train, held = (Photos(tuple(compress(photos.names, part)), tuple(compress(photos.images, part))) for part in parts)
     if len(train) < 2:
         raise ValueError(f"hold_out must leave at least two photos for training, got {len(train)} of {len(photos)}")
     return train, held

@@ -48,15 +48,9 @@ HIDERS: dict[str, Callable[[], Hider]] = {"hidden": HiDDeN, "baluja": Baluja, "h
 """Each in its paper's configuration."""
 
 RESTORERS: dict[str, Callable[[], Restorer]] = {
-    "nafnet": nafnet,
-    "nafnet_gopro": nafnet_gopro,
-    "mirnetv2": MIRNetV2,
-    "xydeblur": XYDeblur,
-    "rlfn": RLFN,
-    "fmen": FMEN,
-    "dncnn": DnCNN,
-    "cbdnet": CBDNet,
-    "ridnet": RIDNet,
+    **{"nafnet": nafnet, "nafnet_gopro": nafnet_gopro, "mirnetv2": MIRNetV2, "xydeblur": XYDeblur},
+    **{"rlfn": RLFN, "fmen": FMEN},
+    **{"dncnn": DnCNN, "cbdnet": CBDNet, "ridnet": RIDNet},
 }
 """Each in its paper's configuration, those for super-resolution with scale 1: the hidden photo is full-sized."""
 

@@ -84,9 +84,7 @@ class _Rows(nn.Module):
 
     def __init__(self, in_channels: int, lengths: tuple[int, int, int]) -> None:
         super().__init__()
-        self.rows = nn.ModuleList(
-            _row(in_channels, kernel, length) for kernel, length in zip(KERNELS, lengths, strict=True)
-        )
+        self.rows = nn.ModuleList(_row(in_channels, *each) for each in zip(KERNELS, lengths, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([row(x) for row in self.rows], dim=1)
