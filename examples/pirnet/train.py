@@ -20,8 +20,8 @@ import torch
 from pirnet.config import cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
-from pirnet.support import cli, distributed, files, photo_cache, report, runs
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
+from pirnet.support import cli, distributed, files, report, runs
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
 from pirnet.support.progress import progress_bar
 from pirnet.support.train_options import KEPT, Options, parse
 from pirnet.trainer import Trainer
@@ -128,21 +128,19 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
     if options.data:
         if distributed.rank() > 0:
             distributed.wait()  # until the first process has filled the cache
-        photos = photo_cache.cached_folders(options.data, cache=options.cache, min_size=options.config.train.crop)
+        photos = cached_folders(options.data, cache=options.cache, min_size=options.config.train.crop)
         if distributed.rank() == 0:
             distributed.wait()
         if options.held_out == 0:
             return photos, []
-        folders, most = ", ".join(map(str, options.data)), len(photos) - 2
+        folders, held, most = ", ".join(map(str, options.data)), options.held_out, len(photos) - 2
         if most < 2:
             raise ValueError(
                 f"{len(photos)} photos in {folders} are too few to hold out two and train on two; --held-out 0 uses all"
             )
-        if not 2 <= options.held_out <= most:
-            raise ValueError(
-                f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {options.held_out}"
-            )
-        names = photos.names[-options.held_out :]
+        if not 2 <= held <= most:
+            raise ValueError(f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {held}")
+        names = photos.names[-held:]
     else:
         photos = bundled_photos()
     photos, kept = hold_out(photos, names)

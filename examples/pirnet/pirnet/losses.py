@@ -17,6 +17,9 @@ from pirnet.model import PIRNet
 Images = dict[str, tuple[Tensor, Tensor]]
 """The images of a step by name, each with its target."""
 
+StepLoss = tuple[Tensor, Images]
+"""The loss of a step, and its images."""
+
 
 def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, weights: LossConfig) -> Tensor:
     r"""The loss of hiding.
@@ -73,9 +76,7 @@ class TrainStep(nn.Module):
         self.model = model
         self.weights = config.loss
 
-    def forward(
-        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
-    ) -> tuple[Tensor, Images]:
+    def forward(self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int) -> StepLoss:
         """The loss of a stage, 1 to 3, for cover, true and degraded secret (B, 3, H, W), and the images in it."""
         output = self.model(cover, secret, tasks, revealing=stage != 2, restoring=stage != 1)
         images = {"stego": (output.stego, cover)}
@@ -100,9 +101,7 @@ class ClearStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
-    ) -> tuple[Tensor, Images]:
+    def forward(self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int) -> StepLoss:
         """As in `TrainStep`; cover and stage are not used."""
         del cover, stage
         restored = self.model.lsr(secret, tasks)

@@ -23,7 +23,6 @@ import tyro
 from pirnet.config import PRESETS
 from pirnet.data import Pair
 from pirnet.support import cli, files, precision, runs
-from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.photos import Photos
 
 from reproduce.budget import BUDGETS, Budget
@@ -74,9 +73,7 @@ def choose(table: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     return [entry for entry in table if not names or entry.name in names]
 
 
-def settings_of(
-    options: Options, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
-) -> dict[str, object]:
+def settings_of(options: Options, photos: Photos, pairs: Sequence[Pair], device: torch.device) -> dict[str, object]:
     """The settings that all rows of a folder share."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {

@@ -16,7 +16,6 @@ from pirnet.evaluation import Networks, measure, run
 from pirnet.model import PIRNet
 from pirnet.pixels import centred
 from pirnet.support.differences import differences
-from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.rows import Row, deviations, mean
@@ -144,7 +143,7 @@ def config_of(entry: Entry, budget: Budget) -> Config:
 
 
 def compare(
-    entry: Entry, budget: Budget, *, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
+    entry: Entry, budget: Budget, *, photos: Photos, pairs: Sequence[Pair], device: torch.device
 ) -> dict[str, object]:
     """Trains an entry for the budget's minutes and measures it on pairs; returns a row as plain values."""
 
@@ -190,15 +189,14 @@ def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
     return rows
 
 
-def _measured(entry: Entry, model: PIRNet, pairs: Sequence[Pair] | FolderPairs, *, side: int) -> dict[str, dict]:
+def _measured(entry: Entry, model: PIRNet, pairs: Sequence[Pair], *, side: int) -> dict[str, dict]:
     """Mean figures over the pairs, through 8 bit, and their deviations, for each way to the secret."""
     model.eval()
     networks = Networks(model.lih, model.lsr, clear=model.lsr if entry.in_the_clear else None)
     figures: dict[str, list[Row]] = {}
-    for number in range(len(pairs)):
-        pair = pairs[number]
-        pair = replace(pair, secret=centred(pair.secret, side, side), cover=centred(pair.cover, side, side))
-        example = run(networks, pair, entry.task, number=number, pipeline="uint8")
+    for number, pair in enumerate(pairs):
+        centre = replace(pair, secret=centred(pair.secret, side, side), cover=centred(pair.cover, side, side))
+        example = run(networks, centre, entry.task, number=number, pipeline="uint8")
         for row in measure(example, pipeline="uint8"):
             if not entry.in_the_clear or row.row in ("do nothing", "in the clear"):
                 figures.setdefault(row.row, []).append(row)

@@ -83,9 +83,8 @@ def save_plots(path: Path, results: Mapping) -> None:
     for (task, rows), (left, right) in zip(tasks.items(), grid, strict=True):
         for axes in (left, right):
             _points(axes, rows, against_parameters=axes is right)
-        left.set(
-            title=TASKS[task].title, xlabel="restored stego / cover, PSNR in dB", ylabel="secret / truth, PSNR in dB"
-        )
+        left.set_title(TASKS[task].title)
+        left.set(xlabel="restored stego / cover, PSNR in dB", ylabel="secret / truth, PSNR in dB")
         right.set(xscale="log", xlabel="parameters, millions")
         right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         right.xaxis.set_major_formatter("{x:g}")
@@ -129,10 +128,7 @@ def _verdicts(rows: Sequence[Mapping]) -> str:
 
 
 def _by_task(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
-    tasks: dict[str, list[Mapping]] = {}
-    for row in rows:
-        tasks.setdefault(row["task"], []).append(row)
-    return tasks
+    return {task: [row for row in rows if row["task"] == task] for task in dict.fromkeys(row["task"] for row in rows)}
 
 
 def _figures(row: Mapping) -> Mapping:

@@ -90,8 +90,8 @@ def main() -> None:
     points = []
     with progress_bar(total=len(hiders) * len(pairs), desc="measuring", unit="pair") as bar:
         for hider, network in hiders.items():
-            for number in range(len(pairs)):
-                points += points_of(hider, network, treatments, pairs[number], number=number)
+            for number, pair in enumerate(pairs):
+                points += points_of(hider, network, treatments, pair, number=number)
                 bar.update()
     save(options, photos, points, device=device)
     print(table(points))

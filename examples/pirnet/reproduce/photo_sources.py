@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.support.folder_pairs import FolderPairs
-from pirnet.support.photo_cache import cache_folder, cached_folders
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class PhotoOptions:
     device: str = "auto"
     """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
 
-    def photos_and_pairs(self, *, crop: int, limit: int | None) -> tuple[Photos, Sequence[Pair] | FolderPairs]:
+    def photos_and_pairs(self, *, crop: int, limit: int | None) -> tuple[Photos, Sequence[Pair]]:
         """Photos to train on, and pairs of other photos to measure.
 
         Args:

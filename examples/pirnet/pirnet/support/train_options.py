@@ -11,7 +11,7 @@ import tyro
 
 from pirnet.config import PRESETS, Config, from_dict, quick
 from pirnet.support import cli, runs
-from pirnet.support.photo_cache import cache_folder
+from pirnet.support.photos import cache_folder
 from pirnet.support.registry import OWN, with_baseline_rates
 from pirnet.weights import CheckpointError
 

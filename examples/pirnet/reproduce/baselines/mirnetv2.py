@@ -104,9 +104,8 @@ class ContextBlock(nn.Module):
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv3x3(channels, channels, parts), nn.LeakyReLU(0.2), conv3x3(channels, channels, parts)
-        )
+        first, second = (conv3x3(channels, channels, parts) for _ in range(2))
+        self.body = nn.Sequential(first, nn.LeakyReLU(0.2), second)
         self.mask = conv1x1(channels, 1)
         self.context = nn.Sequential(conv1x1(channels, channels), nn.LeakyReLU(0.2), conv1x1(channels, channels))
         self.activation = nn.LeakyReLU(0.2)
@@ -142,9 +141,8 @@ def down(in_channels: int, out_channels: int) -> nn.Sequential:
 
 def up(in_channels: int, out_channels: int) -> nn.Sequential:
     """Doubles the sides."""
-    return nn.Sequential(
-        conv1x1(in_channels, out_channels), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    )
+    enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Sequential(conv1x1(in_channels, out_channels), enlarge)
 
 
 def conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
