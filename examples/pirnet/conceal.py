@@ -50,15 +50,11 @@ def main() -> None:
     if hidden.alpha is not None:
         print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
     if secret.shape != cover.pixels.shape:
-        sizes = [" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret)]
+        size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret))
         if not options.resize:
-            raise ValueError(
-                f"{options.secret} needs the size of its cover, {sizes[0]}, got {sizes[1]}; --resize changes it"
-            )
+            raise ValueError(f"{options.secret} needs the size of its cover, {size}, got {got}; --resize changes it")
         secret = F.interpolate(secret[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
-    stego = cli.on_any_size(
-        lambda c, s: quantise_uint8(lih.conceal(c, s)), cover.pixels, secret, network=lih, multiple=2
-    )
+    stego = quantise_uint8(cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2))
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = float(psnr(stego[None], cover.pixels[None]))

@@ -17,14 +17,11 @@ from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, Pipeline, measure, run
 from pirnet.images import ImageError
 from pirnet.metrics import MS_SSIM_SIDE
-from pirnet.support import cli
-from pirnet.support.files import versions
+from pirnet.support import cli, files, registry
 from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
 from pirnet.support.progress import progress_bar
-from pirnet.support.registry import reproduction
-from pirnet.support.report import Report
-from pirnet.support.summary import table
+from pirnet.support.report import Report, table
 from pirnet.weights import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, load_lsr
 
 if TYPE_CHECKING:
@@ -64,7 +61,7 @@ class Options:
 def main() -> None:
     options = cli.parse(Options, __doc__)
     device = cli.device(options.device)
-    files, networks = load_networks(options, device)
+    paths, networks = load_networks(options, device)
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
     multiple = max(16, 2 ** len(networks.lsr.restorers))
     pairs = FolderPairs(options.data, multiple=multiple, limit=options.limit, swap=options.swap)
@@ -77,9 +74,7 @@ def main() -> None:
         for number, pair in enumerate(pairs):
             for task in networks.lsr.tasks:
                 for pipeline in pipelines:
-                    example = run(
-                        networks, pair, task, number=number, pipeline=pipeline, device=device, degradation=degradation
-                    )
+                    example = run(networks, pair, task, number=number, pipeline=pipeline, degradation=degradation)
                     report.add(number, pair, example, measure(example, pipeline=pipeline, lpips=lpips))
                     if attacks and pipeline == pipelines[0] and number < pairs.unswapped:
                         attacks[task].add(example)
@@ -94,9 +89,9 @@ def main() -> None:
         **({"security": security} if attacks else {}),
         "names": pairs.names,
         "protocol": asdict(degradation) | {"lost_part": networks.z, "lpips": lpips and lpips.backbone},
-        "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
         "device": str(device),
-        "versions": versions(),
+        "versions": files.versions(),
     }
     report.save(options.out, results, {task: found.panels for task, found in attacks.items()})
     for pipeline in pipelines:
@@ -107,22 +102,22 @@ def main() -> None:
 
 def load_networks(options: Options, device: torch.device) -> tuple[list[Path], Networks]:
     """The weight files, and the networks in them: the client's, the cloud's, and one in the clear if there is one."""
-    files = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
-    lih, lsr = load_lih(files[0]).to(device), load_lsr(files[1]).to(device)
+    paths = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
+    lih, lsr = load_lih(paths[0]).to(device), load_lsr(paths[1]).to(device)
     clear = options.clear_weights or options.weights / CLEAR_WEIGHTS
     if options.clear_weights is None and not clear.is_file():
-        return files, Networks(lih, lsr)
-    return [*files, clear], Networks(lih, lsr, load_lsr(clear).to(device))
+        return paths, Networks(lih, lsr)
+    return [*paths, clear], Networks(lih, lsr, load_lsr(clear).to(device))
 
 
 def new_attacks(options: Options, networks: Networks, pairs: FolderPairs, device: torch.device) -> dict[str, "Attacks"]:
     """Attacks on each task; none if the folder `reproduce/` is missing and they are not requested."""
     others = {}
     if options.other_weights is not None:
-        reproduction("attacks", needed_for="--other-weights")
+        registry.reproduction("attacks", needed_for="--other-weights")
         others = {"another run's key": load_lih(options.other_weights).to(device)}
     try:
-        module = reproduction("attacks", needed_for="an attack")
+        module = registry.reproduction("attacks", needed_for="an attack")
     except ValueError:
         return {}
     leaked = module.leaks(pairs.unswapped)

@@ -41,10 +41,9 @@ def main() -> None:
     check_output(options.output, force=options.force)
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
     stego = read_stego(options.stego)
-    restored = cli.on_any_size(
-        lambda s: quantise_uint8(lsr(s, options.task)), stego.pixels, network=lsr, multiple=2 ** len(lsr.restorers)
-    )
-    write_png(options.output, restored, alpha=stego.alpha, force=options.force)
+    multiple = 2 ** len(lsr.restorers)
+    restored = cli.on_any_size(lambda s: lsr(s, options.task), stego.pixels, network=lsr, multiple=multiple)
+    write_png(options.output, quantise_uint8(restored), alpha=stego.alpha, force=options.force)
 
 
 if __name__ == "__main__":

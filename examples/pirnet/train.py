@@ -20,14 +20,10 @@ import torch
 from pirnet.config import cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
-from pirnet.support import cli, distributed, runs
-from pirnet.support.files import versions, write_json
-from pirnet.support.photo_cache import cached_folders
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
+from pirnet.support import cli, distributed, files, report, runs
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
 from pirnet.support.progress import progress_bar
-from pirnet.support.summary import save_sheets, summary, table
 from pirnet.support.train_options import KEPT, Options, parse
-from pirnet.support.training_log import Log
 from pirnet.trainer import Trainer
 from pirnet.weights import load_state
 
@@ -66,12 +62,12 @@ def run(options: Options, device: torch.device) -> None:
     if not pairs or config.in_the_clear:
         print(f"the weights are in {folder}" + "; evaluate.py measures their quality" * own)
         return
-    rows, first = evaluate(trainer.average, pairs, device=device)
+    rows, first = evaluate(trainer.average, pairs)
     data = ", ".join(map(str, options.data)) or "scikit-image"
-    save_sheets(folder, first)
-    write_json(folder / "summary.json", summary(rows, data=data, pairs=pairs))
+    report.save_sheets(folder, first)
+    files.write_json(folder / "summary.json", report.summary(rows, data=data, pairs=pairs))
     print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")
-    print(table(rows))
+    print(report.table(rows))
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
     if own:
         print(f"\nwith these weights, instead of the example's own:\n\n{commands(folder)}")
@@ -92,7 +88,7 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
     """Takes steps until all are done or the run is stopped, then saves; one process of a distributed run writes."""
     writes = distributed.rank() == 0
     with (
-        Log(folder, step=trainer.step, tensorboard=options.tensorboard) if writes else nullcontext() as log,
+        runs.open_log(folder, step=trainer.step, tensorboard=options.tensorboard) if writes else nullcontext() as log,
         progress_bar(total=trainer.total, initial=trainer.step, unit="step", disable=not writes) as bar,
     ):
         if writes:
@@ -106,14 +102,14 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
             if trainer.step % options.log_every == 0 or trainer.step == trainer.total:
                 bar.set_description(f"stage {row['stage']}", refresh=False)
                 bar.set_postfix_str(headline(row))
-                log.write(row | {"seconds": round(time.monotonic() - begun, 4)})
+                log(row | {"seconds": round(time.monotonic() - begun, 4)})
             if trainer.step % trainer.config.train.save_every == 0:
                 runs.save(trainer, folder)
             if options.sheets_every and trainer.step % options.sheets_every == 0 and pairs:
-                _, first = evaluate(trainer.average, pairs[:1], device=trainer.device)
+                _, first = evaluate(trainer.average, pairs[:1])
                 sheets = folder / "sheets" / f"{trainer.step:07}"
                 sheets.mkdir(parents=True, exist_ok=True)
-                save_sheets(sheets, first)
+                report.save_sheets(sheets, first)
         if writes:
             runs.save(trainer, folder)
 
@@ -137,16 +133,14 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
             distributed.wait()
         if options.held_out == 0:
             return photos, []
-        folders, most = ", ".join(map(str, options.data)), len(photos) - 2
+        folders, held, most = ", ".join(map(str, options.data)), options.held_out, len(photos) - 2
         if most < 2:
             raise ValueError(
                 f"{len(photos)} photos in {folders} are too few to hold out two and train on two; --held-out 0 uses all"
             )
-        if not 2 <= options.held_out <= most:
-            raise ValueError(
-                f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {options.held_out}"
-            )
-        names = photos.names[-options.held_out :]
+        if not 2 <= held <= most:
+            raise ValueError(f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {held}")
+        names = photos.names[-held:]
     else:
         photos = bundled_photos()
     photos, kept = hold_out(photos, names)
@@ -178,9 +172,9 @@ def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequ
         "photos": {"train": trainer.crops.photos.names, "held_out": held_out},
         "device": str(trainer.device),
         "precision": trainer.precision,
-        "versions": versions(),
+        "versions": files.versions(),
     }
-    write_json(folder / "config.json", content)
+    files.write_json(folder / "config.json", content)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ from pirnet.evaluation import Networks, evaluate, measure, run
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LSR, PIRNet
 from pirnet.support.files import write_json
+from pirnet.support.report import save_sheets, summary, table
 from pirnet.support.rows import Row, deviations, differences, mean
 from pirnet.support.seeds import seeded_generator
-from pirnet.support.summary import save_sheets, summary, table
 from pirnet.tasks import TASKS, degrade
 from torch import nn
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import smooth_image, strict_json, tiny
 
-CPU = torch.device("cpu")
 ROWS = ("do nothing", "no restoration", "ours")
 
 
@@ -54,7 +53,7 @@ def find(rows: list[Row], task: str, name: str) -> Row:
 
 
 def test_three_rows_a_task() -> None:
-    rows, first = evaluate(model(), pairs(), device=CPU)
+    rows, first = evaluate(model(), pairs())
     assert [(row.task, row.row) for row in rows] == [(task, name) for task in TASKS for name in ROWS]
     assert {row.pipeline for row in rows} == {"uint8"}
     assert [example.task for example in first] == list(TASKS)
@@ -66,7 +65,7 @@ def test_three_rows_a_task() -> None:
 
 def test_rows_are_means_over_the_pairs() -> None:
     net, given = model(), pairs(3)
-    rows, _ = evaluate(net, given, device=CPU)
+    rows, _ = evaluate(net, given)
     net.eval()
     for task in TASKS:
         stego_db, secret_db, revealed_db, restored_db, nothing_db, similar = ([] for _ in range(6))
@@ -94,13 +93,13 @@ def test_rows_are_means_over_the_pairs() -> None:
 
 def test_the_same_model_is_the_same_table() -> None:
     torch.manual_seed(1)
-    rows, _ = evaluate(model(), pairs(), device=CPU)
+    rows, _ = evaluate(model(), pairs())
     torch.manual_seed(2)
-    assert evaluate(model(), pairs(), device=CPU)[0] == rows
+    assert evaluate(model(), pairs())[0] == rows
 
 
 def test_without_a_restorer_ours_is_no_restoration() -> None:
-    rows, _ = evaluate(model(lsr=False), pairs(), device=CPU)
+    rows, _ = evaluate(model(lsr=False), pairs())
     for task in TASKS:
         ours, unrestored = find(rows, task, "ours"), find(rows, task, "no restoration")
         assert ours.secret_psnr == unrestored.secret_psnr
@@ -112,7 +111,7 @@ def test_without_a_restorer_ours_is_no_restoration() -> None:
 
 
 def test_the_float_pipeline_is_named() -> None:
-    rows, _ = evaluate(model(stego="float"), pairs(1), device=CPU)
+    rows, _ = evaluate(model(stego="float"), pairs(1))
     assert {row.pipeline for row in rows} == {"float"}
 
 
@@ -140,7 +139,7 @@ def test_the_table_says_where_ours_does_not_beat_doing_nothing() -> None:
 
 
 def test_the_summary_has_the_agreed_form(tmp_path: Path) -> None:
-    rows, _ = evaluate(model(), pairs(), device=CPU)
+    rows, _ = evaluate(model(), pairs())
     write_json(tmp_path / "summary.json", summary(rows, data="my photos", pairs=pairs()))
     content = strict_json((tmp_path / "summary.json").read_text())
     assert content.keys() >= {"data", "pairs", "rows"}
@@ -161,7 +160,7 @@ def test_the_summary_has_the_agreed_form(tmp_path: Path) -> None:
 
 def test_what_is_infinite_is_still_json(tmp_path: Path) -> None:
     """An untrained network hides nothing, and its stego equals the cover in 8 bit: infinitely many decibels."""
-    rows, _ = evaluate(PIRNet(tiny()), pairs(1), device=CPU)
+    rows, _ = evaluate(PIRNet(tiny()), pairs(1))
     assert find(rows, "sr", "ours").stego_psnr in (None, float("inf"))
     write_json(tmp_path / "summary.json", summary(rows, data="", pairs=pairs(1)))
     content = strict_json((tmp_path / "summary.json").read_text())
@@ -180,7 +179,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_sheets_are_written_and_readable(tmp_path: Path) -> None:
-    _, first = evaluate(randomise_(model()), pairs(1), device=CPU)  # far out of [0, 1]: sheets must take that
+    _, first = evaluate(randomise_(model()), pairs(1))  # far out of [0, 1]: sheets must take that
     save_sheets(tmp_path, first)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "deblur.png",
@@ -199,7 +198,7 @@ def test_sheets_are_written_and_readable(tmp_path: Path) -> None:
 
 
 def test_rows_are_plain() -> None:
-    rows, _ = evaluate(model(), pairs(1), device=CPU)
+    rows, _ = evaluate(model(), pairs(1))
     for row in rows:
         assert {type(value) for value in asdict(row).values()} <= {str, float, type(None)}
 
@@ -209,7 +208,7 @@ def test_the_clear_network_sees_the_secret_itself() -> None:
     clear = LSR(tiny().lsr)
     shaken(clear)
     networks = Networks(net.lih, net.lsr, clear)
-    example = run(networks, pair, "denoise", number=0, pipeline="uint8", device=CPU)
+    example = run(networks, pair, "denoise", number=0, pipeline="uint8")
     rows = measure(example, pipeline="uint8")
     assert [row.row for row in rows] == ["do nothing", "no restoration", "in the clear", "ours"]
     secret = degrade(pair.secret[None], "denoise", Degradation(), generator=seeded_generator(0))
@@ -224,7 +223,7 @@ def test_the_pipeline_decides_what_is_rounded() -> None:
     net, (pair,) = model(), pairs(1)
     images = {}
     for pipeline in ("uint8", "float"):
-        example = run(Networks(net.lih, net.lsr), pair, "sr", number=0, pipeline=pipeline, device=CPU)
+        example = run(Networks(net.lih, net.lsr), pair, "sr", number=0, pipeline=pipeline)
         images[pipeline] = example.stego
         whole = [torch.equal((255 * image).round() / 255, image) for image in (example.stego, example.restored_stego)]
         assert whole == [pipeline == "uint8"] * 2
@@ -261,8 +260,8 @@ def test_means_and_deviations() -> None:
 def test_ms_ssim_needs_room() -> None:
     photo = smooth_image(0, MS_SSIM_SIDE, MS_SSIM_SIDE + 16)
     large = Pair("a", "b", photo, smooth_image(1, *photo.shape[1:]))
-    example = run(Networks(model().lih, model().lsr), large, "sr", number=0, pipeline="uint8", device=CPU)
+    example = run(Networks(model().lih, model().lsr), large, "sr", number=0, pipeline="uint8")
     ours = measure(example, pipeline="uint8")[-1]
     assert ours.secret_ms_ssim == pytest.approx(float(ms_ssim(example.restored, example.truth)))
     assert ours.stego_ms_ssim == pytest.approx(float(ms_ssim(example.restored_stego, example.cover)))
-    assert find(evaluate(model(), pairs(1), device=CPU)[0], "sr", "ours").stego_ms_ssim is None
+    assert find(evaluate(model(), pairs(1))[0], "sr", "ours").stego_ms_ssim is None

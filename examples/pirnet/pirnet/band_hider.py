@@ -3,8 +3,6 @@
 It maps (cover, secret) to (stego, lost) and discards what is lost; the inverse reveals with a substitute for it.
 """
 
-__all__ = ["BandHider", "Bands", "ScaleAndShift", "Z"]
-
 from typing import Literal
 
 import torch

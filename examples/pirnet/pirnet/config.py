@@ -4,8 +4,6 @@ A preset states the hardware that it is meant for, the time that it takes and th
 string under a field is its help on the command line.
 """
 
-__all__ = ["PRESETS", "Config", "LIHConfig", "LSRConfig", "LossConfig", "TrainConfig", "cleared", "from_dict", "scaled"]
-
 import dataclasses
 import types
 import typing
@@ -192,10 +190,8 @@ def paper() -> Config:
     Published on 50 pairs of DIV2K validation photos (restored stego, restored secret): noise 29.39, 29.21 dB; blur
     30.12, 28.73; low resolution x4 30.33, 24.51.
     """
-    return Config(
-        preset="paper",
-        degradation=Degradation(noise_sigma=(0.0, 55.0), blur_kernel=(3, 25), blur_sigma=(0.1, 2.0), factors=(2, 4)),
-    )
+    degradation = Degradation(noise_sigma=(0.0, 55.0), blur_kernel=(3, 25), blur_sigma=(0.1, 2.0), factors=(2, 4))
+    return Config(preset="paper", degradation=degradation)
 
 
 def cleared(config: Config) -> Config:

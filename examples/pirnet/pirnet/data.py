@@ -1,7 +1,5 @@
 """Batches for training, which depend on the seed and the step alone, and pairs of photos for evaluation."""
 
-__all__ = ["Batch", "Batches", "Pair", "PairCrops", "evaluation_pairs"]
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pirnet.degrade import Degradation
+from pirnet.pixels import centred
 from pirnet.support.photos import Photos
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.tasks import degrade
@@ -189,10 +188,5 @@ def _pair(photos: Photos, secret: int, cover: int, multiple: int) -> Pair:
             f"got {sizes[0][0]} x {sizes[0][1]} for {photos.names[secret]}, "
             f"{sizes[1][0]} x {sizes[1][1]} for {photos.names[cover]}"
         )
-    images = [_centre(photos.images[index], height, width).float() / 255 for index in (secret, cover)]
+    images = [centred(photos.images[index], height, width).float() / 255 for index in (secret, cover)]
     return Pair(photos.names[secret], photos.names[cover], images[0], images[1])
-
-
-def _centre(image: Tensor, height: int, width: int) -> Tensor:
-    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
-    return image[..., top : top + height, left : left + width]

@@ -1,7 +1,5 @@
 """How secrets are degraded before they are hidden: noise, blur and low resolution."""
 
-__all__ = ["Degradation", "add_noise", "blurred", "gaussian_blur", "low_resolution", "noisy", "small"]
-
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -42,10 +40,9 @@ class Degradation:
             raise ValueError(f"Degradation needs 0 <= lowest <= highest noise_sigma, got {self.noise_sigma}")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1] < math.inf:
             raise ValueError(f"Degradation needs 0 < lowest <= highest blur_sigma, got {self.blur_sigma}")
-        if self.blur_kernel[0] < 1 or not self.kernel_sizes():
-            raise ValueError(
-                f"Degradation needs a blur_kernel range with an odd size from 1 up, got {self.blur_kernel}"
-            )
+        kernel = self.blur_kernel
+        if kernel[0] < 1 or not self.kernel_sizes():
+            raise ValueError(f"Degradation needs a blur_kernel range with an odd size from 1 up, got {kernel}")
         if not self.factors or min(self.factors) < 1:
             raise ValueError(f"Degradation needs one or more factors of at least 1, got {self.factors}")
 

@@ -1,7 +1,5 @@
 """The quality that a trained PIRNet reaches on photos it has not seen, with rows that show what the figures mean."""
 
-__all__ = ["Example", "Networks", "Pipeline", "evaluate", "measure", "run"]
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -54,17 +52,10 @@ class Example:
 
 @torch.no_grad()
 def run(
-    networks: Networks,
-    pair: Pair,
-    task: str,
-    *,
-    number: int,
-    pipeline: Pipeline,
-    device: torch.device,
-    degradation: Degradation = TEST,
+    networks: Networks, pair: Pair, task: str, *, number: int, pipeline: Pipeline, degradation: Degradation = TEST
 ) -> Example:
     """Hides, restores and reveals a pair at the degradation of the test; the noise depends on the number alone."""
-    truth, cover = pair.secret[None], pair.cover[None]
+    truth, cover, device = pair.secret[None], pair.cover[None], next(networks.lih.parameters()).device
     secret = degrade(truth, task, degradation, generator=seeded_generator(number))
     truth, cover, secret = (image.to(device, memory_format=torch.channels_last) for image in (truth, cover, secret))
 
@@ -95,13 +86,12 @@ def measure(example: Example, *, pipeline: Pipeline, lpips: LPIPS | None = None)
     return rows
 
 
-def evaluate(model: PIRNet, pairs: Sequence[Pair], *, device: torch.device) -> tuple[list[Row], list[Example]]:
+def evaluate(model: PIRNet, pairs: Sequence[Pair]) -> tuple[list[Row], list[Example]]:
     """Measures a model on pairs: three rows for each task.
 
     Args:
         model: The network; its config decides about 8 bit or float.
         pairs: Photos with sides divisible by 2^K.
-        device: The device to run on.
 
     Returns:
         The rows, and the example of the first pair at each task for the sheets.
@@ -113,7 +103,7 @@ def evaluate(model: PIRNet, pairs: Sequence[Pair], *, device: torch.device) -> t
     firsts: dict[str, Example] = {}
     for task in model.lsr.tasks:
         for number, pair in enumerate(pairs):
-            example = run(networks, pair, task, number=number, pipeline=pipeline, device=device)
+            example = run(networks, pair, task, number=number, pipeline=pipeline)
             firsts.setdefault(task, example)
             for row in measure(example, pipeline=pipeline):
                 figures.setdefault((row.task, row.row), []).append(row)

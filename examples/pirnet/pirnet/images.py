@@ -1,7 +1,5 @@
 """8-bit picture files in and out. A file is read as it is or refused with its name; nothing is repaired in silence."""
 
-__all__ = ["STREAM", "ImageError", "Picture", "check_output", "read_picture", "read_stego", "write_png"]
-
 import os
 import struct
 import sys
@@ -134,6 +132,12 @@ def check_output(path: Path, *, force: bool) -> None:
         raise ImageError(f"{path}: exists already; --force overwrites it")
 
 
+def require_size(path: Path, height: int, width: int, *, least: int) -> None:
+    """Raises ImageError if a photo has a side of fewer than `least` pixels."""
+    if min(height, width) < least:
+        raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
+
+
 def _read(path: Path, *, stego: bool) -> Picture:
     try:
         if path.is_dir():
@@ -177,11 +181,7 @@ def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
             f"{path}: a {image.format} file cannot carry a hidden picture, which does not survive lossy compression "
             "such as JPEG; use the PNG file that conceal.py or restore.py wrote"
         )
-    if min(image.size) < MIN_SIZE:
-        width, height = image.size
-        raise ImageError(
-            f"{path}: needs at least {MIN_SIZE} x {MIN_SIZE} pixels (height x width), got {height} x {width}"
-        )
+    require_size(path, image.height, image.width, least=MIN_SIZE)
 
 
 def _to_pillow(pixels: Tensor, alpha: Tensor | None) -> Image.Image:

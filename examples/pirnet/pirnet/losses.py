@@ -4,8 +4,6 @@ The paper sums where we average; with Adam that changes only the meaning of a cl
 the `forward` of a module, so that wrappers for distributed training and compilation see all of it.
 """
 
-__all__ = ["ClearStep", "Images", "TrainStep", "hiding_loss", "restoration_loss"]
-
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +16,9 @@ from pirnet.model import PIRNet
 
 Images = dict[str, tuple[Tensor, Tensor]]
 """The images of a step by name, each with its target."""
+
+StepLoss = tuple[Tensor, Images]
+"""The loss of a step, and its images."""
 
 
 def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, weights: LossConfig) -> Tensor:
@@ -38,11 +39,8 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
         A scalar.
     """
     low_frequency = F.mse_loss(haar_analysis(stego)[0], haar_analysis(cover)[0])
-    return (
-        weights.conceal * F.mse_loss(stego, cover)
-        + weights.reveal * F.mse_loss(revealed, secret)
-        + weights.low_frequency * low_frequency
-    )
+    loss = weights.conceal * F.mse_loss(stego, cover) + weights.reveal * F.mse_loss(revealed, secret)
+    return loss + weights.low_frequency * low_frequency
 
 
 def restoration_loss(
@@ -78,9 +76,7 @@ class TrainStep(nn.Module):
         self.model = model
         self.weights = config.loss
 
-    def forward(
-        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
-    ) -> tuple[Tensor, Images]:
+    def forward(self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int) -> StepLoss:
         """The loss of a stage, 1 to 3, for cover, true and degraded secret (B, 3, H, W), and the images in it."""
         output = self.model(cover, secret, tasks, revealing=stage != 2, restoring=stage != 1)
         images = {"stego": (output.stego, cover)}
@@ -105,9 +101,7 @@ class ClearStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int
-    ) -> tuple[Tensor, Images]:
+    def forward(self, cover: Tensor, truth: Tensor, secret: Tensor, tasks: Sequence[str], stage: int) -> StepLoss:
         """As in `TrainStep`; cover and stage are not used."""
         del cover, stage
         restored = self.model.lsr(secret, tasks)

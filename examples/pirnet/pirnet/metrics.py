@@ -1,7 +1,5 @@
 """Similarity of two images, measured on the values that an 8-bit file would hold."""
 
-__all__ = ["MS_SSIM_SIDE", "ms_ssim", "psnr", "ssim"]
-
 import torch
 from torch import Tensor
 

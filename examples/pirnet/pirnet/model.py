@@ -4,10 +4,8 @@ Equations of the paper: :math:`d' = d - P(c)`, :math:`c' = c + U(d')`; the inver
 Each block receives the output of the block before it, so the chain is invertible for all weights.
 """
 
-__all__ = ["LIH", "LSR", "PIRNet", "PIRNetOutput"]
-
 from collections.abc import Sequence as Names
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -23,17 +21,15 @@ from liftlayers import (
 from pirnet.band_hider import BandHider, Z
 from pirnet.config import Config, LIHConfig, LSRConfig
 from pirnet.pixels import check_images, quantise_uint8
-from pirnet.support.registry import Taskless, hider
+from pirnet.support.registry import Taskless, baseline
 from pirnet.tasks import TASKS
 
 
-def predictor(
-    kind: Literal["residual", "conv"], in_channels: int, out_channels: int, *, hidden_channels: int, dilation: int = 1
-) -> nn.Module:
+def predictor(config: LIHConfig | LSRConfig, in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Module:
     """The network inside a predict or update step."""
-    if kind == "conv":
-        return ConvPredictor(in_channels, out_channels, hidden_channels=hidden_channels)
-    return ResidualPredictor(in_channels, out_channels, hidden_channels=hidden_channels, dilation=dilation)
+    if config.predictor == "conv":
+        return ConvPredictor(in_channels, out_channels, hidden_channels=config.hidden_channels)
+    return ResidualPredictor(in_channels, out_channels, hidden_channels=config.hidden_channels, dilation=dilation)
 
 
 class LIH(BandHider):
@@ -51,10 +47,8 @@ class LIH(BandHider):
     """
 
     def __init__(self, config: LIHConfig) -> None:
-        def network() -> nn.Module:
-            return predictor(config.predictor, 12, 12, hidden_channels=config.hidden_channels)
-
-        super().__init__(*(LiftingBlock(network(), network()) for _ in range(config.num_blocks)))
+        blocks = (LiftingBlock(predictor(config, 12, 12), predictor(config, 12, 12)) for _ in range(config.num_blocks))
+        super().__init__(*blocks)
 
 
 class LSR(nn.Module):
@@ -104,10 +98,7 @@ class LSR(nn.Module):
     def _level(config: LSRConfig, scale: int) -> Sequential:
         dilation = 1 if scale == 0 else 2
         blocks = (
-            LiftingBlock(
-                predictor(config.predictor, 3, 9, hidden_channels=config.hidden_channels, dilation=dilation),
-                predictor(config.predictor, 9, 3, hidden_channels=config.hidden_channels, dilation=dilation),
-            )
+            LiftingBlock(predictor(config, 3, 9, dilation=dilation), predictor(config, 9, 3, dilation=dilation))
             for _ in range(config.num_blocks)
         )
         return Sequential(Haar(), *blocks)
@@ -158,7 +149,7 @@ class PIRNet(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.lih = LIH(config.lih) if config.hider == "lih" else cast(LIH, hider(config.hider))
+        self.lih = LIH(config.lih) if config.hider == "lih" else cast(LIH, baseline("hider", config.hider))
         self.lsr = LSR(config.lsr) if config.restorer == "lsr" else cast(LSR, Taskless(config.restorer))
         self.stego = config.stego
         self.z: Z = config.z

@@ -1,7 +1,5 @@
 """Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
 
-__all__ = ["check_images", "grey_levels", "quantise_uint8", "to_uint8"]
-
 import torch
 from torch import Tensor
 
@@ -48,6 +46,12 @@ def to_uint8(x: Tensor) -> Tensor:
         x: Finite values around :math:`[0, 1]`, floating point, of any shape.
     """
     return grey_levels(x.detach()).to(torch.uint8)
+
+
+def centred(image: Tensor, height: int, width: int) -> Tensor:
+    """The centre of an image (..., H, W), at most that high and that wide."""
+    top, left = max(0, image.shape[-2] - height) // 2, max(0, image.shape[-1] - width) // 2
+    return image[..., top : top + height, left : left + width]
 
 
 def check_images(

@@ -4,8 +4,6 @@ A new task is one row here, one function in `degrade.py` and weights that were t
 example shows one.
 """
 
-__all__ = ["TASKS", "Task", "degrade"]
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

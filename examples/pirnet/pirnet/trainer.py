@@ -4,8 +4,6 @@ All random numbers of a step depend on the seed and the step alone, and each sta
 resumed run takes exactly the steps that the uninterrupted run would have taken.
 """
 
-__all__ = ["Trainer"]
-
 import copy
 import dataclasses
 from collections.abc import Iterator
@@ -19,12 +17,10 @@ from pirnet.data import Batch, Batches, PairCrops
 from pirnet.losses import ClearStep, Images, TrainStep
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
-from pirnet.support import distributed
+from pirnet.support import distributed, precision, seeds
 from pirnet.support.differences import differences
 from pirnet.support.photos import Photos
-from pirnet.support.precision import chosen_precision
 from pirnet.support.schedule import learning_rate, update_average
-from pirnet.support.seeds import seeded_generator
 from pirnet.support.spike_guard import SpikeGuard
 from pirnet.tasks import TASKS
 
@@ -61,7 +57,7 @@ class Trainer:
         _check(config, accumulate)
         train = config.train
         self.config, self.device = config, device
-        self.precision = chosen_precision(train.precision, device)
+        self.precision = precision.chosen_precision(train.precision, device)
         self.accumulate, self.workers = accumulate, workers
         self.crops = PairCrops(photos, crop=train.crop, seed=config.seed)
         self.tasks = sorted(train.tasks[i % len(train.tasks)] for i in range(train.batch_size))  # faster if sorted
@@ -104,7 +100,7 @@ class Trainer:
             self.last_good = self._weights()  # a step back must not undo an earlier stage
         self.model.train()
         self.model.lih.train(stage != 2)  # a frozen network keeps its batch statistics, too
-        own = seeded_generator(self.config.seed, self.step, distributed.rank())
+        own = seeds.seeded_generator(self.config.seed, self.step, distributed.rank())
         torch.manual_seed(own.initial_seed())  # for z="gaussian"
         rate = self.rate_factor * learning_rate(done, train.steps[stage - 1], train.learning_rates[stage - 1], train)
         (group,) = self.optimizer.param_groups
@@ -185,9 +181,7 @@ class Trainer:
         sums, seen = torch.zeros(()), {}
         for number in range(self.accumulate):
             part = slice(number, None, self.accumulate)
-            images = (
-                image[part].to(self.device, memory_format=torch.channels_last, non_blocking=True) for image in batch
-            )
+            images = (x[part].to(self.device, memory_format=torch.channels_last, non_blocking=True) for x in batch)
             with distributed.sharing(self.wrapped, now=number == self.accumulate - 1):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
                     loss, seen = self.wrapped(*images, tasks[part], stage)

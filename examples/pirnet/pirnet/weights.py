@@ -1,7 +1,5 @@
 """Weights and checkpoints on disk. Files are written completely or not at all."""
 
-__all__ = ["CheckpointError", "fill", "load_lih", "load_lsr", "load_other", "load_state", "read_tensors", "save_state"]
-
 import dataclasses
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Simple attacks that measure what can be learned without the key: a lower bound on the risk, not a proof."""
 
-__all__ = ["Attacks", "LeastSquares", "leaks", "shuffled", "similarity"]
-
 import copy
 import statistics
 from collections.abc import Mapping, Sequence
@@ -43,8 +41,7 @@ class Attacks:
     """
 
     def __init__(self, lih: LIH, *, others: Mapping[str, LIH], leaked: Sequence[int]) -> None:
-        wrong = {"shuffled weights": shuffled(lih), "random weights": randomise_(copy.deepcopy(lih))}
-        self.keys = wrong | dict(others)
+        self.keys = {"shuffled weights": shuffled(lih), "random weights": randomise_(copy.deepcopy(lih)), **others}
         self.leaked = leaked
         self.learner = LeastSquares()
         self.maps: dict[str, LeastSquares] = {}
@@ -175,10 +172,8 @@ def _regression(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _likest_band(image: Tensor, truth: Tensor) -> Tensor:
     """The Haar detail of an image, as a grey picture, that is most similar to the truth: an attacker tries all nine."""
-    pictures = [
-        F.interpolate(band, scale_factor=2.0, mode="nearest").expand_as(truth)
-        for band in haar_analysis(image)[1].split(1, dim=1)
-    ]
+    bands = haar_analysis(image)[1].split(1, dim=1)
+    pictures = [F.interpolate(band, scale_factor=2.0, mode="nearest").expand_as(truth) for band in bands]
     return max(pictures, key=lambda picture: float(_regression(picture, truth)[1].abs().mean()))
 
 
@@ -191,8 +186,5 @@ def _levelled(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 def _middle(image: Tensor) -> Tensor:
-    height, width = image.shape[-2:]
-    top, left = (
-        max(0, (side - WINDOW) // 4 * 2) for side in (height, width)
-    )  # even: the bands match those of the image
+    top, left = (max(0, (side - WINDOW) // 4 * 2) for side in image.shape[-2:])  # even: the bands match the image's
     return image[..., top : top + WINDOW, left : left + WINDOW]

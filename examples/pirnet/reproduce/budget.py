@@ -1,7 +1,5 @@
 """The cost of one row of a comparison: the same minutes for every system, converted into whole steps beforehand."""
 
-__all__ = ["BUDGETS", "Budget", "scheduled", "steps_within", "train_for"]
-
 import statistics
 import time
 from collections.abc import Callable, Sequence

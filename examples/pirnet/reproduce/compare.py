@@ -9,11 +9,10 @@ trained again: Ctrl-C loses only the current row, and the same command continues
 machine only, so a folder with rows is refused on another machine, and with other photos.
 """
 
-import dataclasses
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,38 +22,26 @@ import torch
 import tyro
 from pirnet.config import PRESETS
 from pirnet.data import Pair
-from pirnet.support import cli, runs
-from pirnet.support.files import versions, write_json, write_text
-from pirnet.support.folder_pairs import FolderPairs
-from pirnet.support.photo_cache import cache_folder
+from pirnet.support import cli, files, precision, runs
 from pirnet.support.photos import Photos
-from pirnet.support.precision import chosen_precision
 
 from reproduce.budget import BUDGETS, Budget
 from reproduce.comparison import Entry, compare, entries, read_rows
 from reproduce.comparison_report import markdown, progress, save_plots
-from reproduce.photo_sources import photos_and_pairs
+from reproduce.photo_sources import PhotoOptions
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(PhotoOptions):
     """Which table, on which photos, and for how long."""
 
-    allowed: Annotated[Budget, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Budget)
+    allowed: Annotated[Budget, tyro.conf.arg(name="")] = field(default_factory=Budget)
     table: Literal[1, 2, 3] = 1
     """Table of the paper: 1 all systems, 2 scales of LSR, 3 reversible or not."""
     rows: tuple[str, ...] = ()
     """Rows to train, such as denoise-pirnet; all rows of the table if none is named."""
-    data: tuple[Path, ...] = ()
-    """Folders of photos to train on; by default the colour photos inside scikit-image without two."""
-    test: Path | None = None
-    """Folder of photos to test on, not used for training; by default those two."""
-    cache: Path = dataclasses.field(default_factory=cache_folder)
-    """Folder for decoded photos, 3 bytes a pixel."""
     out: Path | None = None
     """Folder to write, or to continue in; by default runs/table-1, -2 or -3."""
-    device: str = "auto"
-    """Device to train on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
 
 
 def main() -> None:
@@ -62,9 +49,7 @@ def main() -> None:
     options = cli.parse(Options, __doc__, default=Options(allowed=budget))
     device, budget = cli.device(options.device), options.allowed
     chosen = choose(entries(options.table), options.rows)
-    photos, pairs = photos_and_pairs(
-        options.data, options.test, cache=options.cache, crop=budget.crop, limit=budget.pairs
-    )
+    photos, pairs = options.photos_and_pairs(crop=budget.crop, limit=budget.pairs)
     settings = settings_of(options, photos, pairs, device)
     folder = options.out or runs.RUNS / f"table-{options.table}"
     rows = read_rows(folder / "rows", settings)
@@ -72,7 +57,7 @@ def main() -> None:
     print(headline(options, settings), f"writing {folder}", sep="\n")
     for entry in [entry for entry in chosen if entry.name not in rows]:
         row = compare(entry, budget, photos=photos, pairs=pairs, device=device)
-        write_json(folder / "rows" / f"{entry.name}.json", row | {"settings": settings})
+        files.write_json(folder / "rows" / f"{entry.name}.json", row | {"settings": settings})
         rows = read_rows(folder / "rows", settings)
         save(folder, options, settings, rows)
         print(f"\n{progress(chosen, rows)}", flush=True)
@@ -88,9 +73,7 @@ def choose(table: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     return [entry for entry in table if not names or entry.name in names]
 
 
-def settings_of(
-    options: Options, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
-) -> dict[str, object]:
+def settings_of(options: Options, photos: Photos, pairs: Sequence[Pair], device: torch.device) -> dict[str, object]:
     """The settings that all rows of a folder share."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -102,8 +85,8 @@ def settings_of(
             "device": device.type,
             "kind": kind,
             "threads": torch.get_num_threads(),
-            "precision": chosen_precision(PRESETS[options.allowed.preset]().train.precision, device),
-            **{name: version for name, version in versions().items() if name != "python"},
+            "precision": precision.chosen_precision(PRESETS[options.allowed.preset]().train.precision, device),
+            **{name: version for name, version in files.versions().items() if name != "python"},
         },
     }
 
@@ -156,8 +139,8 @@ def save(folder: Path, options: Options, settings: Mapping[str, object], rows: M
         "rows": [{k: v for k, v in rows[e.name].items() if k != "settings"} for e in table if e.name in rows],
         "to_come": [entry.name for entry in table if entry.name not in rows],
     }
-    write_json(folder / "results.json", results)
-    write_text(folder / "results.md", markdown(results))
+    files.write_json(folder / "results.json", results)
+    files.write_text(folder / "results.md", markdown(results))
     save_plots(folder / "comparison.png", results)
 
 

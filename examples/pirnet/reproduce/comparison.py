@@ -1,7 +1,5 @@
 """The paper's Tables 1 to 3, row by row: every system is trained and measured in the same way, for the same minutes."""
 
-__all__ = ["Entry", "Uncomposed", "compare", "config_of", "entries", "read_rows", "uncompose"]
-
 import json
 import re
 import time
@@ -16,8 +14,8 @@ from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, measure, run
 from pirnet.model import PIRNet
+from pirnet.pixels import centred
 from pirnet.support.differences import differences
-from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.rows import Row, deviations, mean
@@ -145,7 +143,7 @@ def config_of(entry: Entry, budget: Budget) -> Config:
 
 
 def compare(
-    entry: Entry, budget: Budget, *, photos: Photos, pairs: Sequence[Pair] | FolderPairs, device: torch.device
+    entry: Entry, budget: Budget, *, photos: Photos, pairs: Sequence[Pair], device: torch.device
 ) -> dict[str, object]:
     """Trains an entry for the budget's minutes and measures it on pairs; returns a row as plain values."""
 
@@ -158,7 +156,7 @@ def compare(
 
     trainer, seconds = train_for(config_of(entry, budget), new_trainer, minutes=budget.minutes, name=entry.name)
     begun = time.monotonic()
-    figures = _measured(entry, trainer.average, pairs, side=budget.side, device=device)
+    figures = _measured(entry, trainer.average, pairs, side=budget.side)
     counts = {name: sum(p.numel() for p in trainer.model.get_submodule(name).parameters()) for name in ("lih", "lsr")}
     return {
         **{key: getattr(entry, key) for key in ("name", "task", "title", "hider", "restorer")},
@@ -191,25 +189,15 @@ def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
     return rows
 
 
-def _measured(
-    entry: Entry, model: PIRNet, pairs: Sequence[Pair] | FolderPairs, *, side: int, device: torch.device
-) -> dict[str, dict]:
+def _measured(entry: Entry, model: PIRNet, pairs: Sequence[Pair], *, side: int) -> dict[str, dict]:
     """Mean figures over the pairs, through 8 bit, and their deviations, for each way to the secret."""
     model.eval()
     networks = Networks(model.lih, model.lsr, clear=model.lsr if entry.in_the_clear else None)
     figures: dict[str, list[Row]] = {}
-    for number in range(len(pairs)):
-        pair = _centred(pairs[number], side)
-        example = run(networks, pair, entry.task, number=number, pipeline="uint8", device=device)
+    for number, pair in enumerate(pairs):
+        centre = replace(pair, secret=centred(pair.secret, side, side), cover=centred(pair.cover, side, side))
+        example = run(networks, centre, entry.task, number=number, pipeline="uint8")
         for row in measure(example, pipeline="uint8"):
             if not entry.in_the_clear or row.row in ("do nothing", "in the clear"):
                 figures.setdefault(row.row, []).append(row)
     return {way: asdict(mean(rows)) | {"std": deviations(rows)} for way, rows in figures.items()}
-
-
-def _centred(pair: Pair, side: int) -> Pair:
-    """The same pair, cropped about its centre to at most that side."""
-    height, width = pair.secret.shape[1:]
-    top, left = max(0, height - side) // 2, max(0, width - side) // 2
-    secret, cover = (image[:, top : top + side, left : left + side] for image in (pair.secret, pair.cover))
-    return replace(pair, secret=secret, cover=cover)

@@ -3,16 +3,13 @@
 Figures of our runs and figures of papers are never in one column or one plot.
 """
 
-__all__ = ["markdown", "progress", "save_plots"]
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from pirnet.support import tables
-from pirnet.support.files import atomic_path
+from pirnet.support import files, tables
 from pirnet.support.tables import number
 from pirnet.tasks import TASKS
 
@@ -82,20 +79,18 @@ def save_plots(path: Path, results: Mapping) -> None:
     tasks = _by_task(results["rows"])
     figure = Figure(figsize=(11, 0.4 + 3.4 * len(tasks)), layout="constrained")
     figure.suptitle(results["headline"], fontsize=10)
-    for (task, rows), (left, right) in zip(
-        tasks.items(), figure.subplots(len(tasks), 2, sharey="row", squeeze=False), strict=True
-    ):
+    grid = figure.subplots(len(tasks), 2, sharey="row", squeeze=False)
+    for (task, rows), (left, right) in zip(tasks.items(), grid, strict=True):
         for axes in (left, right):
             _points(axes, rows, against_parameters=axes is right)
-        left.set(
-            title=TASKS[task].title, xlabel="restored stego / cover, PSNR in dB", ylabel="secret / truth, PSNR in dB"
-        )
+        left.set_title(TASKS[task].title)
+        left.set(xlabel="restored stego / cover, PSNR in dB", ylabel="secret / truth, PSNR in dB")
         right.set(xscale="log", xlabel="parameters, millions")
         right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         right.xaxis.set_major_formatter("{x:g}")
         right.xaxis.set_minor_formatter(NullFormatter())
         right.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=9)
-    with atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
 
@@ -133,10 +128,7 @@ def _verdicts(rows: Sequence[Mapping]) -> str:
 
 
 def _by_task(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
-    tasks: dict[str, list[Mapping]] = {}
-    for row in rows:
-        tasks.setdefault(row["task"], []).append(row)
-    return tasks
+    return {task: [row for row in rows if row["task"] == task] for task in dict.fromkeys(row["task"] for row in rows)}
 
 
 def _figures(row: Mapping) -> Mapping:

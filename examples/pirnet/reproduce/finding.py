@@ -9,7 +9,6 @@ made noisier; then the secret is revealed and compared with the truth. Writes re
 finding.png into a folder, with the networks that were trained for it; a second call uses them again.
 """
 
-import dataclasses
 import functools
 import json
 import sys
@@ -24,9 +23,7 @@ import torch
 from pirnet.config import Config, quick
 from pirnet.degrade import Degradation
 from pirnet.model import PIRNet
-from pirnet.support import cli, runs
-from pirnet.support.files import versions, write_csv, write_json, write_text
-from pirnet.support.photo_cache import cache_folder
+from pirnet.support import cli, files, runs
 from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.registry import Taskless, with_baseline_rates
@@ -36,8 +33,8 @@ from torch import Tensor, nn
 
 from reproduce.baselines.published import load_dncnn
 from reproduce.budget import train_for
-from reproduce.finding_plots import READING, by_hider, draw, grouped, row, sentences, table
-from reproduce.photo_sources import photos_and_pairs
+from reproduce.finding_plots import READING, by_hider, draw, means, sentences, table
+from reproduce.photo_sources import PhotoOptions
 from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
 from reproduce.treatments import points as points_of
 
@@ -46,15 +43,9 @@ BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since th
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(PhotoOptions):
     """What to hide, and how long to train for it."""
 
-    data: tuple[Path, ...] = ()
-    """Folders of photos to train on; by default the colour photos inside scikit-image without two."""
-    test: Path | None = None
-    """Folder of photos to hide and to hide in, not used for training; by default those two."""
-    cache: Path = dataclasses.field(default_factory=cache_folder)
-    """Folder for decoded photos, 3 bytes a pixel."""
     out: Path = runs.RUNS / "finding"
     """Folder to write."""
     minutes: float = 2.0
@@ -71,8 +62,6 @@ class Options:
     """Side of the training crops, in pixels."""
     limit: int | None = None
     """Largest number of pairs to measure, the first by name."""
-    device: str = "auto"
-    """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
 
 
 def main() -> None:
@@ -82,9 +71,7 @@ def main() -> None:
         raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
     if not options.hiders:
         raise ValueError("--hiders needs HiNet, LIH or both, got none")
-    photos, pairs = photos_and_pairs(
-        options.data, options.test, cache=options.cache, crop=options.crop, limit=options.limit
-    )
+    photos, pairs = options.photos_and_pairs(crop=options.crop, limit=options.limit)
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
     hiders = {
         name: trained("hinet", options, photos, device).lih if name == "HiNet" else load_lih(options.lih).to(device)
@@ -103,8 +90,8 @@ def main() -> None:
     points = []
     with progress_bar(total=len(hiders) * len(pairs), desc="measuring", unit="pair") as bar:
         for hider, network in hiders.items():
-            for number in range(len(pairs)):
-                points += points_of(hider, network, treatments, pairs[number], number=number)
+            for number, pair in enumerate(pairs):
+                points += points_of(hider, network, treatments, pair, number=number)
                 bar.update()
     save(options, photos, points, device=device)
     print(table(points))
@@ -137,7 +124,7 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
     new_trainer = functools.partial(Trainer, photos=photos, device=device)
     trainer, _ = train_for(config, new_trainer, minutes=options.minutes, name=name)
     model = trainer.average.eval()
-    write_json(note, settings)
+    files.write_json(note, settings)
     save_weights(path, model.lih if name == "hinet" else model.lsr, None)
     return model
 
@@ -162,14 +149,14 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
         "minutes": options.minutes,
         "published_dncnn": options.dncnn is not None,
         "photos": len(photos),
-        "means": [row(hider, name, chosen) for (hider, name), chosen in grouped(points).items()],
+        "means": means(points),
         "correlations": {hider: correlations(of) for hider, of in by_hider(points).items()},
         "device": device.type,
-        "versions": versions(),
+        "versions": files.versions(),
     }
-    write_json(options.out / "results.json", results)
-    write_csv(options.out / "points.csv", [asdict(point) for point in points])
-    write_text(options.out / "results.md", page(options, photos, points))
+    files.write_json(options.out / "results.json", results)
+    files.write_csv(options.out / "points.csv", [asdict(point) for point in points])
+    files.write_text(options.out / "results.md", page(options, photos, points))
     draw(options.out / "finding.png", points)
 
 

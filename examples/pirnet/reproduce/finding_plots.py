@@ -1,7 +1,5 @@
 """The results of `finding.py` as a table of means, as sentences, and as a picture of all points."""
 
-__all__ = ["READING", "by_hider", "draw", "grouped", "row", "sentences", "table"]
-
 import itertools
 import math
 import statistics
@@ -9,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from pirnet.support import tables
-from pirnet.support.files import atomic_path
-from pirnet.support.tables import number
+from pirnet.support import files
+from pirnet.support.tables import markdown, number
 
 from reproduce.treatments import UNTREATED, Point, correlations
 
@@ -34,13 +31,10 @@ from 21.54 to 25.18 dB."""
 def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:
     """Means by hider and treatment."""
     head = ("hider", "treatment", "stego PSNR", "SSIM", "secret PSNR", "SSIM")
-    cells = [
-        (hider, name, *(f"{mean[key]:.{digits}f}" for key, digits in SHOWN.items()))
-        for (hider, name), chosen in grouped(found).items()
-        for mean in [row(hider, name, chosen)]
-    ]
+    shown = [[f"{mean[key]:.{digits}f}" for key, digits in SHOWN.items()] for mean in means(found)]
+    cells = [(*names, *figures) for names, figures in zip(grouped(found), shown, strict=True)]
     if in_markdown:
-        return tables.markdown(head, cells)
+        return markdown(head, cells)
     return "\n".join("".join(f"{cell:<18}" for cell in line).rstrip() for line in (head, *cells))
 
 
@@ -51,14 +45,12 @@ def sentences(found: Sequence[Point]) -> list[str]:
         values = correlations(of)
         coefficients = ", ".join(f"{name} {number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
         lines.append(f"{hider}, correlation of stego and secret quality: {coefficients}.")
-        start = row(hider, UNTREATED, [point for point in of if point.treatment == UNTREATED])
-        for (_, title), chosen in grouped(of).items():
-            if title == UNTREATED:
-                continue
-            mean = row(hider, title, chosen)
-            if not math.isfinite(start["stego_psnr"]):
-                lines.append(f"{hider} hides nothing yet, its stego image is the cover: train longer.")
-                break
+        treated = {mean["treatment"]: mean for mean in means(of)}
+        start = treated.pop(UNTREATED)
+        if treated and not math.isfinite(start["stego_psnr"]):
+            lines.append(f"{hider} hides nothing yet, its stego image is the cover: train longer.")
+            continue
+        for title, mean in treated.items():
             stego, secret = (mean[f"{side}_psnr"] - start[f"{side}_psnr"] for side in ("stego", "secret"))
             lines.append(f"{hider}, {title}: stego {stego:+.2f} dB, secret {secret:+.2f} dB.")
     return lines
@@ -66,8 +58,13 @@ def sentences(found: Sequence[Point]) -> list[str]:
 
 def row(hider: str, treatment: str, chosen: Sequence[Point]) -> dict:
     """The means of some points."""
-    means = {key: round(statistics.fmean(getattr(point, key) for point in chosen), 4) for key in SHOWN}
-    return {"hider": hider, "treatment": treatment, "pairs": len(chosen), **means}
+    figures = {key: round(statistics.fmean(getattr(point, key) for point in chosen), 4) for key in SHOWN}
+    return {"hider": hider, "treatment": treatment, "pairs": len(chosen), **figures}
+
+
+def means(found: Sequence[Point]) -> list[dict]:
+    """The means of each hider and treatment."""
+    return [row(hider, treatment, chosen) for (hider, treatment), chosen in grouped(found).items()]
 
 
 def grouped(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
@@ -80,9 +77,8 @@ def grouped(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
 
 def by_hider(found: Sequence[Point]) -> Mapping[str, list[Point]]:
     """Points by hider."""
-    return {
-        hider: [point for point in found if point.hider == hider] for hider in dict.fromkeys(p.hider for p in found)
-    }
+    hiders = dict.fromkeys(point.hider for point in found)
+    return {hider: [point for point in found if point.hider == hider] for hider in hiders}
 
 
 def draw(path: Path, found: Sequence[Point]) -> None:
@@ -98,9 +94,8 @@ def draw(path: Path, found: Sequence[Point]) -> None:
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, label=treatment, alpha=0.8, linewidths=0)
             axis.set_title(f"{hider}: r = {number(values[quality]) or 'none'}")
-            axis.set_xlabel(f"treated stego against cover, {name}")
-            axis.set_ylabel(f"revealed secret against truth, {name}")
+            axis.set(xlabel=f"treated stego against cover, {name}", ylabel=f"revealed secret against truth, {name}")
             axis.grid(alpha=0.3)
     grid[0][0].legend(fontsize="small")
-    with atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)

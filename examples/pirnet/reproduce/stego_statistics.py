@@ -1,7 +1,5 @@
 """How hiding changes the statistics of an image, which shows whether it contains a secret, not which one."""
 
-__all__ = ["StegoStatistics"]
-
 import statistics
 
 import torch
@@ -49,11 +47,9 @@ class StegoStatistics:
 
 def _variation(a: Tensor, b: Tensor) -> float:
     """Total variation distance of two images' 8-bit histograms, mean over the channels: 0 if equal, 1 if disjoint."""
-    histograms = [
-        torch.stack([torch.bincount(channel.flatten().long(), minlength=256) for channel in grey_levels(image)[0]])
-        for image in (a, b)
-    ]
-    p, q = (counts.double() / counts.sum(dim=1, keepdim=True) for counts in histograms)  # (3, 256)
+    levels = (grey_levels(image)[0].long().flatten(1) for image in (a, b))  # (3, HW)
+    counts = [torch.stack([channel.bincount(minlength=256) for channel in channels]) for channels in levels]
+    p, q = (count.double() / count.sum(dim=1, keepdim=True) for count in counts)  # (3, 256)
     return float((p - q).abs().sum(dim=1).mean() / 2)
 
 

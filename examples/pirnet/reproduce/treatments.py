@@ -4,8 +4,6 @@ Its finding: a treatment that brings the stego image closer to the cover also br
 truth. Each pair with each treatment is a point; the correlation of the points shows how far that holds.
 """
 
-__all__ = ["NOISES", "UNTREATED", "Point", "Treatment", "added_noise", "as_hidden", "correlations", "partly", "points"]
-
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +28,6 @@ UNTREATED = "as hidden"
 
 Treatment = Callable[[Tensor, torch.Generator], Tensor]
 """Stego image (1, 3, H, W) to stego image; random numbers come from the generator."""
-
-QUALITIES = ("psnr", "ssim")
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,8 @@ def points(
     for name, treatment in treatments.items():
         treated = quantise_uint8(treatment(stego, seeded_generator(number, 1)))
         revealed = network.reveal(treated, z)
-        yield Point(
-            *(hider, name, pair.secret_name, pair.cover_name),
-            stego_psnr=float(psnr(treated, cover)),
-            secret_psnr=float(psnr(revealed, truth)),
-            stego_ssim=float(ssim(treated, cover)),
-            secret_ssim=float(ssim(revealed, truth)),
-        )
+        qualities = psnr(treated, cover), psnr(revealed, truth), ssim(treated, cover), ssim(revealed, truth)
+        yield Point(hider, name, pair.secret_name, pair.cover_name, *map(float, qualities))
 
 
 def correlations(found: Sequence[Point]) -> dict[str, float | None]:
@@ -120,12 +111,11 @@ def correlations(found: Sequence[Point]) -> dict[str, float | None]:
         1.0
     """
     start = {(point.secret, point.cover): point for point in found if point.treatment == UNTREATED}
+    treated = [(p, start[p.secret, p.cover]) for p in found if p.treatment != UNTREATED]
     result: dict[str, float | None] = {}
-    for quality in QUALITIES:
-        stego, secret = ([getattr(point, f"{side}_{quality}") for point in found] for side in ("stego", "secret"))
-        result[quality] = _pearson(stego, secret)
-        treated = [(p, start[p.secret, p.cover]) for p in found if p.treatment != UNTREATED]
+    for quality in ("psnr", "ssim"):
         names = (f"stego_{quality}", f"secret_{quality}")
+        result[quality] = _pearson(*([getattr(point, name) for point in found] for name in names))
         changes = ([getattr(p, name) - getattr(untreated, name) for p, untreated in treated] for name in names)
         result[f"{quality}_change"] = _pearson(*changes)
     return result

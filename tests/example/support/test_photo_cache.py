@@ -8,9 +8,8 @@ import torch
 from PIL import Image
 from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
-from pirnet.support import photo_cache
-from pirnet.support.photo_cache import cache_folder, cached_photos
-from pirnet.support.photos import Photos, photo_paths
+from pirnet.support import photos as photos_module
+from pirnet.support.photos import Photos, cache_folder, cached_photos, photo_paths
 
 from tests.example.helpers import save_image
 
@@ -28,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the photos that are decoded, as they are."""
     names: list[str] = []
-    read = photo_cache.read_picture
-    monkeypatch.setattr(photo_cache, "read_picture", lambda path: (names.append(path.name), read(path))[1])
+    read = photos_module.read_picture
+    monkeypatch.setattr(photos_module, "read_picture", lambda path: (names.append(path.name), read(path))[1])
     return names
 
 

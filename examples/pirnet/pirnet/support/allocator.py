@@ -5,8 +5,6 @@ system clears each of them when it is first used: in the paper's networks on ima
 than the convolutions.
 """
 
-__all__ = ["keep_memory"]
-
 import ctypes
 import sys
 

@@ -1,7 +1,5 @@
 """What the scripts share: the command line, one-line errors, devices, and pictures of any size."""
 
-__all__ = ["device", "on_any_size", "parse", "peek", "run"]
-
 import itertools
 import shutil
 import sys
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
@@ -47,14 +44,9 @@ def parse(kind: type[T], description: str | None, *, default: T | None = None) -
 
 def _wrapped(text: str) -> str:
     """Wraps paragraphs to the terminal and keeps examples; tyro keeps lines that do not begin with a letter."""
-    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, initial_indent=" ", subsequent_indent=" ")
     paragraphs = text.strip().split("\n\n")
-    return "\n\n".join(
-        paragraph
-        if paragraph.startswith(" ")
-        else textwrap.fill(" ".join(paragraph.split()), width, initial_indent=" ", subsequent_indent=" ")
-        for paragraph in paragraphs
-    )
+    return "\n\n".join(each if each.startswith(" ") else wrapper.fill(" ".join(each.split())) for each in paragraphs)
 
 
 def peek(option: str, choices: Sequence[str] = ()) -> str | None:
@@ -110,7 +102,7 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
         return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))
 
     with torch.inference_mode():
-        batches = [F.pad(image[None], padding, mode="replicate") for image in images]
+        batches = [nn.functional.pad(image[None], padding, mode="replicate") for image in images]
         if height * width <= MAX_PIXELS:
             return fast(*batches)[0, :, :height, :width]
         overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)

@@ -1,7 +1,5 @@
 """The settings in which two runs differ, for error messages."""
 
-__all__ = ["differences"]
-
 from collections.abc import Mapping
 
 MAX_LENGTH = 200  # of a value in a message, in characters

@@ -1,7 +1,5 @@
 """The processes of a distributed run, one a device, as torchrun starts them. A run may also be a single process."""
 
-__all__ = ["any_of", "averaging", "count", "group", "mean", "rank", "sharing", "wait"]
-
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

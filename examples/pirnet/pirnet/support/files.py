@@ -1,7 +1,5 @@
 """Files that are written completely or not at all: text, JSON and CSV."""
 
-__all__ = ["atomic_path", "to_json", "versions", "write_csv", "write_json", "write_text"]
-
 import csv
 import io
 import json

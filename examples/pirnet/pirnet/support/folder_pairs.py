@@ -1,8 +1,6 @@
 """Pairs of photos of a folder for evaluation; they are read from disk when they are needed."""
 
-__all__ = ["FolderPairs"]
-
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from pirnet.data import Pair, evaluation_pairs
@@ -12,7 +10,7 @@ from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.progress import progress_bar
 
 
-class FolderPairs:
+class FolderPairs(Sequence[Pair]):
     """The pairs that `evaluation_pairs` makes of a folder's photos, sorted by file name; one is in memory at a time.
 
     Every photo is opened once at the start, so that a bad one is reported at once and not after an hour.
@@ -42,18 +40,13 @@ class FolderPairs:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]  # no slices
         paths = self._paths[index]
         photos = Photos(tuple(path.name for path in paths), tuple(to_uint8(read_picture(p).pixels) for p in paths))
         return evaluation_pairs(photos, multiple=self.multiple, swap=False)[0]
 
-    def __iter__(self) -> Iterator[Pair]:
-        return (self[i] for i in range(len(self)))
-
     @property
     def names(self) -> list[dict[str, object]]:
         """The names of secret and cover of each pair, and the size of their crops, for the results."""
-        return [
-            {"secret": secret.name, "cover": cover.name, "height": height, "width": width}
-            for (secret, cover), (height, width) in zip(self._paths, self.sizes, strict=True)
-        ]
+        pairs = zip(self._paths, self.sizes, strict=True)
+        return [{"secret": s.name, "cover": c.name, "height": h, "width": w} for (s, c), (h, w) in pairs]

@@ -1,11 +1,8 @@
 """LPIPS with SqueezeNet 1.1: a learned perceptual distance of two images, with weights from a local file."""
 
-__all__ = ["LPIPS", "LPIPS_SIDE", "load_lpips"]
-
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pirnet.pixels import check_images, grey_levels
@@ -26,8 +23,8 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeezed, out_channels // 2, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.squeeze(x))
-        return F.relu(torch.cat((self.expand1x1(x), self.expand3x3(x)), dim=1))
+        x = self.squeeze(x).relu()
+        return torch.cat((self.expand1x1(x), self.expand3x3(x)), dim=1).relu()
 
 
 class LPIPS(nn.Module):
@@ -57,20 +54,12 @@ class LPIPS(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        halve = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 3, stride=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            Fire(64, 16, 128),
-            Fire(128, 16, 128),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            Fire(128, 32, 256),
-            Fire(256, 32, 256),
-            nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            Fire(256, 48, 384),
-            Fire(384, 48, 384),
-            Fire(384, 64, 512),
-            Fire(512, 64, 512),
+            *(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), halve),
+            *(Fire(64, 16, 128), Fire(128, 16, 128), halve),
+            *(Fire(128, 32, 256), Fire(256, 32, 256), halve),
+            *(Fire(256, 48, 384), Fire(384, 48, 384), Fire(384, 64, 512), Fire(512, 64, 512)),
         )
         for number, channels in enumerate(TAPS.values()):
             self.add_module(f"lin{number}", nn.Conv2d(channels, 1, 1, bias=False))

@@ -1,7 +1,5 @@
 """bfloat16 if the processor has arithmetic for it; otherwise it is emulated, several times slower than float32."""
 
-__all__ = ["Precision", "chosen_precision", "has_bfloat16"]
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Progress bars of long work, on a terminal and in a log."""
 
-__all__ = ["progress_bar"]
-
 import sys
 from typing import Any
 

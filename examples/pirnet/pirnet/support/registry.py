@@ -1,11 +1,10 @@
 """The paper's other systems in the place of LIH or LSR, imported from `reproduce/` only when they are named."""
 
-__all__ = ["Taskless", "hider", "reproduction", "with_baseline_rates"]
-
 import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -41,21 +40,12 @@ class Taskless(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.network = _build("restorer", name)
+        self.network = baseline("restorer", name)
         self.tasks = tuple(TASKS)
 
     def forward(self, stego: Tensor, task: str | Sequence[str]) -> Tensor:
         del task
         return self.network(stego)
-
-
-def hider(name: str) -> nn.Module:
-    """A new network that hides, by its name among the baselines.
-
-    Raises:
-        ValueError: If there is none of that name, or `reproduce/` is missing.
-    """
-    return _build("hider", name)
 
 
 def with_baseline_rates(config: Config) -> Config:
@@ -73,7 +63,12 @@ def _option(names: tuple[str, str]) -> str:
     return next(f"--{kind} {name}" for (kind, own), name in zip(OWN.items(), names, strict=True) if name != own)
 
 
-def _build(kind: str, name: str) -> nn.Module:
+def baseline(kind: Literal["hider", "restorer"], name: str) -> nn.Module:
+    """A new network of one of the paper's other systems.
+
+    Raises:
+        ValueError: If there is none of that name, or `reproduce/` is missing.
+    """
     baselines = reproduction("baselines", needed_for=f"--{kind} {name}")
     builders = {"hider": baselines.HIDERS, "restorer": baselines.RESTORERS}[kind]
     if name not in builders:

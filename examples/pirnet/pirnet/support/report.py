@@ -1,18 +1,20 @@
-"""The report of an evaluation as files: results.json for programs, results.md for readers, pairs.csv, and pictures."""
+"""The report of an evaluation as a table of text, and as files: JSON for programs, Markdown, CSV, and pictures.
 
-__all__ = ["Report", "markdown"]
+`train.py` writes `summary.json` and comparison sheets, `evaluate.py` a `Report`.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from torch import Tensor
 
 from pirnet.data import Pair
 from pirnet.evaluation import Example
-from pirnet.support import tables
-from pirnet.support.files import write_csv, write_json, write_text
+from pirnet.metrics import psnr
+from pirnet.support import files, tables
 from pirnet.support.rows import Row, deviations, differences, mean
-from pirnet.support.sheets import Panel, cropped, save_sheet
-from pirnet.support.summary import panels
+from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
 from pirnet.support.tables import number
 from pirnet.tasks import TASKS
 
@@ -29,6 +31,65 @@ after a blur of sigma 2 is subtracted. Compare all rows with *mean colour* and *
 and with *the key*. Least squares learns from the first pairs; attacks are measured on the others. Histograms differ by
 their total variation. The detector is a linear classifier on the statistics below, for one image at a time; guessing is
 right on 50 %."""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows of one pipeline as text, with a sentence for each task at which ours does not beat doing nothing."""
+    lines = [f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}   (PSNR in dB)"]
+    verdicts = []
+    meaning = {difference.task: difference for difference in differences(rows)}
+    for row in rows:
+        cells = f"{number(row.stego_psnr):>8}{number(row.secret_psnr):>9}{number(row.revealed_psnr):>9}"
+        if row.row == "ours":
+            difference = meaning[row.task]
+            cells += f"{number(difference.cloud_gain):>8}{number(difference.price_of_privacy):>8}"
+            if difference.over_nothing <= 0:
+                ours, nothing = row.secret_psnr, row.secret_psnr - difference.over_nothing
+                verdicts.append(f"{row.task}: ours ({ours:.2f} dB) does not beat doing nothing ({nothing:.2f} dB).")
+        lines.append(f"{row.task:<10}{row.row:<17}{cells}".rstrip())
+    explained = [
+        "stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against",
+        "degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear",
+        "minus ours, the cost of hiding; empty if no network was trained in the clear.",
+    ]
+    return "\n".join([*lines, "", *explained, *verdicts])
+
+
+def save_sheets(folder: Path, first: Sequence[Example]) -> None:
+    """Writes a comparison sheet for each task, `TASK.png`, and a small page with all tasks, `result.webp`."""
+    drawn = {example.task: panels(example) for example in first}
+    for task, row in drawn.items():
+        save_sheet(folder / f"{task}.png", [row[:4], row[4:]], heading=f"PIRNet: {task}")
+    others = (1, 2, 4, 6, 7)  # without the difference and the secret revealed without restoration
+    rows = [[replace(row[0], title=f"{task}: cover"), *(row[i] for i in others)] for task, row in drawn.items()]
+    save_sheet(folder / "result.webp", rows, panel=192)
+
+
+def panels(example: Example) -> list[Panel]:
+    """The eight pictures of a sheet: four of the cover, four of the secret."""
+    cover, secret, truth = example.cover, example.secret, example.truth
+    enlarged = ten_fold_difference(example.restored_stego[0], cover[0])
+    images = [
+        ("cover", cover, "visible to everyone"),
+        ("stego", example.stego, f"{_db(example.stego, cover)} from the cover"),
+        ("restored stego", example.restored_stego, f"{_db(example.restored_stego, cover)} from the cover"),
+        ("ten-fold difference", enlarged[None], "restored stego from the cover"),
+        ("degraded secret", secret, f"{_db(secret, truth)} from the truth"),
+        ("revealed, not restored", example.revealed, f"{_db(example.revealed, truth)} from the truth"),
+        ("restored secret", example.restored, f"{_db(example.restored, truth)} from the truth"),
+        ("truth", truth, "the original photo"),
+    ]
+    return [Panel(title, caption, image[0].clamp(0, 1)) for title, image, caption in images]
+
+
+def summary(rows: Sequence[Row], *, data: str, pairs: Sequence[Pair]) -> dict[str, object]:
+    """The content of `summary.json`."""
+    names = [{"secret": pair.secret_name, "cover": pair.cover_name} for pair in pairs]
+    return {"data": data, "pairs": len(pairs), "names": names, "rows": [asdict(row) for row in rows]}
+
+
+def _db(image: Tensor, target: Tensor) -> str:
+    return f"{float(psnr(image, target)):.1f} dB"
 
 
 @dataclass
@@ -59,35 +120,32 @@ class Report:
 
     def means(self) -> list[Row]:
         """The mean rows, sorted by pipeline and task."""
-        return [mean(rows) for _, rows in sorted(self.figures.items(), key=lambda item: item[0][0] != "uint8")]
+        return [mean(rows) for rows in self._sorted()]
 
     def results(self) -> dict[str, object]:
         """The mean rows with their deviations, and the differences between them, as plain values."""
-        means = self.means()
-        figures = [self.figures[row.pipeline, row.task, row.row] for row in means]
-        return {
-            "rows": [
-                asdict(row) | {"pairs": len(each), "std": deviations(each)}
-                for row, each in zip(means, figures, strict=True)
-            ],
-            "differences": [asdict(difference) for difference in differences(means)],
-        }
+        rows = [asdict(mean(each)) | {"pairs": len(each), "std": deviations(each)} for each in self._sorted()]
+        return {"rows": rows, "differences": [asdict(difference) for difference in differences(self.means())]}
 
     def save(self, folder: Path, results: Mapping[str, object], attacks: Mapping[str, Sequence[Panel]]) -> None:
         """Writes all files of the report into an existing folder."""
-        write_json(folder / "results.json", results)
-        write_text(folder / "results.md", markdown(results))
-        write_csv(folder / "pairs.csv", self.lines)
+        files.write_json(folder / "results.json", results)
+        files.write_text(folder / "results.md", markdown(results))
+        files.write_csv(folder / "pairs.csv", self.lines)
         for (task, end), (_, heading, row) in self.extremes.items():
             save_sheet(folder / f"{task}-{end}.png", [row[:4], row[4:]], heading=heading)
         for task, row in attacks.items():
             rows = [row[start : start + 5] for start in range(0, len(row), 5)]
             save_sheet(folder / f"{task}-attacks.png", rows, heading=f"what attacks obtain from a stego image: {task}")
 
+    def _sorted(self) -> list[list[Row]]:
+        return sorted(self.figures.values(), key=lambda rows: rows[0].pipeline != "uint8")
+
 
 def markdown(results: Mapping) -> str:
     """The results as a page; without attacks if there are none in the results."""
     published = [(task.title, *map(number, task.published)) for task in TASKS.values() if task.published]
+    pairs = [(pair["secret"], pair["cover"], f"{pair['height']} x {pair['width']}") for pair in results["names"]]
     security = results.get("security", {"tasks": {}})
     parts = [
         "# Evaluation",
@@ -104,10 +162,7 @@ def markdown(results: Mapping) -> str:
         else "",
         *(_security(task, found) for task, found in security["tasks"].items()),
         "## Pairs",
-        tables.markdown(
-            ("secret", "cover", "height x width"),
-            [(p["secret"], p["cover"], f"{p['height']} x {p['width']}") for p in results["names"]],
-        ),
+        tables.markdown(("secret", "cover", "height x width"), pairs),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -1,7 +1,5 @@
 """The rows of an evaluation: the figures of a pair, means and deviations over pairs, and differences of means."""
 
-__all__ = ["Difference", "Row", "deviations", "differences", "mean"]
-
 import math
 import statistics
 from collections.abc import Callable, Sequence

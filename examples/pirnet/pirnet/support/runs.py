@@ -1,16 +1,14 @@
-"""Run folders: where they are, what they contain, and how a run stops cleanly."""
-
-__all__ = ["CHECKPOINT", "RUNS", "Stop", "clean", "is_empty", "latest_run", "new_run", "save", "trim_log"]
+"""Run folders: where they are, what they contain, the log in them, and how a run stops cleanly."""
 
 import json
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from pirnet.support.files import write_text
+from pirnet.support.files import to_json, write_text
 from pirnet.trainer import Trainer
 from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, save_state, save_weights
 
@@ -65,6 +63,36 @@ def trim_log(path: Path, step: int) -> None:
     if path.is_file():
         complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
         write_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
+
+
+@contextmanager
+def open_log(folder: Path, *, step: int, tensorboard: bool) -> Iterator[Callable[[dict[str, object]], None]]:
+    """Opens `log.jsonl`, and the folder of TensorBoard on request; yields a function that writes the figures of a step.
+
+    Args:
+        folder: The run's folder.
+        step: The step at which the run continues; TensorBoard drops later steps, `clean` those of the file.
+        tensorboard: Whether to write for TensorBoard as well.
+
+    Raises:
+        ValueError: If TensorBoard is requested but not installed.
+    """
+    board = None
+    if tensorboard:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError as error:
+            raise ValueError("--tensorboard needs another package: pip install tensorboard") from error
+        board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    with (folder / "log.jsonl").open("a") as lines, closing(board) if board else nullcontext():
+
+        def write(row: dict[str, object]) -> None:
+            print(to_json(row), file=lines, flush=True)
+            if board is not None:
+                for name in row.keys() - {"step"}:
+                    board.add_scalar(name, row[name], row["step"])
+
+        yield write
 
 
 class Stop:

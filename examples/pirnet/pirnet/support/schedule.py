@@ -1,7 +1,5 @@
 """How the learning rate and the running average of the weights change within a stage."""
 
-__all__ = ["learning_rate", "update_average"]
-
 import math
 
 import torch

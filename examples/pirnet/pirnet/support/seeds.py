@@ -1,7 +1,5 @@
 """Random numbers that depend on given keys alone, not on earlier draws."""
 
-__all__ = ["random_below", "seeded_generator"]
-
 import hashlib
 
 import torch

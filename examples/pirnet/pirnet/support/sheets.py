@@ -1,7 +1,5 @@
 """Comparison sheets: rows of pictures, each with a title above and a caption below."""
 
-__all__ = ["Panel", "cropped", "save_sheet", "ten_fold_difference"]
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from pirnet.images import ImageError
-from pirnet.pixels import check_images, to_uint8
+from pirnet.pixels import centred, check_images, to_uint8
 from pirnet.support.files import atomic_path
 
 FORMATS = {".png": "PNG", ".webp": "WEBP"}
@@ -53,9 +51,7 @@ class Panel:
 
 def cropped(item: Panel, side: int = 256) -> Panel:
     """The panel with only the part of its picture that a sheet shows, to save memory with large photos."""
-    height, width = (min(size, side) for size in item.image.shape[1:])
-    top, left = (item.image.shape[1] - height) // 2, (item.image.shape[2] - width) // 2
-    return replace(item, image=item.image[:, top : top + height, left : left + width].cpu().clone())
+    return replace(item, image=centred(item.image, side, side).cpu().clone())
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256, heading: str = "") -> None:
@@ -114,10 +110,8 @@ def ten_fold_difference(a: Tensor, b: Tensor) -> Tensor:
 
 def _draw(rows: Sequence[Sequence[Panel]], panel: int, heading: str) -> Image.Image:
     texts = [[(_wrap(item.title, TITLE, panel), _wrap(item.caption, CAPTION, panel)) for item in row] for row in rows]
-    title_heights, caption_heights = (
-        [max(len(text[part]) for text in row) * style.line for row in texts]
-        for part, style in ((0, TITLE), (1, CAPTION))
-    )
+    title_heights = [max(len(title) for title, _ in row) * TITLE.line for row in texts]
+    caption_heights = [max(len(caption) for _, caption in row) * CAPTION.line for row in texts]
     columns = max(len(row) for row in rows)
     width = 2 * MARGIN + columns * panel + (columns - 1) * GUTTER
     heading_lines = _wrap(heading, HEADING, width - 2 * MARGIN)

@@ -1,7 +1,5 @@
 """Watches the loss and rejects steps that would do damage."""
 
-__all__ = ["SpikeGuard"]
-
 import math
 import statistics
 from collections import deque

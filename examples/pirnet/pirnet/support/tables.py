@@ -1,7 +1,5 @@
 """Tables in Markdown."""
 
-__all__ = ["markdown", "number"]
-
 from collections.abc import Sequence
 
 

@@ -1,7 +1,5 @@
 """Large photos in bounded memory: a network runs on overlapping tiles, one after the other."""
 
-__all__ = ["reach", "tiled"]
-
 from collections.abc import Callable
 
 import torch

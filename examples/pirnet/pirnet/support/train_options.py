@@ -1,21 +1,21 @@
 """The command line of train.py."""
 
-__all__ = ["KEPT", "Options", "parse"]
-
 import json
 import sys
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import tyro
 
-from pirnet.config import PRESETS, Config, LIHConfig, LossConfig, LSRConfig, TrainConfig, from_dict, quick
-from pirnet.degrade import Degradation
+from pirnet.config import PRESETS, Config, from_dict, quick
 from pirnet.support import cli, runs
-from pirnet.support.photo_cache import cache_folder
+from pirnet.support.photos import cache_folder
 from pirnet.support.registry import OWN, with_baseline_rates
 from pirnet.weights import CheckpointError
+
+T = TypeVar("T")
 
 KEPT = ("accumulate", "workers", "compile", "log_every", "sheets_every", "tensorboard")  # by --resume
 
@@ -55,31 +55,6 @@ class Options:
     """Write the log for TensorBoard as well."""
 
 
-@dataclass(frozen=True)
-class BriefConfig(Config):
-    """The part of a config that `--help` shows."""
-
-    lih: tyro.conf.Suppress[LIHConfig] = field(default_factory=LIHConfig)
-    lsr: tyro.conf.Suppress[LSRConfig] = field(default_factory=LSRConfig)
-    loss: tyro.conf.Suppress[LossConfig] = field(default_factory=LossConfig)
-    train: tyro.conf.Suppress[TrainConfig] = field(default_factory=TrainConfig)
-    degradation: tyro.conf.Suppress[Degradation] = field(default_factory=Degradation)
-
-
-@dataclass(frozen=True)
-class BriefOptions(Options):
-    """The options that `--help` shows; `--help-all` also shows computation, logging and every field of the preset."""
-
-    config: Annotated[BriefConfig, tyro.conf.arg(name="")] = field(default_factory=BriefConfig)
-    cache: tyro.conf.Suppress[Path] = field(default_factory=cache_folder)
-    accumulate: tyro.conf.Suppress[int] = 1
-    workers: tyro.conf.Suppress[int] = 0
-    compile: tyro.conf.Suppress[bool] = False
-    log_every: tyro.conf.Suppress[int] = 10
-    sheets_every: tyro.conf.Suppress[int] = 0
-    tensorboard: tyro.conf.Suppress[bool] = False
-
-
 def parse(description: str | None) -> Options:
     """Reads the command line; its defaults are those of the preset, or those of the run to resume."""
     words = set(sys.argv[1:])
@@ -91,9 +66,16 @@ def parse(description: str | None) -> Options:
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
     elif {"-h", "--help"} & words:
-        values = {each.name: getattr(default.config, each.name) for each in fields(Config)}
-        return cli.parse(BriefOptions, description, default=BriefOptions(config=BriefConfig(**values)))
+        config = _brief(default.config, [each.name for each in fields(Config) if is_dataclass(each.type)])
+        default = _brief(replace(default, config=config), ["cache", *KEPT])
     return cli.parse(Options, description, default=default)
+
+
+def _brief(whole: T, hidden: Sequence[str]) -> T:
+    """The same options without the hidden ones, for `--help`: computation, logging and the fields of the preset."""
+    values = {each.name: getattr(whole, each.name) for each in fields(whole)}  # type: ignore[arg-type]
+    suppressed = [(name, tyro.conf.Suppress[type(values[name])], values[name]) for name in hidden]
+    return make_dataclass(type(whole).__name__, suppressed, bases=(type(whole),), frozen=True)(**values)
 
 
 def _resumed(default: Options, folder: Path) -> Options:
@@ -103,13 +85,8 @@ def _resumed(default: Options, folder: Path) -> Options:
         raise CheckpointError(f"no run in {folder}: there is nothing to resume")
     try:
         run = json.loads(file.read_text())
-        return replace(
-            default,
-            config=from_dict(Config, run["config"]),
-            out=folder,
-            data=tuple(map(Path, run["data"])),
-            held_out=run["held_out"],
-            **{name: run["options"][name] for name in KEPT},
-        )
+        config, data = from_dict(Config, run["config"]), tuple(map(Path, run["data"]))
+        kept = {"held_out": run["held_out"]} | {name: run["options"][name] for name in KEPT}
+        return replace(default, config=config, data=data, out=folder, **kept)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged or of another version: {error}") from error

@@ -3,8 +3,6 @@
 Each can be trained in the place of LIH or LSR: `train.py --hider hinet --restorer nafnet`.
 """
 
-__all__ = ["HIDERS", "LEARNING_RATES", "RESTORERS", "Hider", "Restorer"]
-
 from collections.abc import Callable
 from typing import Protocol
 
@@ -50,15 +48,9 @@ HIDERS: dict[str, Callable[[], Hider]] = {"hidden": HiDDeN, "baluja": Baluja, "h
 """Each in its paper's configuration."""
 
 RESTORERS: dict[str, Callable[[], Restorer]] = {
-    "nafnet": nafnet,
-    "nafnet_gopro": nafnet_gopro,
-    "mirnetv2": MIRNetV2,
-    "xydeblur": XYDeblur,
-    "rlfn": RLFN,
-    "fmen": FMEN,
-    "dncnn": DnCNN,
-    "cbdnet": CBDNet,
-    "ridnet": RIDNet,
+    **{"nafnet": nafnet, "nafnet_gopro": nafnet_gopro, "mirnetv2": MIRNetV2, "xydeblur": XYDeblur},
+    **{"rlfn": RLFN, "fmen": FMEN},
+    **{"dncnn": DnCNN, "cbdnet": CBDNet, "ridnet": RIDNet},
 }
 """Each in its paper's configuration, those for super-resolution with scale 1: the hidden photo is full-sized."""
 

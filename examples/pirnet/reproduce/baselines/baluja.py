@@ -17,8 +17,6 @@ Differences from the released code, which is by other authors (the layers and th
 - It trains with Adam at 1e-4, on crops of 224.
 """
 
-__all__ = ["Baluja"]
-
 import torch
 from pirnet.band_hider import Z
 from pirnet.pixels import check_images
@@ -86,9 +84,7 @@ class _Rows(nn.Module):
 
     def __init__(self, in_channels: int, lengths: tuple[int, int, int]) -> None:
         super().__init__()
-        self.rows = nn.ModuleList(
-            _row(in_channels, kernel, length) for kernel, length in zip(KERNELS, lengths, strict=True)
-        )
+        self.rows = nn.ModuleList(_row(in_channels, *each) for each in zip(KERNELS, lengths, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([row(x) for row in self.rows], dim=1)

@@ -11,14 +11,11 @@ Differences from the released code:
     - The PyTorch re-implementation from which the layers are taken skips the asymmetric loss on real pairs only.
 """
 
-__all__ = ["CBDNet"]
-
 import itertools
 
 import torch
 from pirnet.pixels import check_images
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class CBDNet(nn.Module):
@@ -60,7 +57,7 @@ class CBDNet(nn.Module):
         x, skips = torch.cat((image, self.noise_map(image)), dim=1), []  # (B, 6, H, W)
         for level in self.encoder:
             skips.append(level(x))  # (B, 64, H, W), (B, 128, H/2, W/2)
-            x = F.avg_pool2d(skips[-1], 2)
+            x = nn.functional.avg_pool2d(skips[-1], 2)
         x = self.bottom(x)  # (B, 256, H/4, W/4)
         for up, level, skip in zip(self.ups, self.decoder, reversed(skips), strict=True):
             x = level(up(x) + skip)
@@ -73,6 +70,5 @@ class CBDNet(nn.Module):
 
 def _convs(*channels: int) -> nn.Sequential:
     """3x3 convolutions from each number of channels to the next, all followed by ReLU."""
-    return nn.Sequential(
-        *(layer for a, b in itertools.pairwise(channels) for layer in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU()))
-    )
+    pairs = itertools.pairwise(channels)
+    return nn.Sequential(*(layer for a, b in pairs for layer in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU())))

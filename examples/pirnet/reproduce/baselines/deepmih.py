@@ -18,8 +18,6 @@ Differences from the released code:
   loss, on crops of 128.
 """
 
-__all__ = ["DeepMIH"]
-
 from pirnet.band_hider import BandHider, ScaleAndShift
 
 from liftlayers import AffineCoupling, DensePredictor, Sequential, Swap

@@ -14,8 +14,6 @@ Differences from the released code:
       (momentum 0.95). Our batches are small.
 """
 
-__all__ = ["DnCNN"]
-
 import copy
 import itertools
 
@@ -60,9 +58,8 @@ class DnCNN(nn.Module):
         self.channels = channels
         widths = [channels, *[FEATURES] * (layers - 1), channels]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
-        self.norms = nn.ModuleList(
-            nn.BatchNorm2d(FEATURES, eps=1e-4) if batch_norm else nn.Identity() for _ in range(layers - 2)
-        )
+        norms = (nn.BatchNorm2d(FEATURES, eps=1e-4) if batch_norm else nn.Identity() for _ in range(layers - 2))
+        self.norms = nn.ModuleList(norms)
         for conv in self.convs:
             nn.init.orthogonal_(conv.weight)  # type: ignore[arg-type]
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]

@@ -13,8 +13,6 @@ Differences from the released code:
     - The deployed form is computed from any trained network, not implemented as a second network.
 """
 
-__all__ = ["FMEN"]
-
 import copy
 from typing import TypeVar
 

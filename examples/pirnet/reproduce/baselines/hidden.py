@@ -17,8 +17,6 @@ Differences from the released code:
 - It trains with Adam at 1e-3.
 """
 
-__all__ = ["HiDDeN"]
-
 import torch
 from pirnet.band_hider import Z
 from pirnet.pixels import check_images

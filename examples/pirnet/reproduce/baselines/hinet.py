@@ -15,8 +15,6 @@ Differences from the released code:
   and lowered by hand after spikes, and summed squares weighted 5 (secret), 1 (stego) and 1 (its low frequencies).
 """
 
-__all__ = ["HiNet"]
-
 from pirnet.band_hider import BandHider, ScaleAndShift
 
 from liftlayers import AffineCoupling, DensePredictor, Sequential, Update

@@ -14,8 +14,6 @@ Differences from the released code:
 - None beyond these in the network.
 """
 
-__all__ = ["MIRNetV2"]
-
 from pirnet.pixels import check_images
 from torch import Tensor, nn
 
@@ -49,12 +47,7 @@ class MIRNetV2(nn.Module):
         if width % 16:  # a quarter of the resolution has 9/4 width channels in 4 groups
             raise ValueError(f"MIRNetV2 needs a width divisible by 16, got {width}")
         self.first = conv3x3(3, width)
-        self.groups = nn.Sequential(
-            *(
-                Residual(MultiScaleBlock(width, parts), MultiScaleBlock(width, parts), conv3x3(width, width))
-                for parts in (1, 2, 4, 4)
-            )
-        )
+        self.groups = nn.Sequential(*(group(width, parts) for parts in (1, 2, 4, 4)))
         self.last = conv3x3(width, 3)
         nn.init.zeros_(self.last.weight)
 
@@ -68,6 +61,11 @@ class Residual(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         return input + super().forward(input)
+
+
+def group(width: int, parts: int) -> Residual:
+    """Two multi-scale blocks and a 3x3 convolution, added to their input."""
+    return Residual(MultiScaleBlock(width, parts), MultiScaleBlock(width, parts), conv3x3(width, width))
 
 
 class MultiScaleBlock(nn.Module):
@@ -106,9 +104,8 @@ class ContextBlock(nn.Module):
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv3x3(channels, channels, parts), nn.LeakyReLU(0.2), conv3x3(channels, channels, parts)
-        )
+        first, second = (conv3x3(channels, channels, parts) for _ in range(2))
+        self.body = nn.Sequential(first, nn.LeakyReLU(0.2), second)
         self.mask = conv1x1(channels, 1)
         self.context = nn.Sequential(conv1x1(channels, channels), nn.LeakyReLU(0.2), conv1x1(channels, channels))
         self.activation = nn.LeakyReLU(0.2)
@@ -144,9 +141,8 @@ def down(in_channels: int, out_channels: int) -> nn.Sequential:
 
 def up(in_channels: int, out_channels: int) -> nn.Sequential:
     """Doubles the sides."""
-    return nn.Sequential(
-        conv1x1(in_channels, out_channels), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    )
+    enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Sequential(conv1x1(in_channels, out_channels), enlarge)
 
 
 def conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:

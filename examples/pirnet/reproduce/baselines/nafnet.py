@@ -14,8 +14,6 @@ Differences from the released code:
 - The attention averages over the whole image at every size; the released tests average over local windows.
 """
 
-__all__ = ["nafnet", "nafnet_gopro"]
-
 from liftlayers import NAFUNet
 
 

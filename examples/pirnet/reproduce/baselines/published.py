@@ -16,8 +16,6 @@ file                      source                network
 ========================= ===================== ============================================
 """
 
-__all__ = ["load_dncnn", "load_fmen", "load_rlfn"]
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,23 +29,15 @@ from reproduce.baselines.rlfn import RLFN
 DNCNN = {f"model.{2 * number}": f"convs.{number}" for number in range(20)}  # the odd numbers are ReLUs
 """KAIR's names of DnCNN's layers and ours; a network with fewer layers has the first of them."""
 
-_IN_RLFN_BLOCK = {
-    "c1_r": "convs.0",
-    "c2_r": "convs.1",
-    "c3_r": "convs.2",
-    "c5": "mix",
-    "esa.conv1": "attention.squeeze",
-    "esa.conv2": "attention.halve",
-    "esa.conv3": "attention.around",
-    "esa.conv_f": "attention.here",
-    "esa.conv4": "attention.excite",
+_RLFN_BLOCK = {
+    **{"c1_r": "convs.0", "c2_r": "convs.1", "c3_r": "convs.2", "c5": "mix"},
+    **{"esa.conv1": "attention.squeeze", "esa.conv2": "attention.halve", "esa.conv3": "attention.around"},
+    **{"esa.conv_f": "attention.here", "esa.conv4": "attention.excite"},
 }
-RLFN_LAYERS = {"conv_1": "head", "conv_2": "body.6", "upsampler.0": "tail"} | {
-    f"block_{number + 1}.{theirs}": f"body.{number}.{ours}"
-    for number in range(6)
-    for theirs, ours in _IN_RLFN_BLOCK.items()
-}
+RLFN_LAYERS = {"conv_1": "head", "conv_2": "body.6", "upsampler.0": "tail"}
 """RLFN's published names of its layers, and ours."""
+for _number in range(6):
+    RLFN_LAYERS |= {f"block_{_number + 1}.{theirs}": f"body.{_number}.{ours}" for theirs, ours in _RLFN_BLOCK.items()}
 
 
 def _fmen_block(theirs: str, ours: str) -> dict[str, str]:

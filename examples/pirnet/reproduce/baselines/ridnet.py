@@ -11,8 +11,6 @@ Differences from the released code:
     - Values are in [0, 1]; there the mean is multiplied by the range of the values.
 """
 
-__all__ = ["RIDNet"]
-
 import torch
 from pirnet.pixels import check_images
 from torch import Tensor, nn
@@ -47,13 +45,9 @@ class Attended(nn.Module):
         self.merge = nn.Sequential(nn.Conv2d(2 * FEATURES, FEATURES, 3, padding=1), nn.ReLU())
         self.residual = nn.Sequential(_conv(), nn.ReLU(), _conv())
         self.enhanced = nn.Sequential(_conv(), nn.ReLU(), _conv(), nn.ReLU(), nn.Conv2d(FEATURES, FEATURES, 1))
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(FEATURES, FEATURES // 16, 1),
-            nn.ReLU(),
-            nn.Conv2d(FEATURES // 16, FEATURES, 1),
-            nn.Sigmoid(),
-        )
+        squeezed = FEATURES // 16
+        gate = nn.Conv2d(FEATURES, squeezed, 1), nn.ReLU(), nn.Conv2d(squeezed, FEATURES, 1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), *gate, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.merge(torch.cat((self.near(x), self.far(x)), dim=1))

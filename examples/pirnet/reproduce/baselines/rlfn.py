@@ -12,8 +12,6 @@ Differences from the released code:
     - It takes images in 0..255; this one in [0, 1], which it multiplies by 255 and divides again.
 """
 
-__all__ = ["RLFN"]
-
 from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -88,9 +86,8 @@ class RLFN(nn.Module):
         super().__init__()
         self.scale = scale
         self.head = nn.Conv2d(3, channels, 3, padding=1)
-        self.body = nn.Sequential(
-            *(LocalFeatures(channels) for _ in range(6)), nn.Conv2d(channels, channels, 3, padding=1)
-        )
+        blocks = (LocalFeatures(channels) for _ in range(6))
+        self.body = nn.Sequential(*blocks, nn.Conv2d(channels, channels, 3, padding=1))
         self.tail = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
         if scale == 1:
             nn.init.zeros_(self.tail.weight)

@@ -14,8 +14,6 @@ Differences from the released code:
 - None beyond these in the network. It also returns both corrections, but is trained only on the result.
 """
 
-__all__ = ["XYDeblur"]
-
 from collections.abc import Sequence
 
 import torch
@@ -97,17 +95,15 @@ class Decoder(nn.Module):
 class ResidualBlock(nn.Sequential):
     """Two convolutions, added to their input."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
-        )
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, input: Tensor) -> Tensor:
         return input + super().forward(input)
 
 
-def residual_blocks(channels: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(6)))
+def residual_blocks(width: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(6)))
 
 
 def halving(in_channels: int, out_channels: int) -> tuple[nn.Module, nn.Module]:
