@@ -73,7 +73,8 @@ def test_the_other_tests_pass(tmp_path: Path) -> None:
     built = shutil.ignore_patterns("_build", "__pycache__", "*gallery")
     for name in ("docs", "benchmarks", ".ci"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=built)
-    for name in ("conftest.py", "pyproject.toml", "README.md", "constraints.txt", "tests/conftest.py"):
+    files = ("conftest.py", "pyproject.toml", "constraints.txt", "tests/conftest.py")
+    for name in (*files, *(page.name for page in ROOT.glob("*.md"))):
         shutil.copy(ROOT / name, tmp_path / name)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/example", "examples/pirnet/pirnet"],
