@@ -21,17 +21,17 @@ class Coupling(Invertible):
 
     .. math:: s' = s, \qquad t' = \operatorname{change}(t, f(s)), \qquad t = \operatorname{undo}(t', f(s))
 
-    A subclass defines the rule, `change` and `undo`, which maps the target back and forth for a given output of the
+    A subclass defines the rule, ``change`` and ``undo``, which maps the target back and forth for a given output of the
     network. The network :math:`f` itself is never inverted, so any deterministic network will do. The base class adds
     both directions, conditions, checks of the network's output, and training in every memory mode with one evaluation
     of the network. :doc:`/extending` builds a coupling in ten lines.
 
-    Three more things may be defined: `log_det`, the log-determinant of `change`, unless the class is
-    `VolumePreserving`; `output_shape`, if the network's output has another shape than the target; and the class
-    attribute `source`, the position of the source among the two bands, 0 or 1.
+    Three more things may be defined: ``log_det``, the log-determinant of ``change``, unless the class is
+    `VolumePreserving`; ``output_shape``, if the network's output has another shape than the target; and the class
+    attribute ``source``, the position of the source among the two bands, 0 or 1.
 
     Args:
-        network: The function :math:`f`, from the shape of the source to `output_shape`.
+        network: The function :math:`f`, from the shape of the source to ``output_shape``.
 
     Shape:
         - Input and output: two bands of the shapes that the network maps between, floating-point, of any range. Both
@@ -40,7 +40,7 @@ class Coupling(Invertible):
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
             no real tensor.
-        ValueError: If the bands are on different devices, the network's output has another shape than `output_shape`
+        ValueError: If the bands are on different devices, the network's output has another shape than ``output_shape``
             says, or there is a condition and the network takes none.
         RuntimeError: If the network writes into its input or its condition. They have been changed by then.
         NotImplementedError: If a log-determinant is asked for and the class defines none, or a subclass changes the map
