@@ -65,10 +65,20 @@ class Exact(VolumePreserving, WithMemory):
         return self.chain.conditional
 
     def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        self._plan_again()
         return bare(self._run(as_tuple(self.to_grid(*bands)), condition, inverted=False))
 
     def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
+        self._plan_again()
         return bare(self._run(self._to_reachable(bands), condition, inverted=True))
+
+    def _plan_again(self) -> None:
+        """Plans the chain in every pass, since it may have been given other steps or networks.
+
+        A compiler, which cannot follow that, uses the last plan.
+        """
+        if not torch.compiler.is_compiling():
+            self._links, self.depth = plan(self.chain, self.to_grid.bits, self.batch_invariant)
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
         if isinstance(self.chain, Container):
@@ -81,13 +91,7 @@ class Exact(VolumePreserving, WithMemory):
         return outputs
 
     def _planned(self, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
-        """Returns the steps in the order of a direction, on the grid, and what the plan says of them.
-
-        The chain is planned in every pass, since it may have been given other steps or networks. A compiler, which
-        cannot follow that, uses the last plan.
-        """
-        if not torch.compiler.is_compiling():
-            self._links, self.depth = plan(self.chain, self.to_grid.bits, self.batch_invariant)
+        """Returns the steps in the order of a direction, on the grid, and what the plan says of them."""
         links = self._links[::-1] if inverted else self._links
         leaves = leaves_of(self.chain, inverted=inverted, opens=_everything)
         return [dataclasses.replace(leaf, step=li.step) for leaf, li in zip(leaves, links, strict=True)], links

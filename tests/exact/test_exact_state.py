@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from liftlayers import AdditiveCoupling, Exact, Inverse, Invertible, Sequential, ToGrid, exact
+from liftlayers import AdditiveCoupling, Exact, Haar, Inverse, Invertible, Sequential, ToGrid, exact
 from liftlayers._bands import Bands
 from liftlayers.testing import randomise_
 
@@ -68,3 +68,11 @@ def test_an_empty_chain_rounds() -> None:
     x = torch.rand(1, 2)
     for chain in (exact(Sequential()), exact(Inverse(Sequential()))):
         assert torch.equal(chain(x), ToGrid(16)(x))
+
+
+def test_an_inverse_right_after_the_chain_has_grown_is_that_of_the_grown_chain() -> None:
+    chain = Sequential(Haar())
+    ours = exact(Sequential(chain, Inverse(Haar())))
+    ours.chain.pop()  # type: ignore[operator]  # the transform is not undone any more
+    bands = torch.rand(1, 1, 4, 4), torch.rand(1, 3, 4, 4)
+    assert torch.equal(ours.inverse(*bands), exact(Sequential(chain)).inverse(*bands))
