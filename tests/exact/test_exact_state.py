@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import AdditiveCoupling, Exact, Haar, Inverse, Invertible, Sequential, ToGrid, exact
-from liftlayers._bands import Bands
+from liftlayers._bands import Bands, as_tuple
 from liftlayers.testing import randomise_
 
 
@@ -70,9 +70,10 @@ def test_an_empty_chain_rounds() -> None:
         assert torch.equal(chain(x), ToGrid(16)(x))
 
 
-def test_an_inverse_right_after_the_chain_has_grown_is_that_of_the_grown_chain() -> None:
-    chain = Sequential(Haar())
-    ours = exact(Sequential(chain, Inverse(Haar())))
-    ours.chain.pop()  # type: ignore[operator]  # the transform is not undone any more
+def test_an_inverse_right_after_a_change_is_that_of_the_changed_chain() -> None:
+    chain = Sequential(Sequential(Haar()), Inverse(Haar()))
+    ours = exact(chain)
+    chain.pop()  # now the transform is not undone: outputs are rounded to another lattice
     bands = torch.rand(1, 1, 4, 4), torch.rand(1, 3, 4, 4)
-    assert torch.equal(ours.inverse(*bands), exact(Sequential(chain)).inverse(*bands))
+    expected = exact(Sequential(Sequential(Haar()))).inverse(*bands)
+    assert all(torch.equal(x, y) for x, y in zip(as_tuple(ours.inverse(*bands)), as_tuple(expected), strict=True))
