@@ -18,24 +18,22 @@ def sample(bands: Sequence[Tensor]) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def warn_of_drift(
-    places: Sequence[int], rebuilt: Sequence[Tensor], originals: Sequence[Tensor], num_steps: int
-) -> None:
+def warn_of_drift(samples: Sequence[tuple[int, Tensor, Tensor]], num_steps: int) -> None:
     """Warns if samples of rebuilt bands differ from those of the original ones.
 
     Args:
-        places: Numbers of the steps whose input bands are compared, the last step first.
-        rebuilt: A sample for each.
-        originals: A sample for each.
+        samples: The number of a step, a sample of its rebuilt input bands, and one of the original bands; the last step
+            comes first.
         num_steps: Number of steps of the chain.
     """
+    numbers, rebuilt, originals = zip(*samples, strict=True)
     values = _relative_errors(rebuilt, originals).tolist()  # one synchronisation a pass
     if all(value <= DRIFT_ALLOWED for value in values):  # so that nan warns too
         return
-    first = next(place for place, value in zip(places, values, strict=True) if not value <= DRIFT_ALLOWED)
+    first = next(number for number, value in zip(numbers, values, strict=True) if not value <= DRIFT_ALLOWED)
     warnings.warn(
         f"Sequential with memory='reversible' rebuilt its bands with a relative error of {values[-1]:.1e}, above "
-        f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {places[-1]}: gradients there are off by "
+        f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {numbers[-1]}: gradients there are off by "
         "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down",
         RuntimeWarning,
         stacklevel=2,

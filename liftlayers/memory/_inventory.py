@@ -1,5 +1,7 @@
 """What a step depends on besides its inputs: parameters, buffers, training modes and random numbers."""
 
+import operator
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,94 +17,142 @@ Bands = tuple[Tensor, ...]
 
 
 class Place(NamedTuple):
-    """A place that holds a parameter or a buffer: the dictionary of its module, its name there, and the tensor."""
+    """A place that holds a tensor of a module: the dictionary that it is in, its name there, and the tensor."""
 
     tensors: dict[str, Any]
     name: str
     tensor: Tensor
 
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether a tensor is in this place now."""
+        return self.name in self.tensors and self.tensors[self.name] is tensor
+
+
+class Visited(NamedTuple):
+    """A module as the walk found it: its attributes, its training mode among them, and its children."""
+
+    module: nn.Module
+    attributes: dict[str, Any]
+    children: list[nn.Module | None]
+
+    @property
+    def has_same_attributes(self) -> bool:
+        """Whether each attribute of the module is still the same object."""
+        now = self.module.__dict__
+        return len(now) == len(self.attributes) and all(map(operator.is_, now.values(), self.attributes.values()))
+
 
 class Inventory:
-    """All that a step can depend on besides its inputs and random numbers, collected in one walk over its modules."""
+    """All that a step can depend on besides its inputs and random numbers, collected in one walk over its modules.
+
+    Attributes:
+        modules: The modules of the step, each once.
+        parameters: Their parameters.
+        graphs: Plain tensors that need a gradient, such as weights that a network computes.
+        can_be_rebuilt: Whether the step may be differentiated apart from the graph around it, given its parameters and
+            buffers. It may not if other tensors need a gradient (such as `graphs`, or what replicas of
+            `nn.DataParallel` have instead of parameters), if hooks expect that a module is called, or if parameters
+            have no values yet.
+    """
 
     def __init__(self, step: Invertible) -> None:
         self.step = step
-        self.modules: list[tuple[nn.Module, bool, tuple[nn.Module | None, ...]]] = []
+        self.modules: list[Visited] = []
         self.parameters: list[Place] = []
-        self.attributes: list[Place] = []  # plain tensors that need a gradient, such as weights that a network computes
-        self.is_apart = True
+        self.graphs: list[Place] = []
+        self.can_be_rebuilt = True
         modules: list[nn.Module | None] = [step]
         seen: set[int] = set()
-        while modules:
-            module = modules.pop()
+        for module in modules:
             if module is not None and id(module) not in seen:
                 seen.add(id(module))
                 modules += self._visit(module)
-        self.read_buffers()
 
-    def read_buffers(self) -> None:
-        """Reads the buffers, which an earlier evaluation of the same modules may have replaced since the walk."""
-        self.buffers = [
+    def _visit(self, module: nn.Module) -> list[nn.Module | None]:
+        """Notes what belongs to one module, and returns its children. Every step pays for this in every pass."""
+        attributes, parameters, children = module.__dict__, module._parameters, list(module._modules.values())
+        self.modules.append(Visited(module, dict(attributes), children))
+        apart = "_is_replica" not in attributes and not (isinstance(module, Invertible) and has_hooks(module))
+        for name, parameter in parameters.items():
+            if parameter is not None:
+                self.parameters.append(Place(parameters, name, parameter))
+                apart = apart and not is_lazy(parameter)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                _require_values(module, name, buffer)
+                apart = apart and not buffer.requires_grad
+        for name, value in attributes.items():
+            if type(value) not in OTHER_TYPES and _has_graph(value):
+                self.graphs.append(Place(attributes, name, value))
+                apart = False
+        self.can_be_rebuilt = self.can_be_rebuilt and apart
+        return children
+
+    def buffers(self) -> list[Place]:
+        """Returns the buffers of the modules, which an earlier evaluation may have replaced since the walk."""
+        return [
             Place(module._buffers, name, buffer)
             for module, *_ in self.modules
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
-        self.versions = [place.tensor._version for place in self.buffers]
-
-    def _visit(self, module: nn.Module) -> tuple[nn.Module | None, ...]:
-        """Notes what belongs to one module, and returns its children."""
-        attributes, children = vars(module), tuple(module._modules.values())
-        self.modules.append((module, module.training, children))
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                self.parameters.append(Place(module._parameters, name, parameter))
-                self.is_apart = self.is_apart and not is_lazy(parameter)
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                _require_values(module, name, buffer)
-                self.is_apart = self.is_apart and not buffer.requires_grad
-        tensors = [(name, value) for name, value in attributes.items() if isinstance(value, Tensor)]
-        self.attributes += [Place(attributes, name, tensor) for name, tensor in tensors if tensor.requires_grad]
-        self.is_apart = self.is_apart and "_is_replica" not in attributes and not has_hooks(module)
-        return children
-
-    @property
-    def can_be_rebuilt(self) -> bool:
-        """Whether the step may be differentiated apart from the graph around it, given its parameters and buffers.
-
-        It may not if other tensors need a gradient (such as the plain tensors that replicas of `nn.DataParallel` have
-        instead of parameters), if hooks expect that a module is called, or if parameters have no values yet.
-        """
-        return self.is_apart and not self.attributes
 
     @property
     def tensors(self) -> list[Place]:
         """All that must be the same in the backward pass as in the forward pass, buffers aside."""
-        return self.parameters + self.attributes
+        return self.parameters + self.graphs
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        same = all(place.tensors.get(place.name) is place.tensor for place in self.parameters)
-        return same and all(tuple(module._modules.values()) == children for module, _, children in self.modules)
+        same = all(place.holds(place.tensor) for place in self.parameters)
+        return same and all(list(module._modules.values()) == children for module, _, children in self.modules)
 
-    def require_same_modules(self) -> None:
-        """Raises `RuntimeError` if a module of the step has been replaced since the walk."""
+    @contextmanager
+    def attributes_again(self) -> Iterator[None]:
+        """Inside, modules have the attributes that the walk found; afterwards they have those from before again.
+
+        So they are in the same training modes, and a network computes again what it computed at its first call to keep
+        it. If that has a graph now, as a weight has that is a function of parameters, then it stays: what was computed
+        in the forward pass, without gradients, would be a constant in the next pass.
+
+        Raises:
+            RuntimeError: If a module of the step has been replaced since the walk.
+        """
         for module, _, children in self.modules:
-            if tuple(module._modules.values()) != children:
+            if list(module._modules.values()) != children:
                 raise RuntimeError(
                     f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
                     f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
                 )
+        changed = [(visited, dict(vars(visited.module))) for visited in self.modules if not visited.has_same_attributes]
+        try:
+            for visited, _ in changed:
+                _set_attributes(visited.module, visited.attributes)
+            yield
+        finally:
+            for visited, latest in changed:
+                with_graph = {name: x for name, x in vars(visited.module).items() if _has_graph(x)}
+                kept = {name: x for name, x in latest.items() if name not in with_graph or _has_graph(x)}
+                _set_attributes(visited.module, with_graph | kept)
 
 
-def has_hooks(*modules: nn.Module) -> bool:
-    """Whether an invertible module among these has hooks. Those of a network are called whenever it is evaluated."""
-    return any(
-        (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
-        and isinstance(module, Invertible)
-        for module in modules
-    )
+def _has_graph(value: object) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
+    vars(module).clear()
+    vars(module).update(attributes)
+
+
+# Types that most attributes of modules have. To look there first takes a third of the time of isinstance.
+OTHER_TYPES = frozenset({bool, int, float, str, tuple, list, dict, set, OrderedDict, type(None)})
+
+
+def has_hooks(module: Invertible) -> bool:
+    """Whether a module has hooks. Those of a network do not matter: they are called whenever it is evaluated."""
+    before, after = module._forward_pre_hooks or module._backward_pre_hooks, module._forward_hooks
+    return bool(before or after or module._backward_hooks)
 
 
 def _require_values(module: nn.Module, name: str, buffer: Tensor) -> None:
@@ -115,14 +165,18 @@ def _require_values(module: nn.Module, name: str, buffer: Tensor) -> None:
 
 @contextmanager
 def lent(places: Sequence[Place], tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Puts other tensors in the place of parameters and buffers for a while."""
-    originals = [place.tensors.get(place.name) for place in places]
+    """Puts other tensors in the place of parameters and buffers for a while; what is there already is left alone."""
+    changed = [
+        (place, tensor, place.tensors.get(place.name))
+        for place, tensor in zip(places, tensors, strict=True)
+        if not place.holds(tensor)
+    ]
     try:
-        for place, tensor in zip(places, tensors, strict=True):
+        for place, tensor, _ in changed:
             place.tensors[place.name] = tensor
         yield
     finally:
-        for place, original in zip(places, originals, strict=True):
+        for place, _, original in changed:
             place.tensors[place.name] = original
 
 
@@ -146,6 +200,7 @@ class RandomState:
 
     def __init__(self, bands: Bands) -> None:
         self.cpu = torch.get_rng_state()
+        self.digits = self.cpu.numpy().tobytes()  # these compare faster than tensors
         elsewhere = [band for band in bands if band.device.type != "cpu"]
         self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
         self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
@@ -154,7 +209,7 @@ class RandomState:
         return (
             isinstance(other, RandomState)
             and self.devices == other.devices
-            and self.cpu.numpy().tobytes() == other.cpu.numpy().tobytes()  # faster than torch.equal
+            and self.digits == other.digits
             and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
         )
 

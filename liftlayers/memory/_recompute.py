@@ -28,16 +28,17 @@ class Record:
 
     def __init__(self, inventory: Inventory, random: RandomState) -> None:
         self.inventory = inventory
-        inventory.read_buffers()
+        self.buffers = inventory.buffers()
+        self.versions = [place.tensor._version for place in self.buffers]
         self.random: RandomState | None = random
-        self.copies = {id(place.tensor): place.tensor.clone() for place in inventory.buffers}
+        self.copies = {id(place.tensor): place.tensor.clone() for place in self.buffers}
 
     def keep_changes(self, bands: Bands) -> RandomState:
         """Drops the copies of all that the step left as it was. Returns the random state after the step."""
         changed = {
             id(place.tensor)
-            for place, version in zip(self.inventory.buffers, self.inventory.versions, strict=True)
-            if place.tensors.get(place.name) is not place.tensor or place.tensor._version != version
+            for place, version in zip(self.buffers, self.versions, strict=True)
+            if not place.holds(place.tensor) or place.tensor._version != version
         }
         self.copies = {key: copy for key, copy in self.copies.items() if key in changed}
         now = RandomState(bands)
@@ -56,28 +57,20 @@ class Record:
         Running statistics of norms count as unchanged: they are written to without a change of version.
         """
         again: dict[int, Tensor] = {}
-        for (_, name, tensor), version in zip(self.inventory.buffers, self.inventory.versions, strict=True):
-            if id(tensor) not in self.copies:
-                require_unchanged(f"buffer {name}", tensor, version)
-            if id(tensor) not in again:
-                again[id(tensor)] = self.copies.get(id(tensor), tensor).clone()
-        return [again[id(place.tensor)] for place in self.inventory.buffers]
+        for place, version in zip(self.buffers, self.versions, strict=True):
+            if id(place.tensor) not in self.copies:
+                require_unchanged(f"buffer {place.name}", place.tensor, version)
+            if id(place.tensor) not in again:
+                again[id(place.tensor)] = self.copies.get(id(place.tensor), place.tensor).clone()
+        return [again[id(place.tensor)] for place in self.buffers]
 
     @contextmanager
     def again(self, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Inside, the step has these parameters, and buffers, training modes and random numbers as the first time."""
-        inventory = self.inventory
-        inventory.require_same_modules()
-        places = [*inventory.tensors, *inventory.buffers]
-        turned = [(module, training) for module, training, _ in inventory.modules if module.training != training]
-        with self.random.again() if self.random else nullcontext(), lent(places, [*tensors, *self.buffers_again()]):
-            try:
-                for module, training in turned:
-                    module.training = training
-                yield
-            finally:
-                for module, training in turned:
-                    module.training = not training
+        """Inside, the step has these parameters, and buffers, attributes and random numbers as the first time."""
+        places = [*self.inventory.tensors, *self.buffers]
+        random = self.random.again() if self.random else nullcontext()
+        with self.inventory.attributes_again(), random, lent(places, [*tensors, *self.buffers_again()]):
+            yield
 
 
 def require_unchanged(name: str, tensor: Tensor, version: int) -> None:
@@ -116,29 +109,27 @@ def undoes_first(inventory: Inventory) -> bool:
 
 def rebuild(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
     """Returns the inputs of a step, from its outputs, and the outputs again with a graph; see `own_rebuild`."""
-    step = leaf.step
-    if own := own_rebuild(step, inverted=leaf.inverted):
+    if own := own_rebuild(leaf.step, inverted=leaf.inverted):
         return own(*outputs, **options)
-    back, forth = (step, step.inverse) if leaf.inverted else (step.inverse, step)
-    inputs = tuple(
-        x.detach().requires_grad_(is_differentiable(x)) for x in _without_trace(step, back, outputs, options)
-    )
-    return repeat(forth, inputs, options)
+    inputs = _undone(leaf, outputs, options)
+    return repeat(leaf, tuple(x.detach().requires_grad_(is_differentiable(x)) for x in inputs), options)
 
 
-def repeat(function: Callable[..., Any], inputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
-    """Returns the inputs as they are, and what a direction of a step returns for them, with a graph."""
+def repeat(leaf: Leaf, inputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
+    """Returns the inputs as they are, and what a step returns for them, with a graph."""
     with torch.enable_grad():
-        return inputs, as_tuple(function(*inputs, **options))
+        # Views, since hooks of several gradients at once, as FLOP counters set, fail on leaves in autograd.grad.
+        return inputs, as_tuple(leaf.function(*(x.view_as(x) for x in inputs), **options))
 
 
-def _without_trace(step: Invertible, function: Callable[..., Any], bands: Bands, options: dict[str, Tensor]) -> Bands:
-    """Evaluates a direction of a step without a graph, and leaves random generators and buffers as they are."""
-    random, buffers = RandomState(bands), Inventory(step).buffers
-    copies = {id(place.tensor): place.tensor.clone() for place in buffers}
-    lending = lent(buffers, [copies[id(place.tensor)] for place in buffers])
-    with torch.no_grad(), without_autocast_cache(), random.again(), lending:
-        return as_tuple(function(*(band.detach() for band in bands), **options))
+def _undone(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Bands:
+    """Returns the inputs of a step, without a graph, and leaves random generators and buffers as they are."""
+    step = leaf.step
+    record = Record(Inventory(step), RandomState(outputs))
+    parameters = [place.tensor for place in record.inventory.tensors]
+    function = step if leaf.inverted else step.inverse
+    with torch.no_grad(), without_autocast_cache(), record.again(parameters):
+        return as_tuple(function(*(band.detach() for band in outputs), **options))
 
 
 def checkpointed(leaf: Leaf) -> Callable[..., Any]:
@@ -146,7 +137,7 @@ def checkpointed(leaf: Leaf) -> Callable[..., Any]:
     if torch.compiler.is_compiling():
         return lambda *bands, **options: checkpoint(leaf.function, *bands, use_reentrant=False, **options)
 
-    def function(*bands: Tensor, **options: Tensor) -> Any:
+    def function(*bands: Tensor, **options: Any) -> Any:
         return checkpoint(_Again(leaf, options), *bands, use_reentrant=False, preserve_rng_state=False)
 
     return function
@@ -155,24 +146,28 @@ def checkpointed(leaf: Leaf) -> Callable[..., Any]:
 class _Again:
     """A step that is called once for its outputs and then for their graph, both times with the same state."""
 
-    def __init__(self, leaf: Leaf, options: dict[str, Tensor]) -> None:
+    def __init__(self, leaf: Leaf, options: dict[str, Any]) -> None:
         self.leaf, self.options = leaf, options
         self.record: Record | None = None
-        self.versions: list[int] = []
+        self.versions: list[tuple[str, Tensor, int]] = []
 
     def __call__(self, *bands: Tensor) -> Tensor | Bands:
-        step = self.leaf.step
         if self.record is None:
-            record = Record(Inventory(step), RandomState(bands))
-            outputs = self.leaf.function(*bands, **self.options)
-            record.keep_changes(bands)
-            if not record.inventory.is_current():  # a first batch may set parameters
-                record.inventory = Inventory(step)
-            self.versions = [place.tensor._version for place in record.inventory.tensors]
-            self.record = record
-            return outputs
-        places = self.record.inventory.tensors
-        for place, version in zip(places, self.versions, strict=True):
-            require_unchanged(f"{place.name} of {type(step).__name__}", place.tensor, version)
-        with self.record.again([place.tensor for place in places]):
+            return self._first(bands)
+        for version in self.versions:
+            require_unchanged(*version)
+        with self.record.again([place.tensor for place in self.record.inventory.tensors]):
             return self.leaf.function(*bands, **self.options)
+
+    def _first(self, bands: Bands) -> Tensor | Bands:
+        step = self.leaf.step
+        record = Record(Inventory(step), RandomState(bands))
+        outputs = self.leaf.function(*bands, **self.options)
+        record.keep_changes(bands)
+        if not record.inventory.is_current():  # a first batch may set parameters
+            record.inventory = Inventory(step)
+        named = [(f"{place.name} of {type(step).__name__}", place.tensor) for place in record.inventory.tensors]
+        named += [(name, value) for name, value in self.options.items() if isinstance(value, Tensor)]
+        self.versions = [(name, tensor, tensor._version) for name, tensor in named if not tensor.is_inference()]
+        self.record = record
+        return outputs

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 
 from liftlayers._bands import as_tuple
 from liftlayers.memory._leaves import Leaf
@@ -26,10 +27,13 @@ def require_mode(who: str, memory: str) -> None:
 def effective_mode(memory: Memory) -> Memory:
     """Returns the mode that can be kept at present.
 
-    Without gradients nothing is kept anyway. `torch.func`, forward mode and `torch.compile` cannot follow a chain that
-    is an autograd function of its own; torch.compile can follow checkpoints.
+    Without gradients nothing is kept anyway. In `torch.nn.utils.parametrize.cached()`, a weight is computed once for
+    several passes, with a graph that autograd has to follow. `torch.func`, forward mode and `torch.compile` cannot
+    follow a chain that is an autograd function of its own; torch.compile can follow checkpoints.
     """
     if memory == "store" or not torch.is_grad_enabled():
+        return "store"
+    if memory == "reversible" and parametrize._cache_enabled:  # a weight cached without gradients would be a constant
         return "store"
     if torch.compiler.is_compiling():
         return "checkpoint"

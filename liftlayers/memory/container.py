@@ -140,13 +140,13 @@ def _nothing(_step: Invertible) -> bool:
 
 def _containers(step: Invertible) -> bool:
     inner, _ = unwrapped(step, False)
-    return isinstance(inner, Container) and not has_hooks(step, inner)
+    return isinstance(inner, Container) and not (has_hooks(step) or has_hooks(inner))
 
 
 def _all_without_hooks(step: Invertible) -> bool:
     inner, _ = unwrapped(step, False)
     inside = () if isinstance(inner, Container) else inner.children()  # those of a container are asked one by one
-    return not has_hooks(step, inner, *inside)
+    return not any(has_hooks(module) for module in (step, inner, *inside) if isinstance(module, Invertible))
 
 
 # Which steps a container takes apart in each mode. Hooks expect that a module is called, so they keep it whole.

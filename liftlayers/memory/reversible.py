@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from liftlayers._bands import as_tuple, is_differentiable
+from liftlayers._bands import as_tuple
 from liftlayers.memory._drift import sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory, RandomState, without_autocast_cache
 from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._recompute import Bands, Rebuilt, Record, checkpointed, rebuild, repeat, undoes_first
+from liftlayers.memory._recompute import Bands, Record, checkpointed, undoes_first
+from liftlayers.memory._visit import Visit, differentiate, without_hooks
 
 Options = dict[str, Tensor]
 
@@ -62,13 +63,13 @@ def reversible(
             )
     inventories = [Inventory(leaf.step) for leaf in leaves]
     for can_be_rebuilt, group in groupby(range(len(leaves)), lambda number: inventories[number].can_be_rebuilt):
-        numbers = list(group)
         if can_be_rebuilt:
-            chain = _Chain(leaves, options, inventories, numbers, observe)
+            steps = [(number, leaves[number], inventories[number], options[number]) for number in group]
+            chain = _Chain(steps, len(leaves), observe)
             shared, chain.shared = chain.shared, []  # the graph keeps them, and frees them
             bands = _Reversible.apply(chain, len(bands), *bands, *shared)
             continue
-        for number in numbers:
+        for number in group:
             leaf = leaves[number]
             outputs = as_tuple(leaf.call(checkpointed(leaf), bands, options[number]))
             if observe is not None:
@@ -114,22 +115,16 @@ def _is_batch(gradient: Tensor | None) -> bool:
 
 
 class _Chain:
-    """One pass through some steps of a list, and what its backward pass needs besides tensors of the graph.
-
-    `shared` are the tensors that steps may have in common: parameters and keywords. `parameters` and `options` say for
-    each step which positions of that list are its own. `kept` are the steps whose inputs are kept, with their place in
-    the list of all that are.
-    """
+    """One pass through some steps of a list. `shared` are the tensors that they take: parameters and keywords."""
 
     def __init__(
         self,
-        leaves: Sequence[Leaf],
-        options: Sequence[Options],
-        inventories: Sequence[Inventory],
-        numbers: list[int],
+        steps: Sequence[tuple[int, Leaf, Inventory, Options]],
+        num_steps: int,
         observe: Callable[[int, Bands, Bands], None] | None,
     ) -> None:
-        self.leaves, self.inventories, self.numbers, self.observe = leaves, inventories, numbers, observe
+        self.num_steps, self.observe = num_steps, observe
+        self.autocast: list[dict[str, Any]] = []
         self.shared: list[Tensor] = []
         position: dict[int, int] = {}
 
@@ -139,14 +134,11 @@ class _Chain:
                 self.shared.append(tensor)
             return position[id(tensor)]
 
-        self.parameters = {n: [share(place.tensor) for place in inventories[n].parameters] for n in numbers}
-        self.options = {n: {name: share(tensor) for name, tensor in options[n].items()} for n in numbers}
-        self.records: dict[int, Record] = {}
-        self.kept: dict[int, slice] = {}
-        self.needs: dict[int, tuple[bool, ...]] = {}
-        self.num_outputs: dict[int, int] = {}
-        self.anchors: dict[int, Tensor] = {}
-        self.autocast: list[dict[str, Any]] = []
+        self.visits: list[Visit] = []
+        for number, leaf, inventory, options in steps:
+            parameters = [share(place.tensor) for place in inventory.parameters]
+            keywords = {name: share(tensor) for name, tensor in options.items()}
+            self.visits.append(Visit(number, leaf, inventory, parameters, keywords))
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
         """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
@@ -155,22 +147,20 @@ class _Chain:
         """
         kept: list[Tensor] = []
         needing, random = tuple(needs), RandomState(bands)
-        every = max(1, len(self.numbers) // NUM_ANCHORS)
-        for number in self.numbers:
-            leaf = self.leaves[number]
-            if (number - self.numbers[0]) % every == 0:
-                self.anchors[number] = sample(bands)
-            record = self.records[number] = Record(self.inventories[number], random)
-            options = {name: shared[p] for name, p in self.options[number].items()}
+        every = max(1, len(self.visits) // NUM_ANCHORS)
+        for index, visit in enumerate(self.visits):
+            leaf = visit.leaf
+            visit.anchor = sample(bands) if index % every == 0 else None
+            visit.record = Record(visit.inventory, random)
             inputs = leaf.taken(bands)
-            outputs = as_tuple(leaf.call(leaf.function, bands, options))
-            random = record.keep_changes(bands)
+            outputs = as_tuple(leaf.call(leaf.function, bands, {name: shared[p] for name, p in visit.options.items()}))
+            random = visit.record.keep_changes(bands)
             if self.observe is not None:
-                self.observe(number, inputs, outputs)
-            self.needs[number], self.num_outputs[number] = leaf.taken(needing), len(outputs)
+                self.observe(visit.number, inputs, outputs)
+            visit.note(leaf.taken(needing), outputs)
             needing = (*needing[: leaf.before], *(True for _ in outputs), *needing[len(needing) - leaf.after :])
-            if record.left_trace and undoes_first(self.inventories[number]):
-                self.kept[number] = slice(len(kept), len(kept) + len(inputs))
+            if visit.record.left_trace and undoes_first(visit.inventory):
+                visit.kept = slice(len(kept), len(kept) + len(inputs))
                 kept += inputs
             if {band.device for band in outputs} - {band.device for band in bands}:
                 random = RandomState(outputs)  # the next step may draw from another generator
@@ -185,59 +175,33 @@ class _Chain:
         `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
         """
-        bands, shared = tuple(saved[:first]), saved[first:second]
-        kept = {number: tuple(saved[second:][place]) for number, place in self.kept.items()}
+        bands, shared, kept = tuple(saved[:first]), saved[first:second], saved[second:]
         saved.clear()
         totals: list[Tensor | None] = [None] * len(shared)
-        rebuilt: dict[int, Tensor] = {}
+        samples: list[tuple[int, Tensor, Tensor]] = []
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
-        for number in reversed(self.numbers):
-            leaf = self.leaves[number]
-            positions = {*self.parameters[number], *self.options[number].values()}
-            leaves = {p: shared[p].detach().requires_grad_(shared[p].requires_grad) for p in positions}
-            wanted = {p: tensor for p, tensor in leaves.items() if tensor.requires_grad}
-            last = leaf.before + self.num_outputs[number]
-            above, below = (bands[: leaf.before], bands[last:]), (gradients[: leaf.before], gradients[last:])
-            outputs = bands[leaf.before : last]
+        for visit in reversed(self.visits):
+            first, last = visit.leaf.before, visit.leaf.before + visit.num_outputs
+            above, below = (bands[:first], bands[last:]), (gradients[:first], gradients[last:])
+            outputs = bands[first:last] if visit.kept is None else tuple(kept[visit.kept])
+            tensors = {p: without_hooks(shared[p]) for p in (*visit.parameters, *visit.options.values())}
+            wanted = {p: tensor for p, tensor in tensors.items() if tensor.requires_grad}
             with ExitStack() as stack:
                 for state in autocast:
                     stack.enter_context(torch.autocast(**state))
-                inputs, again = self._rebuild(number, leaves, outputs, kept.pop(number, None))
+                inputs, again = visit.again(outputs, tensors)
             del bands, outputs  # nothing needs the outputs any more, and saving memory is the purpose
-            _differentiate(inputs, again, gradients[leaf.before : last], list(wanted.values()))
-            gradients = (*below[0], *(x.grad for x in inputs), *below[1])
-            for p, tensor in wanted.items():
-                if tensor.grad is not None:
-                    total = totals[p]
-                    totals[p] = tensor.grad if total is None else total + tensor.grad
-            bands = (*above[0], *(x.detach() for x in inputs), *above[1])
+            of_inputs, of_wanted = differentiate(inputs, again, gradients[first:last], list(wanted.values()))
+            for p, gradient in zip(wanted, of_wanted, strict=True):
+                total = totals[p]
+                totals[p] = gradient if total is None else total if gradient is None else total + gradient
+            gradients = (*below[0], *of_inputs, *below[1])
+            bands = (*above[0], *inputs, *above[1])
             del inputs, again, above
-            if number in self.anchors:
-                rebuilt[number] = sample(bands)
-        originals = [self.anchors[number] for number in rebuilt]
-        warn_of_drift(list(rebuilt), list(rebuilt.values()), originals, len(self.leaves))
+            if visit.anchor is not None:
+                samples.append((visit.number, sample(bands), visit.anchor))
+        warn_of_drift(samples, self.num_steps)
         return gradients, totals
-
-    def _rebuild(self, number: int, leaves: dict[int, Tensor], outputs: Bands, kept: Bands | None) -> Rebuilt:
-        """Returns a step's inputs, from its outputs unless they were kept, and the outputs again with a graph."""
-        leaf, bands = self.leaves[number], outputs if kept is None else kept
-        # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
-        needs = self.needs[number] if len(self.needs[number]) == len(bands) else (True,) * len(bands)
-        bands = tuple(
-            x.detach().requires_grad_(need and is_differentiable(x)) for x, need in zip(bands, needs, strict=True)
-        )
-        options = {name: leaves[p] for name, p in self.options[number].items()}
-        with self.records[number].again([leaves[p] for p in self.parameters[number]]):
-            return rebuild(leaf, bands, options) if kept is None else repeat(leaf.function, bands, options)
-
-
-def _differentiate(inputs: Bands, outputs: Bands, gradients: Sequence[Tensor | None], parameters: list[Tensor]) -> None:
-    """Accumulates the gradients of inputs and parameters, which are leaves, from those of the outputs."""
-    targets = [*(x for x in inputs if x.requires_grad), *parameters]
-    reached = [(y, g) for y, g in zip(outputs, gradients, strict=True) if y.requires_grad and g is not None]
-    if reached and targets:
-        # Not autograd.grad: with it the hooks of torch's own module trackers fail on leaves.
-        torch.autograd.backward([y for y, _ in reached], [g for _, g in reached], inputs=targets)
 
 
 def _autocast_state(device_type: str) -> dict[str, Any]:

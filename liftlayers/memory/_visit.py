@@ -1,0 +1,83 @@
+"""One step of a reversible pass: what its backward pass needs, and its second evaluation there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from liftlayers._bands import is_differentiable
+from liftlayers.memory._inventory import Inventory
+from liftlayers.memory._leaves import Leaf
+from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
+
+
+@dataclass
+class Visit:
+    """What the backward pass needs to know of one step, besides the tensors that autograd saves.
+
+    `parameters` and `options` are positions in the list of tensors that the steps of the chain share. `needs` says
+    which inputs need a gradient. `kept` is the place of the inputs among all that are kept, if they are, and `anchor` a
+    sample of the bands before the step. `strides` are those of the outputs if the step drew random numbers: dropout and
+    its like fill memory with them in the order in which their input lies there.
+    """
+
+    number: int
+    leaf: Leaf
+    inventory: Inventory
+    parameters: list[int]
+    options: dict[str, int]
+    record: Record = field(init=False)
+    needs: tuple[bool, ...] = ()
+    num_outputs: int = 0
+    kept: slice | None = None
+    anchor: Tensor | None = None
+    strides: list[tuple[int, ...]] | None = None
+
+    def note(self, needs: tuple[bool, ...], outputs: Bands) -> None:
+        """Notes what the step has returned for inputs of which some need a gradient."""
+        self.needs, self.num_outputs = needs, len(outputs)
+        if self.record.random is not None:
+            self.strides = [y.stride() for y in outputs]
+
+    def again(self, bands: Bands, tensors: dict[int, Tensor]) -> Rebuilt:
+        """Returns the inputs of the step, as leaves, and its outputs with a graph.
+
+        Args:
+            bands: The outputs, or the inputs if they were kept.
+            tensors: What the step shares with others, by position.
+        """
+        if self.strides and self.kept is None:
+            bands = tuple(_laid_out(x, strides) for x, strides in zip(bands, self.strides, strict=True))
+        # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
+        needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
+        wanted = [need and is_differentiable(x) for x, need in zip(bands, needs, strict=True)]
+        bands = tuple(x.detach().requires_grad_(want) for x, want in zip(bands, wanted, strict=True))
+        options = {name: tensors[position] for name, position in self.options.items()}
+        with self.record.again([tensors[position] for position in self.parameters]):
+            return rebuild(self.leaf, bands, options) if self.kept is None else repeat(self.leaf, bands, options)
+
+
+def _laid_out(x: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """Returns a band in memory of the given strides, or as it is if these repeat numbers."""
+    return x if x.stride() == strides or 0 in strides else x.new_empty_strided(x.shape, strides).copy_(x)
+
+
+def without_hooks(tensor: Tensor) -> Tensor:
+    """Returns a tensor, or a leaf of the same values if it has hooks, which autograd is to call only for the total."""
+    hooked = tensor._backward_hooks or tensor.retains_grad
+    return tensor.detach().requires_grad_(tensor.requires_grad) if hooked else tensor
+
+
+def differentiate(
+    inputs: Bands, outputs: Bands, gradients: Sequence[Tensor | None], parameters: list[Tensor]
+) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+    """Returns the gradients of inputs, which are leaves, and of parameters, from those of the outputs."""
+    wanted = [x for x in inputs if x.requires_grad]
+    reached = [(y, g) for y, g in zip(outputs, gradients, strict=True) if y.requires_grad and g is not None]
+    found: Sequence[Tensor | None] = [None] * (len(wanted) + len(parameters))
+    if reached and found:
+        targets = [*wanted, *parameters]
+        found = torch.autograd.grad([y for y, _ in reached], targets, [g for _, g in reached], allow_unused=True)
+    of_inputs = iter(found)
+    return [next(of_inputs) if x.requires_grad else None for x in inputs], found[len(wanted) :]

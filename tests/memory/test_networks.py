@@ -1,0 +1,304 @@
+"""Law: networks of every kind get in each memory mode the gradients that they get in the plain loop.
+
+Each network here did not: it fills memory with random numbers in the order of its input, keeps what it has computed,
+holds its weights where a copy would not find them, or is trained from several threads at once.
+"""
+
+import copy
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from liftlayers import AdditiveCoupling, Haar, Inverse, Invertible, LearnedWavelet, Sequential, Swap, set_memory
+from liftlayers._bands import as_tuple
+from liftlayers.testing import randomise_
+from tests.memory.helpers import SAVING, Gradients, assert_close, grads, in_both_directions, in_saving_modes, loss
+from tests.strategies import tensor
+
+
+def gradients(chain: Sequential, memory: str, *bands: Tensor, passes: int = 1) -> Gradients:
+    """Gradients of the bands and of all parameters after some training passes of a copy of a chain."""
+    return gradients_of_itself(copy.deepcopy(chain), memory, *bands, passes=passes)
+
+
+def gradients_of_itself(chain: Sequential, memory: str, *bands: Tensor, passes: int = 1) -> Gradients:
+    """The same for the chain itself, where a copy would lose its hooks or its leaves."""
+    set_memory(chain, memory).zero_grad()  # type: ignore[arg-type]
+    given = [x.detach().requires_grad_() for x in bands]
+    for _ in range(passes):
+        torch.manual_seed(1)
+        loss(*as_tuple(chain(*given))).backward()
+    return grads((*given, *chain.parameters()))
+
+
+# Random numbers
+
+
+class Transposed(Invertible):
+    """Exchanges height and width: the band becomes a view with other strides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mT
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x.mT
+
+
+def dropping(channels: int) -> nn.Module:
+    """A network with random numbers in the middle, whose order in memory is that of its input."""
+    return nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.Dropout(0.5), nn.Conv2d(4, channels * 3, 1))
+
+
+def haar_chain() -> Sequential:
+    return Sequential(Haar(), AdditiveCoupling(dropping(2)), Inverse(Haar()))
+
+
+def wavelet_chain() -> Sequential:
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1)), nn.Dropout(0.5))
+
+    return Sequential(LearnedWavelet("5/3", network=network), AdditiveCoupling(dropping(2)), Inverse(Haar()))
+
+
+def view_chain() -> Sequential:
+    return Sequential(Transposed(), *haar_chain(), Transposed(), *haar_chain())
+
+
+@in_saving_modes
+@in_both_directions
+@pytest.mark.parametrize("make", [haar_chain, view_chain, wavelet_chain])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dropout_for_each_layout_of_the_input(
+    memory: str, backwards: bool, make: Callable[[], Sequential], layout: torch.memory_format
+) -> None:
+    chain = randomise_(make()).double()
+    x = tensor(0, 2, 2, 8, 8, dtype=torch.float64).to(memory_format=layout)
+    turned = Sequential(Inverse(chain)) if backwards else chain
+    assert_close(gradients(turned, memory, x), gradients(turned, "store", x))
+
+
+# Networks that keep what they have computed
+
+
+class Keeps(nn.Module):
+    """Computes its weight at its first call, and keeps it for the calls that follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logarithm = nn.Parameter(torch.zeros(4, 4))
+        self.weight: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            self.weight = self.logarithm.exp()
+        return torch.einsum("bchw,cd->bdhw", x, self.weight)
+
+
+class Positions(nn.Module):
+    """Adds numbers for the positions, which depend on no parameter and are computed at the first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+        self.table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.arange(x.shape[-1], dtype=x.dtype).cos()
+        return self.conv(x + self.table)
+
+
+def chain_of(*networks: nn.Module) -> Sequential:
+    """Couplings with these networks, each on the band that the one before has changed."""
+    steps = [step for network in networks for step in (AdditiveCoupling(network), Swap())]
+    return randomise_(Sequential(*steps)).double()
+
+
+def two_alike() -> tuple[Tensor, Tensor]:
+    return tensor(0, 2, 4, 6, 6, dtype=torch.float64), tensor(1, 2, 4, 6, 6, dtype=torch.float64)
+
+
+@in_saving_modes
+@pytest.mark.parametrize("shared", [False, True])
+def test_weight_that_is_computed_at_the_first_call(memory: str, shared: bool) -> None:
+    first = Keeps()
+    chain = chain_of(first, first if shared else Keeps())
+    assert_close(gradients(chain, memory, *two_alike()), gradients(chain, "store", *two_alike()))
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible"])
+def test_weight_that_is_kept_for_the_next_pass_is_an_error(memory: str) -> None:
+    """As with a plain loop, the graph of the weight has been freed by then."""
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        gradients(chain_of(Keeps(), Keeps()), memory, *two_alike(), passes=2)
+
+
+@in_saving_modes
+def test_constant_that_is_computed_at_the_first_call(memory: str) -> None:
+    chain = chain_of(Positions(), Positions())
+    expected = gradients(chain, "store", *two_alike(), passes=2)
+    assert_close(gradients(chain, memory, *two_alike(), passes=2), expected)
+
+
+@in_saving_modes
+def test_attributes_are_those_of_one_call(memory: str) -> None:
+    """What a network counts or keeps in its attributes is as if it had been called once."""
+
+    class Counts(Positions):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x)
+
+    network = Counts()
+    chain = set_memory(chain_of(network), memory)  # type: ignore[arg-type]
+    outputs = chain(*(x.requires_grad_() for x in two_alike()))
+    table = network.table
+    loss(*outputs).backward()
+    assert network.calls == 1
+    assert network.table is table
+
+
+@in_saving_modes
+def test_weights_of_parametrizations_are_cached(memory: str) -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    def found(mode: str) -> Gradients:
+        conv = nn.Conv2d(4, 4, 1)
+        parametrize.register_parametrization(conv, "weight", Doubled())
+        chain, bands = set_memory(chain_of(conv, conv), mode), two_alike()  # type: ignore[arg-type]
+        with parametrize.cached():
+            loss(*chain(*bands)).backward()
+        return grads(chain.parameters())
+
+    assert_close(found(memory), found("store"))
+
+
+# Networks that hold their weights in a way of their own
+
+
+class Recurrent(nn.Module):
+    """An LSTM over the rows of the image, which holds its weights in a list besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(4, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cells(x.flatten(2).mT)[0].mT.reshape(x.shape)
+
+
+def scripted() -> nn.Module:
+    return torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Tanh()))
+
+
+def hooked() -> nn.Module:
+    """A network whose gradient is doubled by a hook of its weight."""
+    network = nn.Conv2d(4, 4, 3, padding=1)
+    network.weight.register_hook(lambda gradient: 2 * gradient)
+    return network
+
+
+@in_saving_modes
+def test_recurrent_networks(memory: str) -> None:
+    chain = chain_of(Recurrent(), Recurrent())
+    assert_close(gradients(chain, memory, *two_alike()), gradients(chain, "store", *two_alike()))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize(("make", "memory"), [(hooked, "reversible"), (hooked, "checkpoint"), (scripted, "reversible")])
+def test_hooks_of_parameters_and_scripted_networks(make: Callable[[], nn.Module], memory: str) -> None:
+    """Hooks see the total of a network's gradients, once. TorchScript cannot be checkpointed."""
+    network = make()
+    chain = chain_of(network, network)
+    expected = gradients_of_itself(chain, "store", *two_alike())
+    assert all(gradient is not None for gradient in expected.values())
+    assert_close(gradients_of_itself(chain, memory, *two_alike()), expected)
+
+
+# Conditions
+
+
+@in_saving_modes
+def test_condition_written_to_before_the_backward_is_an_error(memory: str) -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor, *, condition: Tensor) -> Tensor:
+            return x * condition
+
+    chain = Sequential(AdditiveCoupling(Scaled()), memory=memory)  # type: ignore[arg-type]
+    condition = torch.ones(1)
+    a, b = (x.requires_grad_() for x in two_alike())
+    outputs = chain(a, b, condition=condition)
+    condition.mul_(2)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*version 1; expected version 0"):
+        loss(*outputs).backward()
+
+
+# Threads
+
+
+@pytest.fixture
+def _frequent_switches() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+class Meets(nn.Module):
+    """Waits in each call, for a moment, until another thread is in the network too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+        self.meet: Callable[[], None] = lambda: None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.meet()
+        return torch.tanh(self.conv(x))
+
+
+@pytest.mark.usefixtures("_frequent_switches")
+@pytest.mark.parametrize("memory", SAVING)
+def test_threads_train_one_chain(memory: str) -> None:
+    """Every pass of every thread gets all gradients, and the chain keeps its parameters."""
+    network, bands = Meets(), two_alike()
+    chain = set_memory(chain_of(network, network, network), memory)  # type: ignore[arg-type]
+    parameters = list(chain.parameters())
+    expected = grads_of(chain, *bands)
+    barrier = threading.Barrier(4)
+
+    def meet() -> None:
+        try:
+            barrier.wait(timeout=0.01)
+        except threading.BrokenBarrierError:
+            barrier.reset()
+
+    network.meet = meet
+    wrong: list[int] = []
+
+    def train(number: int) -> None:
+        for _ in range(5):
+            found = grads_of(chain, *bands)
+            if not all(x is not None and torch.allclose(x, y) for x, y in zip(found, expected, strict=True)):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert all(now is then for now, then in zip(chain.parameters(), parameters, strict=True))
+
+
+def grads_of(chain: Sequential, *bands: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss(*chain(*bands)), list(chain.parameters()), allow_unused=True)
