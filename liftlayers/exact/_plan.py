@@ -21,6 +21,7 @@ from liftlayers.couplings.additive import AdditiveCoupling
 from liftlayers.couplings.lifting import Predict, Update
 from liftlayers.exact.grid import OnGrid
 from liftlayers.invertible import Invertible, is_made_of_steps, parts_of, unwrapped
+from liftlayers.memory._inventory import HOOKS, has_hooks
 from liftlayers.memory._leaves import Position
 from liftlayers.memory.container import Container
 from liftlayers.wavelets._learned_line import ScalePair
@@ -49,13 +50,18 @@ class Link(NamedTuple):
         return self.kind in ADDITIVE
 
     def on_grid(self, bits: int, batch_invariant: bool) -> "Link":
-        """Returns the link with the network of a coupling on the grid; all else is shared with the coupling."""
-        if not self.adds:
+        """Returns the link with the network of a coupling on the grid, and with a step without hooks.
+
+        Hooks might change what is on the grid. All else is shared with the step.
+        """
+        if not (self.adds or has_hooks(self.step)):
             return self
-        coupling = copy.copy(self.step)
-        network = OnGrid(coupling.network, bits=bits - self.depth, batch_invariant=batch_invariant)  # type: ignore[arg-type]
-        coupling._modules = dict(coupling._modules) | {"network": network}
-        return self._replace(step=coupling)
+        step = copy.copy(self.step)
+        vars(step).update({name: {} for name in HOOKS})
+        if self.adds:
+            network = OnGrid(step.network, bits=bits - self.depth, batch_invariant=batch_invariant)  # type: ignore[arg-type]
+            step._modules = dict(step._modules) | {"network": network}
+        return self._replace(step=step)
 
 
 class Band:

@@ -153,7 +153,8 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     of the input, provided that
 
     - both directions run on the same device with the same build, number of threads, autocast state and backend flags
-      (on CUDA ``torch.backends.cudnn.deterministic``, without ``benchmark``), neither compiled or both;
+      (on CUDA ``torch.backends.cudnn.deterministic``, without ``benchmark``), neither compiled or both; either may run
+      with or without gradients, unless it is compiled or runs under `torch.func`;
     - networks are deterministic and keep no state: in evaluation mode, if they have dropout or batch norm;
     - both see the same batch, unless `batch_invariant`.
 
@@ -163,7 +164,8 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
 
     Networks are rounded to :math:`k - l` bits. The exact chain holds `chain` itself: training either trains both, their
     state dicts load into each other, and a network or step that is assigned later is part of both (but a compiled exact
-    chain keeps those that it was compiled with). Hooks of `chain` and of containers inside are not called.
+    chain keeps those that it was compiled with). Hooks of `chain` and of its steps are not called, those of networks
+    are.
 
     The laws of `liftlayers.testing` ask for an inverse that returns what went in: give them bands that are on the grid
     already, as in ``assert_inverts(exact(chain, bits=16), ToGrid(16)(x))``.

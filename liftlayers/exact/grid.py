@@ -1,9 +1,13 @@
 """Networks and bands on a grid, where sums have no rounding error."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
-from liftlayers._bands import Bands, bare
+from liftlayers._bands import Bands, bare, is_differentiable
 from liftlayers.functional.grid import require_bits, round_to_grid
 from liftlayers.invertible import VolumePreserving
 from liftlayers.nn._networks import require_network, takes_condition
@@ -64,12 +68,18 @@ class OnGrid(nn.Module):
         return round_to_grid(output.to(x.dtype if x.dtype == torch.float64 else torch.float32), self.bits)
 
     def _evaluate(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        options = {} if condition is None else {"condition": _canonical(condition)}
-        output = self.network(_canonical(x), **options)
+        if _cannot_record():
+            output = self._call(_canonical(x), condition if condition is None else _canonical(condition))
+        else:
+            with _recording():
+                output = self._call(_recorded(x), condition if condition is None else _recorded(condition))
         if not isinstance(output, Tensor) or not output.is_floating_point():
             got = output.dtype if isinstance(output, Tensor) else type(output).__name__
             raise TypeError(f"OnGrid needs a network that returns a floating-point tensor, got {got}")
-        return output
+        return output if torch.is_grad_enabled() else output.detach()
+
+    def _call(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        return self.network(x) if condition is None else self.network(x, condition=condition)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, batch_invariant={self.batch_invariant}"
@@ -118,11 +128,36 @@ class ToGrid(VolumePreserving):
 
 def _canonical(x: Tensor) -> Tensor:
     """Returns the same numbers in a layout that depends on the shape alone, strides of axes of length one included."""
-    if not torch.compiler.is_compiling() and x.storage_offset():  # alignment may choose the kernel too
+    if not torch.compiler.is_compiling() and (x.storage_offset() or x.is_inference()):  # alignment may choose kernels
         x = x.clone(memory_format=torch.contiguous_format)
-    if not torch.is_grad_enabled():
-        x = x.detach()  # else a view would seem to need a gradient
     return x.contiguous().flatten().view(x.shape)
+
+
+# Kernels may depend on whether autograd records: attention has a fast path without gradients, and a product of
+# matrices may be folded in another way. So it always records, and keeps nothing where no gradient is needed.
+
+
+def _cannot_record() -> bool:
+    """Whether a compiler or a transform of `torch.func` evaluates the network, which decide that for themselves."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Inside, autograd records; what it would keep is dropped if it did not record before."""
+    keeping = nullcontext() if torch.is_grad_enabled() else saved_tensors_hooks(_drop, _drop)
+    with torch.inference_mode(False), torch.enable_grad(), keeping:
+        yield
+
+
+def _drop(_tensor: object) -> None:
+    return None
+
+
+def _recorded(x: Tensor) -> Tensor:
+    """Returns the same numbers in the canonical layout, as a tensor that needs a gradient."""
+    x = _canonical(x)
+    return x if x.requires_grad or not is_differentiable(x) else x.detach().requires_grad_()
 
 
 def _row(condition: Tensor | None, position: int, batch: int) -> Tensor | None:

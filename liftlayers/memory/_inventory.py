@@ -149,10 +149,12 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
 OTHER_TYPES = frozenset({bool, int, float, str, tuple, list, dict, set, OrderedDict, type(None)})
 
 
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
 def has_hooks(module: Invertible) -> bool:
     """Whether a module has hooks. Those of a network do not matter: they are called whenever it is evaluated."""
-    before, after = module._forward_pre_hooks or module._backward_pre_hooks, module._forward_hooks
-    return bool(before or after or module._backward_hooks)
+    return any(getattr(module, name) for name in HOOKS)
 
 
 def _require_values(module: nn.Module, name: str, buffer: Tensor) -> None:
