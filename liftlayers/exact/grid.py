@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +151,7 @@ def _recording() -> Iterator[None]:
         yield
 
 
-def _drop(_tensor: object) -> None:
+def _drop(_tensor: object) -> Any:
     return None
 
 
