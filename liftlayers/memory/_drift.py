@@ -34,7 +34,8 @@ def warn_of_drift(samples: Sequence[tuple[int, Tensor, Tensor]], num_steps: int)
     warnings.warn(
         f"Sequential with memory='reversible' rebuilt its bands with a relative error of {values[-1]:.1e}, above "
         f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {numbers[-1]}: gradients there are off by "
-        "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down",
+        "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down. If bands do "
+        "not grow, a network depends on state that torch does not count, such as numbers that Python's random draws",
         RuntimeWarning,
         stacklevel=2,
     )

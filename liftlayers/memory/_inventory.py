@@ -1,5 +1,6 @@
 """What a step depends on besides its inputs: parameters, buffers, training modes and random numbers."""
 
+import functools
 import operator
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,11 @@ class Inventory:
 
     def _visit(self, module: nn.Module) -> list[nn.Module | None]:
         """Notes what belongs to one module, and returns its children. Every step pays for this in every pass."""
+        if _is_sharded(type(module)):
+            raise RuntimeError(
+                "memory='reversible' and 'checkpoint' cannot evaluate a step again if FSDP shards a part of it, as its "
+                f"{type(module).__name__}: apply fully_shard to the whole chain, or use memory='store'"
+            )
         attributes, parameters, children = module.__dict__, module._parameters, list(module._modules.values())
         self.modules.append(Visited(module, dict(attributes), children))
         apart = "_is_replica" not in attributes and not (isinstance(module, Invertible) and has_hooks(module))
@@ -147,6 +153,12 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
 
 # Types that most attributes of modules have. To look there first takes a third of the time of isinstance.
 OTHER_TYPES = frozenset({bool, int, float, str, tuple, list, dict, set, OrderedDict, type(None)})
+
+
+@functools.cache
+def _is_sharded(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class hold only a part of their parameters, by either version of PyTorch's FSDP."""
+    return any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in kind.__mro__)
 
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node, get_gradient_edge
 
 from liftlayers._bands import is_differentiable
 from liftlayers.memory._inventory import Inventory
@@ -55,7 +56,34 @@ class Visit:
         bands = tuple(x.detach().requires_grad_(want) for x, want in zip(bands, wanted, strict=True))
         options = {name: tensors[position] for name, position in self.options.items()}
         with self.record.again([tensors[position] for position in self.parameters]):
-            return rebuild(self.leaf, bands, options) if self.kept is None else repeat(self.leaf, bands, options)
+            evaluate = rebuild if self.kept is None else repeat
+            inputs, outputs = evaluate(self.leaf, bands, options)
+        self._require_known(outputs, [*inputs, *tensors.values()])
+        return inputs, outputs
+
+    def _require_known(self, outputs: Bands, known: Sequence[Tensor]) -> None:
+        """Raises `RuntimeError` if the graph of the outputs leads to other leaves, whose gradients would be lost."""
+        leaves = {id(tensor) for tensor in known}
+        seen = {tensor.grad_fn for tensor in known}
+        nodes = [tensor.grad_fn for tensor in outputs]
+        for node in nodes:
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            leaf = getattr(node, "variable", None)
+            # A checkpoint around the chain unpacks other tensors, which share a node with the original ones.
+            if leaf is not None and id(leaf) not in leaves and node not in _ends(known):
+                raise RuntimeError(
+                    f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which step "
+                    f"{self.number} ({type(self.leaf.step).__name__}) uses without holding it: register it as a "
+                    "parameter or an attribute of the network that uses it, or use memory='checkpoint'"
+                )
+            nodes += [following for following, _ in node.next_functions]
+
+
+def _ends(tensors: Sequence[Tensor]) -> set[Node]:
+    """Returns the nodes of a graph that stand for these tensors."""
+    return {get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad}
 
 
 def _laid_out(x: Tensor, strides: tuple[int, ...]) -> Tensor:

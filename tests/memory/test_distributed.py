@@ -1,15 +1,19 @@
 """Law: in every memory mode two processes that train on half a batch each average to the gradients of the batch."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.memory.helpers import MODES, in_every_mode, loss, stack
+from liftlayers import Sequential
+from tests.memory.helpers import MODES, in_every_mode, in_saving_modes, loss, stack
 from tests.strategies import tensor
 
 pytestmark = pytest.mark.skipif(
@@ -17,8 +21,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def step(chain: nn.Module, images: slice) -> None:
-    bands = (tensor(channels, 4, channels, 4, 4, dtype=torch.float64)[images] for channels in (1, 3))
+def step(chain: nn.Module, images: slice, dtype: torch.dtype = torch.float64) -> None:
+    bands = (tensor(channels, 4, channels, 4, 4, dtype=dtype)[images] for channels in (1, 3))
     loss(*chain(*bands)).backward()
 
 
@@ -28,8 +32,8 @@ def train(rank: int, folder: str) -> None:
     store = FileStore(f"{folder}/store", 2)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     try:
-        gradients: dict[str, list[list[Tensor | None]]] = {}
-        half = slice(2 * rank, 2 * rank + 2)
+        gradients: dict[str, dict[str, list[Tensor | None]]] = {}
+        half, mesh = slice(2 * rank, 2 * rank + 2), init_device_mesh("cpu", (2,))
         for memory in MODES:
             chain = stack(memory=memory).double()
             parallel = DistributedDataParallel(chain)
@@ -39,14 +43,19 @@ def train(rank: int, folder: str) -> None:
             with parallel.no_sync():
                 step(parallel, half)
             step(parallel, half)
-            gradients[memory] = [once, [p.grad for p in chain.parameters()]]
+            twice = [p.grad for p in chain.parameters()]
+            sharded = stack(memory=memory).double()
+            fully_shard(sharded, mesh=mesh)
+            step(sharded, half)
+            whole = [p.grad.full_tensor() for p in sharded.parameters()]  # type: ignore[union-attr]
+            gradients[memory] = {"once": once, "accumulated": twice, "sharded": whole}
         torch.save(gradients, f"{folder}/{rank}.pt")
     finally:
         distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[list[Tensor]]]]:
+def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, list[Tensor]]]]:
     """What both processes saved."""
     folder: Path = tmp_path_factory.mktemp("distributed")
     patch = pytest.MonkeyPatch()
@@ -68,15 +77,55 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[l
 
 
 @in_every_mode
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("way", ["once", "accumulated", "sharded"])
 def test_gradients_are_those_of_the_full_batch(
-    memory: str, steps: int, gradients: list[dict[str, list[list[Tensor]]]]
+    memory: str, way: str, gradients: list[dict[str, dict[str, list[Tensor]]]]
 ) -> None:
+    """With DistributedDataParallel, after one backward or two, and with a chain that FSDP shards as a whole."""
     whole = stack().double()
-    for _ in range(steps):
+    for _ in range(2 if way == "accumulated" else 1):
         step(whole, slice(None))
     for rank in range(2):
-        saved = gradients[rank][memory][steps - 1]
-        for parameter, averaged in zip(whole.parameters(), saved, strict=True):
+        for parameter, averaged in zip(whole.parameters(), gradients[rank][memory][way], strict=True):
             assert parameter.grad is not None
             assert torch.allclose(averaged, parameter.grad, rtol=1e-10, atol=1e-14)
+
+
+def shard_network(chain: Sequential) -> None:
+    fully_shard(chain[1].predict.network)  # type: ignore[union-attr]
+
+
+def shard_coupling(chain: Sequential) -> None:
+    fully_shard(chain[1].update)  # type: ignore[union-attr]
+
+
+def shard_block(chain: Sequential) -> None:
+    fully_shard(chain[0])
+
+
+def wrap_network(chain: Sequential) -> None:
+    step = chain[1].predict
+    step.network = FullyShardedDataParallel(  # type: ignore[union-attr]
+        step.network,  # type: ignore[union-attr]
+        sharding_strategy=ShardingStrategy.NO_SHARD,
+        device_id=torch.device("cpu"),
+    )
+
+
+@pytest.fixture
+def _alone(tmp_path: Path) -> Iterator[None]:
+    """A process group of one process."""
+    distributed.init_process_group("gloo", store=FileStore(f"{tmp_path}/store", 1), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:.*NO_SHARD:FutureWarning", "ignore:.*FullyShardedDataParallel:FutureWarning")
+@pytest.mark.usefixtures("_alone")
+@pytest.mark.parametrize("shard", [shard_network, shard_coupling, shard_block, wrap_network])
+@in_saving_modes
+def test_a_part_that_is_sharded_on_its_own_is_refused(shard: Callable[[Sequential], None], memory: str) -> None:
+    chain = stack(memory=memory)
+    shard(chain)
+    with pytest.raises(RuntimeError, match=r"FSDP shards a part of it, as its FSDP|as its FullyShardedDataParallel"):
+        step(chain.float(), slice(2), torch.float32)

@@ -119,8 +119,8 @@ def chain_of(*networks: nn.Module) -> Sequential:
     return randomise_(Sequential(*steps)).double()
 
 
-def two_alike() -> tuple[Tensor, Tensor]:
-    return tensor(0, 2, 4, 6, 6, dtype=torch.float64), tensor(1, 2, 4, 6, 6, dtype=torch.float64)
+def two_alike(channels: int = 4) -> tuple[Tensor, Tensor]:
+    return tensor(0, 2, channels, 6, 6, dtype=torch.float64), tensor(1, 2, channels, 6, 6, dtype=torch.float64)
 
 
 @in_saving_modes
@@ -222,6 +222,34 @@ def test_hooks_of_parameters_and_scripted_networks(make: Callable[[], nn.Module]
     expected = gradients_of_itself(chain, "store", *two_alike())
     assert all(gradient is not None for gradient in expected.values())
     assert_close(gradients_of_itself(chain, memory, *two_alike()), expected)
+
+
+class Elsewhere(nn.Module):
+    """Scales by a number that it finds in a closure, and shifts by one that it holds in a list."""
+
+    def __init__(self, gain: Tensor) -> None:
+        super().__init__()
+        self.scaled = lambda x: x * gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scaled(x)
+
+
+@pytest.mark.parametrize("compute", [lambda gain: gain, lambda gain: 2 * gain])
+def test_tensors_that_a_network_does_not_hold(compute: Callable[[Tensor], Tensor]) -> None:
+    """A reversible chain refuses them; in the other modes autograd finds them."""
+    found = []
+    for memory in ("store", "checkpoint"):
+        gain = torch.ones(3, 1, 1, dtype=torch.float64, requires_grad=True)
+        chain = Sequential(AdditiveCoupling(Elsewhere(compute(gain[:1]))), memory=memory)  # type: ignore[arg-type]
+        loss(*chain(*two_alike())).backward()
+        found.append(gain.grad)
+    assert torch.equal(*found)  # type: ignore[arg-type]
+    gain = torch.ones(3, 1, 1, dtype=torch.float64, requires_grad=True)
+    chain = Sequential(Swap(), AdditiveCoupling(Elsewhere(compute(gain))), memory="reversible")
+    outputs = chain(*(x.requires_grad_() for x in two_alike(channels=3)))
+    with pytest.raises(RuntimeError, match=r"shape \(3, 1, 1\), which step 1 \(AdditiveCoupling\) uses"):
+        loss(*outputs).backward()
 
 
 # Conditions
