@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from liftlayers._checks import require_float
 from liftlayers.functional import lifting
 from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
 from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
@@ -59,9 +60,10 @@ def _margin(length: int) -> tuple[int, int]:
     return left, (left + 1 - length // 2) // 2
 
 
-def scheme_for(who: str, wavelet: str, boundary: str) -> Scheme:
-    """Returns the scheme of a wavelet; raises `ValueError` unless the wavelet and the boundary rule are known."""
+def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
+    """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
     scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
     if boundary not in rules:
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
+    require_float(who, *tensors)
     return scheme
