@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import Bands, as_tuple
-from liftlayers.functional._boundaries import index_inside
+from liftlayers.functional.lifting import index_inside
 from liftlayers.functional.schemes import LiftingStep, Scheme
 
 BLOCK = 2**21  # bytes processed at a time: few enough for a processor's cache, many enough to outweigh the calls

@@ -2,12 +2,15 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from liftlayers._checks import require_float
 from liftlayers.functional import lifting
-from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
 from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
 from liftlayers.functional.schemes import Scheme, filter_length, require_scheme
+
+NON_EXPANSIVE = ("periodization", "reflect")
+EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
 
 
 def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
@@ -48,6 +51,22 @@ def synthesis(
     approx, detail = (extended(band, first, 0, dim=dim, boundary="zero") for band in (approx, detail))
     line = unlift(approx, detail, scheme, dim=dim, boundary="periodization")
     return line.narrow(dim, left, even if size is None else size)
+
+
+def extended(x: Tensor, left: int, right: int, *, dim: int, boundary: str) -> Tensor:
+    """Returns lines with samples added at both ends by one of the expansive rules."""
+    if boundary == "zero":
+        return pad(x, (*[0, 0] * (-dim - 1), left, right))
+    size = x.shape[dim]
+    index = torch.arange(-left, size + right, device=x.device)
+    if boundary == "constant":
+        index = index.clamp(0, size - 1)
+    elif boundary == "periodic":
+        index = index % size
+    else:
+        index = index % (2 * size)
+        index = torch.minimum(index, 2 * size - 1 - index)
+    return x.index_select(dim, index)
 
 
 def _margin(length: int) -> tuple[int, int]:

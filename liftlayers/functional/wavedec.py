@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor
 
 from liftlayers._checks import four_bands
-from liftlayers.functional._boundaries import EXPANSIVE
+from liftlayers.functional._transform1d import EXPANSIVE
 from liftlayers.functional.dwt import Details, Size, analysis2d, synthesis2d
 
 
