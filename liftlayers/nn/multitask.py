@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_image
-from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_levels
 
 
@@ -84,7 +83,7 @@ class MultiTaskNAFUNet(nn.Module):
         if batch == 0:
             raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
         self._require_known(task, batch)
-        encoded: tuple[Tensor, list[Tensor]] = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
+        encoded: tuple[Tensor, list[Tensor]] = self.encoder(x)
         correction = self._for_all(*encoded, task) if isinstance(task, str) else self._for_each(*encoded, task)
         return x + correction[..., :height, :width]
 
