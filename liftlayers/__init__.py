@@ -7,25 +7,17 @@ from liftlayers.couplings import AdditiveCoupling, AffineCoupling, Coupling, Lif
 from liftlayers.exact import Exact, OnGrid, ToGrid, exact
 from liftlayers.invertible import Inverse, Invertible, VolumePreserving
 from liftlayers.memory import set_memory
-from liftlayers.mixing import ActNorm, InvertibleConv1x1, PixelUnshuffle, Split, Swap
-from liftlayers.nn import (
-    ConvPredictor,
-    DensePredictor,
-    LayerNorm2d,
-    MultiTaskNAFUNet,
-    NAFBlock,
-    NAFUNet,
-    ResidualPredictor,
-    SimpleGate,
-)
-from liftlayers.wavelets import (
-    BiasFreePredictor,
-    Haar,
-    LearnedWavelet,
-    LosslessWavelet,
-    NonseparableLearnedWavelet,
-    Wavelet,
-)
+from liftlayers.mixing.actnorm import ActNorm
+from liftlayers.mixing.conv1x1 import InvertibleConv1x1
+from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
+from liftlayers.nn.dense import DensePredictor
+from liftlayers.nn.multitask import MultiTaskNAFUNet
+from liftlayers.nn.naf import LayerNorm2d, NAFBlock, SimpleGate
+from liftlayers.nn.predictors import BiasFreePredictor, ConvPredictor, ResidualPredictor
+from liftlayers.nn.unet import NAFUNet
+from liftlayers.wavelets.learned import LearnedWavelet, NonseparableLearnedWavelet
+from liftlayers.wavelets.lossless import LosslessWavelet
+from liftlayers.wavelets.named import Haar, Wavelet
 
 __version__ = "0.1.0"
 

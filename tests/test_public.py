@@ -13,8 +13,7 @@ from liftlayers import functional, interop, testing
 
 # Imported by full name, since `liftlayers.exact` is the function.
 PACKAGES = [
-    importlib.import_module(f"liftlayers.{name}")
-    for name in ("accuracy", "chains", "couplings", "exact", "invertible", "mixing", "nn", "wavelets")
+    importlib.import_module(f"liftlayers.{name}") for name in ("accuracy", "chains", "couplings", "exact", "invertible")
 ]
 NAMESPACES: list[ModuleType] = [liftlayers, functional, interop, testing, *PACKAGES]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import Bands, as_tuple
-from liftlayers.functional._boundaries import index_inside
+from liftlayers.functional.lifting import index_inside
 from liftlayers.functional.schemes import LiftingStep, Scheme
 
 BLOCK = 2**21  # bytes processed at a time: few enough for a processor's cache, many enough to outweigh the calls
@@ -76,12 +76,11 @@ class _Lifting(torch.autograd.Function):
 
 def _split(transform: _Transform, x: Tensor) -> tuple[Tensor, Tensor]:
     """Splits lines into halves, takes the steps from first to last, then scales."""
-    scheme, dim, lines = transform.scheme, transform.dim, _lines(x, transform.dim)
+    scheme, dim = transform.scheme, transform.dim
     approx, detail = (_empty(x, dim, (x.shape[dim] + more) // 2) for more in (1, 0))
-    approx_lines, detail_lines = _lines(approx, dim), _lines(detail, dim)
-    for block in _blocks(lines):
-        part = lines[block]
-        a, d = approx_lines[block].copy_(part[:, 0::2]), detail_lines[block].copy_(part[:, 1::2])
+    for line, a, d in _blocks(dim, x, approx, detail):
+        a.copy_(line[:, 0::2])
+        d.copy_(line[:, 1::2])
         for step in scheme.steps:
             _add_step(step, a, d, transform)
         for half, scale in zip((a, d), scheme.scales, strict=True):
@@ -93,22 +92,14 @@ def _merge(transform: _Transform, approx: Tensor, detail: Tensor) -> Tensor:
     """Scales two halves, takes the steps from last to first, then merges the halves into lines."""
     scheme, dim = transform.scheme, transform.dim
     x = _empty(approx, dim, approx.shape[dim] + detail.shape[dim])
-    lines, halves = _lines(x, dim), (_lines(approx, dim), _lines(detail, dim))
     scaled = torch.div if transform.inverse else torch.mul
-    for block in _blocks(lines):
-        a, d = (scaled(half[block], scale) for half, scale in zip(halves, scheme.scales, strict=True))
+    for line, *halves in _blocks(dim, x, approx, detail):
+        a, d = (scaled(half, scale) for half, scale in zip(halves, scheme.scales, strict=True))
         for step in reversed(scheme.steps):
             _add_step(step, a, d, transform)
-        part = lines[block]
-        part[:, 0::2].copy_(a)
-        part[:, 1::2].copy_(d)
+        line[:, 0::2].copy_(a)
+        line[:, 1::2].copy_(d)
     return x
-
-
-def _lines(x: Tensor, dim: int) -> Tensor:
-    """Reshapes to three axes, with the lines along the middle one."""
-    shape = x.shape
-    return x.reshape(math.prod(shape[:dim]), shape[dim], math.prod(shape[len(shape) + dim + 1 :]))
 
 
 def _empty(like: Tensor, dim: int, num: int) -> Tensor:
@@ -117,15 +108,20 @@ def _empty(like: Tensor, dim: int, num: int) -> Tensor:
     return like.new_empty(*shape[:dim], num, *shape[len(shape) + dim + 1 :])
 
 
-def _blocks(lines: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Yields index ranges of whole lines that are small enough for a processor's cache."""
-    before, size, after = lines.shape
-    num = BLOCK // max(1, size * lines.element_size()) if lines.device.type == "cpu" else before * after
+def _blocks(dim: int, *tensors: Tensor) -> Iterator[list[Tensor]]:
+    """Yields parts of tensors, the first of which has whole lines, that are small enough for a processor's cache.
+
+    Each part has three axes, with the lines along the middle one. Parts of contiguous tensors are views.
+    """
+    shapes = [(math.prod(x.shape[:dim]), x.shape[dim], math.prod(x.shape[x.ndim + dim + 1 :])) for x in tensors]
+    lines = [x.reshape(shape) for x, shape in zip(tensors, shapes, strict=True)]
+    before, size, after = shapes[0]
+    num = BLOCK // max(1, size * lines[0].element_size()) if lines[0].device.type == "cpu" else before * after
     columns = max(1, min(after, max(num, 64)))
     rows = max(1, num // columns)
     for row in range(0, before, rows):
         for column in range(0, after, columns):
-            yield slice(row, row + rows), slice(None), slice(column, column + columns)
+            yield [x[row : row + rows, :, column : column + columns] for x in lines]
 
 
 Link = tuple[int, int, int, float]  # part of a step: index in the target, index in the source, samples, weight

@@ -2,11 +2,15 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from liftlayers._checks import require_float
 from liftlayers.functional import lifting
-from liftlayers.functional._boundaries import EXPANSIVE, NON_EXPANSIVE, extended
 from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
 from liftlayers.functional.schemes import Scheme, filter_length, require_scheme
+
+NON_EXPANSIVE = ("periodization", "reflect")
+EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
 
 
 def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
@@ -49,6 +53,22 @@ def synthesis(
     return line.narrow(dim, left, even if size is None else size)
 
 
+def extended(x: Tensor, left: int, right: int, *, dim: int, boundary: str) -> Tensor:
+    """Returns lines with samples added at both ends by one of the expansive rules."""
+    if boundary == "zero":
+        return pad(x, (*[0, 0] * (-dim - 1), left, right))
+    size = x.shape[dim]
+    index = torch.arange(-left, size + right, device=x.device)
+    if boundary == "constant":
+        index = index.clamp(0, size - 1)
+    elif boundary == "periodic":
+        index = index % size
+    else:
+        index = index % (2 * size)
+        index = torch.minimum(index, 2 * size - 1 - index)
+    return x.index_select(dim, index)
+
+
 def _margin(length: int) -> tuple[int, int]:
     """Returns how many samples are added before a line, and which of our coefficients is PyWavelets' first.
 
@@ -59,9 +79,10 @@ def _margin(length: int) -> tuple[int, int]:
     return left, (left + 1 - length // 2) // 2
 
 
-def scheme_for(who: str, wavelet: str, boundary: str) -> Scheme:
-    """Returns the scheme of a wavelet; raises `ValueError` unless the wavelet and the boundary rule are known."""
+def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
+    """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
     scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
     if boundary not in rules:
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
+    require_float(who, *tensors)
     return scheme

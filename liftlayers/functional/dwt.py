@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_fitting_bands, require_float, require_sides
+from liftlayers._checks import four_bands, require_fitting_bands, require_sides
 from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
 
 Details = tuple[Tensor, Tensor, Tensor]
@@ -62,8 +62,7 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx / 2**0.5, detail.abs()  # a ramp has details only where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
-    steps = scheme_for("dwt1d", wavelet, boundary)
-    require_float("dwt1d", x)
+    steps = scheme_for("dwt1d", wavelet, boundary, x)
     require_sides("dwt1d", x, num_axes=1)
     return analysis(x, steps, dim=-1, boundary=boundary)
 
@@ -108,8 +107,7 @@ def idwt1d(
         >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
         True
     """
-    steps = scheme_for("idwt1d", wavelet, boundary)
-    require_float("idwt1d", approx, detail)
+    steps = scheme_for("idwt1d", wavelet, boundary, approx, detail)
     require_fitting_bands("idwt1d", approx, detail)
     return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
 
@@ -148,8 +146,7 @@ def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 
 def analysis2d(who: str, x: Tensor, wavelet: str, *, boundary: str) -> tuple[Tensor, Details]:
     """Computes `dwt2d`; errors name `who` as the function that was called."""
-    steps = scheme_for(who, wavelet, boundary)
-    require_float(who, x)
+    steps = scheme_for(who, wavelet, boundary, x)
     require_sides(who, x, num_axes=2)
     low, high = analysis(x, steps, dim=-2, boundary=boundary)
     approx, vertical = analysis(low, steps, dim=-1, boundary=boundary)
@@ -195,9 +192,8 @@ def idwt2d(
 
 def synthesis2d(who: str, coefficients: Coefficients, wavelet: str, *, boundary: str, size: Size | None) -> Tensor:
     """Computes `idwt2d`; errors name `who` as the function that was called."""
-    steps = scheme_for(who, wavelet, boundary)
     approx, horizontal, vertical, diagonal = bands = four_bands(who, coefficients)
-    require_float(who, *bands)
+    steps = scheme_for(who, wavelet, boundary, *bands)
     require_fitting_bands(who, *bands)
     if not (size is None or (isinstance(size, Sequence) and len(size) == 2)):
         raise ValueError(f"{who} needs a size of two numbers, height and width, got {size}")

@@ -1,10 +1,12 @@
 """One level of the orthonormal two-dimensional Haar transform, and its inverse."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from liftlayers._bands import Bands, as_tuple
 from liftlayers._checks import require_even, require_image, require_image_bands
 from liftlayers.functional import _haar_backends as backends
 
@@ -50,7 +52,9 @@ def haar_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     require_image("haar_analysis", x)
     require_even("haar_analysis", x)
-    return backends.plain_analysis(x) if backends.must_be_plain(x) else _Analysis.apply(x)
+    if backends.must_be_plain(x):
+        return backends.plain_analysis(x)
+    return _Orthogonal.apply(backends.analysis, haar_synthesis, x)
 
 
 def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
@@ -83,28 +87,17 @@ def haar_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
     require_image_bands("haar_synthesis", approx, detail)
     if backends.must_be_plain(approx, detail):
         return backends.plain_synthesis(approx, detail)
-    return _Synthesis.apply(approx, detail)
+    return _Orthogonal.apply(backends.synthesis, haar_analysis, approx, detail)
 
 
-class _Analysis(torch.autograd.Function):
-    """Analysis with synthesis as its gradient, since the matrix is orthogonal: no tensor is saved."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004
-        return backends.analysis(x)
+class _Orthogonal(torch.autograd.Function):
+    """Runs a function that is linear and orthogonal, with its inverse as its gradient: no tensor is saved."""
 
     @staticmethod
-    def backward(ctx: Any, *bands: Tensor) -> Tensor:  # noqa: ARG004
-        return haar_synthesis(*bands)
-
-
-class _Synthesis(torch.autograd.Function):
-    """Synthesis with analysis as its gradient."""
+    def forward(ctx: Any, function: Callable[..., Bands], inverse: Callable[..., Bands], *tensors: Tensor) -> Bands:
+        ctx.inverse = inverse
+        return function(*tensors)
 
     @staticmethod
-    def forward(ctx: Any, approx: Tensor, detail: Tensor) -> Tensor:  # noqa: ARG004
-        return backends.synthesis(approx, detail)
-
-    @staticmethod
-    def backward(ctx: Any, *images: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004
-        return haar_analysis(*images)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *as_tuple(ctx.inverse(*gradients))

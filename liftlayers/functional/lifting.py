@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from liftlayers.functional._boundaries import index_inside
 from liftlayers.functional.schemes import LiftingStep, Scheme
 
 
@@ -90,6 +89,25 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
     for offset, tap in enumerate(step.taps[1:], start + 1):
         total = total + tap * line.narrow(dim, offset, length)
     return total
+
+
+def index_inside(position: int, step: LiftingStep, *, size: int, total: int, boundary: str) -> int:
+    """Returns the index of the source sample that a step reads at a position beyond the source's ends.
+
+    Args:
+        position: Position in the source, either negative or at least `size`.
+        step: The step; its target says which half is the source.
+        size: Number of samples of the source, at least one.
+        total: Number of samples of both halves, at least two.
+        boundary: ``"periodization"`` repeats the half; ``"reflect"`` mirrors the whole line at its first and last
+            sample, which maps even samples to even ones and odd samples to odd ones.
+    """
+    if boundary == "periodization":
+        return position % size
+    parity = 0 if step.target == "detail" else 1
+    period = 2 * (total - 1)
+    in_line = (2 * position + parity) % period
+    return min(in_line, period - in_line) // 2
 
 
 def halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:

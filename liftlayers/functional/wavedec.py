@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor
 
 from liftlayers._checks import four_bands
-from liftlayers.functional._boundaries import EXPANSIVE
+from liftlayers.functional._transform1d import EXPANSIVE
 from liftlayers.functional.dwt import Details, Size, analysis2d, synthesis2d
 
 
@@ -82,11 +82,10 @@ def waverec2(
         raise TypeError(f"waverec2 needs [approx, details, ...], coarsest first, got {type(coefficients).__name__}")
     if len(coefficients) < 2:
         raise ValueError(f"waverec2 needs an approximation and at least one level of details, got {len(coefficients)}")
-    x, *levels = coefficients
-    details = cast("list[Details]", levels)
+    x, *details = cast("tuple[Tensor, *tuple[Details, ...]]", coefficients)
     for detail in details:
         four_bands("waverec2", (x, detail))
     sizes = [(finer[0].shape[-2], finer[0].shape[-1]) if boundary in EXPANSIVE else None for finer in details[1:]]
     for detail, target in zip(details, [*sizes, size], strict=True):
-        x = synthesis2d("waverec2", (cast("Tensor", x), detail), wavelet, boundary=boundary, size=target)
-    return cast("Tensor", x)
+        x = synthesis2d("waverec2", (x, detail), wavelet, boundary=boundary, size=target)
+    return x

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from liftlayers.nn import NAFUNet
+from liftlayers.nn.unet import NAFUNet
 
 # Our names to theirs: parts of the network, then parts of a block. Norms, beta and gamma have the same names.
 # fmt: off

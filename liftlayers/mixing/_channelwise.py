@@ -1,10 +1,10 @@
 """The base of steps that map the channels in the same way at every position: it computes their log-determinant."""
 
 import math
-from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from liftlayers._bands import Bands
 from liftlayers.invertible import Invertible
 
 
@@ -18,15 +18,10 @@ class Channelwise(Invertible):
 
     log_scale: nn.Parameter
 
-    @abstractmethod
-    def forward(self, x: Tensor) -> Tensor: ...
-    @abstractmethod
-    def inverse(self, x: Tensor) -> Tensor: ...
-
-    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_and_log_det(self, x: Tensor) -> tuple[Bands, Tensor]:
         return self(x), self._log_det(x)
 
-    def inverse_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse_and_log_det(self, x: Tensor) -> tuple[Bands, Tensor]:
         return self.inverse(x), -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:

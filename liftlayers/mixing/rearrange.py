@@ -8,7 +8,13 @@ from liftlayers._checks import require_alike, require_positive
 from liftlayers.invertible import VolumePreserving
 
 
-class Split(VolumePreserving):
+class Rearrangement(VolumePreserving):
+    """A step that only moves numbers to other places."""
+
+    exact_on_grid = True
+
+
+class Split(Rearrangement):
     r"""Splits one band into several along its channels; ``Inverse(Split(...))`` concatenates them.
 
     .. math:: x = [b_1, \dots, b_n] \mapsto (b_1, \dots, b_n)
@@ -39,8 +45,6 @@ class Split(VolumePreserving):
         torch.Size([1, 3, 4, 4])
     """
 
-    exact_on_grid = True  # it only moves numbers
-
     def __init__(self, *sizes: int) -> None:
         super().__init__()
         if len(sizes) < 2:
@@ -64,7 +68,7 @@ class Split(VolumePreserving):
         return torch.cat(bands, dim=1)
 
 
-class Swap(VolumePreserving):
+class Swap(Rearrangement):
     r"""Swaps two bands, so that the next coupling changes the other one.
 
     .. math:: (a, b) \mapsto (b, a)
@@ -83,8 +87,6 @@ class Swap(VolumePreserving):
         (tensor([1.]), tensor([0.]))
     """
 
-    exact_on_grid = True  # it only moves numbers
-
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return b, a
 
@@ -92,7 +94,7 @@ class Swap(VolumePreserving):
         return a, b
 
 
-class PixelUnshuffle(VolumePreserving):
+class PixelUnshuffle(Rearrangement):
     r"""Moves every square of pixels into the channels of one pixel.
 
     .. math:: y_{c k^2 + i k + j,\; h,\; w} = x_{c,\; k h + i,\; k w + j}
@@ -116,8 +118,6 @@ class PixelUnshuffle(VolumePreserving):
         >>> PixelUnshuffle(2)(torch.rand(1, 3, 8, 6)).shape
         torch.Size([1, 12, 4, 3])
     """
-
-    exact_on_grid = True  # it only moves numbers
 
     def __init__(self, factor: int) -> None:
         super().__init__()

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_image
-from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_levels
 
 
@@ -84,7 +83,7 @@ class MultiTaskNAFUNet(nn.Module):
         if batch == 0:
             raise ValueError("MultiTaskNAFUNet needs at least one image, got a batch of 0")
         self._require_known(task, batch)
-        encoded: tuple[Tensor, list[Tensor]] = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
+        encoded: tuple[Tensor, list[Tensor]] = self.encoder(x)
         correction = self._for_all(*encoded, task) if isinstance(task, str) else self._for_each(*encoded, task)
         return x + correction[..., :height, :width]
 
@@ -97,26 +96,23 @@ class MultiTaskNAFUNet(nn.Module):
 
     def _for_each(self, features: Tensor, skips: list[Tensor], names: Sequence[str]) -> Tensor:
         """Returns the corrections of images that each have their own task, in the order of the images."""
-        here = list(range(len(names)))  # the images that have not branched off yet
-        images: list[int] = []
-        corrections: list[Tensor] = []
+        corrections: dict[int, Tensor] = {}  # of the images that have branched off
+        here = list(range(len(names)))  # the other images
         stages = zip(self.tasks, self.middles, self.decoder_middles, self.decoders, strict=True)
         for name, middle, decoder_middle, decoder in stages:
             features = middle(features)
             leaving = [i for i, image in enumerate(here) if names[image] == name]
-            if not leaving:
-                continue
-            chosen = [here[i] for i in leaving]
-            skips_of_chosen = [_take(skip, chosen) for skip in skips]
-            corrections.append(decoder(decoder_middle(_take(features, leaving)), skips_of_chosen))
-            images += chosen
+            if leaving:
+                chosen = [here[i] for i in leaving]
+                skips_of_chosen = [_take(skip, chosen) for skip in skips]
+                outputs = decoder(decoder_middle(_take(features, leaving)), skips_of_chosen)
+                corrections.update(zip(chosen, outputs, strict=True))
             staying = [i for i, image in enumerate(here) if names[image] != name]
-            here = [here[i] for i in staying]
-            if not here:
+            if not staying:
                 break
+            here = [here[i] for i in staying]
             features = _take(features, staying)
-        order = sorted(range(len(images)), key=images.__getitem__)
-        return _take(torch.cat(corrections), order)
+        return torch.stack([corrections[image] for image in range(len(names))])
 
     def _require_known(self, task: str | Sequence[str], batch: int) -> None:
         for name in [task] if isinstance(task, str) else task:

@@ -13,6 +13,8 @@ from liftlayers.nn.predictors import zero_
 class NAFEncoder(nn.Module):
     """The encoder: a 3x3 convolution, then at each level some blocks and a 2x2 convolution of stride 2.
 
+    It pads images with zeros so that all levels have even sizes.
+
     Returns the coarsest features, and the features of each level before downsampling (the skips), finest first.
     """
 
@@ -24,7 +26,7 @@ class NAFEncoder(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 2, stride=2) for w in widths)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x = self.first(x)
+        x = self.first(pad_to_multiple(x, 2 ** len(self.levels)))
         skips: list[Tensor] = []
         for level, down in zip(self.levels, self.downs, strict=True):
             x = level(x)
@@ -100,7 +102,7 @@ class NAFUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         require_image("NAFUNet", x, channels=self.in_channels)
         height, width = x.shape[-2:]
-        features, skips = self.encoder(pad_to_multiple(x, 2 ** len(self.encoder.levels)))
+        features, skips = self.encoder(x)
         return x + self.decoder(self.middle(features), skips)[..., :height, :width]
 
 

@@ -46,9 +46,6 @@ class OnSkeleton(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         fixed = lifting_sum(x, self.step, length=x.shape[self.dim], dim=self.dim, boundary=self.boundary)
-        return fixed + self._learned(x)
-
-    def _learned(self, x: Tensor) -> Tensor:
         lines = rearrange(x, "b (k c) h w -> (b c) k h w", k=self.together)
         lines = lines if self.dim == -1 else lines.mT
         before, after = (None, lines[..., -1:]) if self.step.target == "detail" else (lines[..., :1], None)
@@ -57,7 +54,7 @@ class OnSkeleton(nn.Module):
             found = f"{tuple(output.shape)} from {type(self.residual).__name__} for {tuple(lines.shape)}"
             raise ValueError(f"a learned wavelet needs networks that keep the shape, got {found}")
         output = output if self.dim == -1 else output.mT
-        return rearrange(output, "(b c) k h w -> b (k c) h w", c=x.shape[1] // self.together)
+        return fixed + rearrange(output, "(b c) k h w -> b (k c) h w", c=x.shape[1] // self.together)
 
     def extra_repr(self) -> str:
         return f"taps={self.step.taps}, first={self.step.first}, dim={self.dim}, boundary={self.boundary!r}"

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from liftlayers._checks import require_even, require_image, require_image_bands
-from liftlayers.invertible import VolumePreserving
+from liftlayers.mixing.rearrange import Rearrangement
 
 
-class PolyphaseSplit(VolumePreserving):
+class PolyphaseSplit(Rearrangement):
     r"""Splits an image into its even and its odd columns, each with its even rows and its odd rows stacked.
 
     .. math:: x \mapsto \bigl([x_{00}, x_{10}], [x_{01}, x_{11}]\bigr)
@@ -30,8 +30,6 @@ class PolyphaseSplit(VolumePreserving):
         tensor([0., 2.])
     """
 
-    exact_on_grid = True  # it only moves numbers
-
     def __init__(self, who: str) -> None:
         super().__init__()
         self.who = who
@@ -48,7 +46,7 @@ class PolyphaseSplit(VolumePreserving):
         return torch.stack(columns.chunk(2, dim=1), dim=-2).flatten(-3, -2)  # (B, C, H, W)
 
 
-class HalvesTransposed(VolumePreserving):
+class HalvesTransposed(Rearrangement):
     r"""Regroups two bands of two halves each: the first halves into one band, the second halves into the other.
 
     .. math:: \bigl([a_0, a_1], [b_0, b_1]\bigr) \mapsto \bigl([a_0, b_0], [a_1, b_1]\bigr)
@@ -63,8 +61,6 @@ class HalvesTransposed(VolumePreserving):
         (tensor([[0., 2.]]), tensor([[1., 3.]]))
     """
 
-    exact_on_grid = True  # it only moves numbers
-
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         (a0, a1), (b0, b1) = a.chunk(2, dim=1), b.chunk(2, dim=1)
         return torch.cat((a0, b0), dim=1), torch.cat((a1, b1), dim=1)
@@ -73,7 +69,7 @@ class HalvesTransposed(VolumePreserving):
         return self.forward(a, b)
 
 
-class BandOrder(VolumePreserving):
+class BandOrder(Rearrangement):
     r"""Regroups the approximation and the detail along one axis, each with two halves, into the bands of the image.
 
     .. math:: \bigl([c_A, c_V], [c_H, c_D]\bigr) \mapsto \bigl(c_A, [c_H, c_V, c_D]\bigr)
@@ -94,8 +90,6 @@ class BandOrder(VolumePreserving):
         >>> BandOrder("LearnedWavelet")(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4))[1].shape
         torch.Size([1, 3, 4, 4])
     """
-
-    exact_on_grid = True  # it only moves numbers
 
     def __init__(self, who: str) -> None:
         super().__init__()
