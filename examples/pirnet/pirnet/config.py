@@ -138,32 +138,14 @@ def quick() -> Config:
     resolution), and a secret 4.5 dB (noise) and 0.5 dB (blur) closer to the truth than the photo that was hidden. It
     has one scale: in so few steps two scales are slower and reach 0.1 to 0.3 dB less.
     """
-    return Config(
-        preset="quick",
-        lih=LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24),
-        lsr=LSRConfig(
-            num_scales=1,
-            num_blocks=2,
-            predictor="conv",
-            hidden_channels=16,
-            width=16,
-            encoder=(1, 1, 2),
-            middles=tuple(min(1, task.middle_blocks) for task in TASKS.values()),
-            decoder_middle=1,
-            decoder=(1, 1, 1),
-        ),
-        loss=LossConfig(conceal=1.0, reveal=2.0, stego=1.5),
-        train=TrainConfig(
-            steps=(1100, 750, 750),
-            learning_rates=(3e-3, 2e-3, 1e-3),
-            crop=64,
-            tasks=("denoise", *TASKS),
-            warmup=50,
-            ema=0.0,
-            save_every=200,
-            memory="store",
-        ),
-    )
+    lih = LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24)
+    lifting = LSRConfig(num_scales=1, num_blocks=2, predictor="conv", hidden_channels=16)
+    middles = tuple(min(1, task.middle_blocks) for task in TASKS.values())
+    lsr = replace(lifting, width=16, encoder=(1, 1, 2), middles=middles, decoder_middle=1, decoder=(1, 1, 1))
+    loss = LossConfig(conceal=1.0, reveal=2.0, stego=1.5)
+    schedule = TrainConfig(steps=(1100, 750, 750), learning_rates=(3e-3, 2e-3, 1e-3), warmup=50, ema=0.0)
+    train = replace(schedule, crop=64, tasks=("denoise", *TASKS), save_every=200, memory="store")
+    return Config(preset="quick", lih=lih, lsr=lsr, loss=loss, train=train)
 
 
 def base() -> Config:
@@ -174,14 +156,11 @@ def base() -> Config:
     35.9, 24.9. The weights that come with the example were trained with it.
     """
     start = quick()
-    return replace(
-        start,
-        preset="base",
-        lsr=replace(start.lsr, width=24),
-        loss=replace(start.loss, stego=2.0, hiding=0.1),
-        train=replace(start.train, steps=(3000, 4200, 6500), warmup=200, ema=0.999, save_every=300),
-        degradation=Degradation(noise_sigma=(15.0, 35.0), blur_sigma=(1.2, 2.0)),
-    )
+    lsr = replace(start.lsr, width=24)
+    loss = replace(start.loss, stego=2.0, hiding=0.1)
+    train = replace(start.train, steps=(3000, 4200, 6500), warmup=200, ema=0.999, save_every=300)
+    degradation = Degradation(noise_sigma=(15.0, 35.0), blur_sigma=(1.2, 2.0))
+    return replace(start, preset="base", lsr=lsr, loss=loss, train=train, degradation=degradation)
 
 
 def paper() -> Config:

@@ -130,16 +130,10 @@ def uncompose(model: PIRNet) -> None:
 def config_of(entry: Entry, budget: Budget) -> Config:
     """The config of an entry: the preset's settings, on its task alone, at the degradation of the test."""
     start = PRESETS[budget.preset]()
-    config = replace(
-        start,
-        hider=entry.hider,
-        restorer=entry.restorer,
-        lsr=replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales),
-        train=replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size),
-        degradation=Degradation(),
-        in_the_clear=entry.in_the_clear,
-    )
-    return with_baseline_rates(config)
+    lsr = replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales)
+    train = replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size)
+    config = replace(start, lsr=lsr, train=train, degradation=Degradation(), in_the_clear=entry.in_the_clear)
+    return with_baseline_rates(replace(config, hider=entry.hider, restorer=entry.restorer))
 
 
 def compare(
