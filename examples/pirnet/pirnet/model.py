@@ -4,6 +4,7 @@ Equations of the paper: :math:`d' = d - P(c)`, :math:`c' = c + U(d')`; the inver
 Each block receives the output of the block before it, so the chain is invertible for all weights.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Names
 from typing import NamedTuple, cast
 
@@ -25,11 +26,18 @@ from pirnet.support.registry import Taskless, baseline
 from pirnet.tasks import TASKS
 
 
-def predictor(config: LIHConfig | LSRConfig, in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Module:
+def predictor(config: LIHConfig | LSRConfig, in_channels: int, out_channels: int, *, dilation: int) -> nn.Module:
     """The network inside a predict or update step."""
     if config.predictor == "conv":
         return ConvPredictor(in_channels, out_channels, hidden_channels=config.hidden_channels)
     return ResidualPredictor(in_channels, out_channels, hidden_channels=config.hidden_channels, dilation=dilation)
+
+
+def lifting_blocks(config: LIHConfig | LSRConfig, approx: int, detail: int, *, dilation: int) -> Iterator[LiftingBlock]:
+    """The lifting blocks of a chain on bands of `approx` and `detail` channels."""
+    for _ in range(config.num_blocks):
+        predict = predictor(config, approx, detail, dilation=dilation)
+        yield LiftingBlock(predict, predictor(config, detail, approx, dilation=dilation))
 
 
 class LIH(BandHider):
@@ -47,8 +55,7 @@ class LIH(BandHider):
     """
 
     def __init__(self, config: LIHConfig) -> None:
-        blocks = (LiftingBlock(predictor(config, 12, 12), predictor(config, 12, 12)) for _ in range(config.num_blocks))
-        super().__init__(*blocks)
+        super().__init__(*lifting_blocks(config, 12, 12, dilation=1))
 
 
 class LSR(nn.Module):
@@ -79,29 +86,15 @@ class LSR(nn.Module):
 
     def __init__(self, config: LSRConfig) -> None:
         super().__init__()
-        self.pyramid = LiftingPyramid(self._level(config, scale) for scale in range(config.num_scales))
+        dilations = (1 if scale == 0 else 2 for scale in range(config.num_scales))
+        levels = (Sequential(Haar(), *lifting_blocks(config, 3, 9, dilation=dilation)) for dilation in dilations)
+        self.pyramid = LiftingPyramid(levels)
         self.tasks = tuple(TASKS)[: len(config.middles)]
+        depths = {"encoder": config.encoder, "middles": config.middles, "decoder": config.decoder}
         self.restorers = nn.ModuleList(
-            MultiTaskNAFUNet(
-                9,
-                config.width,
-                encoder=config.encoder,
-                middles=config.middles,
-                decoder_middle=config.decoder_middle,
-                decoder=config.decoder,
-                tasks=self.tasks,
-            )
+            MultiTaskNAFUNet(9, config.width, **depths, decoder_middle=config.decoder_middle, tasks=self.tasks)
             for _ in range(config.num_scales)
         )
-
-    @staticmethod
-    def _level(config: LSRConfig, scale: int) -> Sequential:
-        dilation = 1 if scale == 0 else 2
-        blocks = (
-            LiftingBlock(predictor(config, 3, 9, dilation=dilation), predictor(config, 9, 3, dilation=dilation))
-            for _ in range(config.num_blocks)
-        )
-        return Sequential(Haar(), *blocks)
 
     def forward(self, stego: Tensor, task: str | Names[str]) -> Tensor:
         check_images("LSR", stego, multiple=2 ** len(self.restorers))
