@@ -18,11 +18,9 @@ from reproduce.comparison import Entry
 COLOURS = {"hidden": "#e69f00", "baluja": "#56b4e9", "deepmih": "#009e73"}
 OWN_COLOURS = ("#1a1a1a", "#cc79a7", "#0072b2")  # PIRNet and its variants
 MARKERS = ("o", "s")  # by restorer
-HEAD = (
-    *("task", "row", "stego PSNR", "secret PSNR", "stego SSIM", "secret SSIM", "revealed PSNR"),
-    *("parameters, M", "steps", "minutes", "skipped"),
-    *("stego PSNR, DIV2K as published", "secret PSNR, DIV2K as published"),
-)
+HEAD = ("task", "row", "stego PSNR", "secret PSNR", "stego SSIM", "secret SSIM", "revealed PSNR")
+HEAD += ("parameters, M", "steps", "minutes", "skipped")
+HEAD += ("stego PSNR, DIV2K as published", "secret PSNR, DIV2K as published")
 LEGEND = """Means over the pairs; PSNR in dB, all on 8-bit RGB. *Stego* is the restored stego image against its cover,
 *secret* the restored secret against its truth, *revealed* the secret without the restorer against the degraded one. *Do
 nothing* is the degraded secret itself, *no restoration* what PIRNet's client reveals without the cloud. *Steps* are

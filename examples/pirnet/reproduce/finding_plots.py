@@ -14,11 +14,9 @@ from reproduce.treatments import UNTREATED, Point, correlations
 
 SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
 COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}
-COLOURS = (
-    *("#1a1a1a", "#0072b2", "#56b4e9", "#009e73"),  # as hidden, denoisers
-    *("#d9b3e6", "#b266cc", "#6f2c91"),  # DnCNN in part
-    *("#f0c05a", "#e69f00", "#d55e00"),  # noise
-)
+COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73")  # as hidden, denoisers
+COLOURS += ("#d9b3e6", "#b266cc", "#6f2c91")  # DnCNN in part
+COLOURS += ("#f0c05a", "#e69f00", "#d55e00")  # noise
 READING = """*Stego* is the treated stego image against its cover, *secret* the secret revealed from it against the
 photo before noise of sigma 25 was added; means over the pairs, PSNR in dB, all on 8-bit RGB. A correlation uses the
 qualities of every pair with every treatment; one *of changes* uses the differences to the same pair without treatment,
