@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pirnet.degrade import Degradation
+from pirnet.pixels import Pipeline
 from pirnet.support.precision import Precision
 from pirnet.tasks import TASKS
 
@@ -121,7 +122,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     degradation: Degradation = field(default_factory=Degradation)
-    stego: Literal["uint8", "float"] = "uint8"
+    stego: Pipeline = "uint8"
     """Round stego images to 8 bit, as files are, after hiding and after restoring; or keep floats, as in the paper."""
     z: Literal["zero", "gaussian"] = "zero"
     """Replaces the lost part when training reveals: its mean, or a draw as in the paper. The scripts use the mean."""

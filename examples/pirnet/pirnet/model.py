@@ -21,7 +21,7 @@ from liftlayers import (
 )
 from pirnet.band_hider import BandHider, Z
 from pirnet.config import Config, LIHConfig, LSRConfig
-from pirnet.pixels import check_images, quantise_uint8
+from pirnet.pixels import Pipeline, as_sent, check_images
 from pirnet.support.registry import Taskless, baseline
 from pirnet.tasks import TASKS
 
@@ -144,7 +144,7 @@ class PIRNet(nn.Module):
         super().__init__()
         self.lih = LIH(config.lih) if config.hider == "lih" else cast(LIH, baseline("hider", config.hider))
         self.lsr = LSR(config.lsr) if config.restorer == "lsr" else cast(LSR, Taskless(config.restorer))
-        self.stego = config.stego
+        self.stego: Pipeline = config.stego
         self.z: Z = config.z
 
     def forward(
@@ -152,23 +152,20 @@ class PIRNet(nn.Module):
     ) -> PIRNetOutput:
         """Hides a degraded secret, reveals it again and restores it; all images are (B, 3, H, W)."""
         stego = self.lih.conceal(cover, secret)
-        sent = self._as_sent(stego)
+        sent = as_sent(stego, self.stego)
         revealed = self.reveal(sent) if revealing else None
         restored_stego = self.lsr(sent, task) if restoring else None
-        restored = None if restored_stego is None else self.reveal(self._as_sent(restored_stego))
+        restored = None if restored_stego is None else self.reveal(as_sent(restored_stego, self.stego))
         return PIRNetOutput(stego, revealed, restored_stego, restored)
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """The client hides: cover and secret (B, 3, H, W) to stego, rounded to 8 bit if the config says so."""
-        return self._as_sent(self.lih.conceal(cover, secret))
+        return as_sent(self.lih.conceal(cover, secret), self.stego)
 
     def restore(self, stego: Tensor, task: str | Names[str]) -> Tensor:
         """The cloud restores: stego (B, 3, H, W) to stego, rounded to 8 bit if the config says so."""
-        return self._as_sent(self.lsr(stego, task))
+        return as_sent(self.lsr(stego, task), self.stego)
 
     def reveal(self, stego: Tensor, z: Z | None = None) -> Tensor:
         """The client reveals: stego (B, 3, H, W) to secret; zeros or noise replace the lost part."""
         return self.lih.reveal(stego, z or self.z)
-
-    def _as_sent(self, stego: Tensor) -> Tensor:
-        return quantise_uint8(stego) if self.stego == "uint8" else stego
