@@ -12,13 +12,12 @@ import torch
 from pirnet.config import PRESETS, Config
 from pirnet.data import Pair
 from pirnet.degrade import Degradation
-from pirnet.evaluation import Networks, measure, run
+from pirnet.evaluation import Networks, Row, deviations, mean, measure, run
 from pirnet.model import PIRNet
 from pirnet.pixels import centred
 from pirnet.support.differences import differences
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
-from pirnet.support.rows import Row, deviations, mean
 from pirnet.tasks import TASKS
 from pirnet.trainer import Trainer
 from torch import Tensor, nn

@@ -10,10 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from pirnet.data import Pair
-from pirnet.evaluation import Example
+from pirnet.evaluation import Example, Row, deviations, differences, mean
 from pirnet.metrics import psnr
 from pirnet.support import files, tables
-from pirnet.support.rows import Row, deviations, differences, mean
 from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
 from pirnet.support.tables import number
 from pirnet.tasks import TASKS
