@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import set_memory
-from pirnet.config import Config
+from pirnet.config import Config, differences
 from pirnet.data import Batch, Batches, PairCrops
 from pirnet.losses import ClearStep, Images, TrainStep
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
 from pirnet.support import distributed, precision, seeds
-from pirnet.support.differences import differences
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
 from pirnet.support.spike_guard import SpikeGuard

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from pirnet.config import PRESETS, Config
+from pirnet.config import PRESETS, Config, differences
 from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, Row, deviations, mean, measure, run
 from pirnet.model import PIRNet
 from pirnet.pixels import centred
-from pirnet.support.differences import differences
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
 from pirnet.tasks import TASKS
