@@ -185,12 +185,12 @@ def _quality(results: Mapping, pipeline: str) -> str:
 
 
 def _verdicts(results: Mapping) -> str:
-    return "\n".join(
-        f"- {TASKS[each['task']].title}, {each['pipeline']}: ours does not beat doing nothing "
-        f"({each['over_nothing']:+.2f} dB)."
-        for each in results["differences"]
-        if each["over_nothing"] <= 0
-    )
+    lines = []
+    for each in results["differences"]:
+        if each["over_nothing"] <= 0:
+            which, gain = f"{TASKS[each['task']].title}, {each['pipeline']}", each["over_nothing"]
+            lines.append(f"- {which}: ours does not beat doing nothing ({gain:+.2f} dB).")
+    return "\n".join(lines)
 
 
 def _security(task: str, found: Mapping) -> str:
