@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from pirnet.data import FolderPairs
 from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, measure, run
 from pirnet.images import ImageError
 from pirnet.metrics import MS_SSIM_SIDE
 from pirnet.pixels import Pipeline
 from pirnet.support import cli, files, registry
-from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
 from pirnet.support.progress import progress_bar
 from pirnet.support.report import Report, table
