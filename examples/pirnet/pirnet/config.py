@@ -5,7 +5,6 @@ string under a field is its help on the command line.
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -224,15 +223,12 @@ def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
         ValueError: If a field is missing or unknown.
     """
     hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if unknown := sorted(values.keys() ^ set(names)):
+    if unknown := sorted(values.keys() ^ hints.keys()):
         raise ValueError(f"{kind.__name__} has missing or unknown fields for this version: {', '.join(unknown)}")
-    return kind(**{name: _restore(hints[name], values[name]) for name in names})
+    return kind(**{name: _restore(hint, values[name]) for name, hint in hints.items()})
 
 
 def _restore(hint: object, value: object) -> object:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(hint, value)
-    if isinstance(hint, types.GenericAlias) and isinstance(value, list):  # JSON has no tuples
-        return tuple(value)
-    return value
+    return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
