@@ -228,10 +228,8 @@ def _check(config: Config, accumulate: int) -> None:
             "--train.batch-size makes it larger, --accumulate divides it, --train.tasks names fewer"
         )
     if accumulate < 1 or train.batch_size % (count * accumulate):
-        raise ValueError(
-            f"training needs a batch that {count} processes can share in {accumulate} parts each, "
-            f"got {train.batch_size} pairs"
-        )
+        shared = f"that {count} processes can share in {accumulate} parts each"
+        raise ValueError(f"training needs a batch {shared}, got {train.batch_size} pairs")
 
 
 @torch.no_grad()

@@ -71,12 +71,10 @@ def entries(table: int) -> list[Entry]:
         stego, secret = row.published or (None, None)
         if table == 1:
             found.append(Entry(task, "in the clear", in_the_clear=True))
-            of_task = [(*key[1:], figures) for key, figures in TABLE_1.items() if key[0] == task]
-            found += [
-                Entry(task, f"{title} + {restorer_title}", hider, restorer, figures[number])
-                for number, (hider, title) in enumerate(HIDERS.items())
-                for restorer, restorer_title, figures in of_task
-            ]
+            for number, (hider, hider_title) in enumerate(HIDERS.items()):
+                for (of, restorer, title), figures in TABLE_1.items():
+                    if of == task:
+                        found.append(Entry(task, f"{hider_title} + {title}", hider, restorer, figures[number]))
             found.append(Entry(task, "PIRNet", published=(stego, secret)))
         elif table == 2:
             scales = enumerate((*TABLE_2.get(task, (None, None)), secret), 1)

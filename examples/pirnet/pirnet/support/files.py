@@ -56,8 +56,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
-    python = platform.python_version()
-    return {"liftlayers": liftlayers.__version__, "torch": str(torch.__version__), "python": python}
+    return {"liftlayers": liftlayers.__version__, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def _finite(value: object) -> object:

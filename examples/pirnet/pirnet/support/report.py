@@ -17,6 +17,10 @@ from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_differenc
 from pirnet.support.tables import number
 from pirnet.tasks import TASKS
 
+TABLE_LEGEND = """\
+stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against
+degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear
+minus ours, the cost of hiding; empty if no network was trained in the clear."""
 PAPER_TITLE = """## The paper, on other photos
 
 PSNR on 50 pairs of DIV2K, in floats, truncated to 8 bit for the scores, low resolution without antialiasing: an order
@@ -46,12 +50,7 @@ def table(rows: Sequence[Row]) -> str:
                 ours, nothing = row.secret_psnr, row.secret_psnr - difference.over_nothing
                 verdicts.append(f"{row.task}: ours ({ours:.2f} dB) does not beat doing nothing ({nothing:.2f} dB).")
         lines.append(f"{row.task:<10}{row.row:<17}{cells}".rstrip())
-    explained = [
-        "stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against",
-        "degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear",
-        "minus ours, the cost of hiding; empty if no network was trained in the clear.",
-    ]
-    return "\n".join([*lines, "", *explained, *verdicts])
+    return "\n".join([*lines, "", TABLE_LEGEND, *verdicts])
 
 
 def save_sheets(folder: Path, first: Sequence[Example]) -> None:
@@ -172,9 +171,7 @@ def _quality(results: Mapping, pipeline: str) -> str:
     head = ("task", "row", "stego PSNR", "secret PSNR", "revealed PSNR", "gain", "price")
     head += tuple(f"{image} {name.upper().replace('_', '-')}" for image, name in measures)
     lines = []
-    for row in results["rows"]:
-        if row["pipeline"] != pipeline:
-            continue
+    for row in (row for row in results["rows"] if row["pipeline"] == pipeline):
         ours = meaning[row["task"]] if row["row"] == "ours" else {}
         cells = [TASKS[row["task"]].title, row["row"]]
         cells += [_spread(row, name, 2) for name in ("stego_psnr", "secret_psnr", "revealed_psnr")]
