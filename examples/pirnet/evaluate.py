@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from pirnet.data import FolderPairs
 from pirnet.degrade import Degradation
-from pirnet.evaluation import Networks, Pipeline, measure, run
+from pirnet.evaluation import Networks, measure, run
 from pirnet.images import ImageError
 from pirnet.metrics import MS_SSIM_SIDE
+from pirnet.pixels import Pipeline
 from pirnet.support import cli, files, registry
-from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
 from pirnet.support.progress import progress_bar
 from pirnet.support.report import Report, table
@@ -112,14 +113,14 @@ def load_networks(options: Options, device: torch.device) -> tuple[list[Path], N
 
 def new_attacks(options: Options, networks: Networks, pairs: FolderPairs, device: torch.device) -> dict[str, "Attacks"]:
     """Attacks on each task; none if the folder `reproduce/` is missing and they are not requested."""
-    others = {}
-    if options.other_weights is not None:
-        registry.reproduction("attacks", needed_for="--other-weights")
-        others = {"another run's key": load_lih(options.other_weights).to(device)}
+    key = options.other_weights
     try:
-        module = registry.reproduction("attacks", needed_for="an attack")
+        module = registry.reproduction("attacks", needed_for="--other-weights")
     except ValueError:
+        if key is not None:
+            raise
         return {}
+    others = {} if key is None else {"another run's key": load_lih(key).to(device)}
     leaked = module.leaks(pairs.unswapped)
     return {task: module.Attacks(networks.lih, others=others, leaked=leaked) for task in networks.lsr.tasks}
 

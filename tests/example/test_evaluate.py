@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 from PIL import Image
+from pirnet.data import FolderPairs
 from pirnet.images import read_picture
 from pirnet.metrics import psnr
 from pirnet.model import LIH, LSR
-from pirnet.support.folder_pairs import FolderPairs
 from pirnet.support.lpips import LPIPS
 from pirnet.weights import save_weights
 

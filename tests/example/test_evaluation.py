@@ -8,12 +8,11 @@ import torch
 from PIL import Image
 from pirnet.data import Pair
 from pirnet.degrade import Degradation
-from pirnet.evaluation import Networks, evaluate, measure, run
+from pirnet.evaluation import Networks, Row, deviations, differences, evaluate, mean, measure, run
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LSR, PIRNet
 from pirnet.support.files import write_json
 from pirnet.support.report import save_sheets, summary, table
-from pirnet.support.rows import Row, deviations, differences, mean
 from pirnet.support.seeds import seeded_generator
 from pirnet.tasks import TASKS, degrade
 from torch import nn

@@ -5,17 +5,19 @@ string under a field is its help on the command line.
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pirnet.degrade import Degradation
+from pirnet.pixels import Pipeline
 from pirnet.support.precision import Precision
 from pirnet.tasks import TASKS
 
 T = TypeVar("T")
+
+MAX_LENGTH = 200  # of a sentence about a difference, in characters
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     degradation: Degradation = field(default_factory=Degradation)
-    stego: Literal["uint8", "float"] = "uint8"
+    stego: Pipeline = "uint8"
     """Round stego images to 8 bit, as files are, after hiding and after restoring; or keep floats, as in the paper."""
     z: Literal["zero", "gaussian"] = "zero"
     """Replaces the lost part when training reveals: its mean, or a draw as in the paper. The scripts use the mean."""
@@ -138,32 +140,14 @@ def quick() -> Config:
     resolution), and a secret 4.5 dB (noise) and 0.5 dB (blur) closer to the truth than the photo that was hidden. It
     has one scale: in so few steps two scales are slower and reach 0.1 to 0.3 dB less.
     """
-    return Config(
-        preset="quick",
-        lih=LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24),
-        lsr=LSRConfig(
-            num_scales=1,
-            num_blocks=2,
-            predictor="conv",
-            hidden_channels=16,
-            width=16,
-            encoder=(1, 1, 2),
-            middles=tuple(min(1, task.middle_blocks) for task in TASKS.values()),
-            decoder_middle=1,
-            decoder=(1, 1, 1),
-        ),
-        loss=LossConfig(conceal=1.0, reveal=2.0, stego=1.5),
-        train=TrainConfig(
-            steps=(1100, 750, 750),
-            learning_rates=(3e-3, 2e-3, 1e-3),
-            crop=64,
-            tasks=("denoise", *TASKS),
-            warmup=50,
-            ema=0.0,
-            save_every=200,
-            memory="store",
-        ),
-    )
+    lih = LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24)
+    lifting = LSRConfig(num_scales=1, num_blocks=2, predictor="conv", hidden_channels=16)
+    middles = tuple(min(1, task.middle_blocks) for task in TASKS.values())
+    lsr = replace(lifting, width=16, encoder=(1, 1, 2), middles=middles, decoder_middle=1, decoder=(1, 1, 1))
+    loss = LossConfig(conceal=1.0, reveal=2.0, stego=1.5)
+    schedule = TrainConfig(steps=(1100, 750, 750), learning_rates=(3e-3, 2e-3, 1e-3), warmup=50, ema=0.0)
+    train = replace(schedule, crop=64, tasks=("denoise", *TASKS), save_every=200, memory="store")
+    return Config(preset="quick", lih=lih, lsr=lsr, loss=loss, train=train)
 
 
 def base() -> Config:
@@ -174,14 +158,11 @@ def base() -> Config:
     35.9, 24.9. The weights that come with the example were trained with it.
     """
     start = quick()
-    return replace(
-        start,
-        preset="base",
-        lsr=replace(start.lsr, width=24),
-        loss=replace(start.loss, stego=2.0, hiding=0.1),
-        train=replace(start.train, steps=(3000, 4200, 6500), warmup=200, ema=0.999, save_every=300),
-        degradation=Degradation(noise_sigma=(15.0, 35.0), blur_sigma=(1.2, 2.0)),
-    )
+    lsr = replace(start.lsr, width=24)
+    loss = replace(start.loss, stego=2.0, hiding=0.1)
+    train = replace(start.train, steps=(3000, 4200, 6500), warmup=200, ema=0.999, save_every=300)
+    degradation = Degradation(noise_sigma=(15.0, 35.0), blur_sigma=(1.2, 2.0))
+    return replace(start, preset="base", lsr=lsr, loss=loss, train=train, degradation=degradation)
 
 
 def paper() -> Config:
@@ -218,6 +199,23 @@ def scaled(config: Config, steps: int) -> Config:
 PRESETS = {"quick": quick, "base": base, "paper": paper}
 
 
+def differences(now: object, then: object, name: str = "") -> list[str]:
+    """The leaves in which two nested dicts of settings differ, one sentence each; lists and tuples count as equal.
+
+    Example:
+        >>> differences({"a": {"b": 1}, "c": (2,)}, {"a": {"b": 3}, "c": [2]})
+        ['a.b is 3 there and 1 here']
+    """
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        keys = sorted(now.keys() | then.keys())
+        return [line for key in keys for line in differences(now.get(key), then.get(key), f"{name}.{key}".lstrip("."))]
+    now, then = (list(value) if isinstance(value, tuple) else value for value in (now, then))
+    if now == then:
+        return []
+    values = f"{name} is {then} there and {now} here"
+    return [values if len(values) <= MAX_LENGTH else f"{name} differs"]
+
+
 def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
     """Builds a config from the result of `dataclasses.asdict`, possibly after a trip through JSON.
 
@@ -225,15 +223,12 @@ def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
         ValueError: If a field is missing or unknown.
     """
     hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if unknown := sorted(values.keys() ^ set(names)):
+    if unknown := sorted(values.keys() ^ hints.keys()):
         raise ValueError(f"{kind.__name__} has missing or unknown fields for this version: {', '.join(unknown)}")
-    return kind(**{name: _restore(hints[name], values[name]) for name in names})
+    return kind(**{name: _restore(hint, values[name]) for name, hint in hints.items()})
 
 
 def _restore(hint: object, value: object) -> object:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(hint, value)
-    if isinstance(hint, types.GenericAlias) and isinstance(value, list):  # JSON has no tuples
-        return tuple(value)
-    return value
+    return tuple(value) if isinstance(value, list) else value  # JSON has no tuples

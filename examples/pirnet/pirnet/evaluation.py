@@ -1,8 +1,9 @@
 """The quality that a trained PIRNet reaches on photos it has not seen, with rows that show what the figures mean."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -12,13 +13,10 @@ from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LIH, LSR, PIRNet
-from pirnet.pixels import quantise_uint8
+from pirnet.pixels import Pipeline, as_sent
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE
-from pirnet.support.rows import Row, mean
 from pirnet.support.seeds import seeded_generator
 from pirnet.tasks import degrade
-
-Pipeline = Literal["uint8", "float"]
 
 TEST = Degradation()
 
@@ -50,6 +48,47 @@ class Example:
     """The degraded secret, restored by a network that is given it."""
 
 
+@dataclass(frozen=True)
+class Row:
+    """Figures of one pair, or their means; None if a figure has no meaning. PSNR in dB; all on 8-bit RGB."""
+
+    task: str
+    row: str
+    """`do nothing`: the degraded secret. `no restoration`: hidden and revealed without the cloud. `in the clear`: the
+    degraded secret, restored by a network that is given it. `ours`: hidden, restored in the cloud and revealed."""
+    pipeline: str
+    """`uint8`: stego rounded to 8 bit as in a file; or `float`."""
+    stego_psnr: float | None
+    """Stego or restored stego against cover."""
+    secret_psnr: float
+    """Secret against its truth."""
+    stego_ssim: float | None
+    secret_ssim: float
+    revealed_psnr: float | None = None
+    """Revealed against degraded secret: the fidelity of the client's network alone."""
+    stego_ms_ssim: float | None = None
+    secret_ms_ssim: float | None = None
+    stego_lpips: float | None = None
+    secret_lpips: float | None = None
+
+
+FIGURES = tuple(field.name for field in fields(Row))[3:]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Differences between the rows of one task, in dB of the secret's PSNR."""
+
+    task: str
+    pipeline: str
+    over_nothing: float
+    """Ours minus doing nothing."""
+    cloud_gain: float
+    """Ours minus no restoration: the gain by the cloud."""
+    price_of_privacy: float | None
+    """In the clear minus ours: the cost of hiding; None without a network in the clear."""
+
+
 @torch.no_grad()
 def run(
     networks: Networks, pair: Pair, task: str, *, number: int, pipeline: Pipeline, degradation: Degradation = TEST
@@ -58,12 +97,8 @@ def run(
     truth, cover, device = pair.secret[None], pair.cover[None], next(networks.lih.parameters()).device
     secret = degrade(truth, task, degradation, generator=seeded_generator(number))
     truth, cover, secret = (image.to(device, memory_format=torch.channels_last) for image in (truth, cover, secret))
-
-    def sent(stego: Tensor) -> Tensor:
-        return quantise_uint8(stego) if pipeline == "uint8" else stego
-
-    stego = sent(networks.lih.conceal(cover, secret))
-    restored_stego = sent(networks.lsr(stego, task))
+    stego = as_sent(networks.lih.conceal(cover, secret), pipeline)
+    restored_stego = as_sent(networks.lsr(stego, task), pipeline)
     revealed, restored = (networks.lih.reveal(image, networks.z) for image in (stego, restored_stego))
     clear = None if networks.clear is None else networks.clear(secret, task)
     return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
@@ -98,16 +133,39 @@ def evaluate(model: PIRNet, pairs: Sequence[Pair]) -> tuple[list[Row], list[Exam
     """
     model.eval()
     networks = Networks(model.lih, model.lsr, z=model.z)
-    pipeline = cast(Pipeline, model.stego)
     figures: dict[tuple[str, str], list[Row]] = {}
     firsts: dict[str, Example] = {}
     for task in model.lsr.tasks:
         for number, pair in enumerate(pairs):
-            example = run(networks, pair, task, number=number, pipeline=pipeline)
+            example = run(networks, pair, task, number=number, pipeline=model.stego)
             firsts.setdefault(task, example)
-            for row in measure(example, pipeline=pipeline):
+            for row in measure(example, pipeline=model.stego):
                 figures.setdefault((row.task, row.row), []).append(row)
     return [mean(rows) for rows in figures.values()], list(firsts.values())
+
+
+def mean(rows: Sequence[Row]) -> Row:
+    """The mean of every figure over the pairs; None if a pair lacks it."""
+    means = {name: _reduced(statistics.fmean, rows, name) for name in FIGURES}
+    return replace(rows[0], **means)  # type: ignore[arg-type]
+
+
+def deviations(rows: Sequence[Row]) -> dict[str, float | None]:
+    """The standard deviation of every figure over the pairs; None for one pair, and if a figure is not finite."""
+    return {name: _reduced(_deviation, rows, name) for name in FIGURES}
+
+
+def differences(rows: Sequence[Row]) -> list[Difference]:
+    """The gain by the cloud and the price of privacy, for each pipeline and task."""
+    secrets = {(row.pipeline, row.task, row.row): row.secret_psnr for row in rows}
+    result = []
+    for pipeline, task, name in secrets:
+        if name == "ours":
+            ours, clear = secrets[pipeline, task, name], secrets.get((pipeline, task, "in the clear"))
+            nothing, unrestored = (secrets[pipeline, task, way] for way in ("do nothing", "no restoration"))
+            price = None if clear is None else clear - ours
+            result.append(Difference(task, pipeline, ours - nothing, ours - unrestored, price))
+    return result
 
 
 def _compare(image: Tensor, target: Tensor, lpips: LPIPS | None) -> dict[str, float | None]:
@@ -118,3 +176,13 @@ def _compare(image: Tensor, target: Tensor, lpips: LPIPS | None) -> dict[str, fl
         "ms_ssim": float(ms_ssim(image, target)) if side >= MS_SSIM_SIDE else None,
         "lpips": float(lpips(image, target)) if lpips is not None and side >= LPIPS_SIDE else None,
     }
+
+
+def _reduced(reduce: Callable[[list[float]], float | None], rows: Sequence[Row], name: str) -> float | None:
+    values = [getattr(row, name) for row in rows]
+    value = None if None in values else reduce(values)
+    return None if value is None else round(value, 4)
+
+
+def _deviation(values: list[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None

@@ -43,15 +43,13 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
     return loss + weights.low_frequency * low_frequency
 
 
-def restoration_loss(
-    restored_stego: Tensor, cover: Tensor, restored: Tensor, truth: Tensor, weights: LossConfig
-) -> Tensor:
+def restoration_loss(stego: Tensor, cover: Tensor, restored: Tensor, truth: Tensor, weights: LossConfig) -> Tensor:
     r"""The loss of restoring.
 
     .. math:: \lambda_1 \lVert x - t \rVert^2 + \lambda_2 \lVert s' - c \rVert^2
 
     Args:
-        restored_stego: :math:`s'`, (B, 3, H, W).
+        stego: :math:`s'`, the restored stego image, (B, 3, H, W).
         cover: :math:`c`.
         restored: :math:`x`, revealed from the restored stego.
         truth: :math:`t`, the secret before it was degraded.
@@ -60,7 +58,7 @@ def restoration_loss(
     Returns:
         A scalar.
     """
-    return weights.secret * F.mse_loss(restored, truth) + weights.stego * F.mse_loss(restored_stego, cover)
+    return weights.secret * F.mse_loss(restored, truth) + weights.stego * F.mse_loss(stego, cover)
 
 
 class TrainStep(nn.Module):

@@ -4,6 +4,7 @@ Equations of the paper: :math:`d' = d - P(c)`, :math:`c' = c + U(d')`; the inver
 Each block receives the output of the block before it, so the chain is invertible for all weights.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Names
 from typing import NamedTuple, cast
 
@@ -20,16 +21,23 @@ from liftlayers import (
 )
 from pirnet.band_hider import BandHider, Z
 from pirnet.config import Config, LIHConfig, LSRConfig
-from pirnet.pixels import check_images, quantise_uint8
+from pirnet.pixels import Pipeline, as_sent, check_images
 from pirnet.support.registry import Taskless, baseline
 from pirnet.tasks import TASKS
 
 
-def predictor(config: LIHConfig | LSRConfig, in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Module:
+def predictor(config: LIHConfig | LSRConfig, in_channels: int, out_channels: int, *, dilation: int) -> nn.Module:
     """The network inside a predict or update step."""
     if config.predictor == "conv":
         return ConvPredictor(in_channels, out_channels, hidden_channels=config.hidden_channels)
     return ResidualPredictor(in_channels, out_channels, hidden_channels=config.hidden_channels, dilation=dilation)
+
+
+def lifting_blocks(config: LIHConfig | LSRConfig, approx: int, detail: int, *, dilation: int) -> Iterator[LiftingBlock]:
+    """The lifting blocks of a chain on bands of `approx` and `detail` channels."""
+    for _ in range(config.num_blocks):
+        predict = predictor(config, approx, detail, dilation=dilation)
+        yield LiftingBlock(predict, predictor(config, detail, approx, dilation=dilation))
 
 
 class LIH(BandHider):
@@ -47,8 +55,7 @@ class LIH(BandHider):
     """
 
     def __init__(self, config: LIHConfig) -> None:
-        blocks = (LiftingBlock(predictor(config, 12, 12), predictor(config, 12, 12)) for _ in range(config.num_blocks))
-        super().__init__(*blocks)
+        super().__init__(*lifting_blocks(config, 12, 12, dilation=1))
 
 
 class LSR(nn.Module):
@@ -79,29 +86,15 @@ class LSR(nn.Module):
 
     def __init__(self, config: LSRConfig) -> None:
         super().__init__()
-        self.pyramid = LiftingPyramid(self._level(config, scale) for scale in range(config.num_scales))
+        dilations = (1 if scale == 0 else 2 for scale in range(config.num_scales))
+        levels = (Sequential(Haar(), *lifting_blocks(config, 3, 9, dilation=dilation)) for dilation in dilations)
+        self.pyramid = LiftingPyramid(levels)
         self.tasks = tuple(TASKS)[: len(config.middles)]
+        depths = {"encoder": config.encoder, "middles": config.middles, "decoder": config.decoder}
         self.restorers = nn.ModuleList(
-            MultiTaskNAFUNet(
-                9,
-                config.width,
-                encoder=config.encoder,
-                middles=config.middles,
-                decoder_middle=config.decoder_middle,
-                decoder=config.decoder,
-                tasks=self.tasks,
-            )
+            MultiTaskNAFUNet(9, config.width, **depths, decoder_middle=config.decoder_middle, tasks=self.tasks)
             for _ in range(config.num_scales)
         )
-
-    @staticmethod
-    def _level(config: LSRConfig, scale: int) -> Sequential:
-        dilation = 1 if scale == 0 else 2
-        blocks = (
-            LiftingBlock(predictor(config, 3, 9, dilation=dilation), predictor(config, 9, 3, dilation=dilation))
-            for _ in range(config.num_blocks)
-        )
-        return Sequential(Haar(), *blocks)
 
     def forward(self, stego: Tensor, task: str | Names[str]) -> Tensor:
         check_images("LSR", stego, multiple=2 ** len(self.restorers))
@@ -151,7 +144,7 @@ class PIRNet(nn.Module):
         super().__init__()
         self.lih = LIH(config.lih) if config.hider == "lih" else cast(LIH, baseline("hider", config.hider))
         self.lsr = LSR(config.lsr) if config.restorer == "lsr" else cast(LSR, Taskless(config.restorer))
-        self.stego = config.stego
+        self.stego: Pipeline = config.stego
         self.z: Z = config.z
 
     def forward(
@@ -159,23 +152,20 @@ class PIRNet(nn.Module):
     ) -> PIRNetOutput:
         """Hides a degraded secret, reveals it again and restores it; all images are (B, 3, H, W)."""
         stego = self.lih.conceal(cover, secret)
-        sent = self._as_sent(stego)
+        sent = as_sent(stego, self.stego)
         revealed = self.reveal(sent) if revealing else None
         restored_stego = self.lsr(sent, task) if restoring else None
-        restored = None if restored_stego is None else self.reveal(self._as_sent(restored_stego))
+        restored = None if restored_stego is None else self.reveal(as_sent(restored_stego, self.stego))
         return PIRNetOutput(stego, revealed, restored_stego, restored)
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """The client hides: cover and secret (B, 3, H, W) to stego, rounded to 8 bit if the config says so."""
-        return self._as_sent(self.lih.conceal(cover, secret))
+        return as_sent(self.lih.conceal(cover, secret), self.stego)
 
     def restore(self, stego: Tensor, task: str | Names[str]) -> Tensor:
         """The cloud restores: stego (B, 3, H, W) to stego, rounded to 8 bit if the config says so."""
-        return self._as_sent(self.lsr(stego, task))
+        return as_sent(self.lsr(stego, task), self.stego)
 
     def reveal(self, stego: Tensor, z: Z | None = None) -> Tensor:
         """The client reveals: stego (B, 3, H, W) to secret; zeros or noise replace the lost part."""
         return self.lih.reveal(stego, z or self.z)
-
-    def _as_sent(self, stego: Tensor) -> Tensor:
-        return quantise_uint8(stego) if self.stego == "uint8" else stego

@@ -1,7 +1,12 @@
 """Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Pipeline = Literal["uint8", "float"]
+"""How stego images are sent: rounded to 8 bit, as files are, or as computed."""
 
 
 def quantise_uint8(x: Tensor) -> Tensor:
@@ -46,6 +51,11 @@ def to_uint8(x: Tensor) -> Tensor:
         x: Finite values around :math:`[0, 1]`, floating point, of any shape.
     """
     return grey_levels(x.detach()).to(torch.uint8)
+
+
+def as_sent(stego: Tensor, pipeline: Pipeline) -> Tensor:
+    """A stego image (B, 3, H, W) as the other side receives it: rounded to 8 bit, or as computed."""
+    return quantise_uint8(stego) if pipeline == "uint8" else stego
 
 
 def centred(image: Tensor, height: int, width: int) -> Tensor:

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import set_memory
-from pirnet.config import Config
+from pirnet.config import Config, differences
 from pirnet.data import Batch, Batches, PairCrops
 from pirnet.losses import ClearStep, Images, TrainStep
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
 from pirnet.support import distributed, precision, seeds
-from pirnet.support.differences import differences
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
 from pirnet.support.spike_guard import SpikeGuard
@@ -229,10 +228,8 @@ def _check(config: Config, accumulate: int) -> None:
             "--train.batch-size makes it larger, --accumulate divides it, --train.tasks names fewer"
         )
     if accumulate < 1 or train.batch_size % (count * accumulate):
-        raise ValueError(
-            f"training needs a batch that {count} processes can share in {accumulate} parts each, "
-            f"got {train.batch_size} pairs"
-        )
+        shared = f"that {count} processes can share in {accumulate} parts each"
+        raise ValueError(f"training needs a batch {shared}, got {train.batch_size} pairs")
 
 
 @torch.no_grad()

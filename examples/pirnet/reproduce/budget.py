@@ -97,8 +97,7 @@ def scheduled(config: Config, new_trainer: Callable[[Config], Trainer], *, minut
             seconds = 60 * minutes * share
             steps[number] = steps_within(seconds, _seconds_a_step(new_trainer(_alone(config, number)), seconds))
     warmup = min(config.train.warmup, max(1, sum(steps) // (10 * sum(map(bool, steps)))))
-    first, second, third = steps
-    return replace(config, train=replace(config.train, steps=(first, second, third), warmup=warmup))
+    return replace(config, train=replace(config.train, steps=tuple(steps), warmup=warmup))
 
 
 def steps_within(seconds: float, each: float) -> int:
@@ -121,8 +120,8 @@ def _shares(config: Config) -> Sequence[float]:
 
 def _alone(config: Config, stage: int) -> Config:
     """The config with only one of its stages, 0 to 2, which does not end."""
-    first, second, third = (ENDLESS * (number == stage) for number in range(3))
-    return replace(config, train=replace(config.train, steps=(first, second, third)))
+    steps = tuple(ENDLESS * (number == stage) for number in range(3))
+    return replace(config, train=replace(config.train, steps=steps))
 
 
 def _seconds_a_step(trainer: Trainer, budget: float) -> float:

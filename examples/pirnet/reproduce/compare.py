@@ -104,19 +104,7 @@ def notes(options: Options, settings: Mapping) -> list[str]:
     budget = options.allowed
     trained_on = ", ".join(map(str, options.data)) or "the colour photos inside scikit-image without those tested on"
     tested_on = f"the photos of {options.test}" if options.test else "two photos inside scikit-image"
-    of_table = {
-        1: [
-            f"PIRNet has the networks of preset {budget.preset}, the others those of their papers.",
-            "In the clear: PIRNet's restorer, trained and tested on the degraded photos themselves.",
-        ],
-        2: [f"The networks are PIRNet's of preset {budget.preset}."],
-        3: [
-            f"The networks are PIRNet's of preset {budget.preset}.",
-            "Not reversible: every block gets the input of its chain, and the output of the last block counts, as in "
-            "the released code.",
-        ],
-    }
-    return [
+    lines = [
         f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "
         "training ranks the speed of learning.",
         f"Trained on {len(settings['photos'])} photos ({trained_on}) with crops of {budget.crop} and batches of "
@@ -124,8 +112,16 @@ def notes(options: Options, settings: Mapping) -> list[str]:
         "alone, at the degradation of the test, in three stages of 4, 3 and 3 tenths of the time.",
         f"Tested on {len(settings['pairs'])} pairs of {tested_on}, centre crops of at most {budget.side}, stego images "
         "in 8 bit.",
-        *of_table[options.table],
     ]
+    if options.table == 1:
+        lines.append(f"PIRNet has the networks of preset {budget.preset}, the others those of their papers.")
+        lines.append("In the clear: PIRNet's restorer, trained and tested on the degraded photos themselves.")
+    else:
+        lines.append(f"The networks are PIRNet's of preset {budget.preset}.")
+    if options.table == 3:
+        block = "every block gets the input of its chain, and the output of the last block counts"
+        lines.append(f"Not reversible: {block}, as in the released code.")
+    return lines
 
 
 def save(folder: Path, options: Options, settings: Mapping[str, object], rows: Mapping[str, dict]) -> None:

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from pirnet.config import PRESETS, Config
+from pirnet.config import PRESETS, Config, differences
 from pirnet.data import Pair
 from pirnet.degrade import Degradation
-from pirnet.evaluation import Networks, measure, run
+from pirnet.evaluation import Networks, Row, deviations, mean, measure, run
 from pirnet.model import PIRNet
 from pirnet.pixels import centred
-from pirnet.support.differences import differences
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
-from pirnet.support.rows import Row, deviations, mean
 from pirnet.tasks import TASKS
 from pirnet.trainer import Trainer
 from torch import Tensor, nn
@@ -73,12 +71,10 @@ def entries(table: int) -> list[Entry]:
         stego, secret = row.published or (None, None)
         if table == 1:
             found.append(Entry(task, "in the clear", in_the_clear=True))
-            of_task = [(*key[1:], figures) for key, figures in TABLE_1.items() if key[0] == task]
-            found += [
-                Entry(task, f"{title} + {restorer_title}", hider, restorer, figures[number])
-                for number, (hider, title) in enumerate(HIDERS.items())
-                for restorer, restorer_title, figures in of_task
-            ]
+            for number, (hider, hider_title) in enumerate(HIDERS.items()):
+                for (of, restorer, title), figures in TABLE_1.items():
+                    if of == task:
+                        found.append(Entry(task, f"{hider_title} + {title}", hider, restorer, figures[number]))
             found.append(Entry(task, "PIRNet", published=(stego, secret)))
         elif table == 2:
             scales = enumerate((*TABLE_2.get(task, (None, None)), secret), 1)
@@ -130,16 +126,10 @@ def uncompose(model: PIRNet) -> None:
 def config_of(entry: Entry, budget: Budget) -> Config:
     """The config of an entry: the preset's settings, on its task alone, at the degradation of the test."""
     start = PRESETS[budget.preset]()
-    config = replace(
-        start,
-        hider=entry.hider,
-        restorer=entry.restorer,
-        lsr=replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales),
-        train=replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size),
-        degradation=Degradation(),
-        in_the_clear=entry.in_the_clear,
-    )
-    return with_baseline_rates(config)
+    lsr = replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales)
+    train = replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size)
+    config = replace(start, lsr=lsr, train=train, degradation=Degradation(), in_the_clear=entry.in_the_clear)
+    return with_baseline_rates(replace(config, hider=entry.hider, restorer=entry.restorer))
 
 
 def compare(

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from pirnet.support import files, tables
-from pirnet.support.tables import number
 from pirnet.tasks import TASKS
 
 from reproduce.comparison import Entry
@@ -18,11 +17,9 @@ from reproduce.comparison import Entry
 COLOURS = {"hidden": "#e69f00", "baluja": "#56b4e9", "deepmih": "#009e73"}
 OWN_COLOURS = ("#1a1a1a", "#cc79a7", "#0072b2")  # PIRNet and its variants
 MARKERS = ("o", "s")  # by restorer
-HEAD = (
-    *("task", "row", "stego PSNR", "secret PSNR", "stego SSIM", "secret SSIM", "revealed PSNR"),
-    *("parameters, M", "steps", "minutes", "skipped"),
-    *("stego PSNR, DIV2K as published", "secret PSNR, DIV2K as published"),
-)
+HEAD = ("task", "row", "stego PSNR", "secret PSNR", "stego SSIM", "secret SSIM", "revealed PSNR")
+HEAD += ("parameters, M", "steps", "minutes", "skipped")
+HEAD += ("stego PSNR, DIV2K as published", "secret PSNR, DIV2K as published")
 LEGEND = """Means over the pairs; PSNR in dB, all on 8-bit RGB. *Stego* is the restored stego image against its cover,
 *secret* the restored secret against its truth, *revealed* the secret without the restorer against the degraded one. *Do
 nothing* is the degraded secret itself, *no restoration* what PIRNet's client reveals without the cloud. *Steps* are
@@ -35,12 +32,11 @@ def progress(entries: Sequence[Entry], rows: Mapping[str, Mapping]) -> str:
     """The rows so far as text, and the rows to come."""
     lines = [f"{'row':<32}{'stego':>8}{'secret':>8}{'steps':>18}{'minutes':>9}"]
     for entry in entries:
-        row = rows.get(entry.name)
-        if row is None:
+        if entry.name not in rows:
             lines.append(f"{entry.name:<32}{'to come':>16}")
             continue
-        figures = _figures(row)
-        psnrs = "".join(f"{number(figures[f'{image}_psnr']):>8}" for image in ("stego", "secret"))
+        row, figures = rows[entry.name], _figures(rows[entry.name])
+        psnrs = "".join(f"{tables.number(figures[f'{image}_psnr']):>8}" for image in ("stego", "secret"))
         lines.append(f"{entry.name:<32}{psnrs}{_steps(row):>18}{row['seconds']['training'] / 60:>9.1f}")
     return "\n".join(lines)
 
@@ -56,7 +52,7 @@ def markdown(results: Mapping) -> str:
         for row in of_task:
             count = sum(row["parameters"].values()) / 1e6
             done = (f"{count:.2f}", _steps(row), f"{row['seconds']['training'] / 60:.2f}", str(row["skipped"]))
-            published = (number(row["published"][f"{image}_psnr"]) for image in ("stego", "secret"))
+            published = (tables.number(row["published"][f"{image}_psnr"]) for image in ("stego", "secret"))
             lines.append(("", row["title"], *_cells(_figures(row)), *done, *published))
     parts = [
         f"# Table {results['table']}",
@@ -138,7 +134,7 @@ def _figures(row: Mapping) -> Mapping:
 
 def _cells(figures: Mapping) -> list[str]:
     names = (("stego_psnr", 2), ("secret_psnr", 2), ("stego_ssim", 4), ("secret_ssim", 4), ("revealed_psnr", 2))
-    return [number(figures[name], digits) for name, digits in names]
+    return [tables.number(figures[name], digits) for name, digits in names]
 
 
 def _steps(row: Mapping) -> str:

@@ -29,11 +29,11 @@ from pirnet.support.progress import progress_bar
 from pirnet.support.registry import Taskless, with_baseline_rates
 from pirnet.trainer import Trainer
 from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih, load_other, save_weights
-from torch import Tensor, nn
+from torch import nn
 
 from reproduce.baselines.published import load_dncnn
 from reproduce.budget import train_for
-from reproduce.finding_plots import READING, by_hider, draw, means, sentences, table
+from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
 from reproduce.photo_sources import PhotoOptions
 from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
 from reproduce.treatments import points as points_of
@@ -131,14 +131,8 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
 
 def denoised_by(network: nn.Module) -> Treatment:
     """Denoises a stego image; the last result is kept for the treatments that use only a part of it."""
-    last: list[tuple[Tensor, Tensor]] = []
-
-    def treatment(stego: Tensor, _generator: torch.Generator) -> Tensor:
-        if not last or last[0][0] is not stego:
-            last[:] = [(stego, network(stego))]
-        return last[0][1]
-
-    return treatment
+    denoised = functools.lru_cache(maxsize=1)(network.__call__)
+    return lambda stego, _generator: denoised(stego)
 
 
 def save(options: Options, photos: Photos, points: Sequence[Point], *, device: torch.device) -> None:
@@ -150,7 +144,7 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
         "published_dncnn": options.dncnn is not None,
         "photos": len(photos),
         "means": means(points),
-        "correlations": {hider: correlations(of) for hider, of in by_hider(points).items()},
+        "correlations": {hider: correlations(of) for hider, of in grouped(points, "hider").items()},
         "device": device.type,
         "versions": files.versions(),
     }

@@ -3,22 +3,20 @@
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.figure import Figure
-from pirnet.support import files
-from pirnet.support.tables import markdown, number
+from pirnet.support import files, tables
 
 from reproduce.treatments import UNTREATED, Point, correlations
 
 SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
 COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}
-COLOURS = (
-    *("#1a1a1a", "#0072b2", "#56b4e9", "#009e73"),  # as hidden, denoisers
-    *("#d9b3e6", "#b266cc", "#6f2c91"),  # DnCNN in part
-    *("#f0c05a", "#e69f00", "#d55e00"),  # noise
-)
+COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73")  # as hidden, denoisers
+COLOURS += ("#d9b3e6", "#b266cc", "#6f2c91")  # DnCNN in part
+COLOURS += ("#f0c05a", "#e69f00", "#d55e00")  # noise
 READING = """*Stego* is the treated stego image against its cover, *secret* the secret revealed from it against the
 photo before noise of sigma 25 was added; means over the pairs, PSNR in dB, all on 8-bit RGB. A correlation uses the
 qualities of every pair with every treatment; one *of changes* uses the differences to the same pair without treatment,
@@ -31,19 +29,21 @@ from 21.54 to 25.18 dB."""
 def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:
     """Means by hider and treatment."""
     head = ("hider", "treatment", "stego PSNR", "SSIM", "secret PSNR", "SSIM")
-    shown = [[f"{mean[key]:.{digits}f}" for key, digits in SHOWN.items()] for mean in means(found)]
-    cells = [(*names, *figures) for names, figures in zip(grouped(found), shown, strict=True)]
+    cells = []
+    for mean in means(found):
+        figures = (f"{mean[key]:.{digits}f}" for key, digits in SHOWN.items())
+        cells.append((mean["hider"], mean["treatment"], *figures))
     if in_markdown:
-        return markdown(head, cells)
+        return tables.markdown(head, cells)
     return "\n".join("".join(f"{cell:<18}" for cell in line).rstrip() for line in (head, *cells))
 
 
 def sentences(found: Sequence[Point]) -> list[str]:
     """The correlations of each hider, and the effect of each treatment."""
     lines = []
-    for hider, of in by_hider(found).items():
+    for hider, of in grouped(found, "hider").items():
         values = correlations(of)
-        coefficients = ", ".join(f"{name} {number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
+        coefficients = ", ".join(f"{name} {tables.number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
         lines.append(f"{hider}, correlation of stego and secret quality: {coefficients}.")
         treated = {mean["treatment"]: mean for mean in means(of)}
         start = treated.pop(UNTREATED)
@@ -56,44 +56,34 @@ def sentences(found: Sequence[Point]) -> list[str]:
     return lines
 
 
-def row(hider: str, treatment: str, chosen: Sequence[Point]) -> dict:
-    """The means of some points."""
-    figures = {key: round(statistics.fmean(getattr(point, key) for point in chosen), 4) for key in SHOWN}
-    return {"hider": hider, "treatment": treatment, "pairs": len(chosen), **figures}
-
-
 def means(found: Sequence[Point]) -> list[dict]:
     """The means of each hider and treatment."""
-    return [row(hider, treatment, chosen) for (hider, treatment), chosen in grouped(found).items()]
+    rows = []
+    for hider, of in grouped(found, "hider").items():
+        for treatment, chosen in grouped(of, "treatment").items():
+            figures = {key: round(statistics.fmean(getattr(point, key) for point in chosen), 4) for key in SHOWN}
+            rows.append({"hider": hider, "treatment": treatment, "pairs": len(chosen), **figures})
+    return rows
 
 
-def grouped(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """Points by hider and treatment, in their order."""
-    groups: dict[tuple[str, str], list[Point]] = {}
-    for point in found:
-        groups.setdefault((point.hider, point.treatment), []).append(point)
-    return groups
-
-
-def by_hider(found: Sequence[Point]) -> Mapping[str, list[Point]]:
-    """Points by hider."""
-    hiders = dict.fromkeys(point.hider for point in found)
-    return {hider: [point for point in found if point.hider == hider] for hider in hiders}
+def grouped(found: Sequence[Point], name: Literal["hider", "treatment"]) -> dict[str, list[Point]]:
+    """The points of each hider or of each treatment."""
+    values = dict.fromkeys(getattr(point, name) for point in found)
+    return {value: [point for point in found if getattr(point, name) == value] for value in values}
 
 
 def draw(path: Path, found: Sequence[Point]) -> None:
     """Draws secret quality against stego quality as PNG: a column each for PSNR and SSIM, a row for each hider."""
-    hiders = by_hider(found)
+    hiders = grouped(found, "hider")
     figure = Figure(figsize=(11, 0.4 + 4.2 * len(hiders)), layout="constrained")
     grid = figure.subplots(len(hiders), 2, squeeze=False)
     for (hider, of), axes in zip(hiders.items(), grid, strict=True):
         values = correlations(of)
         for quality, name, axis in zip(("psnr", "ssim"), ("PSNR, dB", "SSIM"), axes, strict=True):
-            for colour, treatment in zip(itertools.cycle(COLOURS), dict.fromkeys(point.treatment for point in of)):
-                chosen = [point for point in of if point.treatment == treatment]
+            for colour, (treatment, chosen) in zip(itertools.cycle(COLOURS), grouped(of, "treatment").items()):
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, label=treatment, alpha=0.8, linewidths=0)
-            axis.set_title(f"{hider}: r = {number(values[quality]) or 'none'}")
+            axis.set_title(f"{hider}: r = {tables.number(values[quality]) or 'none'}")
             axis.set(xlabel=f"treated stego against cover, {name}", ylabel=f"revealed secret against truth, {name}")
             axis.grid(alpha=0.3)
     grid[0][0].legend(fontsize="small")

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pirnet.data import Pair, evaluation_pairs
-from pirnet.support.folder_pairs import FolderPairs
+from pirnet.data import FolderPairs, Pair, evaluation_pairs
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
 
 

@@ -55,12 +55,9 @@ def peek(option: str, choices: Sequence[str] = ()) -> str | None:
     Raises:
         ValueError: If the value is not one of the choices.
     """
-    value = None
-    for word, following in itertools.zip_longest(sys.argv[1:], sys.argv[2:], fillvalue=""):
-        if word == option:
-            value = following
-        elif word.startswith(f"{option}="):
-            value = word.removeprefix(f"{option}=")
+    words = [part for word in sys.argv[1:] for part in word.split("=", 1)]
+    values = [following for word, following in itertools.pairwise([*words, ""]) if word == option]
+    value = values[-1] if values else None
     if value is not None and choices and value not in choices:
         raise ValueError(f"{option} needs one of {', '.join(choices)}, got {value!r}")
     return value

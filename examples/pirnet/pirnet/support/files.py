@@ -1,7 +1,6 @@
 """Files that are written completely or not at all: text, JSON and CSV."""
 
 import csv
-import io
 import json
 import math
 import os
@@ -49,17 +48,15 @@ def to_json(content: object, indent: int | None = None) -> str:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Writes rows of the same keys as CSV, the keys as header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as text:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
-    python = platform.python_version()
-    return {"liftlayers": liftlayers.__version__, "torch": str(torch.__version__), "python": python}
+    return {"liftlayers": liftlayers.__version__, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def _finite(value: object) -> object:

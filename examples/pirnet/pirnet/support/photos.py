@@ -179,12 +179,11 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
         sizes = _known_sizes(file, photos) or _build(file, paths, photos)
     except OSError as error:
         raise OSError(f"{cache}: cannot write decoded photos there, {error}; --cache names another folder") from error
-    pixels = torch.from_file(str(file), shared=False, size=sum(3 * h * w for h, w in sizes), dtype=torch.uint8)
-    images, start = [], 0
     for path, (height, width) in zip(paths, sizes, strict=True):
         require_size(path, height, width, least=min_size)
-        images.append(pixels[start : start + 3 * height * width].view(3, height, width))
-        start += 3 * height * width
+    lengths = [3 * height * width for height, width in sizes]
+    pixels = torch.from_file(str(file), shared=False, size=sum(lengths), dtype=torch.uint8)
+    images = (part.view(3, *size) for part, size in zip(pixels.split(lengths), sizes, strict=True))
     return Photos(tuple(path.name for path in paths), tuple(images))
 
 

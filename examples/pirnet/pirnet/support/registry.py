@@ -50,17 +50,13 @@ class Taskless(nn.Module):
 
 def with_baseline_rates(config: Config) -> Config:
     """The same config with the learning rates of the baselines in it; stage 3 has a third of the lower one."""
-    names = (config.hider, config.restorer)
-    if names == tuple(OWN.values()):
+    others = [f"--{kind} {name}" for kind, own in OWN.items() if (name := getattr(config, kind)) != own]
+    if not others:
         return config
-    known = reproduction("baselines", needed_for=_option(names)).LEARNING_RATES
+    known = reproduction("baselines", needed_for=others[0]).LEARNING_RATES
+    names = (config.hider, config.restorer)
     first, second = (known.get(name, own) for name, own in zip(names, config.train.learning_rates, strict=False))
     return replace(config, train=replace(config.train, learning_rates=(first, second, min(first, second) / 3)))
-
-
-def _option(names: tuple[str, str]) -> str:
-    """The first option that names another system."""
-    return next(f"--{kind} {name}" for (kind, own), name in zip(OWN.items(), names, strict=True) if name != own)
 
 
 def baseline(kind: Literal["hider", "restorer"], name: str) -> nn.Module:

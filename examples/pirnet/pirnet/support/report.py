@@ -10,14 +10,17 @@ from pathlib import Path
 from torch import Tensor
 
 from pirnet.data import Pair
-from pirnet.evaluation import Example
+from pirnet.evaluation import Example, Row, deviations, differences, mean
 from pirnet.metrics import psnr
 from pirnet.support import files, tables
-from pirnet.support.rows import Row, deviations, differences, mean
 from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
 from pirnet.support.tables import number
 from pirnet.tasks import TASKS
 
+TABLE_LEGEND = """\
+stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against
+degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear
+minus ours, the cost of hiding; empty if no network was trained in the clear."""
 PAPER_TITLE = """## The paper, on other photos
 
 PSNR on 50 pairs of DIV2K, in floats, truncated to 8 bit for the scores, low resolution without antialiasing: an order
@@ -47,12 +50,7 @@ def table(rows: Sequence[Row]) -> str:
                 ours, nothing = row.secret_psnr, row.secret_psnr - difference.over_nothing
                 verdicts.append(f"{row.task}: ours ({ours:.2f} dB) does not beat doing nothing ({nothing:.2f} dB).")
         lines.append(f"{row.task:<10}{row.row:<17}{cells}".rstrip())
-    explained = [
-        "stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against",
-        "degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear",
-        "minus ours, the cost of hiding; empty if no network was trained in the clear.",
-    ]
-    return "\n".join([*lines, "", *explained, *verdicts])
+    return "\n".join([*lines, "", TABLE_LEGEND, *verdicts])
 
 
 def save_sheets(folder: Path, first: Sequence[Example]) -> None:
@@ -173,9 +171,7 @@ def _quality(results: Mapping, pipeline: str) -> str:
     head = ("task", "row", "stego PSNR", "secret PSNR", "revealed PSNR", "gain", "price")
     head += tuple(f"{image} {name.upper().replace('_', '-')}" for image, name in measures)
     lines = []
-    for row in results["rows"]:
-        if row["pipeline"] != pipeline:
-            continue
+    for row in (row for row in results["rows"] if row["pipeline"] == pipeline):
         ours = meaning[row["task"]] if row["row"] == "ours" else {}
         cells = [TASKS[row["task"]].title, row["row"]]
         cells += [_spread(row, name, 2) for name in ("stego_psnr", "secret_psnr", "revealed_psnr")]
@@ -186,12 +182,12 @@ def _quality(results: Mapping, pipeline: str) -> str:
 
 
 def _verdicts(results: Mapping) -> str:
-    return "\n".join(
-        f"- {TASKS[each['task']].title}, {each['pipeline']}: ours does not beat doing nothing "
-        f"({each['over_nothing']:+.2f} dB)."
-        for each in results["differences"]
-        if each["over_nothing"] <= 0
-    )
+    lines = []
+    for each in results["differences"]:
+        if each["over_nothing"] <= 0:
+            which, gain = f"{TASKS[each['task']].title}, {each['pipeline']}", each["over_nothing"]
+            lines.append(f"- {which}: ours does not beat doing nothing ({gain:+.2f} dB).")
+    return "\n".join(lines)
 
 
 def _security(task: str, found: Mapping) -> str:

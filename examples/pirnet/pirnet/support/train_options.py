@@ -73,7 +73,7 @@ def parse(description: str | None) -> Options:
 
 def _brief(whole: T, hidden: Sequence[str]) -> T:
     """The same options without the hidden ones, for `--help`: computation, logging and the fields of the preset."""
-    values = {each.name: getattr(whole, each.name) for each in fields(whole)}  # type: ignore[arg-type]
+    values = vars(whole)
     suppressed = [(name, tyro.conf.Suppress[type(values[name])], values[name]) for name in hidden]
     return make_dataclass(type(whole).__name__, suppressed, bases=(type(whole),), frozen=True)(**values)
 

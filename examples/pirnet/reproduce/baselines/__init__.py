@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pirnet.band_hider import Z
-from torch import Tensor
+from torch import Tensor, nn
 
 from reproduce.baselines.baluja import Baluja
 from reproduce.baselines.cbdnet import CBDNet
@@ -35,28 +35,17 @@ class Hider(Protocol):
         ...
 
 
-class Restorer(Protocol):
-    """A network, always an `nn.Module`, that restores images and keeps their size: from 16 x 16 up; some need sides
-    divisible by 4 and say so."""
-
-    def __call__(self, image: Tensor, /) -> Tensor:
-        """Degraded (B, 3, H, W) to restored (B, 3, H, W), both nominally in [0, 1]."""
-        ...
-
-
 HIDERS: dict[str, Callable[[], Hider]] = {"hidden": HiDDeN, "baluja": Baluja, "hinet": HiNet, "deepmih": DeepMIH}
 """Each in its paper's configuration."""
 
-RESTORERS: dict[str, Callable[[], Restorer]] = {
-    **{"nafnet": nafnet, "nafnet_gopro": nafnet_gopro, "mirnetv2": MIRNetV2, "xydeblur": XYDeblur},
-    **{"rlfn": RLFN, "fmen": FMEN},
-    **{"dncnn": DnCNN, "cbdnet": CBDNet, "ridnet": RIDNet},
-}
-"""Each in its paper's configuration, those for super-resolution with scale 1: the hidden photo is full-sized."""
+RESTORERS: dict[str, Callable[[], nn.Module]] = {"nafnet": nafnet, "nafnet_gopro": nafnet_gopro, "mirnetv2": MIRNetV2}
+RESTORERS |= {"xydeblur": XYDeblur, "rlfn": RLFN, "fmen": FMEN, "dncnn": DnCNN, "cbdnet": CBDNet, "ridnet": RIDNet}
+"""Each in its paper's configuration, those for super-resolution with scale 1: the hidden photo is full-sized.
 
-LEARNING_RATES: dict[str, float] = (
-    dict.fromkeys([*HIDERS, *RESTORERS], 1e-3)
-    | dict.fromkeys(("baluja", "hinet", "deepmih"), 3e-4)
-    | dict.fromkeys(("hidden", "rlfn", "ridnet"), 3e-3)
-)
+A restorer maps a degraded image (B, 3, H, W) to the restored one of the same shape, both nominally in [0, 1]. Images
+are at least 16 x 16; some restorers need sides divisible by 4 and say so.
+"""
+
+LEARNING_RATES = dict.fromkeys([*HIDERS, *RESTORERS], 1e-3)
+LEARNING_RATES |= {"baluja": 3e-4, "hinet": 3e-4, "deepmih": 3e-4, "hidden": 3e-3, "rlfn": 3e-3, "ridnet": 3e-3}
 """Learning rate of each with our warm-up, clipping and mean losses, found in trials of only a hundred steps."""

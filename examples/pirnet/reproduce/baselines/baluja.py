@@ -66,9 +66,8 @@ class Baluja(nn.Module):
         prepared = self.preparation(self._normalised(secret))  # (B, 150, H, W)
         return self._image(self.hiding(torch.cat([prepared, self._normalised(cover)], dim=1)))
 
-    def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
+    def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:  # noqa: ARG002
         """Reveals: stego (B, 3, H, W) to the secret; there is no lost part, so `z` is ignored."""
-        del z
         check_images("Baluja", stego, least=2)
         return self._image(self.revealing(self._normalised(stego)))
 

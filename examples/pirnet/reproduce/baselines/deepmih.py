@@ -53,11 +53,7 @@ class DeepMIH(BandHider):
     """
 
     def __init__(self) -> None:
-        super().__init__(*(_block() for _ in range(16)))
-
-
-def _block() -> Sequential:
-    return Sequential(Swap(), _coupling(), Swap(), _coupling())
+        super().__init__(*(Sequential(Swap(), _coupling(), Swap(), _coupling()) for _ in range(16)))
 
 
 def _coupling() -> AffineCoupling:

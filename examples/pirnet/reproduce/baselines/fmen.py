@@ -140,9 +140,8 @@ class FMEN(nn.Module):
         self.scale = scale
         self.head = nn.Conv2d(3, 50, 3, padding=1)
         blocks = [block for _ in range(4) for block in (EnhancedBlock(50), HighFrequencyAttention(50, 16, 1))]
-        self.body = nn.Sequential(
-            nn.Conv2d(50, 50, 3, padding=1), HighFrequencyAttention(50, 12, 2), *blocks, nn.Conv2d(50, 50, 3, padding=1)
-        )
+        warmup = nn.Conv2d(50, 50, 3, padding=1), HighFrequencyAttention(50, 12, 2)
+        self.body = nn.Sequential(*warmup, *blocks, nn.Conv2d(50, 50, 3, padding=1))
         self.tail = nn.Conv2d(50, 3 * scale**2, 3, padding=1)
         if scale == 1:
             nn.init.zeros_(self.tail.weight)

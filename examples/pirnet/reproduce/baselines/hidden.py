@@ -60,9 +60,8 @@ class HiDDeN(nn.Module):
         stego = self.join(torch.cat([secret, self.features(cover), cover], dim=1))
         return _unsigned(stego.to(cover.dtype))  # under autocast only the network is rounded
 
-    def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
+    def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:  # noqa: ARG002
         """Reveals: stego (B, 3, H, W) to the secret; there is no lost part, so `z` is ignored."""
-        del z
         check_images("HiDDeN", stego)
         return _unsigned(self.decoder(_signed(stego)).to(stego.dtype))
 

@@ -47,7 +47,8 @@ class MIRNetV2(nn.Module):
         if width % 16:  # a quarter of the resolution has 9/4 width channels in 4 groups
             raise ValueError(f"MIRNetV2 needs a width divisible by 16, got {width}")
         self.first = conv3x3(3, width)
-        self.groups = nn.Sequential(*(group(width, parts) for parts in (1, 2, 4, 4)))
+        blocks = ((MultiScaleBlock(width, parts), MultiScaleBlock(width, parts)) for parts in (1, 2, 4, 4))
+        self.groups = nn.Sequential(*(Residual(*pair, conv3x3(width, width)) for pair in blocks))
         self.last = conv3x3(width, 3)
         nn.init.zeros_(self.last.weight)
 
@@ -61,11 +62,6 @@ class Residual(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         return input + super().forward(input)
-
-
-def group(width: int, parts: int) -> Residual:
-    """Two multi-scale blocks and a 3x3 convolution, added to their input."""
-    return Residual(MultiScaleBlock(width, parts), MultiScaleBlock(width, parts), conv3x3(width, width))
 
 
 class MultiScaleBlock(nn.Module):

@@ -29,11 +29,9 @@ from reproduce.baselines.rlfn import RLFN
 DNCNN = {f"model.{2 * number}": f"convs.{number}" for number in range(20)}  # the odd numbers are ReLUs
 """KAIR's names of DnCNN's layers and ours; a network with fewer layers has the first of them."""
 
-_RLFN_BLOCK = {
-    **{"c1_r": "convs.0", "c2_r": "convs.1", "c3_r": "convs.2", "c5": "mix"},
-    **{"esa.conv1": "attention.squeeze", "esa.conv2": "attention.halve", "esa.conv3": "attention.around"},
-    **{"esa.conv_f": "attention.here", "esa.conv4": "attention.excite"},
-}
+_RLFN_BLOCK = {"c1_r": "convs.0", "c2_r": "convs.1", "c3_r": "convs.2", "c5": "mix"}
+_RLFN_BLOCK |= {"esa.conv1": "attention.squeeze", "esa.conv2": "attention.halve", "esa.conv3": "attention.around"}
+_RLFN_BLOCK |= {"esa.conv_f": "attention.here", "esa.conv4": "attention.excite"}
 RLFN_LAYERS = {"conv_1": "head", "conv_2": "body.6", "upsampler.0": "tail"}
 """RLFN's published names of its layers, and ours."""
 for _number in range(6):
