@@ -1,8 +1,9 @@
 """Bands, the tensors that an invertible module takes and returns: one is passed bare, several as a tuple."""
 
-__all__ = ["Bands", "as_tuple", "bare", "is_differentiable", "zero_log_det"]
+__all__ = ["Bands", "as_tuple", "bare", "has_values", "is_differentiable", "zero_log_det"]
 
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 Bands = Tensor | tuple[Tensor, ...]
 
@@ -15,6 +16,11 @@ def as_tuple(bands: Bands) -> tuple[Tensor, ...]:
 def bare(bands: tuple[Tensor, ...]) -> Bands:
     """Returns a tuple of one band as that band, and several as they are."""
     return bands[0] if len(bands) == 1 else bands
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor can be read: those on the meta device and fake tensors have none."""
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def is_differentiable(tensor: Tensor) -> bool:

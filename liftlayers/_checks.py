@@ -1,6 +1,7 @@
 """Checks of arguments, used throughout the library: each error names the caller, what it needs and what it got."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 from torch import Tensor
 
@@ -49,7 +50,8 @@ def require_image(who: str, tensor: Tensor, *, channels: int | None = None) -> N
 
 
 def require_even(who: str, x: Tensor) -> None:
-    """Raises `ValueError` unless height and width are even."""
+    """Raises `ValueError` unless height and width are even, and not zero."""
+    require_sides(who, x, num_axes=2)
     height, width = x.shape[-2:]
     if height % 2 or width % 2:
         raise ValueError(f"{who} needs an even height and width, got {height} x {width}")
@@ -83,8 +85,16 @@ def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
         raise ValueError(f"{who} needs a tensor on its parameters' device, {parameter.device}, got {x.device}")
 
 
+def require_whole(who: str, **numbers: object) -> None:
+    """Raises `TypeError` unless every number is a whole number; the keyword is the name in the error."""
+    for name, number in numbers.items():
+        if not isinstance(number, Integral) or isinstance(number, bool):
+            raise TypeError(f"{who} needs a whole number as {name}, got {number!r}")
+
+
 def require_positive(who: str, **numbers: int) -> None:
-    """Raises `ValueError` unless every number is at least 1; the keyword is the name in the error."""
+    """Raises unless every number is a whole number of at least 1; the keyword is the name in the error."""
+    require_whole(who, **numbers)
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{who} needs {name} of at least 1, got {number}")

@@ -91,9 +91,11 @@ def plan(chain: Invertible, bits: int, batch_invariant: bool) -> tuple[list[Link
     """Returns a link for each step of a chain, as fine as `leaves_of` takes it apart, and the depth of its outputs.
 
     Raises:
-        TypeError: If a step is of a kind that has no exact form; its number and type are named.
+        TypeError: If the chain is not `Invertible`, or a step is of a kind that has no exact form.
         ValueError: If a step in `Parallel` returns several bands, or transforms are nested deeper than there are bits.
     """
+    if not isinstance(chain, Invertible):
+        raise TypeError(f"exact needs an Invertible module, such as a Sequential, got {type(chain).__name__}")
     links: list[Link] = []
     if not parts_of(chain):  # an empty chain
         return links, 0

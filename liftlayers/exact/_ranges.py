@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from liftlayers._bands import has_values
 from liftlayers._maps import same_map
 from liftlayers.exact._plan import Link
 from liftlayers.functional.grid import grid_limit
@@ -62,7 +63,7 @@ class Watch:
 
     def require_within(self) -> None:
         """Raises `ValueError` if a value was too large, with one synchronisation for all."""
-        if not self.readings:
+        if not all(has_values(reading.largest) for reading in self.readings) or not self.readings:
             return
         largest = torch.stack([reading.largest.double() for reading in self.readings]).cpu()
         values = [value.item() for value in largest]  # tolist() fails under torch.func in torch 2.6

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_fitting_bands, require_sides
+from liftlayers._checks import four_bands, require_fitting_bands, require_positive, require_sides
 from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
 
 Details = tuple[Tensor, Tensor, Tensor]
@@ -197,6 +197,8 @@ def synthesis2d(who: str, coefficients: Coefficients, wavelet: str, *, boundary:
     require_fitting_bands(who, *bands)
     if not (size is None or (isinstance(size, Sequence) and len(size) == 2)):
         raise ValueError(f"{who} needs a size of two numbers, height and width, got {size}")
+    if size is not None:
+        require_positive(who, height=size[0], width=size[1])
     height, width = size or (None, None)
     low = synthesis(who, approx, vertical, steps, dim=-1, boundary=boundary, size=width)
     high = synthesis(who, horizontal, diagonal, steps, dim=-1, boundary=boundary, size=width)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from liftlayers._checks import require_float
+from liftlayers._checks import require_float, require_whole
 
 DIGITS = {torch.float32: 24, torch.float64: 53}  # binary digits of the significand, including the hidden one
 
@@ -79,7 +79,6 @@ def grid_limit(dtype: torch.dtype, bits: int) -> float:
 
 def require_bits(who: str, bits: int) -> None:
     """Raises unless the exponent of a grid is an integer for which float64 represents the grid up to 1."""
-    if not isinstance(bits, int):
-        raise TypeError(f"{who} needs an integer number of bits, got {bits!r}")
+    require_whole(who, bits=bits)
     if not 0 <= bits < DIGITS[torch.float64]:
         raise ValueError(f"{who} needs 0 to {DIGITS[torch.float64] - 1} bits, got {bits}")

@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands
+from liftlayers._checks import four_bands, require_positive
 from liftlayers.functional._transform1d import EXPANSIVE
 from liftlayers.functional.dwt import Details, Size, analysis2d, synthesis2d
 
@@ -36,10 +36,7 @@ def wavedec2(x: Tensor, wavelet: str, *, boundary: str = "periodization", level:
         >>> approx.shape, [tuple(band.shape) for band in fine]
         (torch.Size([3, 3, 4]), [(3, 4, 7), (3, 5, 6), (3, 4, 6)])
     """
-    if not isinstance(level, int):
-        raise TypeError(f"wavedec2 needs a whole number of levels, got {level!r}")
-    if level < 1:
-        raise ValueError(f"wavedec2 needs a level of at least 1, got {level}")
+    require_positive("wavedec2", level=level)
     details: list[Details] = []
     for _ in range(level):
         x, detail = analysis2d("wavedec2", x, wavelet, boundary=boundary)

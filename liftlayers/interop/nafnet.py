@@ -46,7 +46,8 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
 
     Args:
         state_dict: Weights by their published names, or the content of a published file, a dict that holds them under
-            ``"params"``.
+            ``"params"``, ``"params_ema"`` or ``"state_dict"``. Prefixes that all names share (``module.``,
+            ``_orig_mod.``, ``net.``, ``net_g.``), as wrappers add them, are left out.
 
     Returns:
         The network, in PyTorch's default dtype.
@@ -69,7 +70,7 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"load_nafnet needs a dict of weights by name, got {type(state_dict).__name__}")
-    weights = state_dict.get("params", state_dict)
+    weights = _unwrapped(state_dict)
     net = _unet_for(weights)
     ours = net.state_dict()
     names = {_published(name): name for name in ours}
@@ -84,6 +85,17 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
         raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {'; '.join(problems[:5])}{more}")
     net.load_state_dict({name: weights[theirs].view_as(ours[name]) for theirs, name in names.items()})
     return net
+
+
+def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the weights inside the content of a file, without the prefixes that wrappers have added to all names."""
+    for key in ("params", "params_ema", "state_dict"):
+        if isinstance(content.get(key), Mapping):
+            return _unwrapped(content[key])
+    for prefix in ("module.", "_orig_mod.", "net.", "net_g."):
+        if content and all(name.startswith(prefix) for name in content):
+            return _unwrapped({name.removeprefix(prefix): weight for name, weight in content.items()})
+    return content
 
 
 def _unet_for(weights: Mapping[str, Tensor]) -> NAFUNet:

@@ -1,5 +1,6 @@
 """What a step depends on besides its inputs: parameters, buffers, training modes and random numbers."""
 
+import ctypes
 import functools
 import operator
 from collections import OrderedDict
@@ -41,6 +42,14 @@ class Visited(NamedTuple):
         """Whether each attribute of the module is still the same object."""
         now = self.module.__dict__
         return len(now) == len(self.attributes) and all(map(operator.is_, now.values(), self.attributes.values()))
+
+    def attributes_for(self, latest: dict[str, Any]) -> dict[str, Any]:
+        """Returns the attributes for a second evaluation: the latest, or all of the walk if tensors were stored since.
+
+        Of the latest, only the training mode is set back: a layer may note that it has been initialised, for instance.
+        """
+        stored = any(isinstance(x, Tensor) and x is not self.attributes.get(name) for name, x in latest.items())
+        return self.attributes if stored else latest | {"training": self.attributes["training"]}
 
 
 class Inventory:
@@ -115,11 +124,11 @@ class Inventory:
 
     @contextmanager
     def attributes_again(self) -> Iterator[None]:
-        """Inside, modules have the attributes that the walk found; afterwards they have those from before again.
+        """Inside, modules are in the training modes that the walk found, and have no tensors that they stored since.
 
-        So they are in the same training modes, and a network computes again what it computed at its first call to keep
-        it. If that has a graph now, as a weight has that is a function of parameters, then it stays: what was computed
-        in the forward pass, without gradients, would be a constant in the next pass.
+        So a network computes again what it computed at its first call to keep it. If that has a graph now, as a weight
+        has that is a function of parameters, then it stays afterwards: what was computed in the forward pass, without
+        gradients, would be a constant in the next pass. Everything else is as before.
 
         Raises:
             RuntimeError: If a module of the step has been replaced since the walk.
@@ -132,8 +141,8 @@ class Inventory:
                 )
         changed = [(visited, dict(vars(visited.module))) for visited in self.modules if not visited.has_same_attributes]
         try:
-            for visited, _ in changed:
-                _set_attributes(visited.module, visited.attributes)
+            for visited, latest in changed:
+                _set_attributes(visited.module, visited.attributes_for(latest))
             yield
         finally:
             for visited, latest in changed:
@@ -214,8 +223,8 @@ class RandomState:
 
     def __init__(self, bands: Bands) -> None:
         self.cpu = torch.get_rng_state()
-        self.digits = self.cpu.numpy().tobytes()  # these compare faster than tensors
-        elsewhere = [band for band in bands if band.device.type != "cpu"]
+        self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
+        elsewhere = [band for band in bands if band.device.type not in ("cpu", "meta")]
         self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
         self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
 

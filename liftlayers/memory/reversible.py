@@ -84,7 +84,8 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, chain: "_Chain", num_bands: int, *tensors: Tensor) -> Bands:
         bands, shared = tensors[:num_bands], tensors[num_bands:]
-        chain.autocast = [_autocast_state(kind) for kind in sorted({"cpu", *(band.device.type for band in bands)})]
+        kinds = {band.device.type for band in bands} - {"cpu", "meta"}
+        chain.autocast = [_autocast_state(kind) for kind in ("cpu", *kinds)]
         with without_autocast_cache():  # gradients are off here: a cached copy of a weight would have no graph
             outputs, kept = chain.run(bands, shared, ctx.needs_input_grad[2 : 2 + num_bands])
         ctx.chain, ctx.ends = chain, (len(outputs), len(outputs) + len(shared))

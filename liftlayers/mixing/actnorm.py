@@ -62,7 +62,7 @@ class ActNorm(Channelwise):
         require_positive("ActNorm", channels=channels)
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("initialised", torch.tensor(False))
+        self.register_buffer("initialised", torch.tensor(0, dtype=torch.uint8))  # AveragedModel subtracts buffers
         # `_ready` is the value of the module's own buffer, at version `_read_at`, as a Python bool: reading a tensor
         # makes GPUs wait and breaks compiled graphs. Backward of a reversible chain swaps in the buffer as it was
         # before forward; then `_ready` still says that the module is initialised. The value of a buffer that was
@@ -98,7 +98,7 @@ class ActNorm(Channelwise):
         constant = std <= 64 * torch.finfo(x.dtype).eps * mean.abs()
         self.bias.copy_(-mean)
         self.log_scale.copy_(torch.where(constant, 1.0, std).log().neg())
-        self.initialised.fill_(True)
+        self.initialised.fill_(1)
 
     def _is_ready(self) -> bool:
         flag = self.initialised

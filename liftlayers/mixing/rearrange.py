@@ -49,7 +49,8 @@ class Split(Rearrangement):
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"Split needs two or more sizes, got {len(sizes)}")
-        require_positive("Split", sizes=min(sizes))
+        for size in sizes:
+            require_positive("Split", size=size)
         self.sizes = sizes
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

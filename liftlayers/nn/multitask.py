@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_image
+from liftlayers._checks import require_image, require_positive
 from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_levels
 
 
@@ -64,6 +64,7 @@ class MultiTaskNAFUNet(nn.Module):
         tasks: Sequence[str],
     ) -> None:
         super().__init__()
+        require_positive("MultiTaskNAFUNet", in_channels=in_channels, width=width)
         require_same_levels("MultiTaskNAFUNet", encoder, decoder)
         if not tasks or len(middles) != len(tasks):
             raise ValueError(f"MultiTaskNAFUNet needs one middle per task, got {len(middles)} for {len(tasks)} tasks")

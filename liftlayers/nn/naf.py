@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liftlayers._checks import require_image
+from liftlayers._checks import require_image, require_positive
 
 
 class LayerNorm2d(nn.Module):
@@ -37,6 +37,7 @@ class LayerNorm2d(nn.Module):
 
     def __init__(self, channels: int, *, eps: float = 1e-6) -> None:
         super().__init__()
+        require_positive("LayerNorm2d", channels=channels)
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
@@ -107,6 +108,7 @@ class NAFBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        require_positive("NAFBlock", channels=channels)
         self.norm1 = LayerNorm2d(channels)
         self.expand1 = nn.Conv2d(channels, 2 * channels, 1)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)

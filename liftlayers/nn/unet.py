@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from liftlayers._checks import require_image
+from liftlayers._checks import require_image, require_positive
 from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.nn.naf import NAFBlock
 from liftlayers.nn.predictors import zero_
@@ -93,6 +93,7 @@ class NAFUNet(nn.Module):
         self, in_channels: int, width: int, *, encoder: Sequence[int], middle: int, decoder: Sequence[int]
     ) -> None:
         super().__init__()
+        require_positive("NAFUNet", in_channels=in_channels, width=width)
         require_same_levels("NAFUNet", encoder, decoder)
         self.in_channels = in_channels
         self.encoder = NAFEncoder(in_channels, width, encoder)

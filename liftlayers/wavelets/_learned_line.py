@@ -12,6 +12,7 @@ from liftlayers.couplings.lifting import Update
 from liftlayers.functional.lifting import lifting_sum
 from liftlayers.functional.schemes import LiftingStep, Scheme
 from liftlayers.invertible import Invertible, VolumePreserving
+from liftlayers.nn._networks import require_network
 
 Boundary = Literal["periodization", "reflect"]
 
@@ -42,6 +43,7 @@ class OnSkeleton(nn.Module):
     def __init__(self, step: LiftingStep, residual: nn.Module, *, dim: int, boundary: Boundary, together: int) -> None:
         super().__init__()
         self.step, self.dim, self.boundary, self.together = step, dim, boundary, together
+        require_network("a learned wavelet", residual)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ class OnSkeleton(nn.Module):
             found = f"{tuple(output.shape)} from {type(self.residual).__name__} for {tuple(lines.shape)}"
             raise ValueError(f"a learned wavelet needs networks that keep the shape, got {found}")
         output = output if self.dim == -1 else output.mT
-        return fixed + rearrange(output, "(b c) k h w -> b (k c) h w", c=x.shape[1] // self.together)
+        return fixed + rearrange(output, "(b c) k h w -> b (k c) h w", b=len(x), c=x.shape[1] // self.together)
 
     def extra_repr(self) -> str:
         return f"taps={self.step.taps}, first={self.step.first}, dim={self.dim}, boundary={self.boundary!r}"

@@ -33,6 +33,8 @@ class _Lifted(VolumePreserving):
             raise ValueError(f"{who} needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         if scale not in (*get_args(Scale), None):
             raise ValueError(f"{who} needs a scale of 'fixed', 'learned' or None, got {scale!r}")
+        if isinstance(network, nn.Module) or not callable(network):
+            raise TypeError(f"{who} needs a function that makes a network, got {type(network).__name__}")
         start, parts = require_scheme(who, name), self._together
         pairs = {"fixed": [ScalePair], "learned": [LearnedScalePair], None: []}[scale]
         learned = [

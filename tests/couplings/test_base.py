@@ -49,13 +49,14 @@ class Cubed(Coupling):
 
 
 class Counting(nn.Module):
+    calls = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.mix = nn.Conv2d(2, 2, 1)
-        self.calls: list[torch.Size] = []  # a list, since attributes are set back after a second evaluation
 
     def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        self.calls.append(x.shape)
+        self.calls += 1
         return self.mix(x) if condition is None else self.mix(x) * condition
 
 
@@ -97,7 +98,7 @@ def test_its_network_is_evaluated_twice_in_a_training_step() -> None:
     chain = Sequential(Gated(networks[0]), Swap(), GatedFirst(networks[1]), memory="reversible")
     randomise_(chain)
     chain(*(x.float().requires_grad_() for x in pair()))[0].sum().backward()
-    assert [len(network.calls) for network in networks] == [2, 2]
+    assert [network.calls for network in networks] == [2, 2]
 
 
 def test_a_condition_reaches_the_network() -> None:
