@@ -1,4 +1,4 @@
-"""Puts the example's folder on the path, as running one of its scripts does, and trains once for all tests."""
+"""Puts the folder of the example on the path, as running one of its scripts does, and trains once for all tests."""
 
 import shutil
 import sys
@@ -22,7 +22,7 @@ from tests.example.helpers import TINY, TINY_LSR, Result, Script, png_of_16_bits
 
 @pytest.fixture(scope="session", autouse=True)
 def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps caches out of the user's."""
+    """Keeps the caches of the tests out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -30,7 +30,7 @@ def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """The folder of a run of three steps on the bundled photos, a process of its own, and what it printed."""
+    """The folder of a run of three steps on the bundled photos, in a separate process, and what that printed."""
     folder = tmp_path_factory.mktemp("trained")
     result = run_script("train.py", "--steps", "3", "--out", "run", *TINY, cwd=folder)
     assert result.status == 0, result.err
@@ -53,7 +53,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 def identity(scale: float, convolutions: tuple[nn.Conv2d, nn.Conv2d]) -> None:
-    """Makes 12 -> 24 -> 12 channels with a leaky rectifier between them a multiple of the identity."""
+    """Turns two convolutions, 12 to 24 to 12 channels with a leaky ReLU between, into a multiple of the identity."""
     first, last = convolutions
     for convolution in convolutions:
         nn.init.zeros_(convolution.weight)
@@ -68,7 +68,7 @@ def identity(scale: float, convolutions: tuple[nn.Conv2d, nn.Conv2d]) -> None:
 
 @pytest.fixture(scope="session")
 def half_and_double(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that hide half of the secret in the cover, and reveal twice the stego: right for black covers."""
+    """Weights that add half of the secret to the cover and reveal twice the stego image: right for black covers."""
     folder = tmp_path_factory.mktemp("weights")
     config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=24)
     lih = LIH(config)
@@ -82,7 +82,7 @@ def half_and_double(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Pictures of every kind that is refused."""
+    """A folder with one picture of every kind that the scripts refuse."""
     save_image(tmp_path / "good.png", 0, 32, 40)
     save_image(tmp_path / "photo.jpg", 0, 32, 40)
     shutil.copy(tmp_path / "photo.jpg", tmp_path / "jpeg.png")

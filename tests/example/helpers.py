@@ -1,4 +1,4 @@
-"""The smallest networks and photos that train, and the example's scripts called as a user calls them."""
+"""The smallest networks and photos that can be trained, and functions that call the scripts as a user does."""
 
 import json
 import os
@@ -37,7 +37,7 @@ TINY_LSR = LSRConfig(
     decoder_middle=0,
     decoder=(1,),
 )
-TINY = (  # the same as `tiny()`, on the command line
+TINY = (  # the config of `tiny()` on the command line
     *("--train.batch-size", "4", "--train.crop", "32", "--log-every", "1", "--device", "cpu"),
     *("--lih.num-blocks", "2", "--lih.hidden-channels", "8", "--lsr.num-scales", "1", "--lsr.num-blocks", "1"),
     *("--lsr.hidden-channels", "4", "--lsr.width", "4", "--lsr.encoder", "1", "--lsr.middles", "0", "1", "1"),
@@ -46,7 +46,7 @@ TINY = (  # the same as `tiny()`, on the command line
 
 
 def tiny(steps: tuple[int, int, int] = (3, 3, 2), **changes: object) -> Config:
-    """The quick preset with the smallest networks; `changes` are of its `train`."""
+    """The quick preset with the smallest networks; `changes` replace fields of its `train`."""
     train = {"batch_size": 4, "crop": 32, "warmup": 1, "steps": steps} | changes
     return replace(
         quick(),
@@ -88,7 +88,7 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
 
 
 def strict_json(text: str) -> dict:
-    """Reads JSON as every other program does: without Python's NaN and Infinity."""
+    """Reads JSON as other programs do: NaN and Infinity, which Python accepts, are errors."""
 
     def refuse(constant: str) -> object:
         raise AssertionError(f"{constant} is not JSON")
@@ -97,7 +97,7 @@ def strict_json(text: str) -> dict:
 
 
 def log_of(run: Path) -> list[dict]:
-    """The lines of a run's log, without the times."""
+    """The rows of a run's log without their times."""
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
@@ -109,7 +109,7 @@ class Result(NamedTuple):
 
 
 def run_script(name: str | Path, *arguments: object, cwd: Path) -> Result:
-    """Runs one of the example's scripts, or the script at a full path, as a process of its own."""
+    """Runs one of the example's scripts, or the script at a full path, in a separate process."""
     done = subprocess.run(
         [sys.executable, EXAMPLE / name, *map(str, arguments)],
         cwd=cwd,
@@ -122,7 +122,7 @@ def run_script(name: str | Path, *arguments: object, cwd: Path) -> Result:
 
 
 class Script:
-    """Runs the example's scripts in this process, which spares the seconds that importing torch takes."""
+    """Runs the example's scripts in this process, which saves the seconds that importing torch takes."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -130,11 +130,11 @@ class Script:
         self._capture = capture
 
     def __call__(self, name: str, *arguments: object) -> Result:
-        """What the script printed and its exit status; an exception that it lets through comes through here too."""
+        """Returns what the script printed and its exit status; other exceptions than SystemExit are raised."""
         self._capture.readouterr()
         with self._patch.context() as patch:
             patch.chdir(self.folder)
-            patch.setenv("COLUMNS", "120")  # help is wrapped to the terminal
+            patch.setenv("COLUMNS", "120")  # help is wrapped to the width of the terminal
             patch.setattr(sys, "argv", [str(EXAMPLE / name), *map(str, arguments)])
             status = 0
             try:
@@ -146,12 +146,12 @@ class Script:
 
 
 def listing(folder: Path) -> dict[str, bytes | None]:
-    """Every file below a folder with its content, hidden ones too."""
+    """Every file below a folder with its content, hidden files included."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def assert_refused(result: Result, script: str, message: str) -> None:
-    """One line on standard error, by the script's name, and exit status 2."""
+    """Asserts one line on standard error that begins with the script's name, and exit status 2."""
     assert result.status == 2, result
     (line,) = result.err.splitlines()
     assert re.match(rf"{script}: error: .*{message}", line), line
@@ -162,7 +162,7 @@ def lih_of(run: Path) -> LIH:
 
 
 def png_of_16_bits(width: int, height: int) -> bytes:
-    """A 16-bit RGB file: Pillow opens such files as 8 bit without a word, and cannot write them."""
+    """A 16-bit RGB file. Pillow opens such files as 8 bit without a warning and cannot write them."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

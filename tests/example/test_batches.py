@@ -1,4 +1,4 @@
-"""Training batches: the same in any process, and divided among processes without loss."""
+"""Training batches are the same in every process, and processes divide them without loss."""
 
 import pytest
 import torch
@@ -28,6 +28,7 @@ def test_workers_make_the_same_batches() -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_parts_make_up_the_whole(count: int) -> None:
+    """The parts of all processes are together the whole batch."""
     whole = batches()[5]
     for rank in range(count):
         part = slice(rank, None, count)
@@ -35,6 +36,7 @@ def test_parts_make_up_the_whole(count: int) -> None:
 
 
 def test_each_secret_is_spoilt_for_its_task() -> None:
+    """Each secret of a batch is degraded in the way of its own task, and only in that way."""
     none = Degradation(noise_sigma=(0.0, 0.0), blur_kernel=(1, 1), factors=(1,))
     degraded = {"denoise": {"noise_sigma": (25.0, 25.0)}, "deblur": {"blur_kernel": (7, 7)}, "sr": {"factors": (4,)}}
     for task, changes in degraded.items():

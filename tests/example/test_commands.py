@@ -1,8 +1,9 @@
-"""Every command line in README, docs and the scripts' own help, run as it is typed, on small photos and networks.
+"""Every command in the README, the docs and the help of the scripts runs as it is typed, on small photos and
+networks.
 
-Commands of a block run in its order, in one folder, so that one finds what another wrote. What would take long is made
-small by options at the end, which override those before; a GPU that is not there becomes the CPU. Installing, linting
-and building are steps of .ci/run; the benchmarks, brief ones, of tests/test_benchmarks.py.
+The commands of a block run in their order in one folder, so that each finds the files of the earlier ones. Options
+at the end make long commands short; they override earlier options. The CPU replaces a GPU that is missing.
+Installing, linting and building are steps of .ci/run; tests/test_benchmarks.py runs brief benchmarks.
 """
 
 import os
@@ -35,7 +36,7 @@ ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of each command, without comments; those that && joins come one by one."""
+    """The words of each command without comments; commands that are joined by && are separate."""
     found: list[list[str]] = []
     for line in text.splitlines():
         found.append([])
@@ -51,7 +52,7 @@ def blocks(page: Path) -> list[str]:
 
 
 def shown_by_help(script: Path) -> str:
-    """The examples at the head of a script."""
+    """The example commands in the docstring of a script."""
     return "\n".join(re.findall(r"^    (python .*)$", script.read_text().partition('"""\n')[0], re.MULTILINE))
 
 
@@ -65,9 +66,9 @@ HELP = [pytest.param(shown_by_help(script), id=script.name) for script in SCRIPT
 
 
 def made_small(script: str, words: list[str]) -> list[str]:
-    """Options after those of a command, which override them."""
+    """Options that are added to a command and override its own, so that it takes little time."""
     if script == "train.py":
-        large = ("--data", "PHOTOS") if "--hider" in words else ()  # and slow on the large photos of scikit-image
+        large = ("--data", "PHOTOS") if "--hider" in words else ()  # the bundled photos are large: too slow
         return [*TINY, *large, "--steps", "3"]
     if script == "reproduce/compare.py":
         table = words[words.index("--table") + 1] if "--table" in words else "1"
@@ -77,7 +78,7 @@ def made_small(script: str, words: list[str]) -> list[str]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A folder with everything that the commands read."""
+    """A folder with all the files that the commands read."""
     for number, name in enumerate(FOLDERS):
         (tmp_path / name).mkdir()
         for seed in range(4):
@@ -90,7 +91,7 @@ def desk(tmp_path: Path) -> Path:
 
 
 def given(words: list[str], desk: Path) -> None:
-    """Puts there what a command reads that stands alone in a script's help."""
+    """Writes the files that a single command of a script's help needs, such as a stego image."""
     for name in {"stego.png", "restored.png"} & {word for word in words if words[words.index(word) - 1] != "-o"}:
         if not (desk / name).exists():
             save_image(desk / name, 2, 48, 64)
@@ -107,8 +108,8 @@ def given(words: list[str], desk: Path) -> None:
 
 
 def run(words: list[str], script: Script, desk: Path) -> None:
-    """Runs one command of a script."""
-    shutil.rmtree(desk / "runs", ignore_errors=True)  # where a comparison would go on
+    """Runs one command of a script and asserts that it succeeds."""
+    shutil.rmtree(desk / "runs", ignore_errors=True)  # a comparison would continue there
     (path,) = SCRIPT_PATHS.keys() & set(words)
     if not (ROOT / path).exists() or ("--hider" in words and not find_spec("reproduce")):
         pytest.skip("reproduce/ was deleted")
@@ -161,12 +162,13 @@ def test_extras_that_pages_install_exist() -> None:
 
 
 def test_every_other_command_is_a_step_of_ci() -> None:
-    """Console blocks without a script of the example, and the table for contributors, but where a page is built to."""
+    """Commands without a script of the example, on the pages and in CONTRIBUTING.md, are steps of .ci/run, except
+    for the folder of the built docs."""
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     pages = [block for page in PAGES for block in blocks(page)]
     plain = [block for block in pages if not any(set(words) & SCRIPT_PATHS.keys() for words in commands(block))]
     steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("step ")]
-    steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # of which CI runs the tests
+    steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # tested in CI
     others = [words for words in commands("\n".join([*table, *plain])) if words[0] != "pip" and ".ci/run" not in words]
     assert len(others) > 6
     for words in others:

@@ -41,13 +41,13 @@ REFUSED = [
 
 
 def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
-    """For the script with the most options: 30 lines of 80 columns, with an example to copy."""
+    """The help of the script with the most options has at most 30 lines of 80 columns, and an example to copy."""
     command = [sys.executable, EXAMPLE / "conceal.py", "--help"]
     environment = os.environ | {"COLUMNS": "80"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) <= 30
-    assert max(map(len, done.stdout.splitlines()[1:])) <= 80  # the first says how it is called, with its whole path
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 80  # the first line has the full path of the script
     assert "The client hides a photo" in done.stdout
     assert "python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png" in done.stdout
 
@@ -105,7 +105,7 @@ def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Sc
 
 @pytest.mark.slow
 def test_tiles_leave_no_seam(script: Script, tmp_path: Path) -> None:
-    """Sizes as they are: 1030 x 2050 pixels are cut both ways."""
+    """A photo of 1030 x 2050 pixels, which is cut in both directions, gives the same image as without tiles."""
     config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)
     lih = randomise_(LIH(config))
     save_weights(tmp_path / "lih.safetensors", lih, config)

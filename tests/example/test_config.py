@@ -1,4 +1,4 @@
-"""Presets, scaled runs, and the trip through JSON."""
+"""Presets, scaled runs, and configs that are written to JSON and read again."""
 
 import ast
 import dataclasses
@@ -32,6 +32,7 @@ def test_presets_survive_json(name: str) -> None:
 
 
 def test_presets_are_what_they_say() -> None:
+    """The presets have the networks, losses, degradations and averages that their docstrings and the paper state."""
     assert (paper().lih, paper().lsr) == (LIHConfig(), LSRConfig())
     assert (paper().lih.num_blocks, paper().lsr.num_scales) == (24, 3)
     assert (paper().loss.conceal, paper().loss.reveal, paper().loss.low_frequency) == (2, 1, 0.25)
@@ -100,7 +101,7 @@ def test_configs_are_frozen() -> None:
 
 
 def test_fields_explain_themselves() -> None:
-    """Every option's help is the string under its field: none may be missing."""
+    """Every field has a string below it, which is the help of its option."""
     for kind in (Config, TrainConfig, LIHConfig, LSRConfig):
         body = ast.parse(inspect.getsource(kind)).body[0]
         assert isinstance(body, ast.ClassDef)

@@ -1,4 +1,4 @@
-"""Photos, held-out sets, training crops by (seed, index), evaluation pairs."""
+"""Photos, held-out photos, training crops that depend on seed and index, and pairs for evaluation."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from pirnet.support.seeds import seeded_generator
 
 
 def constant_photos(count: int, height: int = 24, width: int = 32) -> Photos:
-    """Photo number i has the grey level i everywhere, so that a crop tells where it comes from."""
+    """Photos in which photo number i has the grey level i everywhere, so that a crop shows its source."""
     return Photos(
         tuple(f"photo{i}" for i in range(count)),
         tuple(torch.full((3, height, width), i, dtype=torch.uint8) for i in range(count)),
@@ -24,7 +24,7 @@ def constant_photos(count: int, height: int = 24, width: int = 32) -> Photos:
 
 
 def position_photos() -> Photos:
-    """Red tells the row, green the column, blue the photo."""
+    """Photos in which red is the row, green the column, and blue the number of the photo."""
     rows, columns = torch.meshgrid(torch.arange(40), torch.arange(50), indexing="ij")
     images = [torch.stack((rows, columns, torch.full_like(rows, i))).to(torch.uint8) for i in range(3)]
     return Photos(("a", "b", "c"), tuple(images))
@@ -163,7 +163,7 @@ def test_batches_depend_on_seed_and_index_alone(seed: int, index: int, others: l
 def test_crops_are_windows_of_one_photo(seed: int) -> None:
     cover, secret = PairCrops(position_photos(), crop=12, seed=seed).batch(0, 3)
     for crop in (255 * torch.cat((cover, secret))).round().long():
-        if crop[0, 0, 0] == crop[0, 0, 1]:  # rows are still rows
+        if crop[0, 0, 0] == crop[0, 0, 1]:  # rows were not exchanged with columns
             rows, columns = crop[0, :, 0], crop[1, 0]
         else:
             rows, columns = crop[0, 0], crop[1, :, 0]
@@ -175,12 +175,13 @@ def test_crops_are_windows_of_one_photo(seed: int) -> None:
 
 
 def test_every_photo_border_and_orientation_is_drawn() -> None:
+    """Crops come from every photo, reach every border, and have all eight orientations about equally often."""
     cover, secret = (255 * torch.stack(PairCrops(position_photos(), crop=38, seed=1).batch(0, 400))).round()
     for crops in (cover, secret):
         assert crops[:, 2, 0, 0].unique().tolist() == [0, 1, 2]
         assert crops[:, 0].amin(dim=(1, 2)).unique().tolist() == [0, 1, 2]  # 40 rows, 38 taken
         assert crops[:, 1].amin(dim=(1, 2)).unique().tolist() == list(range(13))  # 50 columns
-        corners = crops[:, :2, [0, 0, -1], [0, -1, 0]].diff().sign().flatten(1)  # tells the orientation
+        corners = crops[:, :2, [0, 0, -1], [0, -1, 0]].diff().sign().flatten(1)  # this shows the orientation
         counts = corners.unique(dim=0, return_counts=True)[1]
         assert counts.numel() == 8
         assert counts.min() > 25
@@ -199,6 +200,7 @@ def test_wrong_crops_are_refused() -> None:
 
 
 def test_seeded_generators_do_not_mix_up_their_keys() -> None:
+    """Different keys, such as (0, 1) and (1, 0), give different numbers; equal keys give equal numbers."""
     keys = [(0, 1), (1, 0), (1,), (0,), (0, 1, 0), (10,), (1, 0, 0)]
     draws = {tuple(torch.rand(4, generator=seeded_generator(*key)).tolist()) for key in keys}
     assert len(draws) == len(keys)

@@ -1,4 +1,4 @@
-"""Noise, blur, low resolution: each against its equation, and the parameters that are drawn."""
+"""Noise, blur and low resolution are compared with their equations, and their random parameters with their ranges."""
 
 import math
 from collections.abc import Callable
@@ -104,6 +104,7 @@ def test_low_resolution_keeps_size_and_constants(
 
 
 def test_low_resolution_forgets_what_is_too_fine() -> None:
+    """Low resolution removes fine stripes, keeps slow waves, and shows aliasing if it is not antialiased."""
     stripes = (torch.arange(64) % 2).double().expand(1, 3, 64, 64)
     smooth = low_resolution(stripes, 4)[..., 8:-8]
     assert torch.allclose(smooth, torch.full_like(smooth, 0.5), rtol=0, atol=0.01)
@@ -128,7 +129,7 @@ def test_fixed_test_degradation() -> None:
 
 def _noise_after_one_draw(x: Tensor) -> Tensor:
     drawing = generator(5)
-    torch.rand((), generator=drawing)  # sigma comes first
+    torch.rand((), generator=drawing)  # sigma is drawn first
     return torch.randn(x.shape, generator=drawing).to(x)
 
 

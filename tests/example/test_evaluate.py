@@ -1,4 +1,4 @@
-"""evaluate.py as a user runs it: its files, its notes on missing figures, its errors."""
+"""evaluate.py as a user runs it: its files, its notes about missing figures, and its errors."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ FILES = {"results.json", "results.md", "pairs.csv", *SHEETS}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small random networks: the client's, another client's, the cloud's and one in the clear."""
+    """A folder with small random networks: two of clients, one of the cloud, one trained in the clear, and LPIPS."""
     folder = tmp_path_factory.mktemp("weights")
     for seed, name in enumerate(("lih", "other")):
         save_weights(folder / f"{name}.safetensors", randomise_(LIH(tiny().lih), seed), tiny().lih)
@@ -36,7 +36,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five photos, and files that are none of them."""
+    """A folder with five photos and two other files."""
     folder = tmp_path_factory.mktemp("photos")
     for seed, (height, width) in enumerate(((48, 64), (50, 40), (48, 64), (48, 64), (40, 50))):
         save_image(folder / f"{seed}.png", seed, height, width)
@@ -47,6 +47,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @needs_reproduce
 def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
+    """With all options, the report has all files, rows, differences, attacks and notes."""
     message = script(
         *("evaluate.py", "--weights", weights, "--data", photos, "--out", "a/report", "--device", "cpu"),
         *("--swap", "--limit", 2),
@@ -88,7 +89,7 @@ def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_pat
     security = results["security"]["tasks"]["sr"]
     assert security["leaked"] == [1]
     attacks = {row["attack"]: row["pairs"] for row in security["attacks"]}
-    assert set(attacks.values()) == {1}  # of two: the swapped ones are left alone
+    assert set(attacks.values()) == {1}  # two pairs, one of them leaked; swapped pairs are not attacked
     assert attacks.keys() >= {"the key", "shuffled weights", "another run's key", "least squares, 1 leaked pair"}
 
     with (report / "pairs.csv").open(newline="") as file:
@@ -115,14 +116,15 @@ def cells(line: str) -> list[str]:
 
 
 def tables(page: str) -> list[list[str]]:
-    """The lines of every table of a Markdown page."""
+    """The lines of each table of a Markdown page."""
     blocks = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
     assert blocks
     return blocks
 
 
 def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
-    """What is missing is said in words, and its columns are left out."""
+    """Without optional weights, notes name the missing figures, their columns are left out, and only --force
+    overwrites."""
     options = ("--weights", weights, "--data", photos, "--out", "report", "--pipeline", "uint8", "--limit", 1)
     message = script("evaluate.py", *options, "--device", "cpu")
     assert message.status == 0, message.err
@@ -173,6 +175,7 @@ def test_the_released_protocol_changes_low_resolution_alone(
 def test_weights_in_the_clear_are_found_beside_the_others(
     script: Script, weights: Path, photos: Path, tmp_path: Path
 ) -> None:
+    """clear.safetensors in the folder of the weights adds the rows in the clear without an option."""
     for name, copied in (("lih", "lih"), ("lsr", "lsr"), ("seeing", "clear")):
         (tmp_path / f"{copied}.safetensors").write_bytes((weights / f"{name}.safetensors").read_bytes())
     options = ("--data", photos, "--out", "report", "--pipeline", "float", "--limit", 1, "--device", "cpu")
@@ -183,6 +186,7 @@ def test_weights_in_the_clear_are_found_beside_the_others(
 
 @pytest.mark.gpu
 def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
+    """A GPU gives the same quality as the CPU up to rounding."""
     rows = {}
     for device in ("cpu", "cuda"):
         options = ("--data", photos, "--out", device, "--limit", 1, "--lpips", weights / "lpips.safetensors")
@@ -219,6 +223,7 @@ def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_p
 def test_refusals(
     options: tuple[str, ...], message: str, script: Script, weights: Path, photos: Path, tmp_path: Path
 ) -> None:
+    """Wrong paths and options are refused by one line with the name of the file, before the report's folder is made."""
     for name in ("empty", "one", "damaged"):
         (tmp_path / name).mkdir()
     save_image(tmp_path / "file.png", 0, 32, 32)
@@ -235,6 +240,7 @@ def test_refusals(
 
 
 def test_help_names_every_option(script: Script) -> None:
+    """The help names every option."""
     message = script("evaluate.py", "--help")
     assert message.status == 0
     for option in ("data", "out", "weights", "clear-weights", "other-weights", "lpips", "pipeline", "swap", "limit"):

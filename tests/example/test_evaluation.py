@@ -1,4 +1,4 @@
-"""The evaluation: its rows, its words, its files."""
+"""The evaluation: its rows, its table of text, and its files."""
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def pairs(count: int = 2) -> list[Pair]:
 
 
 def shaken(model: nn.Module, by: float = 0.02) -> None:
-    """Moves weights a little, so that a network does something, but no photo falls apart."""
+    """Changes all weights a little, so that a network does something but keeps photos recognisable."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -91,6 +91,7 @@ def test_rows_are_means_over_the_pairs() -> None:
 
 
 def test_the_same_model_is_the_same_table() -> None:
+    """The global random seed does not change the figures of a model."""
     torch.manual_seed(1)
     rows, _ = evaluate(model(), pairs())
     torch.manual_seed(2)
@@ -98,6 +99,7 @@ def test_the_same_model_is_the_same_table() -> None:
 
 
 def test_without_a_restorer_ours_is_no_restoration() -> None:
+    """If the cloud's network is the identity, `ours` equals `no restoration` and the gain is 0.00."""
     rows, _ = evaluate(model(lsr=False), pairs())
     for task in TASKS:
         ours, unrestored = find(rows, task, "ours"), find(rows, task, "no restoration")
@@ -158,7 +160,7 @@ def test_the_summary_has_the_agreed_form(tmp_path: Path) -> None:
 
 
 def test_what_is_infinite_is_still_json(tmp_path: Path) -> None:
-    """An untrained network hides nothing, and its stego equals the cover in 8 bit: infinitely many decibels."""
+    """An infinite PSNR is null in JSON: the stego image of an untrained network equals the cover in 8 bit."""
     rows, _ = evaluate(PIRNet(tiny()), pairs(1))
     assert find(rows, "sr", "ours").stego_psnr in (None, float("inf"))
     write_json(tmp_path / "summary.json", summary(rows, data="", pairs=pairs(1)))
@@ -178,7 +180,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_sheets_are_written_and_readable(tmp_path: Path) -> None:
-    _, first = evaluate(randomise_(model()), pairs(1))  # far out of [0, 1]: sheets must take that
+    _, first = evaluate(randomise_(model()), pairs(1))  # far outside [0, 1], which sheets must accept
     save_sheets(tmp_path, first)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "deblur.png",
@@ -197,6 +199,7 @@ def test_sheets_are_written_and_readable(tmp_path: Path) -> None:
 
 
 def test_rows_are_plain() -> None:
+    """A row holds only strings, floats and None."""
     rows, _ = evaluate(model(), pairs(1))
     for row in rows:
         assert {type(value) for value in asdict(row).values()} <= {str, float, type(None)}
@@ -230,6 +233,7 @@ def test_the_pipeline_decides_what_is_rounded() -> None:
 
 
 def test_what_the_differences_mean() -> None:
+    """The differences are ours minus doing nothing, ours minus no restoration, and in the clear minus ours."""
     rows = [
         Row("sr", "do nothing", "float", None, 20.0, None, 0.5),
         Row("sr", "no restoration", "float", 33.0, 21.5, 0.9, 0.6),

@@ -1,4 +1,4 @@
-"""Pictures in and out: exact round trips, every refusal by its message, nothing half-written."""
+"""Pictures are read and written exactly, refused with the expected messages, and never written in part."""
 
 import io
 import os
@@ -218,7 +218,8 @@ def test_large_pictures_open_without_a_warning(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_folder_that_cannot_be_written_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    """A folder without write permission is refused before any work is done."""
+    monkeypatch.setattr(os, "access", lambda *_: False)  # since root can write everywhere
     with pytest.raises(ImageError, match=r"a.png: cannot write, the folder .* is not writable"):
         check_output(tmp_path / "a.png", force=False)
 
@@ -262,6 +263,8 @@ def test_output_is_checked_beforehand(tmp_path: Path) -> None:
 def test_standard_input_is_read_with_the_same_care(
     name: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Standard input gives the same pixels as a file and is refused for the same reasons."""
+
     def stream(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 

@@ -1,4 +1,4 @@
-"""Long runs with train.py: killed in the middle of a save, cut into pieces, shared by processes, on several folders."""
+"""Long runs of train.py: killed while it saves, continued in pieces, shared by processes, on several folders."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.example.helpers import EXAMPLE, TINY, Script, log_of, same_weights, s
 
 FLOAT32 = ("--train.precision", "float32")
 
-# Stands in for the process that is killed while it writes: the file of that number is left half-written.
+# A process that is killed while it writes: the file of the given number is left incomplete.
 KILLED = """
 import os, runpy, signal, sys
 from pathlib import Path
@@ -45,7 +45,7 @@ def same_networks(a: Path, b: Path) -> bool:
 
 
 def assert_same_curve(run: Path, other: Path) -> None:
-    """The same figures but for rounding, which adds up from step to step."""
+    """Asserts that two logs have the same figures up to rounding, which adds up from step to step."""
     for mine, theirs in zip(log_of(run), log_of(other), strict=True):
         for name in ("step", "stage", "loss", "gradient_norm", "skipped"):
             assert mine[name] == pytest.approx(theirs[name], rel=1e-3)
@@ -59,9 +59,12 @@ def assert_same_curve(run: Path, other: Path) -> None:
 def test_killed_in_the_middle_of_a_save_it_goes_on(
     file: int, step: int | None, photo_folder: Path, script: Script, tmp_path: Path
 ) -> None:
-    """Files are written in this order: config, then checkpoint and two networks at steps 0, 2, 4, ..."""
+    """A run that is killed while it writes a file resumes and ends as an uninterrupted one.
+
+    The files are written in this order: config, then the checkpoint and two networks at steps 0, 2, 4, ...
+    """
     steps = ("--steps", "6", "--data", str(photo_folder), "--train.save-every", "2", "--train.ema", "0.9", *TINY)
-    warmed = script("train.py", "--out", "whole", *steps)  # and the photos are in the cache
+    warmed = script("train.py", "--out", "whole", *steps)  # this also fills the cache of photos
     assert warmed.status == 0
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(file), str(EXAMPLE / "train.py"), "--out", "run", *steps],
@@ -90,7 +93,7 @@ def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script:
 
 
 def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script: Script, tmp_path: Path) -> None:
-    """With the photos elsewhere, other workers and other parts of a batch."""
+    """A run that continues with moved photos, other workers and divided batches has the log of one run."""
     steps = ("--steps", "4", "--data", photo_folder, *FLOAT32, *TINY)
     assert script("train.py", "--out", "whole", *steps).status == 0
     assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
@@ -106,7 +109,8 @@ def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script
 def test_two_processes_are_as_one_with_the_doubled_batch(
     photo_folder: Path, script: Script, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
-    """Every stage, whether or not each process has every task, with parts; then both go on with one process."""
+    """Two processes train as one process with the whole batch, in every stage, with divided batches, whether or not
+    each process has every task."""
     steps = (*("--steps", "6", "--data", str(photo_folder)), *TINY, "--train.batch-size", "12", *FLOAT32)
     steps += ("--train.memory", "reversible", "--train.ema", "0.9", "--train.tasks", *tasks)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -151,6 +155,7 @@ def test_training_in_the_clear_writes_weights_of_its_own(photo_folder: Path, scr
 
 
 def test_sheets_on_the_way(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    """--sheets-every writes the sheets of all tasks into a folder named after the step."""
     options = ("--sheets-every", 2, "--steps", 3, "--data", photo_folder)
     assert script("train.py", "--out", "run", *options, *TINY).status == 0
     sheets = tmp_path / "run" / "sheets"
@@ -166,6 +171,7 @@ def test_sheets_on_the_way(photo_folder: Path, script: Script, tmp_path: Path) -
 
 
 def test_tensorboard_is_another_package(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--tensorboard without the package is refused by one line that says how to install it."""
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     result = script("train.py", "--tensorboard", "--steps", 3, "--out", "run", *TINY)
     assert result.status == 2

@@ -1,4 +1,4 @@
-"""The losses against equations (4) to (11), written out in numpy."""
+"""The losses are compared with equations (4) to (11), written in NumPy."""
 
 from dataclasses import fields
 
@@ -22,7 +22,7 @@ def mean_square(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def low_frequency(x: np.ndarray) -> np.ndarray:
-    """The orthonormal Haar approximation: half the sum of each 2 x 2 block."""
+    """The orthonormal Haar approximation: half of the sum of each 2 x 2 block."""
     return (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 2
 
 
@@ -70,6 +70,7 @@ def test_each_restoration_weight_has_its_own_term(name: str) -> None:
 
 
 def test_perfection_costs_nothing() -> None:
+    """Both losses are 0 if every image equals its target."""
     cover, secret, *_ = images()
     assert hiding_loss(cover, cover, secret, secret, LossConfig()).item() == 0
     assert restoration_loss(cover, cover, secret, secret, LossConfig()).item() == 0

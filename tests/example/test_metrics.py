@@ -1,4 +1,4 @@
-"""PSNR and SSIM against scikit-image, per image and on 8 bits."""
+"""PSNR and SSIM agree with scikit-image, for each image and on 8 bits."""
 
 import math
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_ssim_agrees_with_scikit_image() -> None:
         )
         for x, y in zip(a, b, strict=True)
     ]
-    # theirs leaves the outermost five pixels out, ours mirrors there
+    # scikit-image leaves out the outermost five pixels, ours mirrors them
     assert ssim(a, b).tolist() == pytest.approx(expected, abs=2e-3)
 
 
@@ -67,6 +67,7 @@ def textured_pair(strength: float) -> tuple[Tensor, Tensor]:
 
 
 def test_ms_ssim_orders_images_and_needs_room() -> None:
+    """MS-SSIM is 1 for equal images, smaller for larger differences, 0 for an inverted image, and needs 176 pixels."""
     a, b = textured_pair(0.2)
     assert ms_ssim(a, a).tolist() == pytest.approx([1, 1], abs=1e-6)
     assert (ms_ssim(a, a + 0.3 * (b - a)) > ms_ssim(a, b)).all()
@@ -78,6 +79,7 @@ def test_ms_ssim_orders_images_and_needs_room() -> None:
 
 
 def test_ssim_is_one_for_equal_images_whatever_the_autocast() -> None:
+    """SSIM is 1 for equal images and does not change under autocast."""
     a, b = noisy_pair(1, 0.2)
     assert ssim(a[:1], a[:1] + 0.3 / 255).shape == (1,)
     assert ssim(a, a).tolist() == pytest.approx([1, 1], abs=1e-6)

@@ -1,4 +1,4 @@
-"""The networks: sizes to the unit, inverses on random weights, what the cloud may touch, 8 bit, every refusal."""
+"""The networks: their exact sizes, inverses on random weights, what the cloud can change, 8 bit, and refusals."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ def images(count: int, *shape: int, seed: int = 0, dtype: torch.dtype = torch.fl
 
 
 def randomised(build: Callable[[], N], seed: int = 0) -> N:
-    """A network whose every weight depends on the seed alone."""
+    """A network in double precision whose weights depend on the seed alone."""
     torch.manual_seed(seed)
     return randomise_(build(), seed).double()
 
@@ -64,11 +64,12 @@ def test_quick_is_small() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_key_and_cloud_share_nothing(name: str) -> None:
+    """The client's and the cloud's network share no weight, and revealing has no weight of its own."""
     with torch.device("meta"):
         net = PIRNet(PRESETS[name]())
     assert {key.split(".")[0] for key in net.state_dict()} == {"lih", "lsr"}
     assert not {*map(id, net.lih.parameters())} & {*map(id, net.lsr.parameters())}
-    assert len({*map(id, net.parameters())}) == len(net.state_dict())  # no weight of its own for revealing
+    assert len({*map(id, net.parameters())}) == len(net.state_dict())  # revealing has no weight of its own
 
 
 # The client's chain
@@ -102,7 +103,7 @@ def test_the_papers_lih_inverts() -> None:
 
 
 class _Uncomposed(LIH):
-    """As in the code that came with the paper: every block is handed the original bands."""
+    """LIH as in the code that was released with the paper: every block receives the original bands."""
 
     def forward(self, cover: Tensor, secret: Tensor) -> tuple[Tensor, Tensor]:
         stego, lost = self.blocks[-1](self.bands(cover), self.bands(secret))
@@ -116,7 +117,7 @@ class _Uncomposed(LIH):
 def test_an_uncomposed_chain_is_caught() -> None:
     cover, secret = images(2, 1, 3, 8, 8)
     broken = _Uncomposed(SLIM).double()
-    assert_inverts(broken, cover, secret)  # at the start every block is the identity, and nothing shows
+    assert_inverts(broken, cover, secret)  # at the start every block is the identity, which hides the fault
     with pytest.raises(AssertionError, match=r"inverse\(forward\(x\)\) of _Uncomposed is off by"):
         assert_inverts(randomise_(broken), cover, secret)
 
@@ -134,6 +135,7 @@ def test_every_block_takes_part_in_hiding_and_in_revealing() -> None:
 
 
 def test_another_block_is_another_stego_and_another_secret() -> None:
+    """A change of any block's weights changes the stego image and the revealed secret."""
     lih = randomised(lambda: LIH(SLIM))
     cover, secret = images(2, 1, 3, 8, 8)
     before = lih(cover, secret)[0], lih.reveal(cover)
@@ -165,6 +167,7 @@ def test_predictors_are_what_the_config_names(predictor: Literal["conv", "residu
 
 
 def test_only_the_scales_after_the_first_dilate() -> None:
+    """The depthwise convolutions of the paper's first scale have dilation 1, those of the others 2."""
     with torch.device("meta"):
         lsr = LSR(paper().lsr)
     dilations = [
@@ -212,6 +215,7 @@ def test_each_restorer_has_the_details_of_its_own_scale(scale: int) -> None:
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**31), tasks=st.lists(st.sampled_from(sorted(TASKS)), min_size=1, max_size=5))
 def test_mixed_tasks_are_as_one_by_one(seed: int, tasks: list[str]) -> None:
+    """A batch of several tasks gives the same images as one call for each image."""
     lsr = randomised(lambda: LSR(DEEP_LSR), seed)
     (stego,) = images(1, len(tasks), 3, 16, 8, seed=seed)
     together = lsr(stego, tasks)
@@ -221,6 +225,7 @@ def test_mixed_tasks_are_as_one_by_one(seed: int, tasks: list[str]) -> None:
 
 
 def test_tasks_differ() -> None:
+    """The three tasks restore the same image differently."""
     lsr = randomised(lambda: LSR(DEEP_LSR))
     (stego,) = images(1, 1, 3, 16, 8)
     a, b, c = (lsr(stego, task) for task in TASKS)
@@ -259,10 +264,11 @@ def test_reveal_takes_zeros_or_noise() -> None:
 
 
 def test_the_pipeline_of_files_is_on_the_8_bit_grid() -> None:
+    """With `uint8`, stego images are in [0, 1] and multiples of 1/255."""
     net = random_net().float()
     cover, secret = images(2, 1, 3, 16, 16, dtype=torch.float32)
     stego = net.conceal(cover, secret)
-    assert net.lih(cover, secret)[0].min() < 0  # else clamping would not be tried
+    assert net.lih(cover, secret)[0].min() < 0  # so that clamping has an effect
     for image in (stego, net.restore(stego, "deblur")):
         assert image.min() >= 0
         assert image.max() <= 1
@@ -270,6 +276,7 @@ def test_the_pipeline_of_files_is_on_the_8_bit_grid() -> None:
 
 
 def test_the_pipeline_of_floats_is_not() -> None:
+    """With `float`, stego images are neither clamped nor rounded."""
     net = random_net(stego="float").float()
     cover, secret = images(2, 1, 3, 16, 16, dtype=torch.float32)
     stego = net.conceal(cover, secret)
@@ -281,6 +288,7 @@ def test_the_pipeline_of_floats_is_not() -> None:
 
 @pytest.mark.parametrize("stego", ["uint8", "float"])
 def test_training_looks_at_what_the_verbs_give(stego: Literal["uint8", "float"]) -> None:
+    """The output for training equals the results of conceal, restore and reveal."""
     net = random_net(stego=stego)
     cover, secret = images(2, 2, 3, 16, 8)
     tasks = ("sr", "denoise")
@@ -305,10 +313,10 @@ def test_training_can_leave_out_what_a_stage_does_not_need() -> None:
 
 
 def test_training_feels_values_out_of_range() -> None:
-    """Both stego images come unclamped, and rounding lets every gradient through."""
+    """Both stego images of the training output are unclamped, and rounding passes every gradient on."""
     net = random_net().float()
     cover, secret = images(2, 1, 3, 16, 16, dtype=torch.float32)
-    cover = cover.round()  # black and white: half of the stego is sure to leave the range
+    cover = cover.round()  # black and white, so that half of the stego image leaves the range
     output: PIRNetOutput = net(cover, secret, "denoise")
     assert output.restored is not None
     assert output.restored_stego is not None

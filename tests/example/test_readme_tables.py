@@ -1,4 +1,4 @@
-"""The tables of the README match the measured figures; nothing is measured here."""
+"""The tables and sentences of the README match the measured figures; nothing is measured here."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ LONG_NAMES = {"denoise": "noise, sigma 25", "deblur": "blur, 15 x 15, sigma 1.6"
 
 
 def figures(name: str) -> tuple[dict, dict]:
-    """A set's report, and its rows by (pipeline, task, row)."""
+    """The report of a test set, and its rows by (pipeline, task, row)."""
     report = json.loads((RESULTS / f"{name}.json").read_text())
     return report, {(row["pipeline"], row["task"], row["row"]): row for row in report["rows"]}
 
@@ -39,6 +39,7 @@ def test_the_table_of_cbsd68(task: str) -> None:
 
 @pytest.mark.parametrize("row", ["do nothing", "no restoration", "ours", "in the clear"])
 def test_the_table_of_likeness(row: str) -> None:
+    """The README's table of SSIM, MS-SSIM and LPIPS has the figures of CBSD68."""
     rows = figures("cbsd68")[1]
     measures = ("secret_ssim", "secret_ms_ssim", "secret_lpips")
     cells = [f"{rows['uint8', task, row][measure]:.3f}" for task in NAMES for measure in measures]
@@ -58,18 +59,20 @@ def test_the_table_of_the_small_sets(name: str, title: str) -> None:
 
 @pytest.mark.parametrize("name", ["attacks", "cbsd68", "set14", "set5"])
 def test_the_figures_are_of_the_weights_that_come_along(name: str) -> None:
+    """Every committed report was measured with the weights that come with the example."""
     for file in ("lih.safetensors", "lsr.safetensors"):
         content = (EXAMPLE / "weights" / file).read_bytes()
         assert figures(name)[0]["weights"][file] == hashlib.sha256(content).hexdigest()
 
 
-# As published: the paper's restored stego images against their covers, 50 pairs of DIV2K, in floats.
+# PSNR of the paper's restored stego images against their covers, on 50 pairs of DIV2K, in floats.
 PAPER_STEGO = {"denoise": 29.39, "deblur": 30.12, "sr": 30.33}
 
 
 @pytest.mark.parametrize("task", NAMES)
 def test_ours_has_a_use(task: str) -> None:
-    """Nearer to the cover than the paper's, by 1.5 dB, and to the truth than what was hidden or is revealed at once."""
+    """Our stego image is 1.5 dB closer to the cover than the paper's, and our secret is better than without the
+    cloud."""
     rows = figures("cbsd68")[1]
     ours = rows["uint8", task, "ours"]
     assert ours["stego_psnr"] > PAPER_STEGO[task] + 1.5
@@ -95,6 +98,7 @@ def test_the_table_of_attacks() -> None:
 
 
 def test_the_statistics_in_words() -> None:
+    """The README's sentence about the detector and the histograms has the measured figures."""
     traces = [figures("attacks")[0]["security"]["tasks"][task]["traces"] for task in NAMES]
     noise, blur, sr = (f"{100 * trace['detector_accuracy']:.0f} %" for trace in traces)
     far, near, near_too = (f"{trace['histogram']['stego_cover']:.2f}" for trace in traces)
@@ -119,6 +123,7 @@ def test_the_table_of_the_quick_run() -> None:
 
 
 def test_what_large_photos_take() -> None:
+    """The README's sentence about processor time and memory for large photos has the measured figures."""
     rows = json.loads((EXAMPLE.parent.parent / "benchmarks" / "results" / "scripts-cpu.json").read_text())["rows"]
     hide, restore, reveal = (f"{row['cpu_seconds']:.0f} s" for row in rows.values())
     memory = max(row["peak_mib"] for row in rows.values()) * 2**20 / 1e9
@@ -128,6 +133,7 @@ def test_what_large_photos_take() -> None:
 
 
 def test_what_the_cloud_adds_and_what_hiding_costs() -> None:
+    """The README's sentences about the cloud's gain and the price of privacy have the measured figures."""
     differences = {row["task"]: row for row in figures("cbsd68")[0]["differences"] if row["pipeline"] == "uint8"}
     gains = [f"{differences[task]['cloud_gain']:.1f}" for task in NAMES]
     prices = [f"{differences[task]['price_of_privacy']:.1f}" for task in NAMES]

@@ -1,4 +1,4 @@
-"""The scripts together: photos through all of them, help, and errors that they share."""
+"""The scripts together: photos that pass through all of them, their help, and their common errors."""
 
 import io
 import shutil
@@ -40,6 +40,7 @@ ALL = ("train.py", "conceal.py", "restore.py", "reveal.py")
     ],
 )
 def test_help_names_every_option(name: str, options: str, script: Script) -> None:
+    """The help of each script names its options and weight files."""
     result = script(name, "--help")
     assert result.status == 0
     assert result.err == ""
@@ -72,6 +73,7 @@ def test_unknown_options_are_refused(name: str, script: Script, tmp_path: Path) 
 def test_files_go_all_the_way(
     height: int, width: int, mode: str, trained: tuple[Path, Result], script: Script, tmp_path: Path
 ) -> None:
+    """Photos of any size and mode are hidden, restored and revealed; sizes and alpha channels are kept."""
     save_image(tmp_path / "cover.png", 0, height, width, mode)
     save_image(tmp_path / "secret.png", 1, height, width, "L" if mode == "L" else "RGB")
     weights = ("--weights", trained[0])
@@ -93,6 +95,7 @@ def test_files_go_all_the_way(
 
 
 def test_processes_do_what_the_networks_do(trained: tuple[Path, Result], tmp_path: Path) -> None:
+    """Each script, run as a process, writes what its network computes, up to one grey level."""
     save_image(tmp_path / "cover.png", 0, 32, 48)
     save_image(tmp_path / "secret.png", 1, 32, 48)
     weights = ("--weights", trained[0])
@@ -113,7 +116,7 @@ def test_processes_do_what_the_networks_do(trained: tuple[Path, Result], tmp_pat
         }
     for name, image in expected.items():
         levels = to_uint8(image[0]).int() - to_uint8(read_picture(tmp_path / f"{name}.png").pixels).int()
-        assert levels.abs().max() <= 1  # another memory layout may round the other way
+        assert levels.abs().max() <= 1  # another memory layout can round differently
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 47), (17, 16)])
@@ -130,7 +133,7 @@ def test_what_is_hidden_is_revealed(
     half, whole = levels["stego"].int(), levels["secret"].int()
     assert (2 * half - whole).abs().max() <= 1
     assert (levels["revealed"].int() - whole).abs().max() <= 1
-    assert (tmp_path / "restored.png").read_bytes() == (tmp_path / "stego.png").read_bytes()  # an untrained cloud
+    assert (tmp_path / "restored.png").read_bytes() == (tmp_path / "stego.png").read_bytes()  # an untrained network
 
 
 def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_path: Path) -> None:
@@ -150,7 +153,7 @@ def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_pa
 
 
 def test_existing_files_are_seen_first(script: Script, tmp_path: Path) -> None:
-    """Before weights are loaded and photos read, and long before a large one is hidden."""
+    """An existing output is refused before weights and photos are read."""
     (tmp_path / "good.png").touch()
     for name, *arguments in (
         ("conceal.py", "nothing.png", "nothing.png"),
@@ -172,14 +175,14 @@ def test_the_examples_own_weights_are_the_default(
     monkeypatch.setattr(weights, "SHIPPED", tmp_path / "shipped")
     assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
-    (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs its own file alone
+    (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs only its own file
     assert script("reveal.py", "stego.png", "-o", "revealed.png").status == 0
     message = r"no weights at .*/shipped/lsr.safetensors: train with train.py, or name another folder with --weights"
     assert_refused(script("restore.py", "stego.png", "-o", "again.png", "--task", "sr"), "restore.py", message)
 
 
 def piped(script: Script, patch: pytest.MonkeyPatch, name: str, *arguments: object, content: bytes = b"") -> bytes:
-    """What a script makes of standard input."""
+    """The standard output of a script that reads the given standard input."""
     result = io.BytesIO()
     with patch.context() as streams:
         streams.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -191,6 +194,7 @@ def piped(script: Script, patch: pytest.MonkeyPatch, name: str, *arguments: obje
 def test_streams_carry_what_files_do(
     half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Standard input and output carry the same bytes as files."""
     save_image(tmp_path / "cover.png", 0, 33, 40, "RGBA")
     save_image(tmp_path / "secret.png", 1, 33, 40)
     weights = ("--weights", half_and_double)
@@ -201,7 +205,7 @@ def test_streams_carry_what_files_do(
     stego = piped(script, monkeypatch, "conceal.py", "cover.png", "-", "-o", "-", *weights, content=secret)
     assert stego == before["stego.png"]
     restored = piped(script, monkeypatch, "restore.py", "-", "-o", "-", "--task", "sr", *weights, content=stego)
-    assert restored == stego  # an untrained cloud
+    assert restored == stego  # the cloud's network is untrained
     revealed = piped(script, monkeypatch, "reveal.py", "-", "-o", "-", *weights, content=restored)
     assert revealed == before["revealed.png"]
     assert listing(tmp_path) == before

@@ -1,4 +1,4 @@
-"""The table of tasks: the network, the scripts and the tables read it, and a new task is one row and one function."""
+"""The network, the scripts and the tables read the table of tasks; a new task is one row and one function."""
 
 import re
 import shutil
@@ -42,6 +42,7 @@ def test_the_table_is_the_paper_s() -> None:
 
 
 def test_a_row_is_enough_to_train(fourth_task: str) -> None:
+    """A fourth row in the table is enough to train its task."""
     assert quick().lsr.middles == (0, 1, 1, 1)
     start = tiny((1, 1, 0), batch_size=5)
     assert len(LSR(quick().lsr).tasks) == 4
@@ -65,7 +66,7 @@ def test_shipped_weights_keep_their_tasks(fourth_task: str) -> None:
 
 
 def test_the_worked_example_of_the_readme(photo_folder: Path, tmp_path: Path) -> None:
-    """JPEG artefacts: the function and the row as the README shows them, trained for two steps and then used."""
+    """The README's function and row for JPEG artefacts are trained for two steps and then used by all scripts."""
     copy = tmp_path / "pirnet"
     shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("results", "runs", "__pycache__"))
     readme = (EXAMPLE / "README.md").read_text()

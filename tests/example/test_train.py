@@ -1,4 +1,4 @@
-"""train.py as a user runs it: the files it writes, resuming, and what it refuses."""
+"""train.py as a user runs it: the files that it writes, resuming, and what it refuses."""
 
 import importlib.util
 import json
@@ -72,7 +72,7 @@ def test_the_summary_of_a_run(trained: tuple[Path, Result]) -> None:
 
 
 def test_the_log_is_json(trained: tuple[Path, Result]) -> None:
-    """Also where a stego equals its cover in 8 bit, infinitely many decibels, as in the first steps."""
+    """Every line of the log is valid JSON, also in the first steps, where an infinite PSNR is null."""
     rows = [strict_json(line) for line in (trained[0] / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert all(row.keys() >= {"loss", "rate", "seconds", "skipped", "stego_psnr"} for row in rows)
@@ -87,7 +87,7 @@ def test_the_same_seed_is_the_same_run(trained: tuple[Path, Result], script: Scr
 
 
 def test_without_an_option_the_preset_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command of the README: nothing after the script's name."""
+    """Without any option, as in the README, the preset is quick."""
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE / "train.py")])
     specification = importlib.util.spec_from_file_location("train_script", EXAMPLE / "train.py")
     assert specification is not None
@@ -152,7 +152,7 @@ def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, script:
     assert script("train.py", "--out", "whole", *options).status == 0
     assert log_of(tmp_path / "runs" / "quick-2") == log_of(tmp_path / "whole")
     assert same_weights(lih_of(tmp_path / "runs" / "quick-2"), lih_of(tmp_path / "whole"))
-    finished = script("train.py", "--resume", "--out", "whole", "--device", "cpu")  # nothing left to do but to evaluate
+    finished = script("train.py", "--resume", "--out", "whole", "--device", "cpu")  # only the evaluation is left
     assert finished.status == 0
     assert len(log_of(tmp_path / "whole")) == 3
 

@@ -46,10 +46,10 @@ def test_each_stage_trains_its_own_network() -> None:
 
 
 def test_all_that_a_stage_trains_has_a_gradient() -> None:
-    """In stage 3, once nothing is zero any more, the loss reaches every weight but one.
+    """In stage 3, after a few steps, every weight but one has a gradient that is not zero.
 
-    The bias of the cloud's last update is added to the coarsest approximation, which goes back as it came, and is
-    subtracted again.
+    The exception is the bias of the cloud's last update: it is added to the coarsest approximation, which is not
+    changed, and subtracted again by the inverse.
     """
     run = trainer(tiny((2, 2, 2)))
     for _ in range(4):
@@ -63,6 +63,7 @@ def test_all_that_a_stage_trains_has_a_gradient() -> None:
 
 
 def test_stages_may_be_left_out() -> None:
+    """Stages without steps are left out, and such a run can be resumed."""
     run, rows = finished(tiny((0, 2, 0)))
     assert [row["stage"] for row in rows] == [2, 2]
     assert run.step == run.total == 2
@@ -132,6 +133,7 @@ def test_the_same_seed_is_the_same_run() -> None:
 
 
 def test_nothing_but_the_seed_matters() -> None:
+    """The state of the global random generator does not change a run."""
     _, rows = finished()
     torch.manual_seed(12345)
     torch.rand(7)
@@ -161,7 +163,7 @@ def test_every_step_draws_its_own_noise(monkeypatch: pytest.MonkeyPatch) -> None
 def test_going_on_after_any_step_is_as_not_having_stopped(config: Config, tmp_path: Path) -> None:
     whole = trainer(config)
     rows = []
-    for step in range(whole.total + 1):  # before the first, at the ends of the stages, after the last
+    for step in range(whole.total + 1):  # before the first step, at the ends of the stages, after the last step
         save_state(tmp_path / f"{step}.pt", whole.state_dict())
         if step < whole.total:
             rows.append(whole.take_step())
@@ -201,7 +203,7 @@ def test_a_stage_starts_from_the_average() -> None:
     for _ in range(3):
         run.take_step()
     assert run.stage == 2
-    assert same_weights(run.model.lih, run.average.lih)  # frozen since
+    assert same_weights(run.model.lih, run.average.lih)  # frozen since then
     assert not same_weights(run.model.lsr, run.average.lsr)
 
 
@@ -213,6 +215,7 @@ def test_without_an_average_it_is_the_network_itself() -> None:
 
 
 def test_a_step_back_takes_the_average_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ten bad steps the average returns to the last good weights, as the network does."""
     run = trainer(tiny((40, 0, 0), save_every=3, ema=0.9))
     for _ in range(5):
         run.take_step()
@@ -278,7 +281,7 @@ def test_in_the_clear_the_cloud_learns_from_the_degraded_photo_itself() -> None:
     lih = copied(run.model.lih)
     cover, truth = run.crops.batch(0, 4)
     loss, images = run.train_step(cover, truth, truth + 0.1, run.tasks, 2)
-    assert loss.item() == pytest.approx(0.01, rel=1e-4)  # at the start it returns what it gets
+    assert loss.item() == pytest.approx(0.01, rel=1e-4)  # at the start it is the identity
     assert images.keys() == {"restored"}
     rows = [run.take_step() for _ in range(5)]
     assert rows[0].keys() == {"step", "stage", "loss", "rate", "gradient_norm", "skipped", "restored_psnr"}
@@ -326,7 +329,7 @@ def test_photos_smaller_than_the_crop_are_refused() -> None:
 
 
 def damaged(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The loss, not a number."""
+    """The loss, multiplied by NaN."""
     return lambda *arguments: loss(*arguments) * math.nan
 
 
@@ -366,7 +369,7 @@ def test_ten_bad_steps_go_back_to_the_last_good_weights_at_half_the_rate(monkeyp
 
 
 def test_going_on_after_a_step_back_is_as_not_having_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also where the run is stopped between the last good state and the trouble."""
+    """A run with a return to good weights ends with the same weights, wherever it is stopped and resumed."""
     config = tiny((20, 0, 0), save_every=3)
     runs = []
     for stop in (None, 4, 8, 6 + PATIENCE):
@@ -399,7 +402,7 @@ def test_a_step_back_never_undoes_an_earlier_stage(monkeypatch: pytest.MonkeyPat
     assert all(torch.equal(hiding[name], tensor) for name, tensor in run.model.lih.state_dict().items())
 
 
-# Step size, precision, and whether it learns
+# Learning rate, precision, and whether it learns
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
@@ -443,15 +446,15 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
         gradients = [p.grad for group in run.optimizer.param_groups for p in group["params"]]
         norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
 
-    run.take_step()  # a stage starts with an optimiser of its own
+    run.take_step()  # each stage starts with a new optimiser
     monkeypatch.setattr(run.optimizer, "step", measure)
     row = run.take_step()
     assert float(norms[0]) == pytest.approx(1e-3, rel=1e-3)
-    assert float(str(row["gradient_norm"])) > 1e-2  # logged as it was
+    assert float(str(row["gradient_norm"])) > 1e-2  # the log has the norm before clipping
 
 
 def test_hiding_is_learnt() -> None:
-    """Sixty steps on photos of the size of the crop bring the loss to a third."""
+    """Sixty steps on photos of the size of the crop reduce the loss to less than a third."""
     config = tiny((60, 0, 0), learning_rates=(5e-3, 0.0, 0.0), warmup=5, batch_size=4)
     config = replace(config, lih=LIHConfig(num_blocks=3, predictor="conv", hidden_channels=24))
     run = Trainer(config, smooth_photos(2, 32), device=CPU)

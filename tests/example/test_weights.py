@@ -1,4 +1,5 @@
-"""Weights and resume states on disk: round trips, every refusal by its message, nothing half-written."""
+"""Weights and checkpoints on disk: they are read as written, refused with the expected messages, never written in
+part."""
 
 import json
 from pathlib import Path
@@ -22,7 +23,7 @@ SLIM = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=4)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with both networks' weights."""
+    """A folder with the weights of both networks."""
     save_weights(tmp_path / "lih.safetensors", randomise_(LIH(SLIM)), SLIM)
     save_weights(tmp_path / "lsr.safetensors", randomise_(LSR(TINY_LSR)), TINY_LSR)
     return tmp_path
@@ -64,6 +65,7 @@ def test_the_clouds_file_holds_nothing_of_the_key(folder: Path) -> None:
 
 
 def test_files_may_be_read_as_others_are(folder: Path) -> None:
+    """Weight files have the permissions of ordinary new files, not those of temporary ones."""
     (folder / "plain").touch()
     for name in ("lih.safetensors", "lsr.safetensors"):
         assert (folder / name).stat().st_mode == (folder / "plain").stat().st_mode
@@ -180,7 +182,7 @@ def test_damaged_states_are_named(tmp_path: Path, content: bytes | None) -> None
 
 @pytest.mark.parametrize("content", [[1, 2], {"step": 3}, torch.zeros(2)])
 def test_other_files_are_no_states(tmp_path: Path, content: object) -> None:
-    """They are read, as any torch file is, and refused by name by the time that they are used."""
+    """A torch file that is no checkpoint is refused with a message about the checkpoint."""
     torch.save(content, tmp_path / "checkpoint.pt")
     run = Trainer(tiny(), smooth_photos(), device=torch.device("cpu"))
     with pytest.raises(ValueError, match="checkpoint"):
@@ -188,6 +190,7 @@ def test_other_files_are_no_states(tmp_path: Path, content: object) -> None:
 
 
 def test_states_hold_no_code(tmp_path: Path) -> None:
+    """A checkpoint with a pickled object of our own is refused: only tensors and plain values are loaded."""
     torch.save({"config": quick()}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
         load_state(tmp_path / "checkpoint.pt")

@@ -1,4 +1,4 @@
-"""The example without the folder `reproduce/`: everything but the paper's comparisons works."""
+"""Without the folder `reproduce/`, everything works except the paper's comparisons."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ ROOT = EXAMPLE.parents[1]
 
 
 def example_alone(folder: Path) -> Path:
-    """A copy of the example in a folder, without `reproduce/` and the results."""
+    """Copies the example into a folder without `reproduce/` and the results."""
     copy = folder / "examples" / "pirnet"
     shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("reproduce", "results", "runs", "__pycache__"))
     return copy
@@ -66,6 +66,7 @@ def test_what_needs_the_folder_says_so(
 
 @pytest.mark.slow
 def test_the_other_tests_pass(tmp_path: Path) -> None:
+    """All other tests of the example pass in a copy without `reproduce/`."""
     example_alone(tmp_path)
     shutil.copytree(EXAMPLE / "results", tmp_path / "examples" / "pirnet" / "results")
     leave_out = shutil.ignore_patterns("reproduce", "__pycache__", Path(__file__).name)
@@ -87,6 +88,7 @@ def test_the_other_tests_pass(tmp_path: Path) -> None:
 
 
 def test_lih_and_lsr_are_the_default() -> None:
+    """Without other names in the config, PIRNet consists of LIH and LSR."""
     net = PIRNet(tiny())
     assert isinstance(net.lih, LIH)
     assert isinstance(net.lsr, LSR)
@@ -94,6 +96,7 @@ def test_lih_and_lsr_are_the_default() -> None:
 
 @pytest.mark.parametrize("name", ["conceal.py", "restore.py", "reveal.py"])
 def test_use_does_not_import_training_or_evaluation(name: str, tmp_path: Path) -> None:
+    """The client's and the cloud's scripts import neither training nor evaluation code."""
     command = [sys.executable, "-X", "importtime", str(EXAMPLE / name), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -217,7 +217,7 @@ def differences(now: object, then: object, name: str = "") -> list[str]:
 
 
 def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
-    """Builds a config from the result of `dataclasses.asdict`, possibly after a trip through JSON.
+    """Builds a config from the result of `dataclasses.asdict`, also if it was written as JSON and read again.
 
     Raises:
         ValueError: If a field is missing or unknown.

@@ -95,7 +95,7 @@ class PairCrops:
         covers, secrets = [], []
         for _ in range(size):
             cover = random_below(len(self.photos), generator)
-            step = 1 + random_below(len(self.photos) - 1, generator)  # never 0 or all the way round: another photo
+            step = 1 + random_below(len(self.photos) - 1, generator)  # at least 1 and less than all: another photo
             secret = (cover + step) % len(self.photos)
             covers.append(self._crop(cover, generator))
             secrets.append(self._crop(secret, generator))

@@ -60,7 +60,7 @@ class Entry:
 
 
 def entries(table: int) -> list[Entry]:
-    """The rows of Table 1 with one in the clear for each task; of Table 2 (K = 1, 2, 3); or of Table 3 (reversible?).
+    """The rows of Table 1 with one in the clear for each task; of Table 2 (K = 1, 2, 3); of Table 3 (two a task).
 
     Example:
         >>> [len(entries(table)) for table in (1, 2, 3)]

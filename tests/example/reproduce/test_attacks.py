@@ -1,4 +1,4 @@
-"""The attacks find planted secrets, and nothing in images without secrets."""
+"""The attacks find secrets that are hidden in a simple way, and find nothing in images without a secret."""
 
 import pytest
 import torch
@@ -17,20 +17,20 @@ from tests.example.helpers import smooth_image, strict_json, tiny
 
 
 def photo(seed: int, height: int = 48, width: int = 64) -> Tensor:
-    """A smooth image with some grain, so that every Haar band holds something: (1, 3, H, W)."""
+    """A smooth image with some noise, so that no Haar band is empty: (1, 3, H, W)."""
     grain = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
     return (0.2 + 0.6 * smooth_image(seed, height, width)[None] + 0.02 * grain).clamp(0, 1)
 
 
 def in_the_diagonal(cover: Tensor, secret: Tensor, strength: float = 0.5) -> Tensor:
-    """A bad way to hide: a grey miniature of the secret stands in the cover's diagonal detail."""
+    """Hides badly: a small grey copy of the secret replaces the cover's diagonal detail."""
     approx, detail = haar_analysis(cover)
     miniature = haar_analysis(secret)[0].mean(dim=1, keepdim=True) / 2  # (1, 1, H/2, W/2)
     return haar_synthesis(approx, torch.cat((detail[:, :6], strength * miniature.expand(-1, 3, -1, -1)), dim=1))
 
 
 def example(number: int, stego: Tensor | None = None, *, size: tuple[int, int] = (48, 64)) -> Example:
-    """A grey secret, without any degradation, in the cover's diagonal detail, or a stego image that is given."""
+    """A grey secret that is not degraded, inside the cover's diagonal detail or inside the given stego image."""
     cover, secret = photo(2 * number, *size), photo(2 * number + 1, *size)
     secret = secret.mean(dim=1, keepdim=True).expand_as(secret)
     stego = in_the_diagonal(cover, secret) if stego is None else stego
@@ -38,11 +38,12 @@ def example(number: int, stego: Tensor | None = None, *, size: tuple[int, int] =
 
 
 def summary_of(found: Attacks | StegoStatistics) -> dict:
-    """The summary as a reader of results.json gets it."""
+    """The summary as a reader of results.json receives it."""
     return strict_json(to_json(found.summary()))
 
 
 def test_as_many_pairs_are_attacked_as_are_leaked() -> None:
+    """No more pairs are leaked than are left to attack."""
     assert [leaks(pairs) for pairs in (1, 2, 7, 8, 31, 32, 1000)] == [
         (),
         (1,),
@@ -55,6 +56,7 @@ def test_as_many_pairs_are_attacked_as_are_leaked() -> None:
 
 
 def test_the_truth_is_like_the_truth() -> None:
+    """An image compared with itself has infinite PSNR and a correlation of 1."""
     truth = photo(0)
     found = similarity(truth, truth)
     assert found["psnr"] == found["fitted_psnr"] == float("inf")
@@ -62,6 +64,7 @@ def test_the_truth_is_like_the_truth() -> None:
 
 
 def test_gain_and_offset_are_fitted_and_signs_forgiven() -> None:
+    """An inverted, weaker and shifted copy has a low PSNR, but a high fitted PSNR and a correlation of 1."""
     truth = photo(0)
     found = similarity(0.3 - 0.1 * truth, truth)
     assert found["psnr"] < 15
@@ -70,6 +73,7 @@ def test_gain_and_offset_are_fitted_and_signs_forgiven() -> None:
 
 
 def test_what_knows_nothing_is_like_the_mean_colour() -> None:
+    """Random noise, after the fit, is as far from the truth as the mean colour, whose correlation is 0."""
     truth = photo(0)
     colour = truth.mean(dim=(2, 3), keepdim=True).expand_as(truth)
     found = similarity(colour, truth)
@@ -82,6 +86,7 @@ def test_what_knows_nothing_is_like_the_mean_colour() -> None:
 
 
 def test_shuffled_weights_are_the_same_numbers_elsewhere() -> None:
+    """A shuffled key has the same numbers in every tensor, leaves the original unchanged, and does not reveal."""
     lih = randomise_(LIH(tiny().lih))
     before = {name: tensor.clone() for name, tensor in lih.state_dict().items()}
     wrong = shuffled(lih)
@@ -96,7 +101,8 @@ def test_shuffled_weights_are_the_same_numbers_elsewhere() -> None:
 
 
 def test_least_squares_learns_a_linear_hiding_from_one_pair() -> None:
-    """Bands of the stego image that are a fixed mixture of shifted bands of the secret can be undone on any image."""
+    """If the stego bands are a fixed linear mixture of shifted bands of the secret, one leaked pair is enough to reveal
+    others."""
     mixture = torch.randn(12, 12, generator=torch.Generator().manual_seed(0))
     bands = Bands()
 
@@ -114,6 +120,7 @@ def test_least_squares_learns_a_linear_hiding_from_one_pair() -> None:
 
 
 def test_leaked_pairs_are_learned_from_and_the_others_attacked() -> None:
+    """Leaked pairs only train the least squares; every attack is measured on the other pairs."""
     lih = randomise_(LIH(tiny().lih))
     attacks = Attacks(lih, others={"another run's key": lih}, leaked=(1, 4))
     for number in range(8):
@@ -134,6 +141,7 @@ def test_leaked_pairs_are_learned_from_and_the_others_attacked() -> None:
 
 
 def test_one_pair_is_attacked_without_leaks() -> None:
+    """A single pair is attacked, without least squares, which would need a second pair."""
     attacks = Attacks(LIH(tiny().lih), others={}, leaked=leaks(1))
     attacks.add(example(0, size=(16, 16)))
     names = [row["attack"] for row in summary_of(attacks)["attacks"]]
@@ -142,6 +150,7 @@ def test_one_pair_is_attacked_without_leaks() -> None:
 
 
 def test_a_stego_image_that_is_the_cover_has_its_statistics() -> None:
+    """If the stego image is the cover, their statistics are equal and the detector only guesses."""
     traces = StegoStatistics()
     for number in range(8):
         traces.add(example(number, photo(2 * number)))
@@ -155,6 +164,7 @@ def test_a_stego_image_that_is_the_cover_has_its_statistics() -> None:
 
 
 def test_hiding_shows_in_the_statistics() -> None:
+    """A badly hidden secret changes the statistics, and the detector finds it from eight pairs on."""
     traces = StegoStatistics()
     for number in range(8):
         traces.add(example(number))
@@ -168,6 +178,7 @@ def test_hiding_shows_in_the_statistics() -> None:
 
 
 def test_statistics_of_noise_are_those_of_noise() -> None:
+    """White noise gives its own standard deviation and the kurtosis 3 of a normal distribution."""
     noise = (0.5 + 0.1 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     traces = StegoStatistics()
     traces.add(example(0, noise, size=(256, 256)))

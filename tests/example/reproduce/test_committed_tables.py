@@ -1,4 +1,4 @@
-"""The committed tables of comparisons match their JSON; nothing is measured here."""
+"""The committed tables and pages match the committed JSON files; nothing is measured here."""
 
 import json
 
@@ -15,12 +15,14 @@ RESULTS = EXAMPLE / "results"
 
 @pytest.mark.parametrize("table", [1, 2, 3])
 def test_a_table_shows_its_figures(table: int) -> None:
+    """Each committed page of a table is the page that its JSON file gives."""
     results = json.loads((RESULTS / f"table-{table}.json").read_text())
     assert [row["name"] for row in results["rows"]] == [entry.name for entry in entries(table)]
     assert markdown(results) == (RESULTS / f"table-{table}.md").read_text()
 
 
 def test_the_finding_shows_its_figures() -> None:
+    """The committed page of the finding shows the means and correlations of its JSON file."""
     results, text = json.loads((RESULTS / "finding.json").read_text()), (RESULTS / "finding.md").read_text()
     for row in results["means"]:
         stego, secret = (f"{row[f'{side}_psnr']:.2f} | {row[f'{side}_ssim']:.4f}" for side in ("stego", "secret"))
@@ -31,6 +33,7 @@ def test_the_finding_shows_its_figures() -> None:
 
 
 def test_what_is_said_of_the_finding_holds() -> None:
+    """The sentences about the finding in docs/pirnet-comparison.md have the figures of the JSON file."""
     page = " ".join((EXAMPLE.parent.parent / "docs" / "pirnet-comparison.md").read_text().split())
     results = json.loads((RESULTS / "finding.json").read_text())
     rows = {(row["hider"], row["treatment"]): row for row in results["means"]}
@@ -57,6 +60,7 @@ def test_what_is_said_of_the_finding_holds() -> None:
 
 
 def test_what_is_said_of_the_tables_holds() -> None:
+    """The sentences about the tables in docs/pirnet-comparison.md have the figures of the JSON files."""
     page = " ".join((EXAMPLE.parent.parent / "docs" / "pirnet-comparison.md").read_text().split())
     tables = [json.loads((RESULTS / f"table-{table}.json").read_text())["rows"] for table in (1, 2, 3)]
     rows = [{(row["task"], row["title"]): row["figures"].get("ours") for row in table} for table in tables]

@@ -1,4 +1,4 @@
-"""compare.py: rows are kept, tables show the rows, budgets are respected."""
+"""compare.py: finished rows are kept, the tables show the rows, and the budgets are respected."""
 
 import re
 from dataclasses import replace
@@ -23,7 +23,7 @@ TINIEST = ("--minutes", 0.001, "--crop", 32, "--batch-size", 2, "--pairs", 1, "-
 
 
 def columns(page: str) -> dict[str, list[str]]:
-    """The first table of a page, column by column."""
+    """The columns of the first table of a page, by their heads."""
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")
     ]
@@ -31,6 +31,7 @@ def columns(page: str) -> dict[str, list[str]]:
 
 
 def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    """The script trains two rows in two calls, keeps the first, writes all files, and refuses other settings."""
     command = ("reproduce/compare.py", "--data", photo_folder, "--test", photo_folder, "--out", "out", *TINIEST)
     first = script(*command, "--rows", ROWS[0])
     assert first.status == 0, first.err
@@ -39,7 +40,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
     assert both.status == 0, both.err
     assert re.search(r"^sr-hidden-rlfn +\S+ +\S+ +1\+1\+1", both.out, re.MULTILINE)
     assert "2 of 24 rows" in both.out
-    assert (tmp_path / "out" / "rows" / f"{ROWS[0]}.json").read_bytes() == kept  # not trained again
+    assert (tmp_path / "out" / "rows" / f"{ROWS[0]}.json").read_bytes() == kept  # the row is not trained again
     assert [path.name for path in sorted((tmp_path / "out" / "rows").iterdir())] == [f"{name}.json" for name in ROWS]
 
     results = strict_json((tmp_path / "out" / "results.json").read_text())
@@ -51,7 +52,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
     assert [min(row["parameters"].values()) > 0 for row in results["rows"]] == [True, True]
     assert hidden["config"]["train"]["steps"] == hidden["steps"] == [1, 1, 1]
     assert hidden["config"]["train"]["tasks"] == own["config"]["train"]["tasks"] == ["sr"]
-    assert hidden["figures"]["do nothing"] == own["figures"]["do nothing"]  # the same pairs, degraded in the same way
+    assert hidden["figures"]["do nothing"] == own["figures"]["do nothing"]  # the same pairs and degradations
 
     page = columns((tmp_path / "out" / "results.md").read_text())
     assert page["row"] == ["do nothing", "no restoration", "HiDDeN + RLFN", "PIRNet"]
@@ -77,6 +78,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
 
 @pytest.mark.parametrize("table", [2, 3])
 def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    """Tables 2 and 3 show their published figures, and a damaged row is refused by its name."""
     chosen = {2: "deblur-pirnet-k-1", 3: "deblur-not-reversible"}[table]
     command = ("reproduce/compare.py", "--table", table, "--data", photo_folder, *TINIEST, "--rows", chosen)
     result = script(*command)
@@ -104,12 +106,14 @@ def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, script: 
     ],
 )
 def test_what_is_refused(options: tuple[object, ...], message: str, script: Script) -> None:
+    """Wrong options are refused with a message that names the option and its value."""
     result = script("reproduce/compare.py", *options)
     assert result.status == 2
     assert re.search(message, result.err)
 
 
 def test_table_1_is_the_paper_s() -> None:
+    """Table 1 has the paper's systems for each task, and PIRNet has the best published secret."""
     table = entries(1)
     assert len({entry.name for entry in table}) == len(table) == 24
     assert {entry.hider for entry in table} - {"lih"} <= HIDERS.keys()
@@ -125,6 +129,7 @@ def test_table_1_is_the_paper_s() -> None:
 
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 def test_budgets_are_the_same_for_every_row(budget: Budget) -> None:
+    """All rows of a budget share crops, batch size, losses, degradations, rounding and seed."""
     for table in (1, 2, 3):
         configs = [config_of(entry, budget) for entry in entries(table)]
         assert len({(c.train.crop, c.train.batch_size, c.loss, c.degradation, c.stego, c.seed) for c in configs}) == 1
@@ -137,7 +142,7 @@ def test_steps_within(seconds: float, each: float, steps: int) -> None:
 
 
 def test_steps_fill_each_stage_s_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stage is timed by itself; the times are made up."""
+    """The steps of each stage fill its share of the minutes; the time of a step is a given number here."""
     each = {1: 0.01, 2: 0.1, 3: 0.2}
     monkeypatch.setattr("reproduce.budget._seconds_a_step", lambda trial, _: each[trial.stage])
     new_trainer = partial(Trainer, photos=smooth_photos(), device=torch.device("cpu"))
@@ -154,7 +159,7 @@ def test_steps_fill_each_stage_s_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stage_is_timed_for_a_twentieth_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that a step takes a second of, and the first one ten."""
+    """Steps are timed for a twentieth of a stage. On this test's clock the first step takes 10 s, others 1 s."""
     clock, taken = [0.0], []
 
     class Stub:
@@ -174,7 +179,7 @@ def test_a_stage_is_timed_for_a_twentieth_of_its_time(monkeypatch: pytest.Monkey
 
 
 def test_uncomposed_chains_do_not_invert() -> None:
-    """The composed ones do, with the same weights: it is the composition that is missing."""
+    """Without composition the chains do not invert; composed, with the same weights, they do."""
     cover, secret = smooth_image(0, 32, 32)[None], smooth_image(1, 32, 32)[None]
     model = randomise_(PIRNet(replace(tiny(), lsr=replace(TINY_LSR, num_blocks=2))))
     names, pyramid = [name for name, _ in model.named_parameters()], model.lsr.pyramid
@@ -191,7 +196,7 @@ def test_uncomposed_chains_do_not_invert() -> None:
 
 
 def test_the_released_chain_trains_its_end_blocks_alone() -> None:
-    """The last one, which hides, and the first one, which reveals."""
+    """Without composition only two blocks are trained: the last, which hides, and the first, which reveals."""
     model = PIRNet(replace(tiny(), lih=replace(tiny().lih, num_blocks=3)))
     uncompose(randomise_(model))
     cover, secret = smooth_image(0, 16, 16)[None], smooth_image(1, 16, 16)[None]

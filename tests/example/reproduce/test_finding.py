@@ -1,4 +1,4 @@
-"""The finding's experiment on the smallest networks and photos; correlations against NumPy's."""
+"""The experiment of finding.py on the smallest networks and photos; correlations are compared with NumPy's."""
 
 import csv
 import json
@@ -35,7 +35,8 @@ def test_correlations_are_numpys(qualities: list[tuple[float, float, float, floa
 
 
 def test_changes_leave_out_what_pairs_differ_by() -> None:
-    """Two pairs: the easy one is better on both sides, but the treatment helps the stego and harms the secret."""
+    """An easy pair raises the plain correlation; the correlation of changes shows only that the treatment helps the
+    stego and harms the secret."""
     found = [
         Point("hider", name, secret, "cover", base + stego, base + secret_change, base + stego, base + secret_change)
         for secret, base in (("easy", 40.0), ("hard", 10.0))
@@ -48,6 +49,7 @@ def test_changes_leave_out_what_pairs_differ_by() -> None:
 
 
 def test_what_does_not_vary_has_no_correlation() -> None:
+    """A quality that is constant or infinite has no correlation."""
     start = Point("hider", UNTREATED, "secret", "cover", 30.0, 20.0, 0.9, 0.5)
     assert set(correlations([start, start]).values()) == {None}
     perfect = Point("hider", "a", "secret", "cover", float("inf"), 20.0, 1.0, 0.5)
@@ -55,6 +57,7 @@ def test_what_does_not_vary_has_no_correlation() -> None:
 
 
 def test_points_are_of_the_treated_stego_image() -> None:
+    """Each point is measured on the treated stego image, and a second call gives the same points."""
     pair = Pair("secret", "cover", smooth_image(0, 32, 32), smooth_image(1, 32, 32))
     lih = randomise_(LIH(tiny().lih))
     treatments = {UNTREATED: as_hidden, "noise": added_noise(10.0), "black": lambda stego, _: torch.zeros_like(stego)}
@@ -70,12 +73,14 @@ def test_points_are_of_the_treated_stego_image() -> None:
 
 @given(share=st.floats(0, 1))
 def test_a_treatment_in_part_lies_between(share: float) -> None:
+    """A treatment in part interpolates linearly between the stego image and the treated one."""
     stego, generator = smooth_image(0, 8, 8)[None], torch.Generator()
     treated = partly(lambda image, _: 1 - image, share)(stego, generator)
     torch.testing.assert_close(treated, (1 - share) * stego + share * (1 - stego))
 
 
 def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
+    """The script writes all files with one row for each hider and treatment, and a second call reuses the networks."""
     options = ("--test", photo_folder, "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
     message = script("reproduce/finding.py", *options)
     assert message.status == 0, message.err
@@ -100,7 +105,7 @@ def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
     networks = {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")}
     assert networks.keys() == {f"{name}.safetensors" for name in ("hinet", "dncnn", "cbdnet", "ridnet")}
 
-    again = script("reproduce/finding.py", *options)  # takes the networks that are there
+    again = script("reproduce/finding.py", *options)  # uses the networks that exist already
     assert again.status == 0, again.err
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")} == networks
     assert json.loads((folder / "results.json").read_text()) == results
@@ -111,6 +116,7 @@ def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
 
 
 def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path: Path) -> None:
+    """With one hider and one denoiser only their rows appear, and only their network is trained."""
     options = ("--test", photo_folder, "--hiders", "LIH", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
     message = script("reproduce/finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
     assert message.status == 0, message.err
@@ -130,6 +136,7 @@ def test_no_hider_is_refused(script: Script) -> None:
 
 
 def test_no_time_is_refused(script: Script) -> None:
+    """A training time of 0 minutes is refused."""
     message = script("reproduce/finding.py", "--minutes", "0")
     assert message.status == 2
     assert message.err == "finding.py: error: --minutes needs more than 0, got 0.0\n"

@@ -1,4 +1,4 @@
-"""Other systems in the place of LIH and LSR: built, trained, saved."""
+"""Other systems in the place of LIH and LSR: they are built, trained and saved."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +50,7 @@ def test_a_restorer_does_not_know_the_task() -> None:
 
 
 def test_statistics_of_batches_are_averaged_networks_too_and_freeze_with_the_hider() -> None:
+    """The averaged network gets the batch statistics of the trained one, and a frozen hider keeps its statistics."""
     config = replace(tiny((2, 2, 0), ema=0.9), hider="hidden")
     run = Trainer(config, smooth_photos(), device=CPU)
     start = copied(run.model.lih)
@@ -66,6 +67,7 @@ def test_statistics_of_batches_are_averaged_networks_too_and_freeze_with_the_hid
 
 
 def test_training_resumes_with_the_statistics() -> None:
+    """A resumed run of a hider with batch statistics ends with the weights of an uninterrupted one."""
     config = replace(tiny((2, 0, 0)), hider="hidden")
     whole, first, second = (Trainer(config, smooth_photos(), device=CPU) for _ in range(3))
     for run in (whole, first):

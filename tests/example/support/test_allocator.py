@@ -1,4 +1,4 @@
-"""The memory of large tensors is kept for the next one, so its pages are new only once."""
+"""The memory of a freed large tensor is kept for the next one, so that its pages are new only once."""
 
 import subprocess
 import sys
@@ -17,12 +17,13 @@ def pages():
     torch.ones(2**24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 found = [pages() for _ in range(30)]
-print(kept, found[-1] - found[9])  # by then there are holes that are large enough
+print(kept, found[-1] - found[9])  # after ten rounds the free blocks are large enough
 """
 
 
 def faults(word: str) -> tuple[bool, int]:
-    """Whether memory was kept, and first touches of pages in twenty rounds of 64 MiB, in a process of its own."""
+    """Whether memory was kept, and the number of page faults in twenty rounds of 64 MiB, measured in a separate
+    process."""
     done = subprocess.run([sys.executable, "-c", CODE, str(EXAMPLE), word], capture_output=True, text=True, check=True)
     kept, count = done.stdout.split()
     return kept == "True", int(count)

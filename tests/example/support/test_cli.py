@@ -48,6 +48,7 @@ def test_devices_are_found_or_refused() -> None:
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (19, 18)])
 @pytest.mark.parametrize("multiple", [2, 8])
 def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> None:
+    """Images are padded to the next multiple by repeating their last row and column, and the result is cropped."""
     seen: list[Tensor] = []
 
     def keep(*batches: Tensor) -> Tensor:
@@ -61,11 +62,12 @@ def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> No
         assert (height % multiple, width % multiple) == (0, 0)
         assert max(height - size[0], width - size[1]) < multiple
         assert torch.equal(batch[0, :, : size[0], : size[1]], image)
-        assert (batch[0, :, size[0] :, : size[1]] == image[:, -1:]).all()  # the border goes on
+        assert (batch[0, :, size[0] :, : size[1]] == image[:, -1:]).all()  # the border is repeated
         assert (batch[0, :, : size[0], size[1] :] == image[:, :, -1:]).all()
 
 
 def test_large_photos_are_taken_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photo above the limit is processed in tiles with the overlap that the network needs, with the same result."""
     lih = randomise_(LIH(LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)))
     sizes: list[int] = []
 
@@ -84,7 +86,7 @@ def test_large_photos_are_taken_in_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(hidden(), whole)
     monkeypatch.setattr(cli, "MAX_PIXELS", 61 * 97 - 1)
     assert (hidden() - whole).abs().max() <= 1e-5
-    assert max(sizes[1:]) == 16 + 2 * 16  # the first call finds out how far the network reaches: 16 pixels
+    assert max(sizes[1:]) == 16 + 2 * 16  # the first call measures the reach of the network: 16 pixels
     assert len(sizes[1:]) == 4 * 7
     monkeypatch.setattr(cli, "MAX_OVERLAP", 8)
     hidden()
@@ -113,5 +115,5 @@ def test_other_exceptions_pass_through() -> None:
     with pytest.raises(SystemExit) as stop:
         cli.run(failing(KeyboardInterrupt()))
     assert stop.value.code == 130
-    with pytest.raises(ZeroDivisionError):  # a mistake of ours: its traceback is wanted
+    with pytest.raises(ZeroDivisionError):  # a bug in our code, which needs its traceback
         cli.run(failing(ZeroDivisionError()))

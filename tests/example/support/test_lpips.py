@@ -1,4 +1,4 @@
-"""LPIPS on random weights of the published shapes; on the published weights where there are some."""
+"""LPIPS with random weights of the published shapes, and with the published weights if they are available."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.example.helpers import smooth_image
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights under the published names; those of the linear layers are positive, as the published ones are."""
+    """Random weights under the published names; those of the linear layers are positive, as in the published file."""
     network = randomise_(LPIPS())
     tensors = {name: t.abs() if name.startswith("lin") else t for name, t in network.state_dict().items()}
     path = tmp_path_factory.mktemp("lpips") / "random.safetensors"
@@ -34,6 +34,7 @@ def test_names_and_sizes_are_the_published_ones() -> None:
 
 
 def test_a_distance_in_the_order_of_the_noise(weights: Path) -> None:
+    """The distance is 0 for equal images, grows with the noise, and is symmetric; images of a batch are independent."""
     lpips = load_lpips(weights)
     image = torch.stack([smooth_image(0, 48, 64), smooth_image(1, 48, 64)])
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
@@ -47,7 +48,7 @@ def test_a_distance_in_the_order_of_the_noise(weights: Path) -> None:
 
 
 def test_the_distance_by_hand(weights: Path) -> None:
-    """The definition, written out for the first layer alone."""
+    """With one active layer, the distance equals its definition."""
     lpips = load_lpips(weights)
     with torch.no_grad():
         for number in range(1, 7):
@@ -66,7 +67,7 @@ def test_the_distance_by_hand(weights: Path) -> None:
 
 
 def test_the_published_check_value() -> None:
-    """Torchmetrics documents 0.1005 for this draw; set PIRNET_LPIPS to the published weights to run it."""
+    """The published weights give 0.1005, the value that torchmetrics documents; PIRNET_LPIPS names their file."""
     path = os.environ.get("PIRNET_LPIPS")
     if path is None:
         pytest.skip("PIRNET_LPIPS names no file of published weights")

@@ -1,4 +1,4 @@
-"""The file that keeps a folder's decoded photos: the same photos, read once, noticed when they change."""
+"""The file of a folder's decoded photos: it holds the same photos, is made once, and is made again after a change."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the photos that are decoded, as they are."""
+    """A list of the names of the photos that are decoded; it grows during the test."""
     names: list[str] = []
     read = photos_module.read_picture
     monkeypatch.setattr(photos_module, "read_picture", lambda path: (names.append(path.name), read(path))[1])
@@ -52,7 +52,7 @@ def test_the_photos_are_those_of_the_folder_and_decoded_once(folder: Path, tmp_p
 
 
 def test_pixels_stay_on_disk(folder: Path, tmp_path: Path) -> None:
-    """A mapped file shows up in the process's map, and its photos share one storage."""
+    """All photos share one storage, which is the file mapped into memory."""
     photos = cached_photos(folder, cache=tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     assert len({image.untyped_storage().data_ptr() for image in photos.images}) == 1
@@ -77,7 +77,7 @@ def test_a_changed_folder_is_read_again(folder: Path, tmp_path: Path, change: st
     assert_same(cached_photos(folder, cache=cache), decoded_plainly(folder))
     assert decoded == sorted(path.name for path in folder.iterdir())
     assert len(list(cache.iterdir())) == 1
-    assert all(torch.equal(a, b) for a, b in zip(before.images, kept, strict=True))  # a run that still has the old file
+    assert all(torch.equal(a, b) for a, b in zip(before.images, kept, strict=True))  # a run with the old file
 
 
 def test_folders_have_files_of_their_own(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
@@ -128,6 +128,7 @@ def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -
 
 
 def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches are in `liftlayers` of XDG_CACHE_HOME, or of ~/.cache if that is not set."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache_folder() == Path("/somewhere/liftlayers")
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -1,4 +1,4 @@
-"""bfloat16 if it is chosen or if the device has arithmetic for it, otherwise float32."""
+"""bfloat16 is used if it is chosen, or if the device has arithmetic for it; otherwise float32 is used."""
 
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("has", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_asks_the_device(has: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` becomes bfloat16 if the device supports it, else float32; other values stay."""
     monkeypatch.setattr(precision, "has_bfloat16", lambda _: has)
     assert chosen_precision("auto", CPU) == expected
     assert chosen_precision("bfloat16", CPU) == "bfloat16"
@@ -29,6 +30,7 @@ def test_auto_asks_the_device(has: bool, expected: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
 def test_processors_with_arithmetic_for_it(avx512: bool, amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU has bfloat16 arithmetic if it has AVX-512 BF16 or AMX."""
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     assert has_bfloat16(CPU) == (avx512 or amx)
@@ -37,11 +39,13 @@ def test_processors_with_arithmetic_for_it(avx512: bool, amx: bool, monkeypatch:
 
 @pytest.mark.gpu
 def test_a_gpu_is_asked_too() -> None:
+    """A GPU has bfloat16 arithmetic if torch reports it without emulation."""
     assert has_bfloat16(torch.device("cuda")) == torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @pytest.mark.parametrize("chosen", ["float32", "bfloat16"])
 def test_networks_run_in_it(chosen: Precision) -> None:
+    """All convolutions of the hider run in the chosen precision."""
     run = Trainer(tiny((1, 0, 0), precision=chosen), smooth_photos(), device=CPU)
     seen: set[torch.dtype] = set()
 
@@ -56,7 +60,7 @@ def test_networks_run_in_it(chosen: Precision) -> None:
 
 
 def gradients(config: Config, precision: str, layout: torch.memory_format) -> dict[str, Tensor]:
-    """Of a step of stage 3 with drawn weights, by name."""
+    """The gradients of a step of stage 3 with random weights, by name."""
     step = TrainStep(randomise_(PIRNet(config)), config)
     step.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
     cover, secret = (smooth_image(seed, 128, 128)[None].contiguous(memory_format=layout) for seed in range(2))
@@ -69,7 +73,11 @@ def gradients(config: Config, precision: str, layout: torch.memory_format) -> di
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_its_gradients_are_float32s_but_for_rounding(preset: str, layout: torch.memory_format) -> None:
-    """As wide as the preset, in crops of 128 pixels, since kernels are chosen by such sizes; but not as deep."""
+    """Gradients in bfloat16 differ from those in float32 only by rounding.
+
+    The networks are as wide as the preset but not as deep, and the crops have 128 pixels, since torch chooses its
+    kernels by these sizes.
+    """
     config = PRESETS[preset]()
     config = replace(
         config,

@@ -1,4 +1,4 @@
-"""Progress bars: at once on a terminal, every half minute in a log, and none there for short work."""
+"""Progress bars: immediate on a terminal, every half minute in a log, and none in a log for short work."""
 
 import sys
 

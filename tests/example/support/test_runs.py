@@ -1,4 +1,4 @@
-"""Run folders, their logs, and stopping cleanly."""
+"""Run folders, their logs, and runs that stop cleanly."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_the_log_forgets_steps_that_will_be_taken_again(tmp_path: Path) -> None:
 
 
 def test_a_line_cut_short_is_no_obstacle(tmp_path: Path) -> None:
-    """As a machine leaves it that lost its power."""
+    """An incomplete last line of the log, as after a power failure, is dropped."""
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "lo')
     trim_log(log, 30)
@@ -91,7 +91,7 @@ def test_an_interruption_asks_to_stop_and_a_second_one_stops(number: signal.Sign
 
 
 def test_torchrun_may_pass_an_interruption_on() -> None:
-    """As a SIGTERM to processes that had the Ctrl-C themselves."""
+    """A SIGTERM after a Ctrl-C does not stop the run at once, since torchrun sends it to all processes."""
     stop = Stop()
     with stop.on_interrupt():
         signal.raise_signal(signal.SIGINT)

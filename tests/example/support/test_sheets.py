@@ -1,4 +1,4 @@
-"""Sheets: pictures pixel for pixel, complete files only, matplotlib's state unchanged."""
+"""Sheets show pictures pixel for pixel, are written completely, and leave matplotlib's state unchanged."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ def random_panel(seed: int, height: int, width: int, title: str = "title", capti
 
 
 def find(sheet: np.ndarray, patch: np.ndarray) -> list[tuple[int, int]]:
-    """The corners at which a patch stands in a sheet, pixel for pixel."""
+    """The corners at which a patch appears in a sheet, pixel for pixel."""
     height, width = patch.shape[:2]
     corners = zip(*np.nonzero((sheet == patch[0, 0]).all(axis=-1)), strict=True)
     return [(int(y), int(x)) for y, x in corners if np.array_equal(sheet[y : y + height, x : x + width], patch)]
@@ -28,6 +28,7 @@ def pixels(panel: Panel) -> np.ndarray:
 
 
 def test_pictures_stand_one_to_one(tmp_path: Path) -> None:
+    """Each picture appears pixel for pixel at its place, a small one completely and a large one as its centre."""
     large, small = random_panel(0, 70, 90), random_panel(1, 20, 31)
     save_sheet(tmp_path / "a.png", [[large, small], [small]], panel=64, heading="A heading")
     with Image.open(tmp_path / "a.png") as image:
@@ -87,7 +88,8 @@ def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_matplotlib_is_left_alone(tmp_path: Path) -> None:
-    backend = dict.__getitem__(matplotlib.rcParams, "backend")  # unresolved: reading it plainly would choose one
+    """Drawing a sheet neither chooses a backend of matplotlib nor imports pyplot."""
+    backend = dict.__getitem__(matplotlib.rcParams, "backend")  # read without the lookup, which would choose a backend
     had_pyplot = "matplotlib.pyplot" in sys.modules
     save_sheet(tmp_path / "a.png", [[random_panel(0, 40, 40)]], panel=48)
     assert dict.__getitem__(matplotlib.rcParams, "backend") is backend

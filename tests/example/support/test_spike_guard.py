@@ -1,4 +1,4 @@
-"""The watch over the loss: what it throws away, when it gives up, what it remembers."""
+"""The guard of the loss: which steps it rejects, when it gives up, and what it remembers."""
 
 import json
 import math
@@ -29,6 +29,7 @@ def test_ten_times_the_median_is_the_limit() -> None:
 
 
 def test_a_large_gradient_is_left_to_clipping() -> None:
+    """A large but finite gradient is accepted, since clipping makes it smaller."""
     assert used().accepts(1.0, 1e6)
 
 

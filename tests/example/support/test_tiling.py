@@ -1,4 +1,4 @@
-"""Tiles: as good as the whole where networks are convolutions, and hardly worse where they take means."""
+"""Tiles give the result of the whole image if a network only convolves, and nearly so if it also takes means."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,7 +45,7 @@ def decibels(a: Tensor, b: Tensor) -> float:
 
 
 def test_reach_adds_up_radii() -> None:
-    """Four blocks of two networks of two 3x3 kernels, on pixels twice as large."""
+    """The reach is the sum of the radii: four blocks, two networks, two 3x3 kernels, on pixels twice as large."""
     lih = LIH(quick().lih)
     with torch.inference_mode():
         assert reach(hiding(lih), lih, num_images=2) == reach(revealing(lih), lih) == 4 * 2 * 2 * 2
@@ -63,6 +63,7 @@ def test_the_papers_network_reaches_across_a_photo() -> None:
 
 
 def test_reach_leaves_nothing_behind() -> None:
+    """No hook is left on the network after an error."""
     lih = LIH(SLIM)
     with pytest.raises(ValueError, match="an RGB image"):
         reach(lambda image: lih(image, image[:, :2])[0], lih)
@@ -85,6 +86,7 @@ def test_tiles_hide_and_reveal_as_the_whole(seed: int, height: int, width: int, 
 
 
 def test_less_overlap_than_the_reach_shows() -> None:
+    """An overlap of the reach gives the result of the whole image; a smaller one does not."""
     lih = randomise_(LIH(SLIM)).double()
     cover, secret = (image.double() for image in images(48, 48))
     with torch.inference_mode():
@@ -98,7 +100,7 @@ def test_less_overlap_than_the_reach_shows() -> None:
 
 @pytest.mark.parametrize("num_scales", [1, 2])
 def test_tiles_restore_as_the_whole_but_for_means(num_scales: int) -> None:
-    """With the attention of NAFBlocks held, only convolutions are left, on the grids of every scale."""
+    """If the attention of NAFBlocks is fixed, only convolutions are left, and tiles equal the whole image."""
     lsr = randomise_(LSR(replace(TINY_LSR, num_scales=num_scales, encoder=(1, 1), decoder=(1, 1)))).double()
     for module in lsr.modules():
         if isinstance(module, NAFBlock):
@@ -113,10 +115,10 @@ def test_tiles_restore_as_the_whole_but_for_means(num_scales: int) -> None:
 
 
 def test_tiles_restore_almost_as_well_as_the_whole() -> None:
-    """A photo of two unlike halves in small tiles, with random weights that do as much as trained ones.
+    """Small tiles of a photo with two different halves change the result little.
 
-    Trained `base` weights on two photos, in tiles of 128 that see 128 around them: 60 and 65 dB from the whole, and as
-    far from the cover to 0.02 dB.
+    The random weights have the effect of trained ones. Trained `base` weights on two photos, in tiles of 128 pixels
+    with an overlap of 128: 60 and 65 dB from the whole image, and the same distance from the cover to 0.02 dB.
     """
     lsr = randomise_(LSR(quick().lsr))
     (cover,) = images(256, 256, count=1)
@@ -140,7 +142,7 @@ def test_tiles_restore_almost_as_well_as_the_whole() -> None:
 
 @pytest.mark.parametrize("direction", [hiding, revealing])
 def test_deep_chains_reach_far_in_theory_only(direction: Callable[[LIH], Function]) -> None:
-    """The paper's depth and kernels: reach 1728, but 64 pixels are enough for all digits, 16 are not."""
+    """At the paper's depth the reach is 1728 pixels, but an overlap of 64 is exact enough; 16 is not."""
     lih = randomise_(LIH(replace(paper().lih, hidden_channels=8)))
     given_images = images(32, 256, count=2 if direction is hiding else 1)
     function = direction(lih)

@@ -53,7 +53,7 @@ def averaging(step: nn.Module, *, unused_parameters: bool) -> nn.Module:
 
 
 def sharing(step: nn.Module, *, now: bool) -> AbstractContextManager[object]:
-    """Whether the gradients computed inside are averaged; this is done once a batch, after its last part."""
+    """A context that averages the gradients computed in it if `now`: once a batch, with its last part."""
     return step.no_sync() if isinstance(step, DistributedDataParallel) and not now else nullcontext()
 
 

@@ -21,7 +21,7 @@ class SpikeGuard:
         self.skipped_in_a_row = 0
 
     def accepts(self, loss: float, gradient_norm: float) -> bool:
-        """Whether to take the step; counts it if not."""
+        """Whether to take the step; a rejected step is counted."""
         good = math.isfinite(loss) and math.isfinite(gradient_norm)
         if good and len(self.accepted) >= MIN_LOSSES:
             good = loss <= FACTOR * statistics.median(self.accepted)

@@ -17,7 +17,7 @@ from pirnet.weights import CheckpointError
 
 T = TypeVar("T")
 
-KEPT = ("accumulate", "workers", "compile", "log_every", "sheets_every", "tensorboard")  # by --resume
+KEPT = ("accumulate", "workers", "compile", "log_every", "sheets_every", "tensorboard")  # options that --resume keeps
 
 
 @dataclass(frozen=True)

@@ -167,14 +167,14 @@ def _folded(module: M) -> M:
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift of a normalisation in eval mode, (C,) each."""
-    assert norm.running_mean is not None  # there by default
+    assert norm.running_mean is not None  # a BatchNorm2d has it by default
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return scale, norm.bias - norm.running_mean * scale
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:
-    assert conv.bias is not None  # all have one
+    assert conv.bias is not None  # every convolution here has one
     return conv.bias
 
 

@@ -65,7 +65,7 @@ class Residual(nn.Sequential):
 
 
 class MultiScaleBlock(nn.Module):
-    """Two rounds of one context block for each resolution, each followed by a flow from coarse to fine; residual.
+    """Two rounds, each of a context block for each resolution and fusions from coarse to fine; added to the input.
 
     Both rounds share their context blocks and fusions; the convolutions for enlarging are separate.
     """
@@ -93,7 +93,7 @@ class MultiScaleBlock(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """Two grouped convolutions, then a vector of the whole image added to every pixel; residual.
+    """Two grouped convolutions, then a vector of the whole image for every pixel, added to the input.
 
     The vector is the mean over pixels, weighted by a softmax, through two 1x1 convolutions.
     """

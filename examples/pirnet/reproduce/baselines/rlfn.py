@@ -16,14 +16,14 @@ from pirnet.pixels import check_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MIN_SIDE = 15  # what is left of a side has to fill the pooling window of 7
+MIN_SIDE = 15  # the strided convolution leaves 7 pixels, one pooling window
 ATTENTION = 16
 
 
 class SpatialAttention(nn.Module):
-    """Multiplies features with a gate that has seen their surroundings: (B, C, H, W) to the same, H and W at least 15.
+    """Multiplies features with a gate from their neighbourhood: (B, C, H, W) to the same, H and W at least 15.
 
-    The surroundings are looked at in 1/6 of the resolution, on few channels: a strided convolution, then a maximum.
+    The neighbourhood is read at 1/6 of the resolution, on few channels: a strided convolution, then a maximum.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,7 +42,7 @@ class SpatialAttention(nn.Module):
 
 
 class LocalFeatures(nn.Module):
-    """Three 3x3 convolutions with LeakyReLU around which the input is added, a 1x1 convolution, then attention."""
+    """Three 3x3 convolutions with LeakyReLU, added to their input, then a 1x1 convolution and attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Helpers for the tests of hiders: random images, sizes, HiNet's dense network."""
+"""Helpers for the tests of hiders: random images, numbers of parameters, and the dense network of HiNet."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def images(count: int, *shape: int, seed: int = 0, dtype: torch.dtype = torch.fl
 
 
 def dense(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """HiNet's dense network, by definition: four convolutions that see all before them, and a linear one."""
+    """HiNet's dense network by its definition: four convolutions, each on all earlier features, and a linear one."""
     for number in range(4):
         weight, bias = (weights[f"{name}.hidden.{number}.{kind}"] for kind in ("weight", "bias"))
         x = torch.cat([x, F.leaky_relu(F.conv2d(x, weight, bias, padding=1), 0.01)], dim=1)

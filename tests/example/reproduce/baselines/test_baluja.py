@@ -1,4 +1,4 @@
-"""Baluja's three networks: sizes, odd images, equations, and which loss trains which network."""
+"""Baluja's three networks: their sizes, odd image sizes, equations, and which loss trains which network."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_images_keep_their_size(height: int, width: int) -> None:
 
 
 def stages(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """Twice three rows of convolutions and ReLUs; kernels of 4 are padded by 1, then by 2."""
+    """Two stages of three rows of convolutions and ReLUs; kernels of 4 are padded by 1, then by 2."""
     for stage, lengths in enumerate(((4, 4, 4), (1, 2, 1))):
         rows = []
         for row, (kernel, length) in enumerate(zip((3, 4, 5), lengths, strict=True)):
@@ -44,7 +44,7 @@ def stages(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def test_it_is_three_networks_as_described() -> None:
-    """Written once more: the secret's features before the cover, images normed as ImageNet's."""
+    """The output equals a second implementation, with the secret's features before the normalised cover."""
     baluja = randomise_(Baluja().double())
     cover, secret = images(2, 1, 3, 6, 9)
     weights = baluja.state_dict()
@@ -60,7 +60,7 @@ def test_it_is_three_networks_as_described() -> None:
 
 
 def test_the_secrets_error_reaches_all_three_networks() -> None:
-    """In the PyTorch version that is around it reaches the last one only."""
+    """The error of the secret trains all three networks; in the PyTorch code on the web it trains only the last one."""
     baluja = randomise_(Baluja())
     cover, secret = images(2, 1, 3, 8, 8, dtype=torch.float32)
     (baluja.reveal(baluja.conceal(cover, secret)) - secret).square().mean().backward()

@@ -1,4 +1,4 @@
-"""CBDNet: its sizes, its equation."""
+"""CBDNet: its number of parameters and its equation."""
 
 import torch
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ from tests.example.reproduce.baselines.unets import (
 
 
 def written_out(net: CBDNet, x: Tensor) -> Tensor:
-    """The network by its equation, from its weights alone."""
+    """Computes the network from its weights by its equation."""
     weights = net.state_dict()
 
     def convs(name: str, x: Tensor, count: int) -> Tensor:
@@ -47,6 +47,7 @@ def test_it_is_of_the_published_size() -> None:
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 2**31), rows=st.integers(1, 4), columns=st.integers(1, 4))
 def test_it_is_what_its_equation_says(seed: int, rows: int, columns: int) -> None:
+    """The output equals the equation, and the noise map has the shape of the image and no negative value."""
     net, x = randomise_(CBDNet(), seed).double(), image(2, 3, 4 * rows, 4 * columns, seed=seed)
     torch.testing.assert_close(net(x), written_out(net, x), rtol=1e-10, atol=1e-12)
     noise = net.noise_map(x)

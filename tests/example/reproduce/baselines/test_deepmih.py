@@ -1,4 +1,4 @@
-"""DeepMIH: its size, its laws on random weights, its laws and equations."""
+"""DeepMIH: its number of parameters, its inverse on random weights, and its equations."""
 
 import copy
 from typing import Literal
@@ -22,7 +22,7 @@ from tests.example.reproduce.baselines.helpers import (
 
 @pytest.fixture(scope="module")
 def deepmih() -> DeepMIH:
-    """On random weights, in double precision."""
+    """A network with random weights in double precision."""
     return randomise_(DeepMIH().double())
 
 
@@ -43,7 +43,7 @@ def clamped(r: Tensor) -> Tensor:
 
 
 def test_it_is_what_the_paper_writes(deepmih: DeepMIH) -> None:
-    """Block by block, from the equations alone: :math:`c` is 2 and the logistic stands as it is printed."""
+    """The output equals the paper's equations, block by block, with :math:`c = 2` and the logistic function."""
     cover, secret = images(2, 2, 3, 8, 10)
     weights = deepmih.state_dict()
     x1, x2 = (torch.cat(haar_analysis(image), dim=1) for image in (cover, secret))
@@ -54,7 +54,7 @@ def test_it_is_what_the_paper_writes(deepmih: DeepMIH) -> None:
         x1, x2 = y1, x2 * clamped(dense(weights, rho, y1)) + dense(weights, eta, y1)
     stego, lost = (haar_synthesis(x[:, :3], x[:, 3:]) for x in (x1, x2))
     torch.testing.assert_close(deepmih(cover, secret), (stego, lost))
-    assert (stego - cover).abs().mean() > 0.01  # else the identity would pass
+    assert (stego - cover).abs().mean() > 0.01  # so that the identity does not pass
 
 
 @pytest.mark.parametrize("memory", ["reversible", "checkpoint"])

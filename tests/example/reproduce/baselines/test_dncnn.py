@@ -1,4 +1,4 @@
-"""DnCNN: its sizes, its normalisations merged into convolutions."""
+"""DnCNN: its number of parameters, and normalisations that are merged into the convolutions."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ SIZES = {  # by channels and layers; with normalisations and merged
 
 
 def random_dncnn(channels: int, layers: int, seed: int) -> DnCNN:
-    """One with random weights and random statistics, in eval mode."""
+    """A network with random weights and random batch statistics, in eval mode."""
     net = randomise_(DnCNN(channels, layers), seed)
     generator = torch.Generator().manual_seed(seed)
     for norm in net.norms:
@@ -36,7 +36,7 @@ def random_dncnn(channels: int, layers: int, seed: int) -> DnCNN:
 
 
 def written_out(net: DnCNN, x: Tensor) -> Tensor:
-    """The merged form by its equation, from its weights alone."""
+    """Computes the merged form from its weights by its equation."""
     weights, h = list(net.state_dict().values()), x
     for number in range(0, len(weights), 2):
         h = F.conv2d(h.clamp(min=0) if number else h, weights[number], weights[number + 1], padding=1)
@@ -60,6 +60,7 @@ def test_it_is_of_the_published_size(channels: int, layers: int) -> None:
     width=st.integers(1, 9),
 )
 def test_it_is_merged_without_a_change(seed: int, channels: int, layers: int, height: int, width: int) -> None:
+    """Merging the normalisations changes neither the output nor the network itself."""
     net, x = random_dncnn(channels, layers, seed), image(2, channels, height, width, seed=seed)
     merged, before = net.merged(), {name: tensor.clone() for name, tensor in net.state_dict().items()}
     torch.testing.assert_close(merged(x), net(x), rtol=1e-10, atol=1e-10)

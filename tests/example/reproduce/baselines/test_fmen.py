@@ -1,4 +1,4 @@
-"""FMEN: its sizes, both of its forms, which are one function up to the border."""
+"""FMEN: its number of parameters, and that its two forms are the same function, at the border too."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ SIZES = {4: (1_045_866, 341_066), 2: (1_029_630, 324_830), 1: (1_025_571, 320_77
 
 
 def random_fmen(scale: int, seed: int = 0) -> FMEN:
-    """One with random weights and random statistics, in eval mode."""
+    """A network with random weights and random batch statistics, in eval mode."""
     net = randomise_(FMEN(scale), seed)
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
@@ -31,7 +31,7 @@ def random_fmen(scale: int, seed: int = 0) -> FMEN:
 
 
 def written_out(net: FMEN, x: Tensor) -> Tensor:
-    """The deployed form by its equations, from its weights alone."""
+    """Computes the deployed form from its weights by its equations."""
     weights = net.state_dict()
 
     def conv(name: str, x: Tensor) -> Tensor:
@@ -66,6 +66,7 @@ def test_it_is_of_the_published_size(scale: int) -> None:
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 2**31), scale=st.sampled_from([1, 2]), height=st.integers(1, 9), width=st.integers(1, 9))
 def test_it_is_deployed_without_a_change(seed: int, scale: int, height: int, width: int) -> None:
+    """The deployed form gives the same output as the form for training, and the output of its equations."""
     net, x = random_fmen(scale, seed), image(2, 3, height, width, seed=seed)
     y = net(x)
     assert y.shape == (2, 3, scale * height, scale * width)
@@ -75,7 +76,7 @@ def test_it_is_deployed_without_a_change(seed: int, scale: int, height: int, wid
 
 
 def test_each_step_of_deploying_counts() -> None:
-    """A statistic, a bias or a kernel that changes shows in what is deployed: none is left out by chance."""
+    """A change of any statistic, bias or kernel changes the deployed form, so none is left out by chance."""
     net, x = random_fmen(1), image(1, 3, 4, 4)
     before, weights = net.deployed()(x), net.state_dict()
     for name, tensor in weights.items():

@@ -1,4 +1,4 @@
-"""HiDDeN with a photo for a message: its sizes, its two networks."""
+"""HiDDeN with a photo as its message: its number of parameters and its two networks."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_images_keep_their_size(height: int, width: int) -> None:
 
 
 def blocks(weights: dict[str, Tensor], name: str, count: int, x: Tensor) -> Tensor:
-    """So many times a convolution, a norm by the running averages and a ReLU."""
+    """Applies `count` blocks of a convolution, a normalisation by the running averages, and a ReLU."""
     for number in range(count):
         conv, norm = f"{name}.{number}.0", f"{name}.{number}.1"
         x = F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"], padding=1)
@@ -38,10 +38,10 @@ def blocks(weights: dict[str, Tensor], name: str, count: int, x: Tensor) -> Tens
 
 
 def test_it_is_encoder_and_decoder_as_described() -> None:
-    """Written once more: the cover's features between secret and cover, images in [-1, 1]."""
+    """The output equals a second implementation, with the cover's features between secret and cover."""
     hidden = randomise_(HiDDeN().double())
     cover, secret = images(2, 2, 3, 6, 9)
-    hidden.reveal(hidden.conceal(cover, secret))  # in training mode: the running averages move
+    hidden.reveal(hidden.conceal(cover, secret))  # in training mode, which changes the running averages
     hidden.eval()
     weights = hidden.state_dict()
     signed_cover, signed_secret = 2 * cover - 1, 2 * secret - 1

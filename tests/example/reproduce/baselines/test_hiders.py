@@ -1,4 +1,4 @@
-"""Laws that every hider of the comparison keeps: sizes, gradients, saving, training, errors."""
+"""Laws of every hider of the comparison: start, gradients, saving, training, errors."""
 
 import itertools
 from dataclasses import replace
@@ -24,7 +24,7 @@ SIZES = {"hidden": (9, 10), "baluja": (9, 10), "hinet": (8, 10), "deepmih": (8, 
 
 
 def built(name: str) -> tuple[Hider, nn.Module]:
-    """A new hider, under both of its types."""
+    """A new hider, once typed as `Hider` and once as a module."""
     hider = HIDERS[name]()
     assert isinstance(hider, nn.Module)
     return hider, hider
@@ -42,9 +42,9 @@ def test_it_starts_as_the_identity(name: str) -> None:
 
 @pytest.mark.parametrize("name", HIDERS)
 def test_every_weight_has_a_finite_gradient(name: str) -> None:
-    """From what a training step compares: the stego image, and the secret revealed from it."""
+    """Every weight gets a gradient from the losses of training: on the stego image and on the revealed secret."""
     hider, module = built(name)
-    randomise_(module).train(name != "hidden")  # statistics of a small batch would hide the gradient of a bias
+    randomise_(module).train(name != "hidden")  # with the statistics of a batch, the bias has no gradient
     cover, secret = images(2, 2, 3, *SIZES[name], dtype=torch.float32)
     stego = hider.conceal(cover, secret)
     ((stego - cover).square().mean() + (hider.reveal(stego) - secret).square().mean()).backward()
@@ -56,7 +56,7 @@ def test_every_weight_has_a_finite_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", HIDERS)
 def test_it_saves_and_loads(name: str, tmp_path: Path) -> None:
-    """A file of its weights is all that another hider of its kind needs to reveal."""
+    """A hider that loads the saved weights of another one of its kind reveals the same secret."""
     (saved, saved_module), (loaded, loaded_module) = built(name), built(name)
     torch.save(randomise_(saved_module).state_dict(), tmp_path / "hider.pt")
     assert not same_weights(saved_module, loaded_module)
@@ -69,7 +69,7 @@ def test_it_saves_and_loads(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HIDERS)
 def test_a_hundred_steps_teach_it(name: str) -> None:
-    """Ordinary training, but ten times on the same ten batches: the last ten losses are well below the first ten."""
+    """A hundred training steps on ten repeated batches make the last ten losses well below the first ten."""
     start = quick()
     train = replace(start.train, steps=(100, 0, 0), crop=16, batch_size=4, warmup=10)
     config = with_baseline_rates(replace(start, hider=name, train=train))
@@ -102,5 +102,6 @@ def test_baluja_needs_two_pixels_a_side() -> None:
 
 @pytest.mark.parametrize("name", INVERTIBLE)
 def test_other_lost_parts_are_refused(name: str) -> None:
+    """An invertible hider refuses a substitute for the lost part that is neither zero nor Gaussian."""
     with pytest.raises(ValueError, match='reveal needs z="zero" or z="gaussian", got \'mean\''):
         built(name)[0].reveal(torch.zeros(1, 3, 8, 8), "mean")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""HiNet: its size, its laws on random weights, its laws and equations."""
+"""HiNet: its number of parameters, its inverse on random weights, and its equations."""
 
 import copy
 from typing import Literal
@@ -21,7 +21,7 @@ from tests.example.reproduce.baselines.helpers import (
 
 @pytest.fixture(scope="module")
 def hinet() -> HiNet:
-    """On random weights, in double precision."""
+    """A network with random weights in double precision."""
     return randomise_(HiNet().double())
 
 
@@ -38,7 +38,7 @@ def test_it_inverts(hinet: HiNet, seed: int, rows: int, columns: int) -> None:
 
 
 def test_it_is_what_the_paper_writes(hinet: HiNet) -> None:
-    """Block by block, from the equations alone: :math:`c` is 2 and the logistic stands as it is printed."""
+    """The output equals the paper's equations, block by block, with :math:`c = 2` and the logistic function."""
     cover, secret = images(2, 2, 3, 8, 10)
     weights = hinet.state_dict()
     x1, x2 = (torch.cat(haar_analysis(image), dim=1) for image in (cover, secret))
@@ -49,7 +49,7 @@ def test_it_is_what_the_paper_writes(hinet: HiNet) -> None:
         x1, x2 = y1, x2 * scale + dense(weights, eta, y1)
     stego, lost = (haar_synthesis(x[:, :3], x[:, 3:]) for x in (x1, x2))
     torch.testing.assert_close(hinet(cover, secret), (stego, lost))
-    assert (stego - cover).abs().mean() > 0.01  # else the identity would pass
+    assert (stego - cover).abs().mean() > 0.01  # so that the identity does not pass
 
 
 @pytest.mark.parametrize("memory", ["reversible", "checkpoint"])

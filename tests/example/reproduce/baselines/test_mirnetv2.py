@@ -1,4 +1,4 @@
-"""MIRNet-v2: its sizes, its equations written once more, what it shares."""
+"""MIRNet-v2: its number of parameters, a second implementation of its equations, and properties of its parts."""
 
 import pytest
 import torch
@@ -72,13 +72,15 @@ def test_it_is_of_the_published_size() -> None:
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**31), parts=st.sampled_from([1, 2, 4]), rows=st.integers(1, 4), columns=st.integers(1, 4))
 def test_a_block_is_what_the_paper_draws(seed: int, parts: int, rows: int, columns: int) -> None:
+    """A multi-scale block equals a second implementation of the paper's figure."""
     block = randomise_(MultiScaleBlock(16, parts), seed).double()
     x = image(2, 16, 4 * rows, 4 * columns, seed=seed)
     torch.testing.assert_close(block(x), multi_scale_block(block.state_dict(), x, parts), rtol=1e-12, atol=1e-12)
-    assert (block(x) - x).abs().mean() > 0.001  # else the identity would pass
+    assert (block(x) - x).abs().mean() > 0.001  # so that the identity does not pass
 
 
 def test_groups_of_blocks_follow_each_other() -> None:
+    """The whole network is its groups of blocks one after the other, each added to its input."""
     net, x = randomise_(MIRNetV2(width=16)).double(), image(1, 3, 8, 12)
     weights = net.state_dict()
     y = convolve(weights, "first", x)
@@ -93,11 +95,13 @@ def test_groups_of_blocks_follow_each_other() -> None:
 
 
 def test_a_fusion_of_equals_is_either() -> None:
+    """The fusion of two equal streams returns that stream, since its weights add up to one."""
     fusion, x = randomise_(Fusion(16)).double(), image(2, 16, 3, 5)
     torch.testing.assert_close(fusion(x, x), x)
 
 
 def test_context_reaches_every_pixel() -> None:
+    """A change of one corner pixel changes the opposite corner through the context of the whole image."""
     block, x = randomise_(ContextBlock(4, 1)).double(), image(1, 4, 16, 16)
     other = x.clone()
     other[..., 0, 0] += 1

@@ -1,4 +1,4 @@
-"""NAFNet among the restorers: its sizes and its training; the network itself is tested as `NAFUNet`."""
+"""NAFNet among the restorers: its numbers of parameters. The network itself is tested as `NAFUNet`."""
 
 from collections.abc import Callable
 

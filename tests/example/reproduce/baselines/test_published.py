@@ -1,7 +1,7 @@
-"""Published weights: every tensor has one place, nothing is left over, and the figures are those that they give.
+"""Published weights: every tensor has its layer, none is left over, and the networks reach the expected figures.
 
-The files and photos are not part of the project. They lie in `data` of a folder `shared` next to the repository, or
-where PIRNET_PUBLISHED says: `data/weights/NAME.safetensors`, `data/test/set5`, `data/test/cbsd68`.
+The files and photos are not part of the project. They are in `data` of a folder `shared` next to the repository, or in
+the folder that PIRNET_PUBLISHED names: `data/weights/NAME.safetensors`, `data/test/set5`, `data/test/cbsd68`.
 """
 
 import os
@@ -50,7 +50,7 @@ def weights(name: str) -> Path:
 
 
 def foreign(network: nn.Module, layers: Mapping[str, str]) -> dict[str, Tensor]:
-    """Its weights under the published names."""
+    """The weights of a network under their published names."""
     theirs = {ours: name for name, ours in layers.items()}
     named = {tuple(name.rsplit(".", 1)): tensor for name, tensor in network.state_dict().items()}
     return {f"{theirs[layer]}.{kind}": tensor.contiguous() for (layer, kind), tensor in named.items()}
@@ -93,6 +93,7 @@ def test_no_file_and_no_safetensors_are_refused(tmp_path: Path) -> None:
 @needs_weights
 @pytest.mark.parametrize("name", FILES)
 def test_every_published_tensor_is_used(name: str) -> None:
+    """The loaded network has the published number of parameters, and the same tensors as the file."""
     load, count = FILES[name]
     network, published = load(weights(name)), safetensors.torch.load_file(weights(name))
     assert sum(parameter.numel() for parameter in network.parameters()) == count
@@ -111,14 +112,14 @@ def test_a_network_of_another_kind_is_refused() -> None:
 
 
 def luma(image: Tensor) -> Tensor:
-    """Y of BT.601, 16 to 235, of an image rounded to 8 bits: (B, 3, H, W) to (B, H, W)."""
+    """Luma (Y of BT.601, 16 to 235) of an image that is rounded to 8 bits: (B, 3, H, W) to (B, H, W)."""
     red, green, blue = grey_levels(image).unbind(dim=1)
     return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
 
 
 @torch.no_grad()
 def set5_psnr(network: Callable[[Tensor], Tensor]) -> float:
-    """Mean PSNR of Y on Set5, x4, of photos that Pillow's bicubic made small; 4 pixels at the borders do not count."""
+    """Mean PSNR of luma on Set5, x4, without a border of 4 pixels; Pillow's bicubic makes the small photos."""
     figures = []
     for path in sorted((DATA / "test" / "set5").glob("*.png")):
         truth = read_picture(path).pixels[None]
@@ -135,20 +136,21 @@ def set5_psnr(network: Callable[[Tensor], Tensor]) -> float:
 
 @needs_weights
 def test_rlfn_reaches_its_published_figure() -> None:
-    """32.24 dB, measured of the released network with the same input."""
+    """RLFN reaches 32.24 dB, the figure of the released network with the same input."""
     assert set5_psnr(load_rlfn(weights("rlfn_x4"))) == pytest.approx(32.24, abs=0.05)
 
 
 @needs_weights
 @pytest.mark.parametrize(("load", "name", "reached"), [(load_rlfn, "rlfn_s_x4", 32.24), (load_fmen, "fmen_x4", 32.12)])
 def test_other_networks_reach_our_own_figures(load: Callable[[Path], nn.Module], name: str, reached: float) -> None:
-    """What ours reach with these weights: no published figure of this input is known to us (bicubic: 28.43 dB)."""
+    """The others reach our own earlier figures; no published figure for this input is known to us. Bicubic reaches
+    28.43 dB."""
     assert set5_psnr(load(weights(name))) > reached - 0.3
 
 
 @torch.no_grad()
 def cbsd68_psnr(network: Callable[[Tensor], Tensor]) -> float:
-    """Mean PSNR at noise of sigma 25 on the centre 192x192 of every fourth photo of CBSD68 by name, 17 in all."""
+    """Mean PSNR at noise of sigma 25 on the centre 192 x 192 of 17 photos: every fourth of CBSD68 by name."""
     figures = []
     for number, path in enumerate(sorted((DATA / "test" / "cbsd68").glob("*.webp"))[::4]):
         photo = read_picture(path).pixels[None]
@@ -163,13 +165,13 @@ def cbsd68_psnr(network: Callable[[Tensor], Tensor]) -> float:
 @needs_weights
 @pytest.mark.slow
 def test_dncnn_reaches_its_published_figure() -> None:
-    """30.60 dB on other crops of the same size, 17 as well."""
+    """DnCNN for colour reaches 30.60 dB, its figure on 17 other crops of the same size."""
     assert cbsd68_psnr(load_dncnn(weights("kair_dncnn_color_blind"))) == pytest.approx(30.60, abs=0.3)
 
 
 @needs_weights
 @pytest.mark.slow
 def test_gray_dncnn_reaches_its_published_figure_on_each_channel() -> None:
-    """28.49 dB on other crops of the same size, 17 as well."""
+    """DnCNN for gray reaches 28.49 dB on each channel, its figure on 17 other crops of the same size."""
     network = load_dncnn(weights("kair_dncnn_25"))
     assert cbsd68_psnr(lambda x: network(x.transpose(0, 1)).transpose(0, 1)) == pytest.approx(28.49, abs=0.3)

@@ -1,4 +1,4 @@
-"""Laws that every restorer of the comparison keeps: the identity at the start, gradients, saving, training, errors."""
+"""Laws of every restorer of the comparison: the identity at the start, gradients, saving, training, errors."""
 
 import itertools
 import re
@@ -38,7 +38,7 @@ def test_it_starts_as_the_identity(name: str) -> None:
     assert torch.equal(built(name)(x), x)
 
 
-@pytest.mark.parametrize("name", sorted(RESTORERS.keys() - {"ridnet"}))  # parts of RIDNet are never trained
+@pytest.mark.parametrize("name", sorted(RESTORERS.keys() - {"ridnet"}))  # RIDNet has parameters that are never trained
 def test_every_weight_has_a_finite_gradient(name: str) -> None:
     net = randomise_(built(name))
     x, truth = image(2, 3, 16, 24, dtype=torch.float32), image(2, 3, 16, 24, seed=1, dtype=torch.float32)
@@ -65,7 +65,7 @@ def test_it_saves_and_loads(build: Callable[[], nn.Module], tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RESTORERS)
 def test_a_hundred_steps_teach_it(name: str) -> None:
-    """Training in the clear, but ten times on the same ten batches: the last ten losses are below the first ten."""
+    """A hundred training steps in the clear on ten repeated batches make the losses lower."""
     start = quick()
     train = replace(start.train, steps=(0, 100, 0), crop=32, batch_size=2, tasks=("denoise", "deblur"), warmup=10)
     config = cleared(with_baseline_rates(replace(start, restorer=name, train=train)))

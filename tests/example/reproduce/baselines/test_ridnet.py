@@ -1,4 +1,4 @@
-"""RIDNet: its size, its equation written once more, its mean colour that stays."""
+"""RIDNet: its number of parameters, a second implementation of its equation, and its fixed mean colour."""
 
 from dataclasses import replace
 from typing import cast
@@ -27,7 +27,7 @@ def trained(net: RIDNet) -> dict[str, Tensor]:
 
 
 def random_ridnet(seed: int = 0) -> RIDNet:
-    """One with random weights; the mean colour is none of them."""
+    """A network with random weights and its own mean colour."""
     net = RIDNet()
     fixed = {name: tensor.clone() for name, tensor in net.state_dict().items() if name.startswith(("off.", "on."))}
     randomise_(net, seed).load_state_dict(fixed, strict=False)
@@ -35,7 +35,7 @@ def random_ridnet(seed: int = 0) -> RIDNet:
 
 
 def written_out(net: RIDNet, x: Tensor) -> Tensor:
-    """The network by its equation, from its weights and the mean colour alone."""
+    """Computes the network from its weights and the mean colour by its equation."""
     weights = net.state_dict()
 
     def conv(name: str, x: Tensor, *, dilation: int = 1) -> Tensor:
@@ -67,6 +67,7 @@ def test_it_is_of_the_published_size() -> None:
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 12), width=st.integers(1, 12))
 def test_it_is_what_its_equation_says(seed: int, height: int, width: int) -> None:
+    """The output equals the equation."""
     net, x = random_ridnet(seed), image(2, 3, height, width, seed=seed)
     torch.testing.assert_close(net(x), written_out(net, x), rtol=1e-7, atol=1e-7)  # the mean colour is float32
 
@@ -92,4 +93,4 @@ def test_training_leaves_the_mean_colour_alone() -> None:
     frozen = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
     assert frozen == start.keys() - trained(net).keys()
     for name, parameter in net.named_parameters():
-        assert not torch.equal(parameter, start[name]) or name in frozen or ".gate." in name  # its ReLU may be off
+        assert not torch.equal(parameter, start[name]) or name in frozen or ".gate." in name  # its ReLU may be 0

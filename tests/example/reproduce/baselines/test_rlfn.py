@@ -1,4 +1,4 @@
-"""RLFN: its sizes, its equation written once more, what its attention needs."""
+"""RLFN: its numbers of parameters, a second implementation of its equations, and the least size of its images."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ SIZES = {  # by scale and channels; 52 is RLFN, 48 is RLFN-S
 
 
 def written_out(net: RLFN, x: Tensor) -> Tensor:
-    """The network by its equations, from its weights alone."""
+    """Computes the network from its weights by its equations."""
     weights = net.state_dict()
 
     def conv(name: str, x: Tensor, *, stride: int = 1, padding: int = 0) -> Tensor:
@@ -61,6 +61,7 @@ def test_it_is_of_the_published_size(scale: int, channels: int) -> None:
     seed=st.integers(0, 2**31), scale=st.sampled_from([1, 2, 4]), height=st.integers(15, 26), width=st.integers(15, 26)
 )
 def test_it_is_what_its_equations_say(seed: int, scale: int, height: int, width: int) -> None:
+    """The output has the enlarged size and equals the equations."""
     net, x = randomise_(RLFN(scale, channels=8), seed).double(), image(2, 3, height, width, seed=seed)
     y = net(x)
     assert y.shape == (2, 3, scale * height, scale * width)

@@ -1,4 +1,4 @@
-"""XYDeblur: its size, its equation written once more, its two corrections."""
+"""XYDeblur: its number of parameters, a second implementation of its equation, and its two corrections."""
 
 import torch
 from hypothesis import given, settings
@@ -56,6 +56,7 @@ def test_it_is_of_the_published_size() -> None:
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 2**31), rows=st.integers(1, 5), columns=st.integers(1, 5))
 def test_its_second_pass_differs_by_a_turn_alone(seed: int, rows: int, columns: int) -> None:
+    """The second correction is the first one's decoder on turned features, turned back."""
     net, x = random_xydeblur(seed), image(2, 3, 4 * rows, 4 * columns, seed=seed)
     weights = net.state_dict()
     features = encoded(weights, x)
@@ -63,11 +64,11 @@ def test_its_second_pass_differs_by_a_turn_alone(seed: int, rows: int, columns: 
     second = decoded(weights, [torch.rot90(feature, 1, dims=(2, 3)) for feature in features])
     assert second.shape == (2, 3, 4 * columns, 4 * rows)
     torch.testing.assert_close(net(x), x + first + torch.rot90(second, 3, dims=(2, 3)), rtol=1e-12, atol=1e-12)
-    assert (net(x) - x).abs().mean() > 0.001  # else the identity would pass
+    assert (net(x) - x).abs().mean() > 0.001  # so that the identity does not pass
 
 
 def test_kernels_without_direction_correct_twice_the_same() -> None:
-    """Where every kernel looks the same after a turn, so do both corrections."""
+    """If every kernel of the decoder is the same after a quarter turn, the two corrections are equal."""
     net, x = random_xydeblur(), image(1, 3, 8, 12)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
