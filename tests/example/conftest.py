@@ -17,6 +17,7 @@ from pirnet.config import LIHConfig  # noqa: E402 (needs the path)
 from pirnet.model import LIH, LSR  # noqa: E402
 from pirnet.weights import save_weights  # noqa: E402
 
+from liftlayers.testing import randomise_  # noqa: E402
 from tests.example.helpers import TINY, TINY_LSR, Result, Script, png_of_16_bits, run_script, save_image  # noqa: E402
 
 
@@ -77,6 +78,16 @@ def half_and_double(tmp_path_factory: pytest.TempPathFactory) -> Path:
     identity(2.0, (convolutions[4], convolutions[5]))  # the second block's predict: d' = d - 2 c'
     save_weights(folder / "lih.safetensors", lih, config)
     save_weights(folder / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest networks with random weights: all of them change an image."""
+    folder = tmp_path_factory.mktemp("random")
+    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)
+    save_weights(folder / "lih.safetensors", randomise_(LIH(config)), config)
+    save_weights(folder / "lsr.safetensors", randomise_(LSR(TINY_LSR)), TINY_LSR)
     return folder
 
 

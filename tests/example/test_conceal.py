@@ -18,7 +18,6 @@ from torch import nn
 from liftlayers.testing import randomise_
 from tests.example.helpers import (
     EXAMPLE,
-    Result,
     Script,
     assert_refused,
     listing,
@@ -52,12 +51,10 @@ def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
     assert "python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png" in done.stdout
 
 
-def test_a_secret_loses_its_transparency_with_a_warning(
-    trained: tuple[Path, Result], script: Script, tmp_path: Path
-) -> None:
+def test_a_secret_loses_its_transparency_with_a_warning(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 32)
     save_image(tmp_path / "secret.png", 1, 32, 32, "RGBA")
-    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", trained[0])
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
     assert result == (0, "", "secret.png: its transparency is not hidden, transparent pixels become visible\n")
     assert read_picture(tmp_path / "stego.png").alpha is None
 

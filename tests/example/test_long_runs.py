@@ -51,23 +51,53 @@ def assert_same_curve(run: Path, other: Path) -> None:
             assert mine[name] == pytest.approx(theirs[name], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("file", "step"),
-    [(8, 2), (2, None), pytest.param(9, 4, marks=pytest.mark.slow), pytest.param(3, 0, marks=pytest.mark.slow)],
-    ids=["checkpoint", "first checkpoint", "weights after it", "first weights"],
-)
-def test_killed_in_the_middle_of_a_save_it_goes_on(
-    file: int, step: int | None, photo_folder: Path, script: Script, tmp_path: Path
-) -> None:
-    """A run that is killed while it writes a file resumes and ends as an uninterrupted one.
+SAVES = {3: 0, 2: None, 8: 2, 9: 4}  # the file that is half-written when the process dies -> the checkpoint's step
+EVERY_SECOND_STEP = ("--steps", "6", "--train.save-every", "2", "--train.ema", "0.9", *TINY)
 
-    The files are written in this order: config, then the checkpoint and two networks at steps 0, 2, 4, ...
+
+def step_of(run: Path) -> object:
+    return load_state(run / "checkpoint.pt")["step"] if (run / "checkpoint.pt").exists() else None
+
+
+def test_killed_in_the_middle_of_a_save_it_goes_on(
+    photo_folder: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run is copied as a killed process would leave it: in a save, with the file half-written.
+
+    Files are written in this order: config, then checkpoint and two networks at steps 0, 2, 4, ...
     """
-    steps = ("--steps", "6", "--data", str(photo_folder), "--train.save-every", "2", "--train.ema", "0.9", *TINY)
-    warmed = script("train.py", "--out", "whole", *steps)  # this also fills the cache of photos
+    whole, number, replace = tmp_path / "whole", 0, os.replace
+
+    def copy_and_replace(source: Path, target: Path) -> None:
+        nonlocal number
+        if target.parent.name == "whole":
+            number += 1
+            if number in SAVES:
+                copy = shutil.copytree(whole, tmp_path / f"killed-{number}")
+                os.truncate(copy / source.name, source.stat().st_size // 2)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", copy_and_replace)
+        assert script("train.py", "--out", "whole", "--data", photo_folder, *EVERY_SECOND_STEP).status == 0
+    for file, step in SAVES.items():
+        run = tmp_path / f"killed-{file}"
+        assert len(list(run.glob(".*.tmp"))) == 1
+        assert step_of(run) == step
+        resumed = script("train.py", "--resume", "--out", run.name, "--device", "cpu")
+        assert resumed.status == 0, resumed.err
+        assert not list(run.glob(".*.tmp"))
+        assert log_of(run) == log_of(whole)
+        assert same_networks(run, whole)
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_the_middle_of_a_save_goes_on(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    steps = (*EVERY_SECOND_STEP, "--data", str(photo_folder))
+    warmed = script("train.py", "--out", "whole", *steps)  # and the photos are in the cache
     assert warmed.status == 0
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(file), str(EXAMPLE / "train.py"), "--out", "run", *steps],
+        [sys.executable, "-c", KILLED, "8", str(EXAMPLE / "train.py"), "--out", "run", *steps],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -76,7 +106,7 @@ def test_killed_in_the_middle_of_a_save_it_goes_on(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     run, whole = tmp_path / "run", tmp_path / "whole"
     assert len(list(run.glob(".*.tmp"))) == 1
-    assert (load_state(run / "checkpoint.pt")["step"] if (run / "checkpoint.pt").exists() else None) == step
+    assert step_of(run) == SAVES[8]
     resumed = script("train.py", "--resume", "--out", "run", "--device", "cpu")
     assert resumed.status == 0, resumed.err
     assert not list(run.glob(".*.tmp"))

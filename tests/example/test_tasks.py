@@ -15,7 +15,8 @@ from pirnet.trainer import Trainer
 from pirnet.weights import SHIPPED, load_lih, load_lsr
 from torch import Tensor
 
-from tests.example.helpers import EXAMPLE, log_of, run_script, save_image, smooth_image, smooth_photos, tiny
+from tests.example.helpers import EXAMPLE, log_of, save_image, smooth_image, smooth_photos, tiny
+from tests.example.processes import run_scripts
 
 JPEG_TINY = (  # the smallest networks, with one number in `middles` for each task
     *("--train.batch-size", "5", "--train.crop", "32", "--log-every", "1", "--device", "cpu"),
@@ -77,22 +78,21 @@ def test_the_worked_example_of_the_readme(photo_folder: Path, tmp_path: Path) ->
     last_row = re.findall(r'^    "\w+": Task\(.*\n', before, re.MULTILINE)[-1]
     table.write_text(before.replace(last_row, last_row + row))
 
-    options = ("--steps", 2, "--out", "run", "--data", photo_folder, *JPEG_TINY)
-    trained = run_script(copy / "train.py", *options, cwd=tmp_path)
+    save_image(tmp_path / "stego.png", 0, 32, 32)
+    trained, restored, report, *comparison = run_scripts(
+        copy,
+        ("train.py", "--steps", 2, "--out", "run", "--data", photo_folder, *JPEG_TINY),
+        ("restore.py", "stego.png", "-o", "restored.png", "--task", "jpeg", "--weights", "run"),
+        ("evaluate.py", "--data", photo_folder, "--out", "report", "--limit", 1, "--weights", "run"),
+        *([("reproduce/compare.py", "--rows", "nothing")] if (copy / "reproduce").is_dir() else []),
+        cwd=tmp_path,
+    )
     assert trained.status == 0, trained.err
     assert len(log_of(tmp_path / "run")) == 2
     assert (tmp_path / "run" / "jpeg.png").is_file()
     assert re.search(r"jpeg +ours +\d+\.\d\d", trained.out)
-    save_image(tmp_path / "stego.png", 0, 32, 32)
-    command = ("stego.png", "-o", "restored.png", "--task", "jpeg", "--weights", "run")
-    restored = run_script(copy / "restore.py", *command, cwd=tmp_path)
     assert restored == (0, "", "")
-    report = run_script(
-        copy / "evaluate.py", "--data", photo_folder, "--out", "report", "--limit", 1, "--weights", "run", cwd=tmp_path
-    )
     assert report.status == 0, report.err
     assert "JPEG, quality 10 to 40 | ours" in (tmp_path / "report" / "results.md").read_text()
-    if (copy / "reproduce").is_dir():
-        comparison = run_script(copy / "reproduce" / "compare.py", "--rows", "nothing", cwd=tmp_path)
-        assert "jpeg-pirnet" in comparison.err
+    assert all("jpeg-pirnet" in message.err for message in comparison)
     assert load_lih(tmp_path / "run" / "lih.safetensors") is not None

@@ -159,7 +159,9 @@ def test_every_step_draws_its_own_noise(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(set(seeds)) == 8
 
 
-@pytest.mark.parametrize("config", [tiny(ema=0.9, weight_decay=0.1), replace(tiny(), z="gaussian", stego="float")])
+@pytest.mark.parametrize(
+    "config", [tiny((2, 2, 1), ema=0.9, weight_decay=0.1), replace(tiny((2, 2, 1)), z="gaussian", stego="float")]
+)
 def test_going_on_after_any_step_is_as_not_having_stopped(config: Config, tmp_path: Path) -> None:
     whole = trainer(config)
     rows = []

@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pirnet.model import LIH, LSR, PIRNet
 
-from tests.example.helpers import EXAMPLE, TINY, Result, run_script, strict_json, tiny
+from tests.example.helpers import EXAMPLE, TINY, Result, strict_json, tiny
+from tests.example.processes import run_scripts
 
 ROOT = EXAMPLE.parents[1]
 
@@ -21,47 +23,52 @@ def example_alone(folder: Path) -> Path:
     return copy
 
 
+REFUSED = {  # the option that needs the folder, and a command with it
+    "--hider hinet": ("train.py", "--hider", "hinet", "--minutes", 0),
+    "--restorer nafnet": ("train.py", "--restorer", "nafnet", "--minutes", 0),
+    "--other-weights": ("evaluate.py", "--data", ".", "--out", "none", "--other-weights", "lih.safetensors"),
+}
+
+
+class Alone(NamedTuple):
+    """The folder that the scripts ran in, and what each did, by its name or by the option that needs `reproduce/`."""
+
+    folder: Path
+    results: dict[str, Result]
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return example_alone(tmp_path_factory.mktemp("alone"))
-
-
-def run(alone: Path, name: str, *arguments: object, cwd: Path) -> Result:
-    return run_script(alone / name, *arguments, cwd=cwd)
-
-
-def test_scripts_run(alone: Path, photo_folder: Path, tmp_path: Path) -> None:
+def alone(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    folder = tmp_path_factory.mktemp("alone")
     cover, secret = photo_folder / "0.png", photo_folder / "1.png"
-    for name, *arguments in (
-        ("train.py", "--steps", 3, "--out", "run", "--data", photo_folder, *TINY),
-        ("conceal.py", cover, secret, "-o", "stego.png", "--weights", "run"),
-        ("restore.py", "stego.png", "-o", "restored.png", "--task", "deblur", "--weights", "run"),
-        ("reveal.py", "restored.png", "-o", "revealed.png", "--weights", "run"),
-        ("evaluate.py", "--data", photo_folder, "--out", "report", "--weights", "run", "--limit", 1),
-    ):
-        result = run(alone, name, *arguments, cwd=tmp_path)
-        assert result.status == 0, result.err
-    results = strict_json((tmp_path / "report" / "results.json").read_text())
+    commands: dict[str, tuple[object, ...]] = {
+        "train": ("train.py", "--steps", 3, "--out", "run", "--data", photo_folder, *TINY),
+        "conceal": ("conceal.py", cover, secret, "-o", "stego.png", "--weights", "run"),
+        "restore": ("restore.py", "stego.png", "-o", "restored.png", "--task", "deblur", "--weights", "run"),
+        "reveal": ("reveal.py", "restored.png", "-o", "revealed.png", "--weights", "run"),
+        "evaluate": ("evaluate.py", "--data", photo_folder, "--out", "report", "--weights", "run", "--limit", 1),
+        **REFUSED,
+    }
+    results = run_scripts(example_alone(folder), *commands.values(), cwd=folder)
+    return Alone(folder, dict(zip(commands, results, strict=True)))
+
+
+def test_scripts_run(alone: Alone) -> None:
+    for name, result in alone.results.items():
+        assert name in REFUSED or result.status == 0, result.err
+    report = alone.folder / "report"
+    results = strict_json((report / "results.json").read_text())
     assert "security" not in results
     assert results["notes"][-1] == "No attacks: the folder examples/pirnet/reproduce is missing."
-    assert "## Security" not in (tmp_path / "report" / "results.md").read_text()
-    assert not list((tmp_path / "report").glob("*-attacks.png"))
+    assert "## Security" not in (report / "results.md").read_text()
+    assert not list(report.glob("*-attacks.png"))
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "option"),
-    [
-        ("train.py", ("--hider", "hinet", "--minutes", 0), "--hider hinet"),
-        ("train.py", ("--restorer", "nafnet", "--minutes", 0), "--restorer nafnet"),
-        ("evaluate.py", ("--data", ".", "--out", "report", "--other-weights", "lih.safetensors"), "--other-weights"),
-    ],
-)
-def test_what_needs_the_folder_says_so(
-    name: str, arguments: tuple[object, ...], option: str, alone: Path, photo_folder: Path
-) -> None:
-    result = run(alone, name, *arguments, cwd=photo_folder)
+@pytest.mark.parametrize("option", REFUSED)
+def test_what_needs_the_folder_says_so(option: str, alone: Alone) -> None:
+    name = REFUSED[option][0]
     message = f"{option} needs the folder examples/pirnet/reproduce, which is missing"
-    assert result == (2, "", f"{name}: error: {message}\n")
+    assert alone.results[option] == (2, "", f"{name}: error: {message}\n")
 
 
 @pytest.mark.slow
@@ -92,18 +99,3 @@ def test_lih_and_lsr_are_the_default() -> None:
     net = PIRNet(tiny())
     assert isinstance(net.lih, LIH)
     assert isinstance(net.lsr, LSR)
-
-
-@pytest.mark.parametrize("name", ["conceal.py", "restore.py", "reveal.py"])
-def test_use_does_not_import_training_or_evaluation(name: str, tmp_path: Path) -> None:
-    """The client's and the cloud's scripts import neither training nor evaluation code."""
-    command = [sys.executable, "-X", "importtime", str(EXAMPLE / name), "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    ours = {module for module in loaded if module.startswith(("pirnet", "reproduce"))}
-    assert "pirnet.model" in ours
-    assert not ours & {f"pirnet.{module}" for module in ("trainer", "losses", "evaluation", "data")}
-    assert not ours & {f"pirnet.support.{module}" for module in ("distributed", "runs", "sheets", "report", "lpips")}
-    assert not {module for module in ours if module.startswith("reproduce")}
-    assert "torchmetrics" not in loaded
-    assert "matplotlib" not in loaded

@@ -1,6 +1,6 @@
 """Law: in every memory mode two processes that train on half a batch each average to the gradients of the batch."""
 
-from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,8 @@ def step(chain: nn.Module, images: slice, dtype: torch.dtype = torch.float64) ->
 
 def train(rank: int, folder: str) -> None:
     """One of the two processes: saves the gradients of a step, and of two accumulated ones, in each mode."""
-    torch.set_num_threads(1)
     store = FileStore(f"{folder}/store", 2)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=60))
     try:
         gradients: dict[str, dict[str, list[Tensor | None]]] = {}
         half, mesh = slice(2 * rank, 2 * rank + 2), init_device_mesh("cpu", (2,))
@@ -54,23 +53,27 @@ def train(rank: int, folder: str) -> None:
         distributed.destroy_process_group()
 
 
+def train_second(_: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    train(1, folder)
+
+
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, list[Tensor]]]]:
-    """What both processes saved."""
+def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[list[Tensor]]]]:
+    """What both processes saved; this process is the first."""
     folder: Path = tmp_path_factory.mktemp("distributed")
     patch = pytest.MonkeyPatch()
     patch.setenv("OMP_NUM_THREADS", "1")
     if Path("/sys/class/net/lo").exists():  # so that no name of this machine needs to resolve
         patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    workers = spawn(train, (str(folder),), nprocs=2, join=False)
-    assert workers is not None
+    second = spawn(train_second, (str(folder),), nprocs=1, join=False)
+    assert second is not None
     try:
-        for _ in range(2):  # returns when a process ends, raises its error
-            if workers.join(timeout=60):
-                break
+        train(0, str(folder))
+        assert second.join(timeout=60)  # raises the error of the process
     finally:
         patch.undo()
-        for process in workers.processes:
+        for process in second.processes:
             if process is not None:
                 process.kill()
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

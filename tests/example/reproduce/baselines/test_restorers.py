@@ -64,15 +64,15 @@ def test_it_saves_and_loads(build: Callable[[], nn.Module], tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RESTORERS)
-def test_a_hundred_steps_teach_it(name: str) -> None:
-    """A hundred training steps in the clear on ten repeated batches make the losses lower."""
+def test_sixty_steps_teach_it(name: str) -> None:
+    """Training in the clear, but twelve times on the same five batches: the last five losses are below the first."""
     start = quick()
-    train = replace(start.train, steps=(0, 100, 0), crop=32, batch_size=2, tasks=("denoise", "deblur"), warmup=10)
+    train = replace(start.train, steps=(0, 60, 0), crop=24, batch_size=2, tasks=("denoise", "deblur"), warmup=6)
     config = cleared(with_baseline_rates(replace(start, restorer=name, train=train)))
     run = Trainer(config, bundled_photos(), device=torch.device("cpu"))
-    run.upcoming = itertools.cycle([run.batches[step] for step in range(10)])
-    losses = [float(str(run.take_step()["loss"])) for _ in range(100)]
-    assert mean(losses[-10:]) < 0.8 * mean(losses[:10])
+    run.upcoming = itertools.cycle([run.batches[step] for step in range(5)])
+    losses = [float(str(run.take_step()["loss"])) for _ in range(60)]
+    assert mean(losses[-5:]) < 0.8 * mean(losses[:5])
     assert run.guard.skipped == 0
 
 
