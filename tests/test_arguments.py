@@ -1,4 +1,4 @@
-"""Arguments of a wrong kind: each is refused where it is given, by an error that names it. Integers of NumPy are taken."""
+"""Arguments of a wrong kind are refused where they are given, by an error that names them; NumPy's integers are not."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,8 @@ from liftlayers import (
     ActNorm,
     ConvPredictor,
     Haar,
-    InvertibleConv1x1,
     Invertible,
+    InvertibleConv1x1,
     LearnedWavelet,
     LiftingBlock,
     LosslessWavelet,
@@ -81,7 +81,7 @@ def test_learned_wavelets_make_their_networks(network: Any) -> None:
     message = f"LearnedWavelet needs a function that makes a network, got {type(network).__name__}"
     with pytest.raises(TypeError, match=message):
         LearnedWavelet("5/3", network=network)
-    with pytest.raises(TypeError, match="a learned wavelet needs an nn.Module as its network, got int"):
+    with pytest.raises(TypeError, match=r"a learned wavelet needs an nn\.Module as its network, got int"):
         LearnedWavelet("5/3", network=lambda inputs, outputs: inputs + outputs)  # type: ignore[arg-type, return-value]
 
 
@@ -128,7 +128,7 @@ def test_averages_of_models_and_their_buffers() -> None:
     """Of two equal models, with ActNorm's flag among the buffers."""
     model, images = Sequential(ActNorm(3)), torch.rand(4, 3, 8, 8)
     averaged = AveragedModel(model, use_buffers=True)
+    expected = model(images)
     for _ in range(2):
-        expected = model(images)
         averaged.update_parameters(model)
     assert torch.equal(averaged(images), expected)

@@ -138,7 +138,7 @@ class Coupling(Invertible):
         source, target = self._in_order(a, b)
         source = source.detach().requires_grad_(source.requires_grad)
         with torch.enable_grad():
-            value = self.evaluate(source.view_as(source), target, condition)  # hooks of FLOP counters fail on leaves
+            value = self.evaluate(source[...], target, condition)  # a view, as in `repeat`
             before = back(target.detach(), value.detach()).detach().requires_grad_(target.requires_grad)
             return self._in_order(source, before), self._in_order(source, forth(before, value))
 

@@ -118,8 +118,9 @@ def rebuild(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
 def repeat(leaf: Leaf, inputs: Bands, options: dict[str, Tensor]) -> Rebuilt:
     """Returns the inputs as they are, and what a step returns for them, with a graph."""
     with torch.enable_grad():
-        # Views, since hooks of several gradients at once, as FLOP counters set, fail on leaves in autograd.grad.
-        return inputs, as_tuple(leaf.function(*(x.view_as(x) for x in inputs), **options))
+        # Views, since hooks of several gradients at once, as FLOP counters set, fail on leaves in autograd.grad. Those
+        # of view_as would have other strides along axes of length one.
+        return inputs, as_tuple(leaf.function(*(x[...] for x in inputs), **options))
 
 
 def _undone(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Bands:

@@ -1,5 +1,6 @@
 """Law: in every memory mode two processes that train on half a batch each average to the gradients of the batch."""
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def train_second(_: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[list[Tensor]]]]:
+def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, list[Tensor]]]]:
     """What both processes saved; this process is the first."""
     folder: Path = tmp_path_factory.mktemp("distributed")
     patch = pytest.MonkeyPatch()
