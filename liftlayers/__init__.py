@@ -10,6 +10,7 @@ from liftlayers.memory import set_memory
 from liftlayers.mixing.actnorm import ActNorm
 from liftlayers.mixing.conv1x1 import InvertibleConv1x1
 from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
+from liftlayers.mixing.scrambling import BlockScrambling
 from liftlayers.nn.dense import DensePredictor
 from liftlayers.nn.multitask import MultiTaskNAFUNet
 from liftlayers.nn.naf import LayerNorm2d, NAFBlock, SimpleGate
@@ -26,6 +27,7 @@ __all__ = [
     "AdditiveCoupling",
     "AffineCoupling",
     "BiasFreePredictor",
+    "BlockScrambling",
     "ConvPredictor",
     "Coupling",
     "DensePredictor",

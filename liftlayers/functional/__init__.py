@@ -17,6 +17,8 @@ __all__ = [
     "pad_to_multiple",
     "round_to_grid",
     "scheme",
+    "scramble_blocks",
+    "unscramble_blocks",
     "wavedec2",
     "waverec2",
 ]
@@ -27,4 +29,5 @@ from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt1d, lossless_idwt2d
 from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.functional.schemes import LiftingStep, Scheme, scheme
+from liftlayers.functional.scrambling import scramble_blocks, unscramble_blocks
 from liftlayers.functional.wavedec import wavedec2, waverec2

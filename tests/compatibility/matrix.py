@@ -49,6 +49,11 @@ REREAD = Refusal(AssertionError, "is off by .*, where 32 are allowed", "reread")
 EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("compile, any size", "LearnedWavelet"): Refusal(RuntimeError, "< 16", "sixteen"),
     ("ONNX of the inverse", "InvertibleConv1x1"): Refusal(OnnxExporterError, "linalg_solve_triangular", "solve"),
+    ("compile, any size", "BlockScrambling"): Refusal(IndexError, "list index out of range", "drawn"),
+    ("export", "BlockScrambling"): Refusal(Exception, "specialized it to be a constant|inferred ranges", "drawn"),
+    ("ONNX", "BlockScrambling"): Refusal(OnnxExporterError, "inferred ranges", "drawn"),
+    ("ONNX of the inverse", "BlockScrambling"): Refusal(OnnxExporterError, "inferred ranges", "drawn"),
+    ("layout kept", "BlockScrambling"): CONTIGUOUS,
     ("layout kept", "Haar"): CONTIGUOUS,
     ("layout kept", "Wavelet"): CONTIGUOUS,
     ("layout kept", "LearnedWavelet"): CONTIGUOUS,
@@ -68,8 +73,10 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("second derivative", "exact"): Refusal(GradcheckError, "numerical:0.0", "rounding"),
 }
 REASONS = {
-    "contiguous": "The inverses of all wavelets, both directions of `Wavelet`, and the solver in "
-    "`InvertibleConv1x1.inverse` return contiguous tensors. The values are the same.",
+    "contiguous": "The inverses of all wavelets, both directions of `Wavelet` and of `BlockScrambling`, "
+    "and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are the same.",
+    "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, and "
+    "exported for a fixed one.",
     "half": "The inverse needs float32 precision, so this layer refuses lower-precision inputs with an error. Under "
     "autocast it computes in float32.",
     "range": "Every pass compares its largest value with its range, but Python cannot read values under `vmap`.",

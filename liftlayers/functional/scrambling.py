@@ -1,0 +1,231 @@
+"""Block scrambling: a secret key cuts an image into blocks, and moves, turns and inverts them.
+
+The random stream, the order of its draws and test vectors are on the page :doc:`/scrambling`, so that another language
+can follow it.
+"""
+
+__all__ = ["scramble_blocks", "unscramble_blocks"]
+
+import hmac
+import operator
+import struct
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from liftlayers._checks import require_four_axes, require_positive, require_tensors
+
+Key = bytes | Sequence[bytes]
+
+LABEL = b"liftlayers block scrambling 1"
+MIN_KEY_BYTES = 16
+NUM_TURNS = 8  # of a square block; of an oblong one, the four without a transposition
+
+
+def scramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
+    r"""Scrambles images block by block with a secret key.
+
+    .. math:: y_i = p_i \bigl( T_i \, C_i \, x_{\sigma(i)} \bigr)
+
+    Each image is cut into blocks of `block` x `block` pixels. The key chooses the order :math:`\sigma` of the blocks
+    and, for each of them, an order :math:`C_i` of its channels, one of the eight turns and reflections :math:`T_i`, and
+    a polarity :math:`p_i`, which is the identity or the negative. The last rows and columns of an image whose sides are
+    no multiples of `block` form oblong blocks, which are scrambled among themselves.
+
+    The negative is :math:`1 - v` for floating-point values, and :math:`-1 - v` with the bits of integers, which is
+    :math:`255 - v` for `torch.uint8`. All else only moves values. So `unscramble_blocks` returns integers bit for bit,
+    and floating-point values too if they are in :math:`[0, 1]` and multiples of :math:`2^{-24}` in float32 (of
+    :math:`2^{-11}` in float16, :math:`2^{-8}` in bfloat16, :math:`2^{-53}` in float64); others are rounded to these.
+
+    This hides what an image shows at a glance. It is no encryption: what a single block shows stays visible, and a
+    solver of jigsaw puzzles may put large blocks together again. Use a key for one image only.
+
+    Args:
+        x: Images :math:`(B, C, H, W)` of any size and dtype.
+        key: At least 16 random bytes, such as ``secrets.token_bytes(32)``; or one such key for each image.
+        block: Height and width :math:`t` of a block in pixels.
+
+    Returns:
+        The scrambled images, of the shape and dtype of `x`.
+
+    Raises:
+        TypeError: If `x` is no tensor, or `key` is neither bytes nor a sequence of bytes.
+        ValueError: If `x` does not have four axes, a key is shorter than 16 bytes, there are not as many keys as
+            images, or `block` is less than 1.
+
+    References:
+        [Kurihara2015]_, block scrambling for encryption before compression; [Chuman2018]_, who solve such puzzles.
+
+    Example:
+        >>> key = bytes(range(32))
+        >>> photo = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+        >>> scrambled = scramble_blocks(photo, key, block=4)
+        >>> scrambled[0, 0, :2, :6].tolist()
+        [[203, 219, 235, 251, 139, 138], [202, 218, 234, 250, 155, 154]]
+        >>> torch.equal(unscramble_blocks(scrambled, key, block=4), photo)
+        True
+    """
+    return _for_each_key("scramble_blocks", _scrambled, x, key, block)
+
+
+def unscramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
+    r"""Undoes `scramble_blocks` with the same key.
+
+    .. math:: x_{\sigma(i)} = C_i^{-1} \, T_i^{-1} \, p_i^{-1}(y_i)
+
+    Args:
+        x: Scrambled images :math:`(B, C, H, W)`.
+        key: The key, or the key of each image, that they were scrambled with.
+        block: The same size of a block.
+
+    Returns:
+        The images, of the shape and dtype of `x`. With another key they are scrambled once more.
+
+    Raises:
+        TypeError: As for `scramble_blocks`.
+        ValueError: As for `scramble_blocks`.
+
+    References:
+        [Kurihara2015]_.
+
+    Example:
+        >>> key, other = bytes(32), bytes(range(32))
+        >>> scrambled = scramble_blocks(torch.eye(8)[None, None], key, block=2)
+        >>> [torch.equal(unscramble_blocks(scrambled, k, block=2)[0, 0], torch.eye(8)) for k in (key, other)]
+        [True, False]
+    """
+    return _for_each_key("unscramble_blocks", _unscrambled, x, key, block)
+
+
+def _for_each_key(who: str, apply: Callable[[Tensor, bytes, int], Tensor], x: Tensor, key: Key, block: int) -> Tensor:
+    require_tensors(who, x)
+    require_four_axes(who, x)
+    require_positive(who, block=block)
+    require_key(who, key)
+    if isinstance(key, bytes):
+        return apply(x, key, block)
+    if len(key) != len(x):
+        raise ValueError(f"{who} needs one key, or one for each of {len(x)} images, got {len(key)}")
+    return torch.cat([apply(image, k, block) for image, k in zip(x.split(1), key, strict=True)]) if len(x) else x
+
+
+def require_key(who: str, key: Key) -> None:
+    """Raises unless the argument is a key, or a sequence of keys, of enough bytes; it never shows the key itself."""
+    for one in [key] if isinstance(key, bytes) or not isinstance(key, Sequence) else key:
+        if not isinstance(one, bytes):
+            raise TypeError(f"{who} needs a key of bytes, or one for each image, got {type(one).__name__}")
+        if len(one) < MIN_KEY_BYTES:
+            raise ValueError(f"{who} needs a key of at least {MIN_KEY_BYTES} bytes, got {len(one)}")
+
+
+# An image has up to four regions: whole blocks, those at the right and at the bottom that are cut, and the corner.
+
+
+def _scrambled(x: Tensor, key: bytes, block: int) -> Tensor:
+    def scrambled(blocks: Tensor, order: Tensor, channels: Tensor, pixels: Tensor, negative: Tensor) -> Tensor:
+        blocks = blocks.index_select(1, order)
+        blocks = blocks.gather(2, channels.expand_as(blocks)).gather(3, pixels.expand_as(blocks))
+        return torch.where(negative, _negative(blocks), blocks)
+
+    return _by_region(x, key, block, scrambled)
+
+
+def _unscrambled(x: Tensor, key: bytes, block: int) -> Tensor:
+    def unscrambled(blocks: Tensor, order: Tensor, channels: Tensor, pixels: Tensor, negative: Tensor) -> Tensor:
+        blocks = torch.where(negative, _negative(blocks), blocks)
+        channels, pixels = channels.argsort(2), pixels.argsort(3)
+        blocks = blocks.gather(3, pixels.expand_as(blocks)).gather(2, channels.expand_as(blocks))
+        return blocks.index_select(1, order.argsort())
+
+    return _by_region(x, key, block, unscrambled)
+
+
+def _negative(x: Tensor) -> Tensor:
+    return 1 - x if x.is_floating_point() else ~x
+
+
+def _by_region(x: Tensor, key: bytes, block: int, apply: Callable[..., Tensor]) -> Tensor:
+    """Applies a function to the blocks (B, N, C, h * w) of each region of images."""
+    rows = []
+    channels, height, width = map(
+        operator.index, x.shape[1:]
+    )  # a compiled graph is for one size: the draws depend on it
+    whole = height - height % block, width - width % block
+    for down, (top, bottom) in enumerate([(0, whole[0]), (whole[0], height)]):
+        parts = []
+        for right, (left, end) in enumerate([(0, whole[1]), (whole[1], width)]):
+            region = x[..., top:bottom, left:end]
+            if region.numel():
+                size = min(block, bottom - top), min(block, end - left)
+                grid = (bottom - top) // size[0], (end - left) // size[1]
+                geometry = channels, height, width, block, 2 * down + right
+                drawn = (tensor.to(x.device) for tensor in _draw(key, geometry, grid[0] * grid[1], size))
+                blocks = rearrange(region, "b c (m h) (n w) -> b (m n) c (h w)", h=size[0], w=size[1])
+                region = rearrange(
+                    apply(blocks, *drawn), "b (m n) c (h w) -> b c (m h) (n w)", m=grid[0], h=size[0], w=size[1]
+                )
+            parts.append(region)
+        rows.append(torch.cat(parts, dim=3))
+    return torch.cat(rows, dim=2)
+
+
+@torch.compiler.assume_constant_result
+def _draw(
+    key: bytes, geometry: tuple[int, ...], num_blocks: int, size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draws the order of the blocks of a region, and of each its channels, turn and polarity."""
+    numbers = _Numbers(key, LABEL + struct.pack(">5I", *geometry))
+    order = numbers.permutation(num_blocks)
+    num_turns = NUM_TURNS if size[0] == size[1] else NUM_TURNS // 2
+    drawn = [(numbers.below(num_turns), numbers.permutation(geometry[0]), numbers.below(2)) for _ in range(num_blocks)]
+    turns, channels, negative = zip(*drawn, strict=True)
+    pixels = _turned(*size)[list(turns)]
+    return (
+        torch.tensor(order),
+        torch.tensor(channels)[None, :, :, None],
+        pixels[None, :, None, :],
+        torch.tensor(negative, dtype=torch.bool)[None, :, None, None],
+    )
+
+
+def _turned(height: int, width: int) -> Tensor:
+    """Returns, for each turn of a block, the positions in the block that its pixels come from, (8 or 4, h * w).
+
+    Turn 4 a + 2 b + c transposes the block if a, then reverses its rows if b, then its columns if c.
+    """
+    positions = torch.arange(height * width).view(height, width)
+    turned = []
+    for transposed in [positions, positions.mT] if height == width else [positions]:
+        turned += [transposed, transposed.flip(1), transposed.flip(0), transposed.flip(0, 1)]
+    return torch.stack([positions.flatten() for positions in turned])
+
+
+class _Numbers:
+    """Numbers drawn from a stream of bytes: HMAC-SHA-256 with the key, of a label and a counter."""
+
+    def __init__(self, key: bytes, label: bytes) -> None:
+        self.key, self.label = key, label
+        self.words = self._words()
+
+    def _words(self) -> Iterator[int]:
+        counter = 0
+        while True:
+            yield from struct.unpack(">8I", hmac.digest(self.key, self.label + struct.pack(">Q", counter), "sha256"))
+            counter += 1
+
+    def below(self, count: int) -> int:
+        """Draws one of 0, ..., count - 1, each with the same probability."""
+        limit = 2**32 - 2**32 % count  # words from there on would make small numbers more probable
+        while (word := next(self.words)) >= limit:
+            pass
+        return word % count
+
+    def permutation(self, count: int) -> list[int]:
+        """Draws an order of 0, ..., count - 1 by the Fisher-Yates shuffle, from the last place to the second."""
+        order = list(range(count))
+        for place in range(count - 1, 0, -1):
+            other = self.below(place + 1)
+            order[place], order[other] = order[other], order[place]
+        return order
