@@ -75,8 +75,8 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
 REASONS = {
     "contiguous": "The inverses of all wavelets, both directions of `Wavelet` and of `BlockScrambling`, "
     "and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are the same.",
-    "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, and "
-    "exported for a fixed one.",
+    "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, "
+    "and exported for a fixed one.",
     "half": "The inverse needs float32 precision, so this layer refuses lower-precision inputs with an error. Under "
     "autocast it computes in float32.",
     "range": "Every pass compares its largest value with its range, but Python cannot read values under `vmap`.",

@@ -157,10 +157,13 @@ def test_every_published_model_fits(sizes: Sizes, expected: int) -> None:
     assert [len(level) for level in net.encoder.levels] == list(sizes.encoder)  # type: ignore[arg-type]
 
 
-def test_the_file_may_hold_them_under_params() -> None:
+@pytest.mark.parametrize("key", ["params", "params_ema", "state_dict"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "net.", "net_g.", "_orig_mod.module.net.", ""])
+def test_wrappers_around_the_weights_are_removed(key: str, prefix: str) -> None:
     weights = random_weights(SMALL)
-    bare, wrapped = load_nafnet(weights).state_dict(), load_nafnet({"params": weights}).state_dict()
-    assert all(torch.equal(weight, wrapped[name]) for name, weight in bare.items())
+    wrapped = {key: {prefix + name: weight for name, weight in weights.items()}}
+    found, expected = load_nafnet(wrapped).state_dict(), load_nafnet(weights).state_dict()
+    assert all(torch.equal(weight, expected[name]) for name, weight in found.items())
 
 
 def test_weights_are_copies() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
 
 from liftlayers import AdditiveCoupling, Haar, Inverse, Invertible, LearnedWavelet, Sequential, Swap, set_memory
 from liftlayers._bands import as_tuple
@@ -239,6 +240,26 @@ def test_tensors_that_a_network_does_not_hold(compute: Callable[[Tensor], Tensor
     outputs = chain(*(x.requires_grad_() for x in two_alike(channels=3)))
     with pytest.raises(RuntimeError, match=r"shape \(3, 1, 1\), which step 1 \(AdditiveCoupling\) uses"):
         loss(*outputs).backward()
+
+
+class Reentrant(nn.Module):
+    """Checkpoints its layer in the older way of PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.conv, x, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_reentrant_checkpoints_inside_a_network() -> None:
+    """They cannot be differentiated apart from the graph around them; the error says what to do."""
+    chain = chain_of(Reentrant(), Reentrant())
+    assert_close(gradients(chain, "checkpoint", *two_alike()), gradients(chain, "store", *two_alike()))
+    with pytest.raises(RuntimeError, match="use_reentrant=False"):
+        gradients(chain, "reversible", *two_alike())
 
 
 # Conditions
