@@ -96,10 +96,10 @@ class Inventory:
             if buffer is not None:
                 _require_values(module, name, buffer)
                 apart = apart and not buffer.requires_grad
-        for name, value in attributes.items():
-            if type(value) not in OTHER_TYPES and _has_graph(value):
-                self.graphs.append(Place(attributes, name, value))
-                apart = False
+        if not OTHER_TYPES.issuperset(map(type, attributes.values())):
+            graphs = [Place(attributes, name, value) for name, value in attributes.items() if _has_graph(value)]
+            self.graphs += graphs
+            apart = apart and not graphs
         self.can_be_rebuilt = self.can_be_rebuilt and apart
         return children
 
@@ -160,7 +160,7 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
     vars(module).update(attributes)
 
 
-# Types that most attributes of modules have. To look there first takes a third of the time of isinstance.
+# Types that most attributes of modules have. To ask for these first takes a fifth of the time of isinstance for each.
 OTHER_TYPES = frozenset({bool, int, float, str, tuple, list, dict, set, OrderedDict, type(None)})
 
 
