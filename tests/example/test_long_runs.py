@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pirnet.support.runs import STOPPED_EARLY
 from pirnet.weights import load_lih, load_lsr, load_state
 
 from tests.example.helpers import EXAMPLE, TINY, Script, log_of, same_weights, strict_json
@@ -126,7 +127,7 @@ def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script
     """A run that continues with moved photos, other workers and divided batches has the log of one run."""
     steps = ("--steps", "4", "--data", photo_folder, *FLOAT32, *TINY)
     assert script("train.py", "--out", "whole", *steps).status == 0
-    assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
+    assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == STOPPED_EARLY
     shutil.copytree(photo_folder, tmp_path / "moved")
     (tmp_path / "first").rename(tmp_path / "second")
     options = ("--data", "moved", "--workers", 1, "--accumulate", 2, "--device", "cpu")
