@@ -12,7 +12,17 @@ from PIL import Image
 from pirnet.support.runs import STOPPED_EARLY
 from pirnet.weights import load_lih, load_lsr, load_state
 
-from tests.example.helpers import EXAMPLE, TINY, Script, log_of, same_weights, strict_json
+from tests.example.helpers import (
+    EXAMPLE,
+    TINY,
+    Script,
+    assert_refused,
+    listing,
+    locked_by_another,
+    log_of,
+    same_weights,
+    strict_json,
+)
 
 FLOAT32 = ("--train.precision", "float32")
 
@@ -121,6 +131,19 @@ def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script:
     options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)
     assert "no run in run: there is nothing to resume" in script("train.py", "--resume", *options).err
     assert script("train.py", *options).status == 0
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    photo_folder: Path, script: Script, tmp_path: Path
+) -> None:
+    options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)
+    assert script("train.py", "--minutes", 0, *options).status == STOPPED_EARLY
+    before = listing(tmp_path)
+    with locked_by_another(tmp_path / "run"):
+        message = "another process is training in run: wait for it, or name another folder with --out"
+        assert_refused(script("train.py", "--resume", "--out", "run"), "train.py", message)
+    assert listing(tmp_path) == before | {"run/.lock": b""}
+    assert script("train.py", "--resume", "--out", "run").status == 0
 
 
 def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script: Script, tmp_path: Path) -> None:

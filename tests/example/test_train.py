@@ -225,7 +225,8 @@ def test_going_on_with_other_options_is_refused(
     )
     assert_refused(refused, "train.py", message)
     refused = script("train.py", "--resume", "--out", "run", "--data", photo_folder)
-    assert_refused(refused, "train.py", r"another run: photos is \[.*'coffee'.*\] there and \['0.png', .*\] here")
+    message = r"another run: photos are missing here: coffee, .*, and 3 more; photos are new here: 0.png, 1.png, 2.png"
+    assert_refused(refused, "train.py", message)
     (run / "checkpoint.pt").write_bytes(b"no checkpoint")
     before["checkpoint.pt"] = b"no checkpoint"
     assert_refused(

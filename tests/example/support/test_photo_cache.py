@@ -1,5 +1,6 @@
 """The file of a folder's decoded photos: it holds the same photos, is made once, and is made again after a change."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
 from pirnet.support import photos as photos_module
-from pirnet.support.photos import Photos, cache_folder, cached_photos, photo_paths
+from pirnet.support.photos import Photos, cache_folder, cached_photos, hold_out, photo_paths
 
 from tests.example.helpers import save_image
 
@@ -78,6 +79,20 @@ def test_a_changed_folder_is_read_again(folder: Path, tmp_path: Path, change: st
     assert decoded == sorted(path.name for path in folder.iterdir())
     assert len(list(cache.iterdir())) == 1
     assert all(torch.equal(a, b) for a, b in zip(before.images, kept, strict=True))  # a run with the old file
+
+
+def test_what_a_resumed_run_compares_is_of_the_files(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
+    """Not of the pixels, which another version of a decoder may round otherwise; and without reading them again."""
+    first, again = (cached_photos(folder, cache=tmp_path / "cache").fingerprints() for _ in range(2))
+    assert first == again
+    assert len(decoded) == 3
+    name, content = "b.jpg", (folder / "b.jpg").read_bytes()
+    assert first[name] == f"21 x 30, {hashlib.sha256(content).hexdigest()[:16]}"
+    (folder / name).write_bytes(content + b"\0")
+    changed = cached_photos(folder, cache=tmp_path / "cache").fingerprints()
+    assert [name for name in first if first[name] != changed[name]] == [name]
+    train, held = hold_out(cached_photos(folder, cache=tmp_path / "cache"), ["a.png"])
+    assert train.fingerprints() | held.fingerprints() == changed
 
 
 def test_folders_have_files_of_their_own(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
