@@ -250,6 +250,15 @@ def test_workers_change_nothing() -> None:
     assert [run.take_step() for _ in range(run.total)] == expected
 
 
+@pytest.mark.slow
+def test_workers_change_nothing_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS and Windows, where workers import torch again."""
+    _, expected = finished()
+    monkeypatch.setattr(data, "get_all_start_methods", lambda: ["spawn"])
+    run = Trainer(tiny(), smooth_photos(), device=CPU, workers=1)
+    assert [run.take_step() for _ in range(run.total)] == expected
+
+
 @pytest.mark.parametrize("accumulate", [3, 8, 0])
 def test_a_batch_that_cannot_be_shared_out_is_refused(accumulate: int) -> None:
     with pytest.raises(ValueError, match=f"1 processes can share in {accumulate} parts each, got 4 pairs"):

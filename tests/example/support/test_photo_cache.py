@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
 from pirnet.support import photos as photos_module
 from pirnet.support.photos import Photos, cache_folder, cached_photos, hold_out, photo_paths
+from pirnet.support.runs import STOPPED_EARLY
 
-from tests.example.helpers import save_image
+from tests.example.helpers import TINY, Script, assert_refused, save_image
 
 
 @pytest.fixture
@@ -149,3 +151,32 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder() == Path("/home/someone/.cache/liftlayers")
+
+
+@pytest.fixture
+def _no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a user without an entry in its list of users."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+
+
+@pytest.mark.usefixtures("_no_home")
+def test_a_home_is_needed_for_the_cache_alone(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    assert script("train.py", "--help").status == 0
+    assert script("train.py", "--minutes", 0, "--out", "run", *TINY).status == STOPPED_EARLY
+    message = "no place for decoded photos, since the user has no home: name a folder with --cache"
+    options = ("--minutes", 0, "--data", photo_folder, *TINY)
+    assert_refused(script("train.py", *options), "train.py", message)
+    assert script("train.py", "--cache", "cache", *options).status == STOPPED_EARLY
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_cache_may_be_removed_while_it_is_used(folder: Path, tmp_path: Path) -> None:
+    photos = cached_photos(folder, cache=tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache")
+    assert_same(photos, decoded_plainly(folder))

@@ -152,15 +152,25 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
 
 
 def cache_folder() -> Path:
-    """The default folder of caches: `liftlayers` in the user's cache folder, which XDG_CACHE_HOME names."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
+    """The default folder of caches: `liftlayers` in the user's cache folder, which XDG_CACHE_HOME names.
+
+    Raises:
+        ValueError: If the user has no home, as in a container that runs under an unknown user.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
+    except RuntimeError as error:
+        raise ValueError(
+            "no place for decoded photos, since the user has no home: name a folder with --cache"
+        ) from error
 
 
-def cached_folders(folders: Sequence[Path], *, cache: Path, min_size: int) -> Photos:
+def cached_folders(folders: Sequence[Path], *, cache: Path | None, min_size: int) -> Photos:
     """The photos of several folders; if there is more than one, each name begins with the name of the folder.
 
-    Arguments and errors are those of `cached_photos`.
+    Arguments and errors are those of `cached_photos`; without a cache it is that of `cache_folder`.
     """
+    cache = cache or cache_folder()
     names, images, hashes = [], [], []
     for folder in folders:
         photos = cached_photos(folder, cache=cache, min_size=min_size)
