@@ -14,7 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -53,7 +53,10 @@ def run(options: Options, device: torch.device) -> None:
             train(trainer, folder, pairs, stop=stop, options=options)
         if trainer.step < trainer.total:
             if distributed.rank() == 0:
-                print(f"stopped after step {trainer.step} of {trainer.total}; continue with --resume --out {folder}")
+                with suppress(OSError):  # the terminal may be closed
+                    print(
+                        f"stopped after step {trainer.step} of {trainer.total}; continue with --resume --out {folder}"
+                    )
             sys.exit(runs.STOPPED_EARLY)
         if distributed.rank() == 0:
             finish(trainer, folder, pairs, options=options, started=started)

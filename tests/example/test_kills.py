@@ -52,7 +52,7 @@ def test_ended_at_any_moment_a_run_goes_on(
 
     while len(statuses) < rounds:
         run = tmp_path / f"run{statuses.count(0)}"  # another run after one that was faster than its signal
-        kill, once = (number, draw.uniform(0, 0.5 if rounds == 1 else 1.5)), None if statuses else run / "log.jsonl"
+        kill, once = (number, draw.uniform(0, 0.5 if rounds == 1 else 1)), None if statuses else run / "log.jsonl"
         statuses.append(trained(run, kill, once=once))
         allowed = {0, -signal.SIGKILL} if number == signal.SIGKILL else {0, -number, 128 + number, STOPPED_EARLY}
         assert statuses[-1] in allowed, (tmp_path / "err").read_text()

@@ -1,6 +1,8 @@
 """Long runs of train.py: killed while it saves, continued in pieces, shared by processes, on several folders."""
 
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -123,6 +125,22 @@ def test_a_process_killed_in_the_middle_of_a_save_goes_on(photo_folder: Path, sc
     assert not list(run.glob(".*.tmp"))
     assert log_of(run) == log_of(whole)
     assert same_networks(run, whole)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_closes_is_saved(photo_folder: Path, tmp_path: Path) -> None:
+    log, run = tmp_path / "run" / "log.jsonl", ("--out", "run", "--steps", "3000", "--data", str(photo_folder), *TINY)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this test may run under nohup
+        os.execv(sys.executable, [sys.executable, str(EXAMPLE / "train.py"), *run, "--workers", "1"])
+    while not (log.is_file() and log.read_text().count("\n") > 3):
+        if select.select([terminal], [], [], 0.01)[0]:
+            os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == STOPPED_EARLY
+    assert load_state(tmp_path / "run" / "checkpoint.pt")["step"] == log_of(tmp_path / "run")[-1]["step"]
 
 
 def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script: Script, tmp_path: Path) -> None:

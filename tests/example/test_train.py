@@ -249,3 +249,4 @@ def test_help_all_shows_every_option(script: Script) -> None:
     assert [field for field in fields if field in brief] == []
     assert [field for field in fields if field not in whole] == []
     assert "--help-all shows more options" in " ".join(brief.split())
+    assert "exit status 3" in " ".join(brief.split())

@@ -37,9 +37,9 @@ def atomic_path(path: Path, *, replace: bool = True, private: bool = False) -> I
     temporary = target.with_name(f".{uuid4().hex}.tmp")  # the same folder, since a rename is atomic on one disk only
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o600 if private or target.exists() else 0o666))
+        yield temporary
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        yield temporary
         (os.replace if replace else _rename_to_new)(temporary, target)
     except OSError as error:
         if error.errno is not None and error.filename in (None, temporary, str(temporary)):
