@@ -38,7 +38,7 @@ def atomic_path(path: Path, *, replace: bool = True, private: bool = False) -> I
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o600 if private or target.exists() else 0o666))
         yield temporary
-        if target.exists():
+        if replace and target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         (os.replace if replace else _rename_to_new)(temporary, target)
     except OSError as error:
