@@ -2,7 +2,8 @@
 
     python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png
 
-Needs lih.safetensors, the client's key: whoever has it can reveal. A file named - is standard input or output.
+Needs lih.safetensors, the client's key: whoever has it can reveal. A file named - is standard input or
+output; ./- is a file of that name.
 """
 
 import sys

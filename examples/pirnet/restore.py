@@ -3,7 +3,7 @@
     python examples/pirnet/restore.py stego.png -o restored.png --task denoise
 
 Needs only lsr.safetensors. That does not prove that the secret stays secret: see docs/pirnet-security.md. A file named
-- is standard input or output.
+- is standard input or output; ./- is a file of that name.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,8 @@
 
     python examples/pirnet/reveal.py restored.png -o revealed.png
 
-Needs the lih.safetensors that hid it. A file named - is standard input or output.
+Needs the lih.safetensors that hid it. A file named - is standard input or
+output; ./- is a file of that name.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Options:
     stego: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STEGO")]
     """Stego image that restore.py or conceal.py wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """PNG file to write."""
+    """PNG file to write; a new one can be read by you alone."""
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     force: bool = False
@@ -35,7 +36,7 @@ def main() -> None:
     lih = load_lih(options.weights / LIH_WEIGHTS)
     stego = read_stego(options.stego)
     secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
-    write_png(options.output, secret.clamp(0, 1), force=options.force)
+    write_png(options.output, secret.clamp(0, 1), force=options.force, private=True)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,17 @@
     python examples/pirnet/train.py --data PHOTOS --preset paper     # for a GPU
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
-summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C stops after the current step;
---resume continues as if the run had not stopped. --help-all shows more options, such as every field of a preset.
+summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C, SIGTERM and --minutes stop
+after the current step, with exit status 3; --resume continues as if the run had not stopped. --help-all shows more
+options, such as every field of a preset.
 """
 
 import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -42,20 +43,28 @@ def run(options: Options, device: torch.device) -> None:
     photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
     how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
     trainer = Trainer(config, photos, device=device, **how)
-    folder = open_folder(options, trainer)
-    names = sorted({name for pair in pairs for name in (pair.secret_name, pair.cover_name)})
-    if distributed.rank() == 0:
-        describe(options, trainer, folder, held_out=names)
-        where = f"{device} in {trainer.precision}"
-        print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {where}; writing {folder}")
-    stop = runs.Stop(options.minutes)
-    with stop.on_interrupt():
-        train(trainer, folder, pairs, stop=stop, options=options)
-    if distributed.rank() > 0:
-        return
-    if trainer.step < trainer.total:
-        print(f"stopped after step {trainer.step} of {trainer.total}; continue with --resume --out {folder}")
-        return
+    with open_folder(options, trainer) as folder:
+        if distributed.rank() == 0:
+            describe(options, trainer, folder, held_out=names_of(pairs))
+            where = f"{device} in {trainer.precision}"
+            print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {where}; writing {folder}")
+        stop = runs.Stop(options.minutes)
+        with stop.on_interrupt():
+            train(trainer, folder, pairs, stop=stop, options=options)
+        if trainer.step < trainer.total:
+            if distributed.rank() == 0:
+                with suppress(OSError):  # the terminal may be closed
+                    print(
+                        f"stopped after step {trainer.step} of {trainer.total}; continue with --resume --out {folder}"
+                    )
+            sys.exit(runs.STOPPED_EARLY)
+        if distributed.rank() == 0:
+            finish(trainer, folder, pairs, options=options, started=started)
+
+
+def finish(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, options: Options, started: float) -> None:
+    """Evaluates the trained network, writes the results and prints them."""
+    config = trainer.config
     if skipped := trainer.guard.skipped:
         print(f"{skipped} of {trainer.total} steps were skipped, since loss or gradient were too large: see log.jsonl")
     own = (config.hider, config.restorer) == ("lih", "lsr")
@@ -66,11 +75,16 @@ def run(options: Options, device: torch.device) -> None:
     data = ", ".join(map(str, options.data)) or "scikit-image"
     report.save_sheets(folder, first)
     files.write_json(folder / "summary.json", report.summary(rows, data=data, pairs=pairs))
-    print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")
+    print(f"\nheld-out photos ({', '.join(names_of(pairs))}; {len(pairs)} pairs), everything in {config.stego}:\n")
     print(report.table(rows))
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
     if own:
         print(f"\nwith these weights, instead of the example's own:\n\n{commands(folder)}")
+
+
+def names_of(pairs: Sequence[Pair]) -> list[str]:
+    """The names of all photos in pairs."""
+    return sorted({name for pair in pairs for name in (pair.secret_name, pair.cover_name)})
 
 
 def commands(folder: Path) -> str:
@@ -147,19 +161,21 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
     return photos, evaluation_pairs(kept, multiple=max(16, multiple))
 
 
-def open_folder(options: Options, trainer: Trainer) -> Path:
-    """Creates the run's folder, or loads the run in it."""
+@contextmanager
+def open_folder(options: Options, trainer: Trainer) -> Iterator[Path]:
+    """Creates the run's folder, or loads the run in it; no other process can write it meanwhile."""
     folder = options.out or runs.new_run(trainer.config.preset)
-    if options.resume:
-        if {path.suffix for path in folder.iterdir()} & {".pt", ".safetensors"}:  # none if killed before its first save
-            trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
-        if distributed.rank() == 0:
-            runs.clean(folder, trainer.step)
-    elif folder.exists() and not runs.is_empty(folder):
+    if not options.resume and folder.exists() and not runs.is_empty(folder):
         raise ValueError(f"{folder} is not empty: continue with --resume, or name another folder with --out")
     distributed.wait()  # every process has checked before the first one writes
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with runs.locked(folder) if distributed.rank() == 0 else nullcontext():
+        if options.resume:
+            if {path.suffix for path in folder.iterdir()} & {".pt", ".safetensors"}:  # none if killed before a save
+                trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
+            if distributed.rank() == 0:
+                runs.clean(folder, trainer.step)
+        distributed.wait()
+        yield folder
 
 
 def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequence[str]) -> None:

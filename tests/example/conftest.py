@@ -18,6 +18,7 @@ from pirnet.model import LIH, LSR  # noqa: E402
 from pirnet.weights import save_weights  # noqa: E402
 
 from liftlayers.testing import randomise_  # noqa: E402
+from tests.example.fork_server import ForkServer  # noqa: E402
 from tests.example.helpers import TINY, TINY_LSR, Result, Script, png_of_16_bits, run_script, save_image  # noqa: E402
 
 
@@ -36,6 +37,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     result = run_script("train.py", "--steps", "3", "--out", "run", *TINY, cwd=folder)
     assert result.status == 0, result.err
     return folder / "run", result
+
+
+@pytest.fixture(scope="session")
+def fork_server(_caches: None) -> Iterator[ForkServer]:
+    """Runs scripts as processes that start at once."""
+    with ForkServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

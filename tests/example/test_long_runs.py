@@ -1,6 +1,8 @@
 """Long runs of train.py: killed while it saves, continued in pieces, shared by processes, on several folders."""
 
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -9,9 +11,20 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pirnet.support.runs import STOPPED_EARLY
 from pirnet.weights import load_lih, load_lsr, load_state
 
-from tests.example.helpers import EXAMPLE, TINY, Script, log_of, same_weights, strict_json
+from tests.example.helpers import (
+    EXAMPLE,
+    TINY,
+    Script,
+    assert_refused,
+    listing,
+    locked_by_another,
+    log_of,
+    same_weights,
+    strict_json,
+)
 
 FLOAT32 = ("--train.precision", "float32")
 
@@ -114,6 +127,22 @@ def test_a_process_killed_in_the_middle_of_a_save_goes_on(photo_folder: Path, sc
     assert same_networks(run, whole)
 
 
+@pytest.mark.slow
+def test_a_run_whose_terminal_closes_is_saved(photo_folder: Path, tmp_path: Path) -> None:
+    log, run = tmp_path / "run" / "log.jsonl", ("--out", "run", "--steps", "3000", "--data", str(photo_folder), *TINY)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this test may run under nohup
+        os.execv(sys.executable, [sys.executable, str(EXAMPLE / "train.py"), *run, "--workers", "1"])
+    while not (log.is_file() and log.read_text().count("\n") > 3):
+        if select.select([terminal], [], [], 0.01)[0]:
+            os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == STOPPED_EARLY
+    assert load_state(tmp_path / "run" / "checkpoint.pt")["step"] == log_of(tmp_path / "run")[-1]["step"]
+
+
 def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".half-written.tmp").write_text('{"conf')
@@ -122,11 +151,24 @@ def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script:
     assert script("train.py", *options).status == 0
 
 
+def test_a_folder_in_which_another_process_trains_is_refused(
+    photo_folder: Path, script: Script, tmp_path: Path
+) -> None:
+    options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)
+    assert script("train.py", "--minutes", 0, *options).status == STOPPED_EARLY
+    before = listing(tmp_path)
+    with locked_by_another(tmp_path / "run"):
+        message = "another process is training in run: wait for it, or name another folder with --out"
+        assert_refused(script("train.py", "--resume", "--out", "run"), "train.py", message)
+    assert listing(tmp_path) == before | {"run/.lock": b""}
+    assert script("train.py", "--resume", "--out", "run").status == 0
+
+
 def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     """A run that continues with moved photos, other workers and divided batches has the log of one run."""
     steps = ("--steps", "4", "--data", photo_folder, *FLOAT32, *TINY)
     assert script("train.py", "--out", "whole", *steps).status == 0
-    assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == 0
+    assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == STOPPED_EARLY
     shutil.copytree(photo_folder, tmp_path / "moved")
     (tmp_path / "first").rename(tmp_path / "second")
     options = ("--data", "moved", "--workers", 1, "--accumulate", 2, "--device", "cpu")

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from pirnet.config import quick
 from pirnet.model import LSR
+from pirnet.support.runs import STOPPED_EARLY
 from pirnet.weights import load_lsr, load_state
 
 from tests.example.helpers import (
@@ -116,7 +117,7 @@ def test_interrupted_and_resumed_is_as_not_interrupted(photo_folder: Path, scrip
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    assert process.returncode == STOPPED_EARLY, err
     message = re.search(r"stopped after step (\d+) of 45; continue with --resume --out run", out)
     assert message
     step = int(message[1])
@@ -143,7 +144,7 @@ def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, script:
     options = ("--steps", "3", "--data", photo_folder, *TINY)
     for expected in ("quick", "quick-2"):
         stopped = script("train.py", "--minutes", 0, *options)
-        assert stopped.status == 0
+        assert stopped.status == STOPPED_EARLY == 3
         assert f"stopped after step 0 of 3; continue with --resume --out runs/{expected}" in stopped.out
         assert load_state(tmp_path / "runs" / expected / "checkpoint.pt")["step"] == 0
     assert script("train.py", "--resume", *TINY).status == 0
@@ -160,7 +161,7 @@ def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, script:
 def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     slim = ("--lih.predictor", "conv", "--lsr.predictor", "conv", "--train.precision", "float32")
     options = ("--data", photo_folder, "--minutes", 0, "--steps", 10, *TINY, *slim)
-    assert script("train.py", "--preset", "paper", *options).status == 0
+    assert script("train.py", "--preset", "paper", *options).status == STOPPED_EARLY
     config = json.loads((tmp_path / "runs" / "paper" / "config.json").read_text())["config"]
     assert config["preset"] == "paper"
     assert config["degradation"]["noise_sigma"] == [0, 55]
@@ -224,7 +225,8 @@ def test_going_on_with_other_options_is_refused(
     )
     assert_refused(refused, "train.py", message)
     refused = script("train.py", "--resume", "--out", "run", "--data", photo_folder)
-    assert_refused(refused, "train.py", r"another run: photos is \[.*'coffee'.*\] there and \['0.png', .*\] here")
+    message = r"another run: photos are missing here: coffee, .*, and 3 more; photos are new here: 0.png, 1.png, 2.png"
+    assert_refused(refused, "train.py", message)
     (run / "checkpoint.pt").write_bytes(b"no checkpoint")
     before["checkpoint.pt"] = b"no checkpoint"
     assert_refused(
@@ -247,3 +249,4 @@ def test_help_all_shows_every_option(script: Script) -> None:
     assert [field for field in fields if field in brief] == []
     assert [field for field in fields if field not in whole] == []
     assert "--help-all shows more options" in " ".join(brief.split())
+    assert "exit status 3" in " ".join(brief.split())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pirnet import data, losses
 from pirnet.config import Config, LIHConfig, TrainConfig, cleared
+from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate
 from pirnet.support.spike_guard import PATIENCE
 from pirnet.trainer import Trainer
@@ -249,6 +250,15 @@ def test_workers_change_nothing() -> None:
     assert [run.take_step() for _ in range(run.total)] == expected
 
 
+@pytest.mark.slow
+def test_workers_change_nothing_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS and Windows, where workers import torch again."""
+    _, expected = finished()
+    monkeypatch.setattr(data, "get_all_start_methods", lambda: ["spawn"])
+    run = Trainer(tiny(), smooth_photos(), device=CPU, workers=1)
+    assert [run.take_step() for _ in range(run.total)] == expected
+
+
 @pytest.mark.parametrize("accumulate", [3, 8, 0])
 def test_a_batch_that_cannot_be_shared_out_is_refused(accumulate: int) -> None:
     with pytest.raises(ValueError, match=f"1 processes can share in {accumulate} parts each, got 4 pairs"):
@@ -308,8 +318,32 @@ def test_another_config_is_refused_by_its_fields() -> None:
 
 def test_other_photos_are_refused() -> None:
     state = trainer().state_dict()
-    with pytest.raises(ValueError, match=r"photos is \['photo0', .*'photo3'\] there and \['photo0', .*'photo2'\] here"):
+    with pytest.raises(ValueError, match="of another run: photos are missing here: photo3"):
         Trainer(tiny(), smooth_photos(3), device=CPU).load_state_dict(state)
+
+
+def test_photos_of_the_same_names_are_compared_by_size_and_content() -> None:
+    state, photos = trainer().state_dict(), smooth_photos()
+    retouched = photos.images[1].clone()
+    retouched[0, -1, -1] ^= 1
+    for image in (retouched, photos.images[1][:, 1:]):
+        others = Photos(photos.names, (photos.images[0], image, *photos.images[2:]))
+        with pytest.raises(ValueError, match="of another run: photos have changed: photo1"):
+            Trainer(tiny(), others, device=CPU).load_state_dict(state)
+    reversed_order = Photos(photos.names[::-1], photos.images[::-1])
+    with pytest.raises(ValueError, match="of another run: photos are in another order"):
+        Trainer(tiny(), reversed_order, device=CPU).load_state_dict(state)
+    state["photos"] = list(photos.names)
+    with pytest.raises(ValueError, match="holds no state of this training"):
+        trainer().load_state_dict(state)
+
+
+def test_a_message_on_hundreds_of_photos_is_short() -> None:
+    run, photos = trainer(), smooth_photos(2)
+    others = Photos(tuple(f"{number:03}" for number in range(300)), 150 * photos.images)
+    expected = "photos are missing here: photo0, photo1, photo2, and 1 more; photos are new here: 000, 001, 002, and 29"
+    with pytest.raises(ValueError, match=expected):
+        Trainer(tiny(), others, device=CPU).load_state_dict(run.state_dict())
 
 
 def test_a_refused_state_leaves_the_trainer_as_it_was() -> None:

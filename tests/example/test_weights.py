@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from pirnet import weights
 from pirnet.config import LIHConfig, quick
 from pirnet.model import LIH, LSR
 from pirnet.support import files
@@ -136,8 +135,8 @@ def test_weights_that_do_not_fit_their_config_are_named(folder: Path, config: st
 
 
 def test_a_writer_that_fails_leaves_the_old_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(_: object, path: Path, *__: object) -> None:
-        Path(path).write_bytes(b"half")
+    def full_disk(path: Path, _content: bytes) -> None:
+        path.write_text("half")
         raise OSError("No space left on device")
 
     def no_rename(*_: object) -> None:
@@ -151,10 +150,11 @@ def test_a_writer_that_fails_leaves_the_old_files(folder: Path, monkeypatch: pyt
             save_weights(folder / "lih.safetensors", LIH(SLIM), SLIM)
         with pytest.raises(OSError, match="No space left"):
             save_weights(folder / "new.safetensors", LIH(SLIM), SLIM)
-    monkeypatch.setattr(weights.torch, "save", full_disk)
-    for name in ("checkpoint.pt", "new.pt"):
-        with pytest.raises(OSError, match="No space left"):
-            save_state(folder / name, {"step": 4})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full_disk)
+        for name in ("checkpoint.pt", "new.pt"):
+            with pytest.raises(OSError, match="No space left"):
+                save_state(folder / name, {"step": 4})
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
@@ -194,3 +194,19 @@ def test_states_hold_no_code(tmp_path: Path) -> None:
     torch.save({"config": quick()}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
         load_state(tmp_path / "checkpoint.pt")
+
+
+def test_a_full_disk_is_named_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    """torch would raise a RuntimeError that says nothing of a disk."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"step": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large: '.*checkpoint.pt'"):
+            save_state(path, {"step": 2, "weights": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_state(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]

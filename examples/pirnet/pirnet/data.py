@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from pirnet.pixels import centred, to_uint8
 from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.progress import progress_bar
 from pirnet.support.seeds import random_below, seeded_generator
+from pirnet.support.signals import withheld
 from pirnet.tasks import degrade
 
 MAX_SIDE = 1024
@@ -145,17 +147,19 @@ class Batches(Dataset):
 
     def from_step(self, first: int, end: int, *, workers: int, pinned: bool) -> Iterator[Batch]:
         """The batches of steps `first` to `end - 1`, made ahead of time by `workers` processes, or by none."""
+        # fork where it exists, since pickling copies every photo into shared memory
+        method = "fork" if "fork" in get_all_start_methods() else "spawn"
         loader = DataLoader(
             self,
             batch_size=None,
             sampler=range(first, end),
             num_workers=workers,
             pin_memory=pinned,
-            # fork, since pickling would copy every photo into shared memory
-            multiprocessing_context="fork" if workers else None,
+            multiprocessing_context=method if workers else None,
             generator=torch.Generator(),  # the default would draw from the global one
         )
-        return iter(loader)
+        with withheld():  # the run ends its workers itself, after the step that needs them
+            return iter(loader)
 
 
 def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -> list[Pair]:

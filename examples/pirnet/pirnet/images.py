@@ -18,6 +18,7 @@ from pirnet.pixels import check_images, to_uint8
 from pirnet.support.files import atomic_path
 
 STREAM = Path("-")  # standard input or output
+EXISTS = "exists already; --force overwrites it"
 MIN_SIZE = 16
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -72,7 +73,9 @@ def read_stego(path: Path) -> Picture:
     return _read(path, stego=True)
 
 
-def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force: bool = False) -> None:
+def write_png(
+    path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force: bool = False, private: bool = False
+) -> None:
     """Writes an 8-bit PNG file, completely or not at all (standard output may receive a part).
 
     Values are clamped to :math:`[0, 1]` and rounded, not truncated, to multiples of 1/255.
@@ -82,6 +85,7 @@ def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force:
         pixels: Red, green, blue of shape :math:`(3, H, W)`, floating point, in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8.
         force: Whether to replace an existing file.
+        private: Whether a new file can be read by its owner alone.
 
     Raises:
         ImageError: The name does not end in `.png`, the file exists and `force` is not given, or its folder is
@@ -99,10 +103,12 @@ def write_png(path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force:
             image.save(sys.stdout.buffer, format="PNG")
             sys.stdout.buffer.flush()
             return
-        with atomic_path(path) as temporary:
+        with atomic_path(path, replace=force, private=private) as temporary:
             image.save(temporary, format="PNG")
+    except FileExistsError as error:  # it appeared after the check
+        raise ImageError(f"{path}: {EXISTS}") from error
     except OSError as error:
-        raise ImageError(f"{path}: cannot write, {error}") from error
+        raise ImageError(f"{path}: cannot write, {error.strerror or error}") from error
 
 
 def check_output(path: Path, *, force: bool) -> None:
@@ -116,6 +122,8 @@ def check_output(path: Path, *, force: bool) -> None:
         ImageError: As `write_png`.
     """
     if path == STREAM:
+        if sys.stdout is None:
+            raise ImageError(f"{path}: cannot write, standard output is closed")
         return
     if path.suffix.lower() != ".png":
         raise ImageError(
@@ -128,8 +136,10 @@ def check_output(path: Path, *, force: bool) -> None:
         raise ImageError(f"{path}: cannot write, the folder {path.parent} is not writable")
     if path.is_dir():
         raise ImageError(f"{path}: cannot write, this is a folder")
+    if path.is_symlink() and not path.exists():
+        raise ImageError(f"{path}: cannot write, this is a link to a file that does not exist")
     if path.exists() and not force:
-        raise ImageError(f"{path}: exists already; --force overwrites it")
+        raise ImageError(f"{path}: {EXISTS}")
 
 
 def require_size(path: Path, height: int, width: int, *, least: int) -> None:
@@ -142,6 +152,8 @@ def _read(path: Path, *, stego: bool) -> Picture:
     try:
         if path.is_dir():
             raise ImageError(f"{path}: this is a folder, a picture file is needed")
+        if path == STREAM and sys.stdin is None:
+            raise ImageError(f"{path}: cannot be read, standard input is closed")
         source = BytesIO(sys.stdin.buffer.read()) if path == STREAM else path
         large = Image.DecompressionBombWarning  # such pictures still open; twice as large is an error
         with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:

@@ -18,6 +18,7 @@ from pirnet.losses import ClearStep, Images, TrainStep
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
 from pirnet.support import distributed, precision, seeds
+from pirnet.support.names import changes, few
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
 from pirnet.support.spike_guard import SpikeGuard
@@ -123,7 +124,7 @@ class Trainer:
         """Everything that the next steps depend on."""
         return {
             "config": dataclasses.asdict(self.config),
-            "photos": list(self.crops.photos.names),
+            "photos": self.crops.photos.fingerprints(),
             "step": self.step,
             "rate_factor": self.rate_factor,
             "guard": self.guard.state_dict(),
@@ -141,11 +142,12 @@ class Trainer:
                 fields that differ.
         """
         now = self.state_dict()
-        if not isinstance(state, dict) or not now.keys() <= state.keys():
+        if not isinstance(state, dict) or not now.keys() <= state.keys() or not isinstance(state["photos"], dict):
             raise ValueError("the checkpoint holds no state of this training")
-        own, other = ({key: each[key] for key in ("config", "photos")} for each in (now, state))
-        if found := differences(own, other):
-            raise ValueError(f"the checkpoint is of another run: {'; '.join(found)}")
+        found = differences(now["config"], state["config"], "config")
+        found += changes(self.crops.photos.fingerprints(), state["photos"])
+        if found:
+            raise ValueError(f"the checkpoint is of another run: {few(found, '; ')}")
         self.step, self.rate_factor = state["step"], state["rate_factor"]
         self.guard.load_state_dict(state["guard"])
         try:

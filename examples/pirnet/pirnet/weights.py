@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -120,8 +121,10 @@ def fill(network: N, tensors: Mapping[str, Tensor], path: Path, *, title: str = 
 
 def save_state(path: Path, state: dict[str, object]) -> None:
     """Writes a checkpoint of the trainer."""
+    content = BytesIO()  # torch does not say when the disk is full
+    torch.save(state, content)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, object]:

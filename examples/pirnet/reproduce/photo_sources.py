@@ -1,11 +1,11 @@
 """The photos of a comparison: from given folders, or those inside scikit-image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pirnet.data import FolderPairs, Pair, evaluation_pairs
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class PhotoOptions:
     """Folders of photos to train on; by default the colour photos inside scikit-image without two."""
     test: Path | None = None
     """Folder of photos to measure, as secrets and covers, not used for training; by default those two."""
-    cache: Path = field(default_factory=cache_folder)
-    """Folder for decoded photos, 3 bytes a pixel."""
+    cache: Path | None = None
+    """Folder for decoded photos, 3 bytes a pixel; by default ~/.cache/liftlayers. It can be removed at any time."""
     device: str = "auto"
     """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
 

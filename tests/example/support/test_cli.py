@@ -1,5 +1,7 @@
 """The command line that all scripts share, and images of any size."""
 
+import errno
+import signal
 import sys
 from collections.abc import Callable
 
@@ -30,6 +32,52 @@ from tests.example.helpers import (
 def test_peek_sees_one_option(words: tuple[str, ...], value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", *words])
     assert cli.peek("--out") == value
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError("no memory"), "out of memory or disk space: no memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "can't allocate memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "CUDA out of memory"),
+        (RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed. "), "killed by signal: Killed"),
+        (OSError(errno.ENOSPC, "No space left on device", "run/checkpoint.pt"), "device: 'run/checkpoint.pt'"),
+    ],
+)
+def test_what_is_full_is_one_line(error: Exception, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    def main() -> None:
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        cli.run(main)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_script_by_an_exception(number: signal.Signals) -> None:
+    cleaned = []
+
+    def main() -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            cleaned.append(True)
+
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert (end.value.code, cleaned) == (128 + number, [True])
+    assert signal.getsignal(number) == before
 
 
 def test_peek_knows_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:

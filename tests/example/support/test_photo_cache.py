@@ -1,6 +1,8 @@
 """The file of a folder's decoded photos: it holds the same photos, is made once, and is made again after a change."""
 
+import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from PIL import Image
 from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
 from pirnet.support import photos as photos_module
-from pirnet.support.photos import Photos, cache_folder, cached_photos, photo_paths
+from pirnet.support.photos import Photos, cache_folder, cached_photos, hold_out, photo_paths
+from pirnet.support.runs import STOPPED_EARLY
 
-from tests.example.helpers import save_image
+from tests.example.helpers import TINY, Script, assert_refused, save_image
 
 
 @pytest.fixture
@@ -80,6 +83,20 @@ def test_a_changed_folder_is_read_again(folder: Path, tmp_path: Path, change: st
     assert all(torch.equal(a, b) for a, b in zip(before.images, kept, strict=True))  # a run with the old file
 
 
+def test_what_a_resumed_run_compares_is_of_the_files(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
+    """Not of the pixels, which another version of a decoder may round otherwise; and without reading them again."""
+    first, again = (cached_photos(folder, cache=tmp_path / "cache").fingerprints() for _ in range(2))
+    assert first == again
+    assert len(decoded) == 3
+    name, content = "b.jpg", (folder / "b.jpg").read_bytes()
+    assert first[name] == f"21 x 30, {hashlib.sha256(content).hexdigest()[:16]}"
+    (folder / name).write_bytes(content + b"\0")
+    changed = cached_photos(folder, cache=tmp_path / "cache").fingerprints()
+    assert [name for name in first if first[name] != changed[name]] == [name]
+    train, held = hold_out(cached_photos(folder, cache=tmp_path / "cache"), ["a.png"])
+    assert train.fingerprints() | held.fingerprints() == changed
+
+
 def test_folders_have_files_of_their_own(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
     other = tmp_path / "elsewhere" / "photos"
     other.mkdir(parents=True)
@@ -134,3 +151,32 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder() == Path("/home/someone/.cache/liftlayers")
+
+
+@pytest.fixture
+def _no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a user without an entry in its list of users."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+
+
+@pytest.mark.usefixtures("_no_home")
+def test_a_home_is_needed_for_the_cache_alone(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    assert script("train.py", "--help").status == 0
+    assert script("train.py", "--minutes", 0, "--out", "run", *TINY).status == STOPPED_EARLY
+    message = "no place for decoded photos, since the user has no home: name a folder with --cache"
+    options = ("--minutes", 0, "--data", photo_folder, *TINY)
+    assert_refused(script("train.py", *options), "train.py", message)
+    assert script("train.py", "--cache", "cache", *options).status == STOPPED_EARLY
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_cache_may_be_removed_while_it_is_used(folder: Path, tmp_path: Path) -> None:
+    photos = cached_photos(folder, cache=tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache")
+    assert_same(photos, decoded_plainly(folder))

@@ -1,5 +1,6 @@
 """Run folders, their logs, and runs that stop cleanly."""
 
+import errno
 import json
 import os
 import signal
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet.support.runs import Stop, latest_run, new_run, save, trim_log
+from pirnet.support import runs
+from pirnet.support.runs import Stop, is_empty, latest_run, locked, new_run, save, trim_log
 from pirnet.trainer import Trainer
 from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state
 
-from tests.example.helpers import same_weights, smooth_photos, tiny
+from tests.example.helpers import locked_by_another, same_weights, smooth_photos, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +73,50 @@ def test_a_line_cut_short_is_no_obstacle(tmp_path: Path) -> None:
     assert log.read_text() == '{"step": 10, "loss": 0.5}\n'
 
 
+@pytest.mark.parametrize("damage", [b"no JSON\n", b"[1]\n", b'{"loss": 1}\n', b"\xff\xfe\n"])
+def test_a_damaged_log_is_named_and_kept(damage: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 10, "loss": 0.5}\n' + damage)
+    with pytest.raises(CheckpointError, match=r"log.jsonl is damaged, rename or remove it: "):
+        trim_log(log, 10)
+    assert log.read_bytes().endswith(damage)
+
+
+def test_a_run_has_one_process_at_a_time(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with locked_by_another(run):
+        assert is_empty(run)  # so far
+        with (
+            pytest.raises(ValueError, match=r"another process is training in .*run: wait for"),
+            locked(run),
+        ):
+            pass
+    with locked(run):  # a killed process leaves the file, but no lock
+        assert is_empty(run)
+    assert list(run.iterdir()) == []
+
+
+@pytest.mark.parametrize("problem", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_drive_without_locks_is_used_without(problem: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lock(*_arguments: object) -> None:
+        raise OSError(problem, os.strerror(problem))
+
+    monkeypatch.setattr(runs.fcntl, "lockf", no_lock)
+    with locked(tmp_path / "run"):
+        pass
+    monkeypatch.setattr(runs, "fcntl", None)
+    with locked(tmp_path / "run"):
+        pass
+
+
 def test_minutes_run_out() -> None:
     assert Stop(0)
     assert not Stop(1)
     assert not Stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_asks_to_stop_and_a_second_one_stops(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     stop = Stop()

@@ -2,20 +2,27 @@
 
 import itertools
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import tyro
 from torch import Tensor, nn
 
+from pirnet.support import signals, streams
 from pirnet.support.allocator import keep_memory
 from pirnet.support.tiling import reach, tiled
 
 T = TypeVar("T")
+
+# What torch says in a RuntimeError if memory, shared memory or the disk is full, or the system ended a worker.
+SIGNS_OF_LACK = ("out of memory", "allocate memory", "enough memory", "bad_alloc", "No space left")
+SIGNS_OF_LACK += ("shared memory", "by signal: Killed")
 
 MAX_PIXELS = 2**21  # larger photos are processed in tiles
 TILE, MAX_OVERLAP = 1024, 256  # a tile with its overlap is about as large as MAX_PIXELS
@@ -24,22 +31,53 @@ TILE, MAX_OVERLAP = 1024, 256  # a tile with its overlap is about as large as MA
 def run(main: Callable[[], None]) -> None:
     """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2."""
     keep_memory()
+    streams.replace_closed()
     try:
-        main()
+        with signals.handled(signals.end, signal.SIGTERM, signals.HANGUP):
+            _refuse_empty_words()
+            main()
+            if sys.stdout is not None:
+                sys.stdout.flush()  # while its errors can still be reported
     except (OSError, ValueError) as error:  # all our errors about files, weights and values are one of these
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS_OF_LACK)):
+            raise
+        _fail(f"out of memory or disk space: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        signals.end_children()
+        streams.settle(sys.stdout)
+
+
+def _fail(message: str) -> NoReturn:
+    with suppress(OSError):  # nobody reads it
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}", file=sys.stderr)
+    streams.settle(sys.stderr)
+    sys.exit(2)
+
+
+def _refuse_empty_words() -> None:
+    """Refuses `--out=` and `--out ""`, which would mean the current folder or the default."""
+    for before, word in itertools.pairwise(sys.argv):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise ValueError(f"{word.rstrip('=') or before} needs a value, got an empty one")
 
 
 def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
     """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help."""
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     shown = description and _wrapped(description)
+    words = [_file_named_dash(word) for word in sys.argv[1:]]
     if default is None:
-        return tyro.cli(kind, description=shown, config=config)
-    return tyro.cli(kind, description=shown, default=default, config=config)
+        return tyro.cli(kind, description=shown, args=words, config=config)
+    return tyro.cli(kind, description=shown, args=words, default=default, config=config)
+
+
+def _file_named_dash(word: str) -> str:
+    """`./-` by its full path, since `Path` makes `-` of it, which is standard input; other words as they are."""
+    return str(Path.cwd() / "-") if word != "-" and Path(word) == Path("-") else word
 
 
 def _wrapped(text: str) -> str:

@@ -1,10 +1,12 @@
 """Files that are written completely or not at all: text, JSON and CSV."""
 
 import csv
+import errno
 import json
 import math
 import os
 import platform
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +18,47 @@ import liftlayers
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary name in the same folder; the file is renamed to `path` on success and removed on failure.
+def atomic_path(path: Path, *, replace: bool = True, private: bool = False) -> Iterator[Path]:
+    """Yields an empty temporary file in the same folder; it becomes `path` on success and is removed on failure.
+
+    A file that is replaced keeps its mode. A symbolic link stays, and the file that it names is written.
 
     Args:
-        path: The file to write or replace.
+        path: The file to write.
+        replace: Whether to replace an existing file, also one that appears before the end.
+        private: Whether a new file can be read by its owner alone.
+
+    Raises:
+        OSError: If the file cannot be written, exists although `replace` is false, or is a link to no file.
     """
-    temporary = path.with_name(f".{uuid4().hex}.tmp")  # the same folder, since a rename is atomic on one disk only
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "this is a link to a file that does not exist", str(path))
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{uuid4().hex}.tmp")  # the same folder, since a rename is atomic on one disk only
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o600 if private or target.exists() else 0o666))
         yield temporary
-        os.replace(temporary, path)  # noqa: PTH105 (documented to be atomic)
+        if replace and target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        (os.replace if replace else _rename_to_new)(temporary, target)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, temporary, str(temporary)):
+            error.filename, error.filename2 = str(path), None  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename_to_new(source: Path, target: Path) -> None:
+    """Renames a file, but never over another one, which `os.rename` would do on Linux."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.replace(source, target)  # noqa: PTH105 (documented to be atomic)
 
 
 def write_text(path: Path, text: str) -> None:

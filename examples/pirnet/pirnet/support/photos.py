@@ -19,6 +19,7 @@ from torch import Tensor
 from pirnet.images import ImageError, read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
+from pirnet.support.names import few
 from pirnet.support.progress import progress_bar
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -36,6 +37,7 @@ class Photos:
     Attributes:
         names: One name for each photo, all different.
         images: One image for each photo, uint8, of shape :math:`(3, H, W)`; sizes may differ.
+        hashes: A hash of each photo's file; empty if the photos are not from files.
 
     Raises:
         TypeError: An image is not uint8.
@@ -44,13 +46,14 @@ class Photos:
 
     names: tuple[str, ...]
     images: tuple[Tensor, ...]
+    hashes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.images):
             raise ValueError(f"Photos needs one name an image, got {len(self.names)} names, {len(self.images)} images")
         if len(set(self.names)) != len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise ValueError(f"Photos needs names that differ, got {', '.join(twice)} more than once")
+            raise ValueError(f"Photos needs names that differ, got {few(twice)} more than once")
         for name, image in zip(self.names, self.images, strict=True):
             if image.dtype != torch.uint8:
                 raise TypeError(f"Photos needs images of torch.uint8, got {image.dtype} for {name}")
@@ -59,6 +62,17 @@ class Photos:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def chosen(self, which: Sequence[bool]) -> "Photos":
+        """The photos at which `which` is true."""
+        names, images, hashes = compress(self.names, which), compress(self.images, which), compress(self.hashes, which)
+        return Photos(tuple(names), tuple(images), tuple(hashes))
+
+    def fingerprints(self) -> dict[str, str]:
+        """The size of each photo, and a hash of its file, or of its pixels if there is no file."""
+        hashes = self.hashes or [_hash(image.contiguous().numpy().tobytes()) for image in self.images]
+        sizes = (f"{image.shape[1]} x {image.shape[2]}" for image in self.images)
+        return {name: f"{size}, {own}" for name, size, own in zip(self.names, sizes, hashes, strict=True)}
 
 
 def bundled_photos() -> Photos:
@@ -88,13 +102,14 @@ def bundled_photos() -> Photos:
         folder = resources.files("skimage").joinpath("data")
     except ModuleNotFoundError as error:
         raise ImageError("the bundled photos need scikit-image: pip install scikit-image, or name a folder") from error
-    images = []
+    images, hashes = [], []
     for name in BUNDLED:
         if not folder.joinpath(name).is_file():
             raise ImageError(f"{name}: this photo is missing from the installed scikit-image; name a folder of photos")
         with resources.as_file(folder.joinpath(name)) as path:
             images.append(to_uint8(read_picture(path).pixels))
-    return Photos(tuple(Path(name).stem for name in BUNDLED), tuple(images))
+            hashes.append(_hash(path.read_bytes()))
+    return Photos(tuple(Path(name).stem for name in BUNDLED), tuple(images), tuple(hashes))
 
 
 def photo_paths(folder: Path) -> list[Path]:
@@ -128,31 +143,41 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
         ValueError: A name is unknown, or fewer than two photos remain for training.
     """
     if unknown := [name for name in names if name not in photos.names]:
-        raise ValueError(f"hold_out needs names among {', '.join(photos.names)}, got {', '.join(unknown)}")
+        raise ValueError(f"hold_out needs names among {few(photos.names)}, got {few(unknown)}")
     is_held = [name in names for name in photos.names]
-    parts = [not held for held in is_held], is_held
-    train, held = (Photos(tuple(compress(photos.names, part)), tuple(compress(photos.images, part))) for part in parts)
+    train, held = photos.chosen([not held for held in is_held]), photos.chosen(is_held)
     if len(train) < 2:
         raise ValueError(f"hold_out must leave at least two photos for training, got {len(train)} of {len(photos)}")
     return train, held
 
 
 def cache_folder() -> Path:
-    """The default folder of caches: `liftlayers` in the user's cache folder, which XDG_CACHE_HOME names."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
+    """The default folder of caches: `liftlayers` in the user's cache folder, which XDG_CACHE_HOME names.
+
+    Raises:
+        ValueError: If the user has no home, as in a container that runs under an unknown user.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
+    except RuntimeError as error:
+        raise ValueError(
+            "no place for decoded photos, since the user has no home: name a folder with --cache"
+        ) from error
 
 
-def cached_folders(folders: Sequence[Path], *, cache: Path, min_size: int) -> Photos:
+def cached_folders(folders: Sequence[Path], *, cache: Path | None, min_size: int) -> Photos:
     """The photos of several folders; if there is more than one, each name begins with the name of the folder.
 
-    Arguments and errors are those of `cached_photos`.
+    Arguments and errors are those of `cached_photos`; without a cache it is that of `cache_folder`.
     """
-    names, images = [], []
+    cache = cache or cache_folder()
+    names, images, hashes = [], [], []
     for folder in folders:
         photos = cached_photos(folder, cache=cache, min_size=min_size)
         names += [f"{folder.resolve().name}/{name}" if len(folders) > 1 else name for name in photos.names]
         images += photos.images
-    return Photos(tuple(names), tuple(images))
+        hashes += photos.hashes
+    return Photos(tuple(names), tuple(images), tuple(hashes))
 
 
 def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
@@ -173,35 +198,38 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
         OSError: If the file cannot be written.
     """
     paths = photo_paths(folder)
-    file = cache / f"{folder.resolve().name}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.photos"
+    file = cache / f"{folder.resolve().name}-{_hash(str(folder.resolve()).encode())}.photos"
     photos = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     try:
-        sizes = _known_sizes(file, photos) or _build(file, paths, photos)
+        index = _known_index(file, photos) or _build(file, paths, photos)
     except OSError as error:
         raise OSError(f"{cache}: cannot write decoded photos there, {error}; --cache names another folder") from error
+    sizes = index["sizes"]
     for path, (height, width) in zip(paths, sizes, strict=True):
         require_size(path, height, width, least=min_size)
     lengths = [3 * height * width for height, width in sizes]
     pixels = torch.from_file(str(file), shared=False, size=sum(lengths), dtype=torch.uint8)
     images = (part.view(3, *size) for part, size in zip(pixels.split(lengths), sizes, strict=True))
-    return Photos(tuple(path.name for path in paths), tuple(images))
+    return Photos(tuple(path.name for path in paths), tuple(images), tuple(index["hashes"]))
 
 
-def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> list[list[int]]:
+def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> dict:
     file.parent.mkdir(parents=True, exist_ok=True)
-    sizes = []
+    sizes, hashes = [], []
     with atomic_path(file) as temporary, temporary.open("wb") as out:
         for path in progress_bar(paths, desc=f"decoding {paths[0].parent.name}", unit="photo"):
             image = to_uint8(read_picture(path).pixels)  # (3, H, W)
             sizes.append(list(image.shape[1:]))
+            hashes.append(_hash(path.read_bytes()))
             out.write(image.contiguous().numpy().data)
-        index = json.dumps({"photos": photos, "sizes": sizes}).encode()
-        out.write(index + len(index).to_bytes(LENGTH, "little"))
-    return sizes
+        index = {"photos": photos, "sizes": sizes, "hashes": hashes}
+        text = json.dumps(index).encode()
+        out.write(text + len(text).to_bytes(LENGTH, "little"))
+    return index
 
 
-def _known_sizes(file: Path, photos: list[list[object]]) -> list[list[int]] | None:
-    """Heights and widths from the index of the file; None if the file is missing, incomplete or of other photos."""
+def _known_index(file: Path, photos: list[list[object]]) -> dict | None:
+    """The index of the file; None if the file is missing, incomplete, of another version or of other photos."""
     try:
         with file.open("rb") as source:
             end = source.seek(-LENGTH, os.SEEK_END)
@@ -209,6 +237,10 @@ def _known_sizes(file: Path, photos: list[list[object]]) -> list[list[int]] | No
             source.seek(end - length)
             index = json.loads(source.read(length))
             complete = sum(3 * h * w for h, w in index["sizes"]) == end - length
-            return index["sizes"] if complete and index["photos"] == photos else None
+            return index if complete and index["photos"] == photos and len(index["hashes"]) == len(photos) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,19 +1,28 @@
 """Run folders: where they are, what they contain, the log in them, and how a run stops cleanly."""
 
+import errno
 import json
-import signal
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
+from pirnet.support import signals
 from pirnet.support.files import to_json, write_text
 from pirnet.trainer import Trainer
 from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, save_state, save_weights
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 RUNS = Path("runs")
+LOCK = ".lock"
 CHECKPOINT = "checkpoint.pt"
+STOPPED_EARLY = 3  # the exit status of a run that can be resumed
 
 
 def new_run(preset: str) -> Path:
@@ -35,8 +44,36 @@ def latest_run(holding: str) -> Path:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a path is a folder that contains nothing but temporary files of a killed run."""
-    return folder.is_dir() and all(path.match(".*.tmp") for path in folder.iterdir())
+    """Whether a path is a folder that contains nothing but the lock and temporary files of a killed run."""
+    return folder.is_dir() and all(path.match(".*.tmp") or path.name == LOCK for path in folder.iterdir())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing a run's folder, which is created; a killed process leaves no lock.
+
+    Without locks, on Windows and on some network drives, nothing is checked.
+
+    Raises:
+        ValueError: If another process holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    path = folder / LOCK
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone: its workers do not inherit it
+            ours = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        except OSError as error:
+            ours = error.errno not in (errno.EACCES, errno.EAGAIN)
+        if not ours:
+            raise ValueError(f"another process is training in {folder}: wait for it, or name another folder with --out")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def save(trainer: Trainer, folder: Path) -> None:
@@ -59,10 +96,19 @@ def clean(folder: Path, step: int) -> None:
 
 
 def trim_log(path: Path, step: int) -> None:
-    """Drops the lines of steps that a resumed run takes again."""
-    if path.is_file():
+    """Drops the lines of steps that a resumed run takes again.
+
+    Raises:
+        CheckpointError: If a line is not one that a run has written.
+    """
+    if not path.is_file():
+        return
+    try:
         complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        write_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
+        kept = [line for line in complete if json.loads(line)["step"] <= step]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged, rename or remove it: {error}") from error
+    write_text(path, "".join(kept))
 
 
 @contextmanager
@@ -111,16 +157,12 @@ class Stop:
 
     @contextmanager
     def on_interrupt(self) -> Iterator[None]:
-        """Lets the current step finish after Ctrl-C or a request to terminate."""
+        """Lets the current step finish after Ctrl-C, a request to terminate or a closed terminal."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
             if number in self.received:
                 raise KeyboardInterrupt
             self.received.add(number)
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with signals.handled(handle, *signals.ENDING):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -11,7 +11,6 @@ import tyro
 
 from pirnet.config import PRESETS, Config, from_dict, quick
 from pirnet.support import cli, runs
-from pirnet.support.photos import cache_folder
 from pirnet.support.registry import OWN, with_baseline_rates
 from pirnet.weights import CheckpointError
 
@@ -29,8 +28,9 @@ class Options:
     """Folders of photos; by default the colour photos inside scikit-image."""
     held_out: int = 2
     """Number of photos, the last ones by name, that are kept for the evaluation; 0 trains on all and evaluates none."""
-    cache: Path = field(default_factory=cache_folder)
-    """Folder for decoded photos, 3 bytes a pixel, so that they are decoded once and need not fit into memory."""
+    cache: Path | None = None
+    """Folder for decoded photos, 3 bytes a pixel, so that they are decoded once and need not fit into memory; by
+    default ~/.cache/liftlayers. It can be removed at any time."""
     out: Path | None = None
     """Folder to write; by default a new one under runs/, named after the preset."""
     steps: int | None = None
