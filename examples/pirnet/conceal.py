@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import tyro
 from pirnet.images import STREAM, check_output, read_picture, write_png
 from pirnet.metrics import psnr
-from pirnet.pixels import quantise_uint8
+from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
 from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
 
@@ -54,7 +54,8 @@ def main() -> None:
         if not options.resize:
             raise ValueError(f"{options.secret} needs the size of its cover, {size}, got {got}; --resize changes it")
         secret = F.interpolate(secret[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
-    stego = quantise_uint8(cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2))
+    hiding = cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2)
+    stego = with_odd_edge_of(cover.pixels, quantise_uint8(hiding))
     write_png(options.output, stego, alpha=cover.alpha, force=options.force)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = float(psnr(stego[None], cover.pixels[None]))

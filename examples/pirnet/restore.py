@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import quantise_uint8
+from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
 from pirnet.tasks import TASKS
 from pirnet.weights import LSR_WEIGHTS, SHIPPED, load_lsr
@@ -43,7 +43,8 @@ def main() -> None:
     stego = read_stego(options.stego)
     multiple = 2 ** len(lsr.restorers)
     restored = cli.on_any_size(lambda s: lsr(s, options.task), stego.pixels, network=lsr, multiple=multiple)
-    write_png(options.output, quantise_uint8(restored), alpha=stego.alpha, force=options.force)
+    restored = with_odd_edge_of(stego.pixels, quantise_uint8(restored))
+    write_png(options.output, restored, alpha=stego.alpha, force=options.force)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,19 @@ def centred(image: Tensor, height: int, width: int) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
+def even_part(image: Tensor) -> Tensor:
+    """An image (..., H, W) without its last row or column where a side is odd: the part that Haar bands can hold."""
+    height, width = image.shape[-2:]
+    return image[..., : height - height % 2, : width - width % 2]
+
+
+def with_odd_edge_of(original: Tensor, image: Tensor) -> Tensor:
+    """The image (..., H, W) with the last row or column of the original where a side is odd: nothing is hidden there."""
+    result = original.clone()
+    even_part(result).copy_(even_part(image))
+    return result
+
+
 def check_images(
     who: str, *images: Tensor, batched: bool = True, channels: int = 3, multiple: int = 1, least: int = 1
 ) -> None:
