@@ -12,7 +12,7 @@ from typing import Annotated
 
 import torch.nn.functional as F
 import tyro
-from pirnet.images import STREAM, check_output, read_picture, write_png
+from pirnet.images import STREAM, check_output, read_picture, read_secret, write_png
 from pirnet.metrics import psnr
 from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
@@ -45,10 +45,12 @@ def main() -> None:
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")
     lih = load_lih(options.weights / LIH_WEIGHTS)
-    cover, hidden = read_picture(options.cover), read_picture(options.secret)
+    cover, hidden = read_picture(options.cover), read_secret(options.secret)
     secret = hidden.pixels
     if hidden.alpha is not None:
         print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
+    if hidden.converted_from:
+        print(f"{options.secret}: colours converted from {hidden.converted_from} to sRGB", file=sys.stderr)
     if secret.shape != cover.pixels.shape:
         size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret))
         if not options.resize:
@@ -56,7 +58,7 @@ def main() -> None:
         secret = F.interpolate(secret[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
     hiding = cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2)
     stego = with_odd_edge_of(cover.pixels, quantise_uint8(hiding))
-    write_png(options.output, stego, alpha=cover.alpha, force=options.force)
+    write_png(options.output, stego, alpha=cover.alpha, profile=cover.profile, force=options.force)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = float(psnr(stego[None], cover.pixels[None]))
         print(f"{options.output}: {distance:.1f} dB from the cover", file=sys.stderr)

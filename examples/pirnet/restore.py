@@ -44,7 +44,14 @@ def main() -> None:
     multiple = 2 ** len(lsr.restorers)
     restored = cli.on_any_size(lambda s: lsr(s, options.task), stego.pixels, network=lsr, multiple=multiple)
     restored = with_odd_edge_of(stego.pixels, quantise_uint8(restored))
-    write_png(options.output, restored, alpha=stego.alpha, force=options.force)
+    write_png(
+        options.output,
+        restored,
+        alpha=stego.alpha,
+        profile=stego.profile,
+        orientation=stego.orientation,
+        force=options.force,
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import tyro
 from pirnet.images import check_output, read_stego, write_png
+from pirnet.pixels import upright
 from pirnet.support import cli
 from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
 
@@ -35,7 +36,7 @@ def main() -> None:
     lih = load_lih(options.weights / LIH_WEIGHTS)
     stego = read_stego(options.stego)
     secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
-    write_png(options.output, secret.clamp(0, 1), force=options.force)
+    write_png(options.output, upright(secret.clamp(0, 1), stego.orientation), force=options.force)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ REFUSED = [
     (("nothing.png", "-o", "out.png"), "nothing.png: no such file"),
     (("truncated.png", "-o", "out.png"), "truncated.png: cannot be read"),
     (("good.png", "-o", "out.webp"), "out.webp: the name must end in .png"),
+    (
+        ("palette.png", "-o", "out.png"),
+        "palette.png: a palette, gray or 1-bit file .mode P. cannot carry",
+    ),
     (("small.png", "-o", "out.png"), "small.png: needs at least 16 x 16"),
 ]
 

@@ -1,6 +1,7 @@
 """The scripts together: photos that pass through all of them, their help, and their common errors."""
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from pirnet import weights
 from pirnet.images import read_picture
 from pirnet.metrics import psnr
@@ -167,6 +168,46 @@ def test_odd_sides_lose_no_row_or_column(script: Script, tmp_path: Path) -> None
         for last in ((..., slice(128, 129), slice(None)), (..., slice(None), slice(126, 127))):
             original = read_picture(tmp_path / ("secret.png" if name == "revealed" else "cover.png")).pixels
             assert float(psnr(odd[last][None], original[last][None])) > (22 if name == "revealed" else 99)
+
+
+def test_a_stego_file_that_a_gallery_turned_is_revealed_upright(
+    half_and_double: Path, script: Script, tmp_path: Path
+) -> None:
+    """The gallery only adds an EXIF tag; the pixels, and what is hidden in them, stay as they are."""
+    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 24, 32)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(tmp_path / "stego.png") as stego:
+        stego.save(tmp_path / "turned.png", exif=exif)
+    assert script("restore.py", "turned.png", "-o", "restored.png", "--task", "sr", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    with Image.open(tmp_path / "restored.png") as restored:
+        assert restored.size == (32, 24)
+        assert restored.getexif()[0x0112] == 6
+    with Image.open(tmp_path / "revealed.png") as revealed:
+        assert 0x0112 not in revealed.getexif()
+    secret, found = (to_uint8(read_picture(tmp_path / f"{name}.png").pixels).int() for name in ("secret", "revealed"))
+    assert (secret.rot90(-1, (1, 2)) - found).abs().max() <= 1
+
+
+def test_the_colour_profile_of_the_cover_is_kept(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """A secret is converted to sRGB, which is printed."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png", icc_profile=profile)
+    Image.new("RGB", (32, 24), (90, 60, 30)).save(tmp_path / "secret.png", icc_profile=profile)
+    weights = ("--weights", half_and_double)
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
+    assert (result.status, result.out) == (0, "")
+    assert re.fullmatch("secret.png: colours converted from Mine.* to sRGB\n", result.err)
+    assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    for name, kept in (("stego", profile), ("restored", profile), ("revealed", None)):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.info.get("icc_profile") == kept
 
 
 def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_path: Path) -> None:

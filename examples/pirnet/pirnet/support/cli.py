@@ -84,9 +84,9 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
 
     Haar bands pair pixels, so an odd side leaves a row or column without a partner: the function gets the image without
     it, and the result repeats its neighbour there. The rest is padded at the right and bottom to the next multiple by
-    repeating its borders, and the result is cropped. Photos of more than 2 megapixels are processed in tiles, so that memory grows only by the photos
-    themselves. A tile overlaps its neighbours by as much as the receptive field of the network needs, but by at most
-    256 pixels: chains as deep as the paper's reach further only in theory.
+    repeating its borders, and the result is cropped. Photos of more than 2 megapixels are processed in tiles, so that
+    memory grows only by the photos themselves. A tile overlaps its neighbours by as much as the receptive field of the
+    network needs, but by at most 256 pixels: chains as deep as the paper's reach further only in theory.
 
     Args:
         function: A function of the network, from images to one of the same shape.
