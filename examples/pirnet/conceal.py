@@ -16,6 +16,7 @@ from pirnet.images import STREAM, check_output, read_picture, read_secret, write
 from pirnet.metrics import psnr
 from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
+from pirnet.support.revealed import concealed_at
 from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
 
 
@@ -36,7 +37,7 @@ class Options:
     force: bool = False
     """Overwrite an existing file."""
     verbose: bool = False
-    """Print how close the stego image is to its cover."""
+    """Print how close the stego image is to its cover, and the revealed secret to the secret."""
 
 
 def main() -> None:
@@ -59,9 +60,13 @@ def main() -> None:
     hiding = cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2)
     stego = with_odd_edge_of(cover.pixels, quantise_uint8(hiding))
     write_png(options.output, stego, alpha=cover.alpha, profile=cover.profile, force=options.force)
+    revealed = cli.on_any_size(lih.reveal, stego, network=lih, multiple=2)
+    quality, warnings = concealed_at(revealed, secret)
     if options.verbose:  # on standard error, since standard output may be the picture
-        distance = float(psnr(stego[None], cover.pixels[None]))
-        print(f"{options.output}: {distance:.1f} dB from the cover", file=sys.stderr)
+        distance = f"{float(psnr(stego[None], cover.pixels[None])):.1f} dB from the cover"
+        print(f"{options.output}: {distance}, and reveals the secret at {quality:.1f} dB", file=sys.stderr)
+    for warning in warnings:
+        print(f"{options.output}: {warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Needs only lsr.safetensors. That does not prove that the secret stays secret: se
 - is standard input or output.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from pirnet.images import check_output, read_stego, write_png
 from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
 from pirnet.tasks import TASKS
-from pirnet.weights import LSR_WEIGHTS, SHIPPED, load_lsr
+from pirnet.weights import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lsr, run_warning
 
 TaskName = tyro.extras.literal_type_from_choices(list(TASKS))
 
@@ -40,6 +41,8 @@ def main() -> None:
     options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
+    for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):
+        print(line, file=sys.stderr)
     stego = read_stego(options.stego)
     multiple = 2 ** len(lsr.restorers)
     restored = cli.on_any_size(lambda s: lsr(s, options.task), stego.pixels, network=lsr, multiple=multiple)
