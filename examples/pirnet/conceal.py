@@ -25,7 +25,7 @@ class Options:
     """Hide a secret photo in a cover."""
 
     cover: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COVER")]
-    """Photo that everybody may see; its alpha channel is kept."""
+    """Photo to hide in: not a public one, and not one used before; its alpha channel is kept."""
     secret: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SECRET")]
     """Photo to hide, of the same size; colours under transparent pixels are hidden too and become visible."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]

@@ -130,6 +130,8 @@ def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) 
     assert message.status == 0, message.err
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["pairs"] == 1
+    sheets = {path.name for path in (tmp_path / "report").glob("denoise-*.png")} - {"denoise-attacks.png"}
+    assert sheets == {"denoise-pair.png"}  # which is neither the best nor the worst
     assert {(row["row"], row["pipeline"]) for row in results["rows"]} == {
         ("do nothing", "uint8"),
         ("no restoration", "uint8"),
