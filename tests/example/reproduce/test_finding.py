@@ -95,8 +95,11 @@ def test_treatments_differ_in_colour() -> None:
         assert np.linalg.norm(lightness_and_hue(first) - lightness_and_hue(second)) > 25, (first, second)
 
 
-def test_the_script(script: Script, photo_folder: Path, tmp_path: Path) -> None:
-    options = ("--test", photo_folder, "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
+def test_the_script(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for seed in range(4):
+        save_image(tmp_path / "photos" / f"{seed}.png", seed, 32, 32)
+    options = ("--test", "photos", "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
     message = script("reproduce/finding.py", *options)
     assert message.status == 0, message.err
     folder = tmp_path / "found"

@@ -66,7 +66,7 @@ def test_any_size_is_made_a_multiple(size: tuple[int, int], multiple: int) -> No
         assert (batch.shape[-2] % multiple, batch.shape[-1] % multiple) == (0, 0)
         assert max(batch.shape[-2] - height, batch.shape[-1] - width) < multiple
         assert torch.equal(batch[0, :, :height, :width], image[:, :height, :width])
-        assert (batch[0, :, height:, :width] == image[:, height - 1 : height, :width]).all()  # the border goes on
+        assert (batch[0, :, height:, :width] == image[:, height - 1 : height, :width]).all()  # the border is repeated
         assert (batch[0, :, :height, width:] == image[:, :height, width - 1 : width]).all()
 
 
@@ -90,7 +90,7 @@ def test_large_photos_are_taken_in_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(hidden(), whole)
     monkeypatch.setattr(cli, "MAX_PIXELS", 60 * 96 - 1)
     assert (hidden() - whole).abs().max() <= 1e-5
-    assert max(sizes[1:]) == 16 + 2 * 16  # the first call finds out how far the network reaches: 16 pixels
+    assert max(sizes[1:]) == 16 + 2 * 16  # the first call measures the reach of the network: 16 pixels
     assert len(sizes[1:]) == 4 * 6
     monkeypatch.setattr(cli, "MAX_OVERLAP", 8)
     hidden()
