@@ -7,6 +7,7 @@ the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison
 """
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from pirnet.support import cli, files, registry
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
 from pirnet.support.progress import progress_bar
 from pirnet.support.report import Report, table
-from pirnet.weights import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, load_lsr
+from pirnet.weights import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, load_lsr, run_warning
 
 if TYPE_CHECKING:
     from reproduce.attacks import Attacks
@@ -80,7 +81,7 @@ def main() -> None:
                     if attacks and pipeline == pipelines[0] and number < pairs.unswapped:
                         attacks[task].add(example)
                 bar.update()
-    remarks = notes(networks, lpips, pairs, attacked=bool(attacks))
+    remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs, attacked=bool(attacks))]
     security = {"pipeline": pipelines[0], "tasks": {task: found.summary() for task, found in attacks.items()}}
     results = {
         "data": str(options.data),
@@ -105,6 +106,8 @@ def load_networks(options: Options, device: torch.device) -> tuple[list[Path], N
     """The weight files, and the networks in them: the client's, the cloud's, and one in the clear if there is one."""
     paths = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
     lih, lsr = load_lih(paths[0]).to(device), load_lsr(paths[1]).to(device)
+    for line in run_warning(*paths):  # now, and again among the notes
+        print(line, file=sys.stderr)
     clear = options.clear_weights or options.weights / CLEAR_WEIGHTS
     if options.clear_weights is None and not clear.is_file():
         return paths, Networks(lih, lsr)

@@ -6,16 +6,17 @@ Needs only lsr.safetensors. That does not prove that the secret stays secret: se
 - is standard input or output; ./- is a file of that name.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import quantise_uint8
+from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
 from pirnet.tasks import TASKS
-from pirnet.weights import LSR_WEIGHTS, SHIPPED, load_lsr
+from pirnet.weights import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lsr, run_warning
 
 TaskName = tyro.extras.literal_type_from_choices(list(TASKS))
 
@@ -40,10 +41,20 @@ def main() -> None:
     options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
+    for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):
+        print(line, file=sys.stderr)
     stego = read_stego(options.stego)
     multiple = 2 ** len(lsr.restorers)
     restored = cli.on_any_size(lambda s: lsr(s, options.task), stego.pixels, network=lsr, multiple=multiple)
-    write_png(options.output, quantise_uint8(restored), alpha=stego.alpha, force=options.force)
+    restored = with_odd_edge_of(stego.pixels, quantise_uint8(restored))
+    write_png(
+        options.output,
+        restored,
+        alpha=stego.alpha,
+        profile=stego.profile,
+        orientation=stego.orientation,
+        force=options.force,
+    )
 
 
 if __name__ == "__main__":

@@ -6,14 +6,17 @@ Needs the lih.safetensors that hid it. A file named - is standard input or
 output; ./- is a file of that name.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from pirnet.images import check_output, read_stego, write_png
+from pirnet.pixels import upright
 from pirnet.support import cli
-from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
+from pirnet.support.revealed import doubts
+from pirnet.weights import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, run_warning
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,13 @@ def main() -> None:
     options = cli.parse(Options, __doc__)
     check_output(options.output, force=options.force)
     lih = load_lih(options.weights / LIH_WEIGHTS)
+    for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):
+        print(line, file=sys.stderr)
     stego = read_stego(options.stego)
     secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
-    write_png(options.output, secret.clamp(0, 1), force=options.force, private=True)
+    write_png(options.output, upright(secret.clamp(0, 1), stego.orientation), force=options.force, private=True)
+    for doubt in doubts(lih, stego.pixels, secret):
+        print(f"{options.stego}: {doubt}", file=sys.stderr)
 
 
 if __name__ == "__main__":

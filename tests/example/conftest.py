@@ -106,6 +106,7 @@ def pictures(tmp_path: Path) -> Path:
     save_image(tmp_path / "photo.jpg", 0, 32, 40)
     shutil.copy(tmp_path / "photo.jpg", tmp_path / "jpeg.png")
     save_image(tmp_path / "small.png", 0, 16, 15)
+    save_image(tmp_path / "palette.png", 0, 32, 40, "P")
     (tmp_path / "deep.png").write_bytes(png_of_16_bits(40, 32))
     (tmp_path / "text.png").write_text("no picture")
     for name in ("good.png", "photo.jpg"):

@@ -1,10 +1,12 @@
 """conceal.py as a user runs it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,7 +14,8 @@ from pirnet.config import LIHConfig
 from pirnet.images import read_picture
 from pirnet.model import LIH
 from pirnet.pixels import to_uint8
-from pirnet.weights import save_weights
+from pirnet.weights import SHIPPED, save_weights
+from skimage import data
 from torch import nn
 
 from liftlayers.testing import randomise_
@@ -52,7 +55,7 @@ def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
 
 
 def test_a_secret_loses_its_transparency_with_a_warning(half_and_double: Path, script: Script, tmp_path: Path) -> None:
-    save_image(tmp_path / "cover.png", 0, 32, 32)
+    Image.new("RGB", (32, 32)).save(tmp_path / "cover.png")
     save_image(tmp_path / "secret.png", 1, 32, 32, "RGBA")
     result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
     assert result == (0, "", "secret.png: its transparency is not hidden, transparent pixels become visible\n")
@@ -92,7 +95,37 @@ def test_verbose_prints_the_distance_from_the_cover(half_and_double: Path, scrip
     Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
     Image.new("RGB", (32, 24), (200, 200, 200)).save(tmp_path / "secret.png")  # half of it: 100 / 255, 8.13 dB
     result = script("conceal.py", "cover.png", "secret.png", "-o", "s.png", "--weights", half_and_double, "--verbose")
-    assert result == (0, "", "s.png: 8.1 dB from the cover\n")
+    assert result == (0, "", "s.png: 8.1 dB from the cover, and reveals the secret at inf dB\n")
+
+
+@pytest.mark.parametrize("cause", ["white cover", "noise", "checkerboard"])
+def test_a_lost_secret_is_reported(cause: str, half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """The picture is written nevertheless. Only half of the secret on a white cover is sure to be lost entirely."""
+    cover, secret = data.coffee()[60:188, 180:308], data.astronaut()[:128, 180:308]
+    if cause == "white cover":
+        cover = np.full_like(cover, 255)
+    elif cause == "noise":
+        secret = np.random.default_rng(0).integers(0, 256, secret.shape, dtype=np.uint8)
+    else:
+        secret = np.indices(secret.shape).sum(axis=0).astype(np.uint8) % 2 * 255
+    Image.fromarray(cover).save(tmp_path / "cover.png")
+    Image.fromarray(secret).save(tmp_path / "secret.png")
+    weights = ("--weights", half_and_double if cause == "white cover" else SHIPPED)
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
+    assert (result.status, result.out) == (0, "")
+    (line,) = result.err.splitlines()
+    found = re.match(r"stego.png: the secret is lost, it is revealed at only (.*) dB: use a cover without", line)
+    assert found
+    assert float(found[1]) < 18
+    assert (tmp_path / "stego.png").is_file()
+
+
+def test_a_secret_with_noise_is_not_lost(script: Script, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 35, (128, 128, 3))
+    secret = np.clip(data.astronaut()[:128, 180:308] + noise, 0, 255).astype(np.uint8)
+    Image.fromarray(data.coffee()[60:188, 180:308]).save(tmp_path / "cover.png")
+    Image.fromarray(secret).save(tmp_path / "secret.png")
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png") == (0, "", "")
 
 
 def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Script) -> None:

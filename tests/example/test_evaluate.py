@@ -130,6 +130,8 @@ def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) 
     assert message.status == 0, message.err
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["pairs"] == 1
+    sheets = {path.name for path in (tmp_path / "report").glob("denoise-*.png")} - {"denoise-attacks.png"}
+    assert sheets == {"denoise-pair.png"}  # which is neither the best nor the worst
     assert {(row["row"], row["pipeline"]) for row in results["rows"]} == {
         ("do nothing", "uint8"),
         ("no restoration", "uint8"),
@@ -154,6 +156,19 @@ def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) 
     assert script("evaluate.py", *options, "--device", "cpu", "--force").status == 0
     assert (tmp_path / "report" / "results.json").read_text() == before
     assert (tmp_path / "report" / "mine.txt").read_text() == "mine"
+
+
+def test_weights_of_different_runs_are_noted(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
+    for name, run in (("lih", "a"), ("lsr", "b")):
+        network, config = (LIH(tiny().lih), tiny().lih) if name == "lih" else (LSR(TINY_LSR), TINY_LSR)
+        save_weights(tmp_path / f"{name}.safetensors", network, config, run=run)
+    options = ("--data", photos, "--out", "report", "--pipeline", "uint8", "--limit", 1, "--device", "cpu")
+    message = script("evaluate.py", "--weights", tmp_path, *options)
+    assert message.status == 0
+    assert "lsr.safetensors are of different runs: " in message.err.splitlines()[0]
+    assert "lsr.safetensors are of different runs: " in message.out
+    assert "lsr.safetensors are of different runs: " in (tmp_path / "report" / "results.md").read_text()
+    assert "different runs" not in script("evaluate.py", "--weights", weights, *options, "--force").err
 
 
 def test_the_released_protocol_changes_low_resolution_alone(

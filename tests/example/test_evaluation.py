@@ -194,8 +194,8 @@ def test_sheets_are_written_and_readable(tmp_path: Path) -> None:
             image.load()
             sizes[path.name] = image.size
     assert sizes["sr.png"] == sizes["denoise.png"] == sizes["deblur.png"]
-    assert sizes["sr.png"][0] > 4 * 256  # four panels a row
-    assert sizes["result.webp"][0] > 6 * 192
+    assert sizes["sr.png"][0] > 4 * 320  # four panels a row
+    assert sizes["result.webp"][0] > 6 * 320
 
 
 def test_rows_are_plain() -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from pirnet.images import ImageError, check_output, read_picture, read_stego, write_png
-from pirnet.pixels import check_images, quantise_uint8, to_uint8
+from PIL import Image, ImageCms
+from pirnet.images import ImageError, check_output, read_picture, read_secret, read_stego, write_png
+from pirnet.pixels import check_images, quantise_uint8, to_uint8, upright
 from pirnet.support.files import atomic_path
 from torch import Tensor
 
@@ -172,6 +173,87 @@ def test_exif_orientation_is_honoured(tmp_path: Path, name: str) -> None:
     assert pixels.shape == (3, 40, 20)
     assert pixels[:, :16].min() > 0.9
     assert pixels[:, 24:].max() < 0.1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_stego_file_is_left_to_be_applied(tmp_path: Path, orientation: int) -> None:
+    """A gallery adds the tag to pixels that were concealed as they are."""
+    image, exif = pillow_image(), Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    stego = read_stego(tmp_path / "a.png")
+    assert stego.orientation == orientation
+    assert np.array_equal(to_uint8(stego.pixels).permute(1, 2, 0).numpy(), np.array(image))
+    turned = read_picture(tmp_path / "a.png")
+    assert turned.orientation == 1
+    assert torch.equal(upright(stego.pixels, orientation), turned.pixels)  # as Pillow turns it
+    write_png(tmp_path / "b.png", stego.pixels, orientation=orientation)
+    again = read_stego(tmp_path / "b.png")
+    assert again.orientation == orientation
+    assert torch.equal(again.pixels, stego.pixels)
+
+
+def test_an_unknown_orientation_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    pillow_image().save(tmp_path / "a.png", exif=exif)
+    assert read_stego(tmp_path / "a.png").orientation == 1
+
+
+@cache  # a profile holds the time at which it was made
+def wide_profile() -> bytes:
+    """sRGB's profile under another name, with the primaries of red and green exchanged."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    content = content.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+    places = [content.index(tag) for tag in (b"rXYZ", b"gXYZ")]
+    for place, tag in zip(places, (b"gXYZ", b"rXYZ"), strict=True):
+        content[place : place + 4] = tag
+    return bytes(content)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_colours_of_a_secret_become_srgb(tmp_path: Path, mode: str) -> None:
+    """With a profile that exchanges the primaries of red and green, red pixels are green in sRGB."""
+    image = Image.new("RGBA", (16, 16), (200, 0, 0, 50)).convert(mode)
+    image.save(tmp_path / "a.png", icc_profile=wide_profile())
+    secret, cover = read_secret(tmp_path / "a.png"), read_picture(tmp_path / "a.png")
+    assert "Mine" in secret.converted_from
+    assert secret.profile is None
+    assert cover.profile == wide_profile()  # and its pixels are as they were
+    if mode == "L":
+        assert (secret.pixels - cover.pixels).abs().max() < 0.01
+        return
+    assert (to_uint8(secret.pixels[:, 0, 0]).int() - torch.tensor([0, 200, 0])).abs().max() <= 2
+    assert to_uint8(cover.pixels[:, 0, 0]).tolist() == [200, 0, 0]
+    assert (secret.alpha is None) == (mode not in ("RGBA", "P"))
+    if secret.alpha is not None and cover.alpha is not None:
+        assert torch.equal(secret.alpha, cover.alpha)
+
+
+def test_colours_in_srgb_stay_as_they_are(tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pillow_image().save(tmp_path / "a.png", icc_profile=srgb)
+    secret = read_secret(tmp_path / "a.png")
+    assert secret.converted_from == ""
+    assert torch.equal(secret.pixels, read_picture(tmp_path / "a.png").pixels)
+    write_png(tmp_path / "b.png", secret.pixels, profile=srgb)
+    assert read_stego(tmp_path / "b.png").profile == srgb
+
+
+def test_a_damaged_profile_of_a_secret_is_refused(tmp_path: Path) -> None:
+    pillow_image().save(tmp_path / "a.png", icc_profile=wide_profile()[:200])
+    with pytest.raises(ImageError, match=r"a.png: its colour profile cannot be used, .*; convert it to sRGB first"):
+        read_secret(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png").pixels.shape == (3, 20, 24)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_few_colours_carry_no_secret(tmp_path: Path, mode: str, name: str) -> None:
+    pillow_image().convert(mode).save(tmp_path / name)
+    message = rf"{name}: a palette, gray or 1-bit file \(mode {mode}\) cannot carry a hidden picture"
+    with pytest.raises(ImageError, match=message):
+        read_stego(tmp_path / name)
 
 
 def test_deep_pictures_are_refused(tmp_path: Path) -> None:

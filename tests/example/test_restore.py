@@ -16,6 +16,10 @@ REFUSED = [
     (("nothing.png", "-o", "out.png", "--task", "sr"), "nothing.png: no such file"),
     (("truncated.png", "-o", "out.png", "--task", "sr"), "truncated.png: cannot be read"),
     (("good.png", "-o", "out.jpeg", "--task", "sr"), "out.jpeg: the name must end in .png"),
+    (
+        ("palette.png", "-o", "out.png", "--task", "sr"),
+        "palette.png: a palette, gray or 1-bit file .mode P. cannot carry",
+    ),
     (("deep.png", "-o", "out.png", "--task", "sr"), "deep.png: more than 8 bits a channel"),
 ]
 

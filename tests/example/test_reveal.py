@@ -4,8 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from pirnet.config import LIHConfig
+from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih, save_weights
+from skimage import data
 
+from liftlayers.testing import randomise_
 from tests.example.helpers import (
     EXAMPLE,
     Result,
@@ -20,6 +26,10 @@ REFUSED = [
     (("nothing.png", "-o", "out.png"), "nothing.png: no such file"),
     (("truncated.png", "-o", "out.png"), "truncated.png: cannot be read"),
     (("good.png", "-o", "out.webp"), "out.webp: the name must end in .png"),
+    (
+        ("palette.png", "-o", "out.png"),
+        "palette.png: a palette, gray or 1-bit file .mode P. cannot carry",
+    ),
     (("small.png", "-o", "out.png"), "small.png: needs at least 16 x 16"),
 ]
 
@@ -36,6 +46,40 @@ def test_a_closed_pipe_is_one_line_of_error(half_and_double: Path, tmp_path: Pat
         process.stdout.close()
         printed = process.stderr.read()
     assert_refused(Result(process.returncode, "", printed), "reveal.py", "-: cannot write, .*Broken pipe")
+
+
+COVER, SECRET = (slice(60, 188), slice(180, 308)), (slice(0, 128), slice(180, 308))
+
+
+def test_a_picture_without_a_secret_is_doubted(script: Script, tmp_path: Path) -> None:
+    """A cover, a stego image that was resized, a grey picture, and noise; but not a stego image, or a dark secret."""
+    cover = Image.fromarray(data.coffee()[COVER])
+    cover.save(tmp_path / "cover.png")
+    for name, level in (("photo", 1.0), ("dark", 0.1)):
+        Image.fromarray((level * data.astronaut()[SECRET]).astype(np.uint8)).save(tmp_path / f"{name}.png")
+        assert script("conceal.py", "cover.png", f"{name}.png", "-o", f"{name}-stego.png").status == 0
+        assert script("reveal.py", f"{name}-stego.png", "-o", "out.png", "--force") == (0, "", "")
+    with Image.open(tmp_path / "photo-stego.png") as stego:
+        stego.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "small.png")
+    Image.new("RGB", (64, 64), "gray").save(tmp_path / "flat.png")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    for name in ("cover", "small", "flat", "noise"):
+        result = script("reveal.py", f"{name}.png", "-o", "out.png", "--force")
+        assert (result.status, result.out) == (0, "")
+        doubt = "what is revealed is far outside the range" if name == "noise" else "hardly anything is revealed"
+        assert result.err.startswith(f"{name}.png: {doubt}")
+        assert len(result.err.splitlines()) == 1
+
+
+def test_another_key_is_doubted(script: Script, tmp_path: Path) -> None:
+    for name, pixels in (("cover", data.coffee()[COVER]), ("secret", data.astronaut()[SECRET])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    key = randomise_(load_lih(SHIPPED / LIH_WEIGHTS))
+    save_weights(tmp_path / LIH_WEIGHTS, key, LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24))
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png").status == 0
+    result = script("reveal.py", "stego.png", "-o", "out.png", "--weights", tmp_path)
+    assert "stego.png: what is revealed is far outside the range of colours: it was concealed with other" in result.err
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED)

@@ -1,6 +1,7 @@
 """The scripts together: photos that pass through all of them, their help, and their common errors."""
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -8,14 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from pirnet import weights
 from pirnet.images import read_picture
+from pirnet.metrics import psnr
 from pirnet.pixels import to_uint8
 from pirnet.weights import load_lsr
+from skimage import data
 
 from tests.example.helpers import (
     EXAMPLE,
+    Result,
     Script,
     assert_refused,
     lih_of,
@@ -76,9 +80,13 @@ def test_files_go_all_the_way(
     save_image(tmp_path / "cover.png", 0, height, width, mode)
     save_image(tmp_path / "secret.png", 1, height, width, "L" if mode == "L" else "RGB")
     weights = ("--weights", random_weights)
-    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights) == (0, "", "")
+    hidden = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
+    assert (hidden.status, hidden.out) == (0, "")
+    assert "stego.png: the secret is lost" in hidden.err  # random weights hide nothing
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights) == (0, "", "")
-    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights) == (0, "", "")
+    revealed = script("reveal.py", "restored.png", "-o", "revealed.png", *weights)
+    assert (revealed.status, revealed.out) == (0, "")
+    assert all(line.startswith("restored.png: ") for line in revealed.err.splitlines())  # at most a warning
     cover = read_picture(tmp_path / "cover.png")
     for name in ("stego.png", "restored.png", "revealed.png"):
         with Image.open(tmp_path / name) as image:
@@ -105,7 +113,9 @@ def test_processes_do_what_the_networks_do(random_weights: Path, tmp_path: Path)
         command = [sys.executable, "-X", "importtime", EXAMPLE / name, *arguments, "--weights", random_weights]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         imports = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-        assert (done.returncode, done.stderr.splitlines()) == (0, imports)
+        others = [line for line in done.stderr.splitlines() if line not in imports]
+        assert done.returncode == 0
+        assert all(line.startswith(("stego.png: ", "restored.png: ")) for line in others)  # warnings: random weights
         assert_imports_for_use_only({line.rpartition("|")[2].strip() for line in imports})
     pixels = {name: read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego", "restored")}
     lih, lsr = lih_of(random_weights), load_lsr(random_weights / "lsr.safetensors")
@@ -142,9 +152,69 @@ def test_what_is_hidden_is_revealed(
     assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
     levels = {name: to_uint8(read_picture(tmp_path / f"{name}.png").pixels) for name in ("secret", "stego", "revealed")}
     half, whole = levels["stego"].int(), levels["secret"].int()
-    assert (2 * half - whole).abs().max() <= 1
-    assert (levels["revealed"].int() - whole).abs().max() <= 1
+    inside = (..., slice(height // 2 * 2), slice(width // 2 * 2))
+    assert (2 * half - whole)[inside].abs().max() <= 1
+    assert (levels["revealed"].int() - whole)[inside].abs().max() <= 1
+    assert half[:, height // 2 * 2 :].sum() == half[:, :, width // 2 * 2 :].sum() == 0  # as in the cover
     assert (tmp_path / "restored.png").read_bytes() == (tmp_path / "stego.png").read_bytes()  # an untrained network
+
+
+def test_odd_sides_lose_no_row_or_column(script: Script, tmp_path: Path) -> None:
+    """The shipped weights on photos of 129 x 127 pixels, and on the same photos without the last row and column."""
+    for name, pixels in (("cover", data.coffee()[60:189, 180:307]), ("secret", data.astronaut()[:129, 180:307])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        Image.fromarray(pixels[:128, :126].copy()).save(tmp_path / f"even-{name}.png")
+    for even in ("", "even-"):
+        stego, restored = f"{even}stego.png", f"{even}restored.png"
+        assert script("conceal.py", f"{even}cover.png", f"{even}secret.png", "-o", stego).status == 0
+        assert script("restore.py", stego, "-o", restored, "--task", "denoise").status == 0
+        assert script("reveal.py", restored, "-o", f"{even}revealed.png").status == 0
+    for name in ("stego", "restored", "revealed"):
+        odd, even = (read_picture(tmp_path / f"{prefix}{name}.png").pixels for prefix in ("", "even-"))
+        assert torch.equal(odd[:, :128, :126], even)
+        for last in ((..., slice(128, 129), slice(None)), (..., slice(None), slice(126, 127))):
+            original = read_picture(tmp_path / ("secret.png" if name == "revealed" else "cover.png")).pixels
+            assert float(psnr(odd[last][None], original[last][None])) > (22 if name == "revealed" else 99)
+
+
+def test_a_stego_file_that_a_gallery_turned_is_revealed_upright(
+    half_and_double: Path, script: Script, tmp_path: Path
+) -> None:
+    """The gallery only adds an EXIF tag; the pixels, and what is hidden in them, stay as they are."""
+    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 24, 32)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(tmp_path / "stego.png") as stego:
+        stego.save(tmp_path / "turned.png", exif=exif)
+    assert script("restore.py", "turned.png", "-o", "restored.png", "--task", "sr", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    with Image.open(tmp_path / "restored.png") as restored:
+        assert restored.size == (32, 24)
+        assert restored.getexif()[0x0112] == 6
+    with Image.open(tmp_path / "revealed.png") as revealed:
+        assert 0x0112 not in revealed.getexif()
+    secret, found = (to_uint8(read_picture(tmp_path / f"{name}.png").pixels).int() for name in ("secret", "revealed"))
+    assert (secret.rot90(-1, (1, 2)) - found).abs().max() <= 1
+
+
+def test_the_colour_profile_of_the_cover_is_kept(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """A secret is converted to sRGB, which is printed."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png", icc_profile=profile)
+    Image.new("RGB", (32, 24), (90, 60, 30)).save(tmp_path / "secret.png", icc_profile=profile)
+    weights = ("--weights", half_and_double)
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
+    assert (result.status, result.out) == (0, "")
+    assert re.fullmatch("secret.png: colours converted from Mine.* to sRGB\n", result.err)
+    assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    for name, kept in (("stego", profile), ("restored", profile), ("revealed", None)):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.info.get("icc_profile") == kept
 
 
 def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_path: Path) -> None:
@@ -220,6 +290,21 @@ def test_streams_carry_what_files_do(
     revealed = piped(script, monkeypatch, "reveal.py", "-", "-o", "-", *weights, content=restored)
     assert revealed == before["revealed.png"]
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["restore.py", "reveal.py"])
+def test_weights_of_different_runs_are_mentioned(
+    name: str, trained: tuple[Path, Result], half_and_double: Path, script: Script, tmp_path: Path
+) -> None:
+    save_image(tmp_path / "stego.png", 0, 32, 32)
+    arguments = ("stego.png", "-o", "out.png", *(("--task", "sr") if name == "restore.py" else ()))
+    assert "different runs" not in script(name, *arguments, "--weights", trained[0]).err
+    for folder, part in ((trained[0], "lih"), (half_and_double, "lsr")):
+        shutil.copy(folder / f"{part}.safetensors", tmp_path)
+    result = script(name, *arguments, "--weights", tmp_path, "--force")
+    assert result.status == 0
+    assert "lih.safetensors and" in result.err
+    assert "are of different runs" in result.err
 
 
 @pytest.mark.parametrize("name", ["conceal.py", "restore.py", "reveal.py"])

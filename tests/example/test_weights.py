@@ -11,12 +11,23 @@ from pirnet.config import LIHConfig, quick
 from pirnet.model import LIH, LSR
 from pirnet.support import files
 from pirnet.trainer import Trainer
-from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state, save_state, save_weights
+from pirnet.weights import (
+    SHIPPED,
+    CheckpointError,
+    load_lih,
+    load_lsr,
+    load_state,
+    run_id,
+    run_warning,
+    save_state,
+    save_weights,
+)
 from safetensors import safe_open
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import TINY_LSR, same_weights, smooth_image, smooth_photos, tiny
 
+LOST = "the cloud cannot restore well what this key hides"
 SLIM = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=4)
 
 
@@ -68,6 +79,27 @@ def test_files_may_be_read_as_others_are(folder: Path) -> None:
     (folder / "plain").touch()
     for name in ("lih.safetensors", "lsr.safetensors"):
         assert (folder / name).stat().st_mode == (folder / "plain").stat().st_mode
+
+
+def test_weights_of_one_run_carry_its_id(tmp_path: Path) -> None:
+    """Files without an id, such as those that come with the example, are of an unknown run, which is no warning."""
+    paths = tmp_path / "lih.safetensors", tmp_path / "lsr.safetensors"
+    first, second = (randomise_(LIH(SLIM), seed) for seed in (1, 2))
+    assert run_id(first) == run_id(randomise_(LIH(SLIM), 1)) != run_id(second)
+    assert run_warning(*paths) == []  # a missing file
+    save_weights(paths[0], first, SLIM)
+    save_weights(paths[1], LSR(TINY_LSR), TINY_LSR)
+    assert run_warning(*paths) == []
+    assert run_warning(SHIPPED / "lih.safetensors", SHIPPED / "lsr.safetensors") == []
+    save_weights(paths[0], first, SLIM, run=run_id(first))
+    assert "are of different runs" in run_warning(*paths)[0]  # only one of them is known
+    save_weights(paths[1], LSR(TINY_LSR), TINY_LSR, run=run_id(first))
+    assert run_warning(*paths) == []
+    save_weights(paths[1], LSR(TINY_LSR), TINY_LSR, run=run_id(second))
+    assert run_warning(*paths) == [f"{paths[0]} and {paths[1]} are of different runs: " + LOST]
+    assert same_weights(first, load_lih(paths[0]))
+    paths[1].write_bytes(b"damaged")
+    assert run_warning(*paths) == []  # the script that needs it reports it
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

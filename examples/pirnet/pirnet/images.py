@@ -1,6 +1,5 @@
 """8-bit picture files in and out. A file is read as it is or refused with its name; nothing is repaired in silence."""
 
-import os
 import struct
 import sys
 import warnings
@@ -15,39 +14,43 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pirnet.pixels import check_images, to_uint8
+from pirnet.support.colours import in_srgb
 from pirnet.support.files import atomic_path
+from pirnet.support.outputs import EXISTS, STREAM, ImageError, check_output
 
-STREAM = Path("-")  # standard input or output
-EXISTS = "exists already; --force overwrites it"
 MIN_SIZE = 16
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+STEGO_MODES = ("RGB", "RGBA")
+ORIENTATION = 0x0112  # the EXIF tag
 # What Pillow's decoders raise on damaged data, found by truncating files and flipping their bytes.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
-class ImageError(ValueError):
-    """A picture or a folder that cannot be read, written or used. The message is one line that names the file."""
-
-
 @dataclass(frozen=True)
 class Picture:
-    """One decoded picture, with its EXIF orientation applied.
+    """One decoded picture.
 
     Attributes:
         pixels: Red, green, blue of shape :math:`(3, H, W)`, float32, multiples of 1/255 in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8, or None if the file has none.
+        profile: The ICC profile that the pixels are in, or None if the file has none for RGB.
+        converted_from: The name of the profile that the pixels were converted from, or nothing.
+        orientation: The EXIF orientation that is still to be applied, 1 to 8; 1 is upright.
     """
 
     pixels: Tensor
     alpha: Tensor | None
+    profile: bytes | None = None
+    converted_from: str = ""
+    orientation: int = 1
 
 
 def read_picture(path: Path) -> Picture:
     """Reads an 8-bit PNG, JPEG, WebP, BMP or TIFF file as RGB, with its alpha channel if it has one.
 
     Gray and palette pictures become RGB, transparency of any kind (LA, RGBA, a palette, a colour key) becomes alpha,
-    and an EXIF orientation is applied. Colours under transparent pixels are kept; colour profiles are ignored.
+    and an EXIF orientation is applied. Colours under transparent pixels are kept. Pixels stay in their colour profile.
 
     Args:
         path: The file, or `-` for standard input; the content decides about the format, not the name.
@@ -56,25 +59,48 @@ def read_picture(path: Path) -> Picture:
         ImageError: The file is missing, a folder, unreadable, damaged or truncated; it has more than 8 bits a channel,
             a colour model that is neither RGB nor gray, several frames, or fewer than 16 pixels in height or width.
     """
-    return _read(path, stego=False)
+    return _read(path)
 
 
-def read_stego(path: Path) -> Picture:
-    """Reads a picture that carries a hidden one, as `read_picture` does, but refuses lossy formats.
+def read_secret(path: Path) -> Picture:
+    """Reads a picture to hide, as `read_picture` does, but converts its colours to sRGB if it has a colour profile.
 
-    The hidden part consists of differences of a few grey levels, which JPEG and lossy WebP discard first.
+    The profile of the stego image is that of the cover, and a revealed secret has none.
 
     Args:
         path: The file, or `-` for standard input; the content decides about the format, not the name.
 
     Raises:
-        ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression.
+        ImageError: As `read_picture`, or the colour profile is damaged.
+    """
+    return _read(path, srgb=True)
+
+
+def read_stego(path: Path) -> Picture:
+    """Reads a picture that carries a hidden one, as `read_picture` does, but refuses lossy formats and few colours.
+
+    The hidden part consists of differences of a few grey levels, which JPEG, lossy WebP and palettes discard first. An
+    EXIF orientation is not applied: a viewer added it to pixels that were concealed as they are.
+
+    Args:
+        path: The file, or `-` for standard input; the content decides about the format, not the name.
+
+    Raises:
+        ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression, or it has a
+            palette or only shades of gray.
     """
     return _read(path, stego=True)
 
 
 def write_png(
-    path: Path, pixels: Tensor, *, alpha: Tensor | None = None, force: bool = False, private: bool = False
+    path: Path,
+    pixels: Tensor,
+    *,
+    alpha: Tensor | None = None,
+    profile: bytes | None = None,
+    orientation: int = 1,
+    force: bool = False,
+    private: bool = False,
 ) -> None:
     """Writes an 8-bit PNG file, completely or not at all (standard output may receive a part).
 
@@ -84,6 +110,8 @@ def write_png(
         path: The file to write; its name ends in `.png`, or is `-` for standard output.
         pixels: Red, green, blue of shape :math:`(3, H, W)`, floating point, in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8.
+        profile: The ICC profile of the colours; without one they are sRGB.
+        orientation: The EXIF orientation that viewers apply; 1 is upright.
         force: Whether to replace an existing file.
         private: Whether a new file can be read by its owner alone.
 
@@ -97,49 +125,20 @@ def write_png(
     if not torch.isfinite(pixels).all():
         raise ValueError(f"write_png needs finite pixels, got NaN or infinite values for {path}")
     check_output(path, force=force)
-    image = _to_pillow(pixels, alpha)
+    image, exif = _to_pillow(pixels, alpha), Image.Exif()
+    if orientation != 1:
+        exif[ORIENTATION] = orientation
     try:
         if path == STREAM:
-            image.save(sys.stdout.buffer, format="PNG")
+            image.save(sys.stdout.buffer, format="PNG", icc_profile=profile, exif=exif)
             sys.stdout.buffer.flush()
             return
         with atomic_path(path, replace=force, private=private) as temporary:
-            image.save(temporary, format="PNG")
+            image.save(temporary, format="PNG", icc_profile=profile, exif=exif)
     except FileExistsError as error:  # it appeared after the check
         raise ImageError(f"{path}: {EXISTS}") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot write, {error.strerror or error}") from error
-
-
-def check_output(path: Path, *, force: bool) -> None:
-    """Refuses a path that `write_png` could not write, before any work is done.
-
-    Args:
-        path: The file to write, or `-` for standard output.
-        force: Whether to replace an existing file.
-
-    Raises:
-        ImageError: As `write_png`.
-    """
-    if path == STREAM:
-        if sys.stdout is None:
-            raise ImageError(f"{path}: cannot write, standard output is closed")
-        return
-    if path.suffix.lower() != ".png":
-        raise ImageError(
-            f"{path}: the name must end in .png, got {path.suffix or 'no ending'!r}; "
-            "lossy formats (JPEG, WebP) destroy what is hidden in a picture"
-        )
-    if not path.parent.is_dir():
-        raise ImageError(f"{path}: cannot write, the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise ImageError(f"{path}: cannot write, the folder {path.parent} is not writable")
-    if path.is_dir():
-        raise ImageError(f"{path}: cannot write, this is a folder")
-    if path.is_symlink() and not path.exists():
-        raise ImageError(f"{path}: cannot write, this is a link to a file that does not exist")
-    if path.exists() and not force:
-        raise ImageError(f"{path}: {EXISTS}")
 
 
 def require_size(path: Path, height: int, width: int, *, least: int) -> None:
@@ -148,7 +147,7 @@ def require_size(path: Path, height: int, width: int, *, least: int) -> None:
         raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
 
 
-def _read(path: Path, *, stego: bool) -> Picture:
+def _read(path: Path, *, stego: bool = False, srgb: bool = False) -> Picture:
     try:
         if path.is_dir():
             raise ImageError(f"{path}: this is a folder, a picture file is needed")
@@ -158,8 +157,11 @@ def _read(path: Path, *, stego: bool) -> Picture:
         large = Image.DecompressionBombWarning  # such pictures still open; twice as large is an error
         with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
-            upright = ImageOps.exif_transpose(image)
-            converted = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+            orientation, profile = image.getexif().get(ORIENTATION, 1) if stego else 1, image.info.get("icc_profile")
+            shown, name = image if stego else ImageOps.exif_transpose(image), ""
+            if srgb and profile:
+                shown, name = _in_srgb(path, shown, profile)
+            converted = shown.convert("RGBA" if shown.has_transparency_data else "RGB")
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -172,7 +174,16 @@ def _read(path: Path, *, stego: bool) -> Picture:
         raise ImageError(f"{path}: cannot be read, damaged or truncated, {error}") from error
     values = torch.from_numpy(np.array(converted)).permute(2, 0, 1)  # (3 or 4, H, W)
     alpha = values[3:].contiguous() if len(values) == 4 else None
-    return Picture(values[:3].contiguous().float() / 255, alpha)
+    kept = profile if profile and profile[16:20] == b"RGB " and not srgb else None
+    turn = int(orientation) if orientation in range(1, 9) else 1
+    return Picture(values[:3].contiguous().float() / 255, alpha, kept, name, turn)
+
+
+def _in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
+    try:
+        return in_srgb(image, profile)
+    except ValueError as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
@@ -192,6 +203,11 @@ def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
         raise ImageError(
             f"{path}: a {image.format} file cannot carry a hidden picture, which does not survive lossy compression "
             "such as JPEG; use the PNG file that conceal.py or restore.py wrote"
+        )
+    if stego and image.mode not in STEGO_MODES:
+        raise ImageError(
+            f"{path}: a palette, gray or 1-bit file (mode {image.mode}) cannot carry a hidden picture, which needs all "
+            "colours; use the PNG file that conceal.py or restore.py wrote"
         )
     require_size(path, image.height, image.width, least=MIN_SIZE)
 

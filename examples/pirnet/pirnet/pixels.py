@@ -64,6 +64,25 @@ def centred(image: Tensor, height: int, width: int) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
+def upright(image: Tensor, orientation: int) -> Tensor:
+    """Turns an image (..., H, W) as its EXIF orientation says: from 5 on transposed, then flipped."""
+    flipped = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(orientation, ())
+    return (image.transpose(-1, -2) if orientation > 4 else image).flip(flipped)
+
+
+def even_part(image: Tensor) -> Tensor:
+    """An image (..., H, W) without its last row or column where a side is odd: the part that Haar bands can hold."""
+    height, width = image.shape[-2:]
+    return image[..., : height - height % 2, : width - width % 2]
+
+
+def with_odd_edge_of(original: Tensor, image: Tensor) -> Tensor:
+    """The image (..., H, W) with the original's last row or column where a side is odd: nothing is hidden there."""
+    result = original.clone()
+    even_part(result).copy_(even_part(image))
+    return result
+
+
 def check_images(
     who: str, *images: Tensor, batched: bool = True, channels: int = 3, multiple: int = 1, least: int = 1
 ) -> None:

@@ -1,6 +1,7 @@
 """Weights and checkpoints on disk. Files are written completely or not at all."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from io import BytesIO
@@ -28,13 +29,37 @@ class CheckpointError(ValueError):
     """A file of weights or a checkpoint that cannot be used."""
 
 
-def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None) -> None:
-    """Writes a network's weights as safetensors; the metadata hold its class and, if it has one, its config."""
+def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None, *, run: str = "") -> None:
+    """Writes a network's weights as safetensors; the metadata hold its class and, if it has them, config and run id."""
     network = network.network if isinstance(network, Taskless) else network
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"network": type(network).__name__, "config": json.dumps(config and dataclasses.asdict(config))}
+    metadata |= {"run": run} if run else {}
     with atomic_path(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it private
+
+
+def run_id(hider: nn.Module) -> str:
+    """An id for weights that are saved together: sixteen digits of a hash of the network that hides."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(hider.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def run_warning(lih: Path, lsr: Path) -> list[str]:
+    """A sentence if two existing files of weights are of different runs, else nothing; files without an id match."""
+    try:
+        if not (lih.is_file() and lsr.is_file()) or _run_of(lih) == _run_of(lsr):
+            return []
+    except SafetensorError:  # the script that needs the damaged file reports it
+        return []
+    return [f"{lih} and {lsr} are of different runs: the cloud cannot restore well what this key hides"]
+
+
+def _run_of(path: Path) -> str | None:
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("run")
 
 
 def load_lih(path: Path) -> LIH:

@@ -69,8 +69,9 @@ class Attacks:
         if not self.panels:
             self.panels = [cropped(Panel("truth", "", example.truth[0]))]
             for name, estimate in estimates.items():
-                caption = f"correlation {figures[name]['correlation']:.2f}"
-                self.panels.append(cropped(Panel(name, caption, _levelled(estimate, example.truth)[0])))
+                shown, fit = _levelled(estimate, example.truth)
+                caption = f"correlation {figures[name]['correlation']:.2f}\n{fit}"
+                self.panels.append(cropped(Panel(name, caption, shown[0])))
 
     def summary(self) -> dict[str, object]:
         """The mean figures of every attack over the attacked pairs, and the statistics of all pairs."""
@@ -177,12 +178,18 @@ def _likest_band(image: Tensor, truth: Tensor) -> Tensor:
     return max(pictures, key=lambda picture: float(_regression(picture, truth)[1].abs().mean()))
 
 
-def _levelled(estimate: Tensor, truth: Tensor) -> Tensor:
-    """The estimate with mean, deviation and sign of the truth for each channel, so that it becomes visible."""
-    gain = _regression(estimate, truth)[0].sign()[:, None, None]
-    centred = gain * (estimate - estimate.mean(dim=(2, 3), keepdim=True))
-    std = centred.std(dim=(2, 3), keepdim=True).clamp(min=1e-6)
-    return (truth.mean(dim=(2, 3), keepdim=True) + centred / std * truth.std(dim=(2, 3), keepdim=True)).clamp(0, 1)
+def _levelled(estimate: Tensor, truth: Tensor) -> tuple[Tensor, str]:
+    """The estimate with mean, deviation and sign of the truth for each channel, so that it becomes visible.
+
+    Returns:
+        The picture, and the gain and offset of red, green and blue, on colours from 0 to 1, as two lines of text.
+    """
+    std, wanted = (image.std(dim=(2, 3), keepdim=True).clamp(min=1e-6) for image in (estimate, truth))
+    gain = _regression(estimate, truth)[0].sign()[:, None, None] * wanted / std
+    mean, middle = (image.mean(dim=(2, 3), keepdim=True) for image in (truth, estimate))
+    fits = ("gain", gain), ("offset", mean - gain * middle)
+    lines = [f"{name} {', '.join(f'{value:.2f}' for value in fitted.flatten().tolist())}" for name, fitted in fits]
+    return (mean + gain * (estimate - middle)).clamp(0, 1), "\n".join(lines)
 
 
 def _middle(image: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from reproduce.treatments import UNTREATED, Point, correlations
 SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
 COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}
 COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73")  # as hidden, denoisers
-COLOURS += ("#d9b3e6", "#b266cc", "#6f2c91")  # DnCNN in part
-COLOURS += ("#f0c05a", "#e69f00", "#d55e00")  # noise
+COLOURS += ("#f4a6c9", "#b5279b", "#4b0c6b")  # DnCNN in part
+COLOURS += ("#f0e442", "#e69f00", "#a02c0a")  # noise
+MARKERS = "oooo^^^sss"
 READING = """*Stego* is the treated stego image against its cover, *secret* the secret revealed from it against the
 photo before noise of sigma 25 was added; means over the pairs, PSNR in dB, all on 8-bit RGB. A correlation uses the
 qualities of every pair with every treatment; one *of changes* uses the differences to the same pair without treatment,
@@ -80,9 +81,10 @@ def draw(path: Path, found: Sequence[Point]) -> None:
     for (hider, of), axes in zip(hiders.items(), grid, strict=True):
         values = correlations(of)
         for quality, name, axis in zip(("psnr", "ssim"), ("PSNR, dB", "SSIM"), axes, strict=True):
-            for colour, (treatment, chosen) in zip(itertools.cycle(COLOURS), grouped(of, "treatment").items()):
+            styles = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
+            for (colour, marker), (treatment, chosen) in zip(styles, grouped(of, "treatment").items(), strict=False):
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
-                axis.scatter(stego, secret, s=22, color=colour, label=treatment, alpha=0.8, linewidths=0)
+                axis.scatter(stego, secret, s=22, color=colour, marker=marker, label=treatment, alpha=0.8, linewidths=0)
             axis.set_title(f"{hider}: r = {tables.number(values[quality]) or 'none'}")
             axis.set(xlabel=f"treated stego against cover, {name}", ylabel=f"revealed secret against truth, {name}")
             axis.grid(alpha=0.3)

@@ -140,6 +140,19 @@ def test_leaked_pairs_are_learned_from_and_the_others_attacked() -> None:
     assert all(float(panel.image.min()) >= 0 and float(panel.image.max()) <= 1 for panel in attacks.panels)
 
 
+def test_captions_say_which_gain_and_offset_were_fitted() -> None:
+    """They turn the attacker's picture into the one on the sheet, which is clamped."""
+    attacks, pair = Attacks(LIH(tiny().lih), others={}, leaked=()), example(0)
+    attacks.add(pair)
+    panels = {panel.title: panel for panel in attacks.panels}
+    correlation, gain, offset = panels["stego image"].caption.splitlines()
+    assert correlation.startswith("correlation 0.")
+    gains, offsets = (torch.tensor([float(x) for x in line.split(" ", 1)[1].split(",")]) for line in (gain, offset))
+    shown = (gains[:, None, None] * pair.stego[0] + offsets[:, None, None]).clamp(0, 1)
+    assert (shown - panels["stego image"].image).abs().max() < 0.02  # two decimals
+    assert panels["mean colour"].caption.splitlines()[1] == "gain 0.00, 0.00, 0.00"
+
+
 def test_one_pair_is_attacked_without_leaks() -> None:
     """A single pair is attacked, without least squares, which would need a second pair."""
     attacks = Attacks(LIH(tiny().lih), others={}, leaked=leaks(1))

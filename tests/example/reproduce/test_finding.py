@@ -1,6 +1,7 @@
 """The experiment of finding.py on the smallest networks and photos; correlations are compared with NumPy's."""
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from pirnet.data import Pair
 from pirnet.metrics import psnr
 from pirnet.model import LIH
+from reproduce.finding_plots import COLOURS
 from reproduce.treatments import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
 
 from liftlayers.testing import randomise_
@@ -77,6 +79,20 @@ def test_a_treatment_in_part_lies_between(share: float) -> None:
     stego, generator = smooth_image(0, 8, 8)[None], torch.Generator()
     treated = partly(lambda image, _: 1 - image, share)(stego, generator)
     torch.testing.assert_close(treated, (1 - share) * stego + share * (1 - stego))
+
+
+def lightness_and_hue(colour: str) -> np.ndarray:
+    """A colour in CIELAB, in which distances are as large as they look."""
+    levels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ linear
+    x, y, z = np.cbrt(xyz / np.array([0.9505, 1, 1.089]))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_treatments_differ_in_colour() -> None:
+    for first, second in itertools.combinations(COLOURS, 2):
+        assert np.linalg.norm(lightness_and_hue(first) - lightness_and_hue(second)) > 25, (first, second)
 
 
 def test_the_script(script: Script, tmp_path: Path) -> None:

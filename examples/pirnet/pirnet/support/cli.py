@@ -14,6 +14,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from pirnet.pixels import even_part
 from pirnet.support import signals, streams
 from pirnet.support.allocator import keep_memory
 from pirnet.support.tiling import reach, tiled
@@ -119,10 +120,11 @@ def device(name: str) -> torch.device:
 def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Module, multiple: int) -> Tensor:
     """Applies a function of batches (1, 3, H', W') to images (3, H, W) of any size.
 
-    The images are padded at the right and bottom to the next multiple by repeating their borders, and the result is
-    cropped. Photos of more than 2 megapixels are processed in tiles, so that memory grows only by the photos
-    themselves. A tile overlaps its neighbours by as much as the receptive field of the network needs, but by at most
-    256 pixels: chains as deep as the paper's reach further only in theory.
+    Haar bands pair pixels, so an odd side leaves a row or column without a partner: the function gets the image without
+    it, and the result repeats its neighbour there. The rest is padded at the right and bottom to the next multiple by
+    repeating its borders, and the result is cropped. Photos of more than 2 megapixels are processed in tiles, so that
+    memory grows only by the photos themselves. A tile overlaps its neighbours by as much as the receptive field of the
+    network needs, but by at most 256 pixels: chains as deep as the paper's reach further only in theory.
 
     Args:
         function: A function of the network, from images to one of the same shape.
@@ -130,6 +132,8 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
         network: The network.
         multiple: The number that height and width must be divisible by.
     """
+    odd = [side % 2 for side in images[0].shape[-2:]]
+    images = tuple(even_part(image) for image in images)
     height, width = images[0].shape[-2:]
     padding = (0, -width % multiple, 0, -height % multiple)
 
@@ -139,6 +143,8 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
     with torch.inference_mode():
         batches = [nn.functional.pad(image[None], padding, mode="replicate") for image in images]
         if height * width <= MAX_PIXELS:
-            return fast(*batches)[0, :, :height, :width]
-        overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)
-        return tiled(fast, *batches, tile=TILE, overlap=overlap)[0, :, :height, :width]
+            result = fast(*batches)
+        else:
+            overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)
+            result = tiled(fast, *batches, tile=TILE, overlap=overlap)
+        return nn.functional.pad(result[..., :height, :width], (0, odd[1], 0, odd[0]), mode="replicate")[0]

@@ -12,7 +12,7 @@ from types import FrameType
 from pirnet.support import signals
 from pirnet.support.files import to_json, write_text
 from pirnet.trainer import Trainer
-from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, save_state, save_weights
+from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, run_id, save_state, save_weights
 
 try:
     import fcntl
@@ -84,8 +84,9 @@ def save(trainer: Trainer, folder: Path) -> None:
     if config.in_the_clear:
         save_weights(folder / CLEAR_WEIGHTS, lsr, lsr_config)
         return
-    save_weights(folder / f"{config.hider}.safetensors", lih, config.lih if config.hider == "lih" else None)
-    save_weights(folder / f"{config.restorer}.safetensors", lsr, lsr_config)
+    run, lih_config = run_id(lih), config.lih if config.hider == "lih" else None
+    save_weights(folder / f"{config.hider}.safetensors", lih, lih_config, run=run)
+    save_weights(folder / f"{config.restorer}.safetensors", lsr, lsr_config, run=run)
 
 
 def clean(folder: Path, step: int) -> None:

@@ -16,6 +16,7 @@ from pirnet.support.files import atomic_path
 FORMATS = {".png": "PNG", ".webp": "WEBP"}
 PAPER, INK, SOFT_INK, FRAME = "#ffffff", "#1a1a1a", "#5f6368", "#dadce0"
 MARGIN, GUTTER, ROW_GAP, TEXT_GAP = 24, 14, 22, 5
+PANEL = 320  # a side large enough to judge a photo, pixel for pixel
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Panel:
     image: Tensor
 
 
-def cropped(item: Panel, side: int = 256) -> Panel:
+def cropped(item: Panel, side: int = PANEL) -> Panel:
     """The panel with only the part of its picture that a sheet shows, to save memory with large photos."""
     return replace(item, image=centred(item.image, side, side).cpu().clone())
 
 
-def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = 256, heading: str = "") -> None:
+def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = PANEL, heading: str = "") -> None:
     """Draws rows of pictures; of each picture a square window about its centre is shown, pixel for pixel.
 
     A smaller picture is shown completely. Long titles and captions are wrapped. An existing file is replaced.

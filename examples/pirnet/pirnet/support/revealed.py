@@ -1,0 +1,47 @@
+"""Whether a secret survives: what the client's scripts warn of.
+
+The limits were chosen on CBSD68 with the weights that come with the example. Secrets with noise of sigma 35 are
+revealed at 18.6 dB or more, before the cloud. On crops of 256 x 256, what a cover reveals differs from what a plain
+picture reveals by at most 0.042, what a stego image resized to two thirds reveals by at most 0.047, secrets by at least
+0.063; JPEG of quality 80 or 95 leaves 0.02 to 0.11. Secrets are at least 33 dB from the range of colours, on black and
+white pictures too; with a wrong key at most 18 dB.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from pirnet.metrics import psnr
+from pirnet.model import LIH
+from pirnet.pixels import centred
+
+LOST = 18.0  # dB
+EMPTY = 0.055  # of the range of colours, root mean square
+BLOCK = 8  # side of the blocks whose means are compared: fine detail of a cover looks like something revealed
+OUTSIDE = 30.0  # dB
+SIDE, MIDDLE = 160, 32  # of a plain picture, and of its part that the borders do not reach
+
+
+def concealed_at(revealed: Tensor, secret: Tensor) -> tuple[float, list[str]]:
+    """The PSNR in dB at which a secret (3, H, W) is revealed again from its stego image, and a warning if it is low."""
+    quality = float(psnr(revealed[None], secret[None]))
+    if quality >= LOST:
+        return quality, []
+    return quality, [
+        f"the secret is lost, it is revealed at only {quality:.1f} dB: use a cover without large white or black areas, "
+        "a secret without strong noise or fine patterns, or weights that were trained for longer"
+    ]
+
+
+@torch.inference_mode()
+def doubts(lih: LIH, stego: Tensor, revealed: Tensor) -> list[str]:
+    """Reasons to doubt that a picture (3, H, W) was concealed in the stego image with these weights."""
+    plain = lih.reveal(stego.mean(dim=(1, 2), keepdim=True).expand(3, SIDE, SIDE)[None].contiguous())[0]
+    nothing = centred(plain, MIDDLE, MIDDLE).mean(dim=(1, 2), keepdim=True)
+    if float(avg_pool2d(revealed - nothing, BLOCK).square().mean().sqrt()) < EMPTY:
+        return ["hardly anything is revealed: nothing was concealed here, or resizing, JPEG or editing destroyed it"]
+    if float((revealed - revealed.clamp(0, 1)).square().mean()) > 10 ** (-OUTSIDE / 10):
+        return [
+            "what is revealed is far outside the range of colours: it was concealed with other weights, or not at all"
+        ]
+    return []
