@@ -6,24 +6,18 @@ Needs lih.safetensors and lsr.safetensors. Photos are sorted by name; the first 
 the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison sheets into a new folder.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from pirnet.data import FolderPairs
-from pirnet.degrade import Degradation
-from pirnet.evaluation import Networks, measure, run
-from pirnet.images import ImageError
-from pirnet.metrics import MS_SSIM_SIDE
-from pirnet.pixels import Pipeline
-from pirnet.support import cli, files, registry
-from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
-from pirnet.support.progress import progress_bar
-from pirnet.support.report import Report, table
-from pirnet.weights import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, load_lsr
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+from pirnet.support import cli, registry
+from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 
 if TYPE_CHECKING:
     from reproduce.attacks import Attacks
@@ -59,8 +53,31 @@ class Options:
     """Write into a folder that is not empty, and overwrite files of the same names."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch
+from pirnet.data import FolderPairs
+from pirnet.degrade import Degradation
+from pirnet.evaluation import Networks, measure, run
+from pirnet.images import ImageError
+from pirnet.metrics import MS_SSIM_SIDE
+from pirnet.pixels import Pipeline
+from pirnet.support import files
+from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
+from pirnet.support.progress import progress_bar
+from pirnet.support.report import Report, table
+from pirnet.weights import load_lih, load_lsr
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     device = cli.device(options.device)
     paths, networks = load_networks(options, device)
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)

@@ -6,16 +6,18 @@ Needs only lsr.safetensors. That does not prove that the secret stays secret: se
 - is standard input or output.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 import tyro
-from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import quantise_uint8
 from pirnet.support import cli
+from pirnet.support.places import LSR_WEIGHTS, SHIPPED
 from pirnet.tasks import TASKS
-from pirnet.weights import LSR_WEIGHTS, SHIPPED, load_lsr
 
 TaskName = tyro.extras.literal_type_from_choices(list(TASKS))
 
@@ -36,8 +38,22 @@ class Options:
     """Overwrite an existing file."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+from pirnet.images import check_output, read_stego, write_png
+from pirnet.pixels import quantise_uint8
+from pirnet.weights import load_lsr
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     check_output(options.output, force=options.force)
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
     stego = read_stego(options.stego)

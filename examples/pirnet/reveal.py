@@ -5,14 +5,17 @@
 Needs the lih.safetensors that hid it. A file named - is standard input or output.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 import tyro
-from pirnet.images import check_output, read_stego, write_png
 from pirnet.support import cli
-from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
+from pirnet.support.places import LIH_WEIGHTS, SHIPPED
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,21 @@ class Options:
     """Overwrite an existing file."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+from pirnet.images import check_output, read_stego, write_png
+from pirnet.weights import load_lih
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     check_output(options.output, force=options.force)
     lih = load_lih(options.weights / LIH_WEIGHTS)
     stego = read_stego(options.stego)

@@ -8,7 +8,10 @@ summary.json and a comparison sheet for each task into a new folder under runs/.
 --resume continues as if the run had not stopped. --help-all shows more options, such as every field of a preset.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
 import dataclasses
+import functools
 import shlex
 import sys
 import time
@@ -16,20 +19,28 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+from pirnet.support import cli, places
+from pirnet.support.train_options import KEPT, Options, parse
+
+read_options = functools.cache(parse)
+
+if __name__ == "__main__":
+    cli.run(lambda: read_options(__doc__))  # --help and wrong options end here
+
 import torch
 from pirnet.config import cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
-from pirnet.support import cli, distributed, files, report, runs
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
+from pirnet.support import distributed, files, report, runs
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
 from pirnet.support.progress import progress_bar
-from pirnet.support.train_options import KEPT, Options, parse
 from pirnet.trainer import Trainer
 from pirnet.weights import load_state
 
 
 def main() -> None:
-    options = parse(__doc__)
+    options = read_options(__doc__)
     with distributed.group(cli.device(options.device)) as device:
         run(options, device)
 
@@ -128,7 +139,7 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
     if options.data:
         if distributed.rank() > 0:
             distributed.wait()  # until the first process has filled the cache
-        photos = cached_folders(options.data, cache=options.cache, min_size=options.config.train.crop)
+        photos = cached_folders(options.data, cache=options.cache or cache_folder(), min_size=options.config.train.crop)
         if distributed.rank() == 0:
             distributed.wait()
         if options.held_out == 0:
@@ -152,7 +163,7 @@ def open_folder(options: Options, trainer: Trainer) -> Path:
     folder = options.out or runs.new_run(trainer.config.preset)
     if options.resume:
         if {path.suffix for path in folder.iterdir()} & {".pt", ".safetensors"}:  # none if killed before its first save
-            trainer.load_state_dict(load_state(folder / runs.CHECKPOINT))
+            trainer.load_state_dict(load_state(folder / places.CHECKPOINT))
         if distributed.rank() == 0:
             runs.clean(folder, trainer.step)
     elif folder.exists() and not runs.is_empty(folder):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import signal
 import struct
 import subprocess
 import sys
@@ -136,11 +137,13 @@ class Script:
             patch.chdir(self.folder)
             patch.setenv("COLUMNS", "120")  # help is wrapped to the terminal
             patch.setattr(sys, "argv", [str(EXAMPLE / name), *map(str, arguments)])
-            status = 0
+            status, interrupt = 0, signal.getsignal(signal.SIGINT)
             try:
                 runpy.run_path(str(EXAMPLE / name), run_name="__main__")
             except SystemExit as stop:
                 status = stop.code if isinstance(stop.code, int) else 1
+            finally:
+                signal.signal(signal.SIGINT, interrupt)
         out, err = self._capture.readouterr()
         return Result(status, str(out), str(err))
 

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from pirnet.degrade import Degradation
-from pirnet.pixels import Pipeline
-from pirnet.support.precision import Precision
-from pirnet.tasks import TASKS
+from pirnet.tasks import TASKS, Degradation
 
 T = TypeVar("T")
+
+Pipeline = Literal["uint8", "float"]
+"""How stego images are sent: rounded to 8 bit, as files are, or as computed."""
+
+Precision = Literal["auto", "bfloat16", "float32"]
 
 MAX_LENGTH = 200  # of a sentence about a difference, in characters
 

@@ -1,12 +1,9 @@
 """Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Pipeline = Literal["uint8", "float"]
-"""How stego images are sent: rounded to 8 bit, as files are, or as computed."""
+from pirnet.config import Pipeline
 
 
 def quantise_uint8(x: Tensor) -> Tensor:

@@ -14,17 +14,10 @@ from torch import Tensor, nn
 from pirnet.config import LIHConfig, LSRConfig, from_dict
 from pirnet.model import LIH, LSR
 from pirnet.support.files import atomic_path
-from pirnet.support.registry import Taskless
-
-SHIPPED = Path(__file__).parents[1] / "weights"
-"""The folder of the weights that come with the example."""
-LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
+from pirnet.support.places import CheckpointError
+from pirnet.support.taskless import Taskless
 
 N = TypeVar("N", bound=nn.Module)
-
-
-class CheckpointError(ValueError):
-    """A file of weights or a checkpoint that cannot be used."""
 
 
 def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None) -> None:

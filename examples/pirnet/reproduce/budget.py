@@ -4,11 +4,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pirnet.config import Config
 from pirnet.support.progress import progress_bar
-from pirnet.trainer import Trainer
+
+if TYPE_CHECKING:
+    from pirnet.trainer import Trainer
 
 SHARES = (0.4, 0.3, 0.3)  # of the minutes: hiding, restoring, both
 TRIAL = 0.05  # share of a stage's minutes in which its steps are timed
@@ -58,8 +60,8 @@ BUDGETS = {
 
 
 def train_for(
-    config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float, name: str
-) -> tuple[Trainer, dict[str, float]]:
+    config: Config, new_trainer: "Callable[[Config], Trainer]", *, minutes: float, name: str
+) -> "tuple[Trainer, dict[str, float]]":
     """Trains a config for some minutes; returns the trainer, and the seconds of timing and of training.
 
     Args:
@@ -79,7 +81,7 @@ def train_for(
     return trainer, {"timing": timed - begun, "training": time.monotonic() - timed}
 
 
-def scheduled(config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float) -> Config:
+def scheduled(config: Config, new_trainer: "Callable[[Config], Trainer]", *, minutes: float) -> Config:
     """The config with as many steps of each stage as fit into its share of the minutes.
 
     The steps are chosen before training instead of stopping by a clock, so that the schedule of each stage is complete
@@ -124,7 +126,7 @@ def _alone(config: Config, stage: int) -> Config:
     return replace(config, train=replace(config.train, steps=steps))
 
 
-def _seconds_a_step(trainer: Trainer, budget: float) -> float:
+def _seconds_a_step(trainer: "Trainer", budget: float) -> float:
     """The mean time of a step without the first one."""
     times: list[float] = []
     begun = time.monotonic()

@@ -9,6 +9,9 @@ trained again: Ctrl-C loses only the current row, and the same command continues
 machine only, so a folder with rows is refused on another machine, and with other photos.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import functools
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,16 +21,11 @@ from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
 
-import torch
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 import tyro
-from pirnet.config import PRESETS
-from pirnet.data import Pair
-from pirnet.support import cli, files, precision, runs
-from pirnet.support.photos import Photos
+from pirnet.support import cli, places
 
 from reproduce.budget import BUDGETS, Budget
-from reproduce.comparison import Entry, compare, entries, read_rows
-from reproduce.comparison_report import markdown, progress, save_plots
 from reproduce.photo_sources import PhotoOptions
 
 
@@ -44,14 +42,33 @@ class Options(PhotoOptions):
     """Folder to write, or to continue in; by default runs/table-1, -2 or -3."""
 
 
-def main() -> None:
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line; their defaults are those of the budget."""
     budget = BUDGETS[cli.peek("--budget", tuple(BUDGETS)) or "tiny"]
-    options = cli.parse(Options, __doc__, default=Options(allowed=budget))
+    return cli.parse(Options, __doc__, default=Options(allowed=budget))
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch
+from pirnet.config import PRESETS
+from pirnet.data import Pair
+from pirnet.support import files, precision
+from pirnet.support.photos import Photos
+
+from reproduce.comparison import Entry, compare, entries, read_rows
+from reproduce.comparison_report import markdown, progress, save_plots
+
+
+def main() -> None:
+    options = read_options()
     device, budget = cli.device(options.device), options.allowed
     chosen = choose(entries(options.table), options.rows)
     photos, pairs = options.photos_and_pairs(crop=budget.crop, limit=budget.pairs)
     settings = settings_of(options, photos, pairs, device)
-    folder = options.out or runs.RUNS / f"table-{options.table}"
+    folder = options.out or places.RUNS / f"table-{options.table}"
     rows = read_rows(folder / "rows", settings)
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     print(headline(options, settings), f"writing {folder}", sep="\n")

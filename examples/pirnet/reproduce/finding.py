@@ -9,6 +9,8 @@ made noisier; then the secret is revealed and compared with the truth. Writes re
 finding.png into a folder, with the networks that were trained for it; a second call uses them again.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
 import functools
 import json
 import sys
@@ -19,34 +21,18 @@ from typing import Literal, cast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
 
-import torch
-from pirnet.config import Config, quick
-from pirnet.degrade import Degradation
-from pirnet.model import PIRNet
-from pirnet.support import cli, files, runs
-from pirnet.support.photos import Photos
-from pirnet.support.progress import progress_bar
-from pirnet.support.registry import Taskless, with_baseline_rates
-from pirnet.trainer import Trainer
-from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih, load_other, save_weights
-from torch import nn
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+from pirnet.support import cli
+from pirnet.support.places import LIH_WEIGHTS, RUNS, SHIPPED
 
-from reproduce.baselines.published import load_dncnn
-from reproduce.budget import train_for
-from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
 from reproduce.photo_sources import PhotoOptions
-from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
-from reproduce.treatments import points as points_of
-
-SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
-BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
 
 
 @dataclass(frozen=True)
 class Options(PhotoOptions):
     """What to hide, and how long to train for it."""
 
-    out: Path = runs.RUNS / "finding"
+    out: Path = RUNS / "finding"
     """Folder to write."""
     minutes: float = 2.0
     """Minutes of training for each network that the folder does not contain."""
@@ -64,8 +50,40 @@ class Options(PhotoOptions):
     """Largest number of pairs to measure, the first by name."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch
+from pirnet.config import Config, quick
+from pirnet.degrade import Degradation
+from pirnet.model import PIRNet
+from pirnet.support import files
+from pirnet.support.photos import Photos
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import with_baseline_rates
+from pirnet.support.taskless import Taskless
+from pirnet.trainer import Trainer
+from pirnet.weights import load_lih, load_other, save_weights
+from torch import nn
+
+from reproduce.baselines.published import load_dncnn
+from reproduce.budget import train_for
+from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
+from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
+from reproduce.treatments import points as points_of
+
+SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
+BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     device = cli.device(options.device)
     if options.minutes <= 0:
         raise ValueError(f"--minutes needs more than 0, got {options.minutes}")

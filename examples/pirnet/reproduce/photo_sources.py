@@ -1,11 +1,13 @@
 """The photos of a comparison: from given folders, or those inside scikit-image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pirnet.data import FolderPairs, Pair, evaluation_pairs
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
+if TYPE_CHECKING:
+    from pirnet.data import Pair
+    from pirnet.support.photos import Photos
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,13 @@ class PhotoOptions:
     """Folders of photos to train on; by default the colour photos inside scikit-image without two."""
     test: Path | None = None
     """Folder of photos to measure, as secrets and covers, not used for training; by default those two."""
-    cache: Path = field(default_factory=cache_folder)
-    """Folder for decoded photos, 3 bytes a pixel."""
+    cache: Path | None = None
+    """Folder for decoded photos, 3 bytes a pixel; by default liftlayers in the user's cache folder, which
+    XDG_CACHE_HOME names."""
     device: str = "auto"
     """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
 
-    def photos_and_pairs(self, *, crop: int, limit: int | None) -> tuple[Photos, Sequence[Pair]]:
+    def photos_and_pairs(self, *, crop: int, limit: int | None) -> "tuple[Photos, Sequence[Pair]]":
         """Photos to train on, and pairs of other photos to measure.
 
         Args:
@@ -33,9 +36,12 @@ class PhotoOptions:
                 small.
             ValueError: `limit` is less than 1, or two photos have no common crop.
         """
+        from pirnet.data import FolderPairs, evaluation_pairs  # here, since they import torch
+        from pirnet.support.photos import HELD_OUT, bundled_photos, cache_folder, cached_folders, hold_out
+
         # before the training photos, so that a bad name is reported at once
         pairs = None if self.test is None else FolderPairs(self.test, limit=limit)
         photos, kept = hold_out(bundled_photos(), HELD_OUT)
         if self.data:
-            photos = cached_folders(self.data, cache=self.cache, min_size=crop)
+            photos = cached_folders(self.data, cache=self.cache or cache_folder(), min_size=crop)
         return photos, evaluation_pairs(kept)[:limit] if pairs is None else pairs

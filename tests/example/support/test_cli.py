@@ -109,9 +109,14 @@ def test_errors_are_one_line(
     assert capsys.readouterr().err == "script.py: error: two lines\n"
 
 
-def test_other_exceptions_pass_through() -> None:
+def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["/a/b/script.py"])
     with pytest.raises(SystemExit) as stop:
         cli.run(failing(KeyboardInterrupt()))
     assert stop.value.code == 130
+    assert capsys.readouterr().err == "script.py: interrupted\n"
+
+
+def test_other_exceptions_pass_through() -> None:
     with pytest.raises(ZeroDivisionError):  # a mistake of ours: its traceback is wanted
         cli.run(failing(ZeroDivisionError()))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pirnet.support.runs import Stop, latest_run, new_run, save, trim_log
+from pirnet.support.places import latest_run
+from pirnet.support.runs import Stop, new_run, save, trim_log
 from pirnet.trainer import Trainer
 from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state
 

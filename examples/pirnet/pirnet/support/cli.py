@@ -1,19 +1,24 @@
-"""What the scripts share: the command line, one-line errors, devices, and pictures of any size."""
+"""What the scripts share: the command line, one-line errors, devices, and pictures of any size.
+
+Torch is imported only by the functions that need it: it takes seconds, and `--help` and wrong options do without.
+"""
 
 import itertools
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
 import tyro
-from torch import Tensor, nn
 
 from pirnet.support.allocator import keep_memory
-from pirnet.support.tiling import reach, tiled
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -21,16 +26,26 @@ MAX_PIXELS = 2**21  # larger photos are processed in tiles
 TILE, MAX_OVERLAP = 1024, 256  # a tile with its overlap is about as large as MAX_PIXELS
 
 
-def run(main: Callable[[], None]) -> None:
-    """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2."""
+def run(main: Callable[[], object]) -> None:
+    """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2.
+
+    Ctrl-C becomes one line, too, after temporary files are removed.
+    """
     keep_memory()
+    name = Path(sys.argv[0]).name
+    before = signal.getsignal(signal.SIGINT)
+    if callable(before):  # else Ctrl-C is ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
     except (OSError, ValueError) as error:  # all our errors about files, weights and values are one of these
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
@@ -63,12 +78,14 @@ def peek(option: str, choices: Sequence[str] = ()) -> str | None:
     return value
 
 
-def device(name: str) -> torch.device:
+def device(name: str) -> "torch.device":
     """The device of that name; `auto` is a GPU if there is one.
 
     Raises:
         ValueError: If there is no such device on this machine.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -78,7 +95,7 @@ def device(name: str) -> torch.device:
         raise ValueError(f"--device {name} is not available: {str(error).splitlines()[0]}") from error
 
 
-def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Module, multiple: int) -> Tensor:
+def on_any_size(function: Callable[..., "Tensor"], *images: "Tensor", network: "nn.Module", multiple: int) -> "Tensor":
     """Applies a function of batches (1, 3, H', W') to images (3, H, W) of any size.
 
     The images are padded at the right and bottom to the next multiple by repeating their borders, and the result is
@@ -92,14 +109,18 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
         network: The network.
         multiple: The number that height and width must be divisible by.
     """
+    import torch
+
+    from pirnet.support.tiling import reach, tiled
+
     height, width = images[0].shape[-2:]
     padding = (0, -width % multiple, 0, -height % multiple)
 
-    def fast(*batches: Tensor) -> Tensor:
+    def fast(*batches: "Tensor") -> "Tensor":
         return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))
 
     with torch.inference_mode():
-        batches = [nn.functional.pad(image[None], padding, mode="replicate") for image in images]
+        batches = [torch.nn.functional.pad(image[None], padding, mode="replicate") for image in images]
         if height * width <= MAX_PIXELS:
             return fast(*batches)[0, :, :height, :width]
         overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)

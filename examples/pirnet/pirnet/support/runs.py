@@ -9,29 +9,15 @@ from pathlib import Path
 from types import FrameType
 
 from pirnet.support.files import to_json, write_text
+from pirnet.support.places import CHECKPOINT, CLEAR_WEIGHTS, RUNS
 from pirnet.trainer import Trainer
-from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, save_state, save_weights
-
-RUNS = Path("runs")
-CHECKPOINT = "checkpoint.pt"
+from pirnet.weights import save_state, save_weights
 
 
 def new_run(preset: str) -> Path:
     """A folder that does not exist yet: `runs/PRESET`, else `runs/PRESET-2`, ..."""
     names = [preset, *(f"{preset}-{number}" for number in range(2, 10_000))]
     return next(RUNS / name for name in names if not (RUNS / name).exists())
-
-
-def latest_run(holding: str) -> Path:
-    """The run under `runs/` whose file of that name is the newest.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
-    files = sorted(RUNS.glob(f"*/{holding}"), key=lambda file: file.stat().st_mtime)
-    if not files:
-        raise CheckpointError(f"no {holding} in any folder of {RUNS}/: train with train.py first, or name a folder")
-    return files[-1].parent
 
 
 def is_empty(folder: Path) -> bool:

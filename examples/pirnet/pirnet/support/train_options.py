@@ -1,4 +1,4 @@
-"""The command line of train.py."""
+"""The command line of train.py, read without importing torch."""
 
 import json
 import sys
@@ -10,10 +10,9 @@ from typing import Annotated, TypeVar
 import tyro
 
 from pirnet.config import PRESETS, Config, from_dict, quick
-from pirnet.support import cli, runs
-from pirnet.support.photos import cache_folder
+from pirnet.support import cli
+from pirnet.support.places import CHECKPOINT, CheckpointError, latest_run
 from pirnet.support.registry import OWN, with_baseline_rates
-from pirnet.weights import CheckpointError
 
 T = TypeVar("T")
 
@@ -29,8 +28,9 @@ class Options:
     """Folders of photos; by default the colour photos inside scikit-image."""
     held_out: int = 2
     """Number of photos, the last ones by name, that are kept for the evaluation; 0 trains on all and evaluates none."""
-    cache: Path = field(default_factory=cache_folder)
-    """Folder for decoded photos, 3 bytes a pixel, so that they are decoded once and need not fit into memory."""
+    cache: Path | None = None
+    """Folder for decoded photos, 3 bytes a pixel, so that they are decoded once and need not fit into memory; by
+    default liftlayers in the user's cache folder, which XDG_CACHE_HOME names."""
     out: Path | None = None
     """Folder to write; by default a new one under runs/, named after the preset."""
     steps: int | None = None
@@ -62,7 +62,7 @@ def parse(description: str | None) -> Options:
     networks = {option: name for option in OWN if (name := cli.peek(f"--{option}"))}
     default = Options(config=with_baseline_rates(replace(preset, **networks)))
     if "--resume" in words:
-        default = _resumed(default, Path(out) if (out := cli.peek("--out")) else runs.latest_run(runs.CHECKPOINT))
+        default = _resumed(default, Path(out) if (out := cli.peek("--out")) else latest_run(CHECKPOINT))
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
     elif {"-h", "--help"} & words:

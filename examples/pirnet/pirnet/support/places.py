@@ -1,0 +1,25 @@
+"""Where weights and runs are, without importing torch: the scripts need it to read their command lines."""
+
+from pathlib import Path
+
+SHIPPED = Path(__file__).parents[2] / "weights"
+"""The folder of the weights that come with the example."""
+LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
+RUNS = Path("runs")
+CHECKPOINT = "checkpoint.pt"
+
+
+class CheckpointError(ValueError):
+    """A file of weights or a checkpoint that cannot be used."""
+
+
+def latest_run(holding: str) -> Path:
+    """The run under `runs/` whose file of that name is the newest.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    files = sorted(RUNS.glob(f"*/{holding}"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise CheckpointError(f"no {holding} in any folder of {RUNS}/: train with train.py first, or name a folder")
+    return files[-1].parent
