@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 from pirnet.support import cli, registry
 from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
+from pirnet.support.settings import Count
 
 if TYPE_CHECKING:
     from reproduce.attacks import Attacks
@@ -45,7 +46,7 @@ class Options:
     """Low resolution as in the paper, or as in the authors' released code, without antialiasing."""
     swap: bool = False
     """Measure every pair a second time, with secret and cover exchanged."""
-    limit: int | None = None
+    limit: Count | None = None
     """Largest number of pairs to measure, the first by name."""
     device: str = "auto"
     """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""

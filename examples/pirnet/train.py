@@ -110,7 +110,8 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
             bar.update()
             if log is None:
                 continue
-            if trainer.step % options.log_every == 0 or trainer.step == trainer.total:
+            logged = options.log_every and trainer.step % options.log_every == 0
+            if logged or trainer.step == trainer.total:
                 bar.set_description(f"stage {row['stage']}", refresh=False)
                 bar.set_postfix_str(headline(row))
                 log(row | {"seconds": round(time.monotonic() - begun, 4)})
@@ -152,6 +153,8 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
         if not 2 <= held <= most:
             raise ValueError(f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {held}")
         names = photos.names[-held:]
+    elif options.held_out != len(HELD_OUT):
+        raise ValueError(f"--held-out needs --data: without it, {' and '.join(HELD_OUT)} are held out")
     else:
         photos = bundled_photos()
     photos, kept = hold_out(photos, names)

@@ -201,7 +201,7 @@ def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_p
         (("--data", "empty"), r"empty: at least two photos are needed .*, found none"),
         (("--data", "one"), r"one: at least two photos are needed .*, found only 0\.png"),
         (("--data", "damaged"), r"damaged/1\.png: cannot be read, damaged or truncated"),
-        (("--limit", "0"), r"--limit needs at least 1 pair, got 0"),
+        (("--limit", "0"), r"--limit needs at least 1, got 0"),
         (("--weights", "empty"), r"no weights at empty/lih\.safetensors"),
         (("--lpips", "missing.safetensors"), r"no LPIPS weights at missing\.safetensors"),
         (("--lpips", "{weights}/lih.safetensors"), r"does not hold LPIPS with SqueezeNet 1\.1: \d+ tensors"),

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pirnet.support.settings import check, shown
+
 if TYPE_CHECKING:
     import torch
 
@@ -36,15 +38,16 @@ class Degradation:
     """Bicubic resizing with antialiasing, as in MATLAB and most papers; or without, as in the released PIRNet code."""
 
     def __post_init__(self) -> None:
+        check(self, name=lambda path: f"Degradation.{path}")
         if not 0 <= self.noise_sigma[0] <= self.noise_sigma[1] < math.inf:
-            raise ValueError(f"Degradation needs 0 <= lowest <= highest noise_sigma, got {self.noise_sigma}")
+            raise ValueError(f"Degradation needs 0 <= lowest <= highest noise_sigma, got {shown(self.noise_sigma)}")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1] < math.inf:
-            raise ValueError(f"Degradation needs 0 < lowest <= highest blur_sigma, got {self.blur_sigma}")
+            raise ValueError(f"Degradation needs 0 < lowest <= highest blur_sigma, got {shown(self.blur_sigma)}")
         kernel = self.blur_kernel
         if kernel[0] < 1 or not self.kernel_sizes():
-            raise ValueError(f"Degradation needs a blur_kernel range with an odd size from 1 up, got {kernel}")
+            raise ValueError(f"Degradation needs a blur_kernel range with an odd size from 1 up, got {shown(kernel)}")
         if not self.factors or min(self.factors) < 1:
-            raise ValueError(f"Degradation needs one or more factors of at least 1, got {self.factors}")
+            raise ValueError(f"Degradation needs one or more factors of at least 1, got {shown(self.factors)}")
 
     def kernel_sizes(self) -> range:
         """The odd sizes in the range of `blur_kernel`."""

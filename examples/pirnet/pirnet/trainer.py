@@ -20,6 +20,7 @@ from pirnet.model import PIRNet
 from pirnet.support import distributed, precision, seeds
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
+from pirnet.support.settings import shown
 from pirnet.support.spike_guard import SpikeGuard
 from pirnet.tasks import TASKS
 
@@ -218,10 +219,12 @@ def _check(config: Config, accumulate: int) -> None:
     """Refuses a config that cannot be trained."""
     train, multiple, count = config.train, 2**config.lsr.num_scales, distributed.count()
     tasks = tuple(TASKS)[: len(config.lsr.middles)] if config.restorer == "lsr" else tuple(TASKS)
+    if not sum(train.steps):
+        raise ValueError(f"training needs at least one step in its three stages, got {shown(train.steps)}")
     if train.crop % multiple:
         raise ValueError(f"training needs a crop divisible by {multiple}, got {train.crop}")
     if not train.tasks or not set(train.tasks) <= set(tasks):
-        raise ValueError(f"training needs tasks among {', '.join(tasks)}, got {', '.join(train.tasks) or 'none'}")
+        raise ValueError(f"training needs tasks among {shown(tasks)}, got {shown(train.tasks)}")
     if train.batch_size < len(set(train.tasks)):
         raise ValueError(
             f"training needs a batch that holds all {len(set(train.tasks))} tasks, got {train.batch_size} pairs: "

@@ -47,8 +47,9 @@ def load_other(path: Path, network: nn.Module) -> None:
     """Reads the weights of one of the paper's other systems into it; errors as in `load_lih`."""
     tensors, _ = _tensors(path, type(network).__name__)
     try:
+        _check_numbers(tensors, network)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
 
 
@@ -56,10 +57,21 @@ def _load(path: Path, network_class: type[N], config_class: type) -> N:
     tensors, metadata = _tensors(path, network_class.__name__)
     try:
         network = network_class(from_dict(config_class, json.loads(metadata["config"])))
+        _check_numbers(tensors, network)
         network.load_state_dict(tensors)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     return network.eval()
+
+
+def _check_numbers(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Refuses integers, which `load_state_dict` would convert without notice, and values that are not finite."""
+    for name, expected in network.state_dict().items():
+        tensor = tensors.get(name, expected)
+        if tensor.is_floating_point() != expected.is_floating_point():
+            raise ValueError(f"{name} needs {expected.dtype}, got {tensor.dtype}")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
 
 
 def _tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -107,6 +119,10 @@ def fill(network: N, tensors: Mapping[str, Tensor], path: Path, *, title: str = 
             f"{path} does not hold {title or type(network).__name__}: {len(wrong)} tensors are missing, unknown or of "
             f"another shape, such as {wrong[0]}"
         )
+    try:
+        _check_numbers(tensors, network)
+    except ValueError as error:
+        raise CheckpointError(f"{path} does not hold {title or type(network).__name__}: {error}") from error
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 

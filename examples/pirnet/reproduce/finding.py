@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and r
 import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 from pirnet.support import cli
 from pirnet.support.places import LIH_WEIGHTS, RUNS, SHIPPED
+from pirnet.support.settings import Count, Positive
 
 from reproduce.photo_sources import PhotoOptions
 
@@ -34,7 +35,7 @@ class Options(PhotoOptions):
 
     out: Path = RUNS / "finding"
     """Folder to write."""
-    minutes: float = 2.0
+    minutes: Positive = 2.0
     """Minutes of training for each network that the folder does not contain."""
     hiders: tuple[Literal["HiNet", "LIH"], ...] = ("HiNet", "LIH")
     """Networks that hide; HiNet is trained."""
@@ -44,9 +45,9 @@ class Options(PhotoOptions):
     """Weights of LIH."""
     dncnn: Path | None = None
     """Published weights of DnCNN for colour; without them it is trained like the others."""
-    crop: int = 48
+    crop: Count = 48
     """Side of the training crops, in pixels."""
-    limit: int | None = None
+    limit: Count | None = None
     """Largest number of pairs to measure, the first by name."""
 
 
@@ -73,7 +74,7 @@ from pirnet.weights import load_lih, load_other, save_weights
 from torch import nn
 
 from reproduce.baselines.published import load_dncnn
-from reproduce.budget import train_for
+from reproduce.budget import check_side, train_for
 from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
 from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
 from reproduce.treatments import points as points_of
@@ -85,20 +86,20 @@ BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since th
 def main() -> None:
     options = read_options()
     device = cli.device(options.device)
-    if options.minutes <= 0:
-        raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
+    check_side("--crop", options.crop)
     if not options.hiders:
         raise ValueError("--hiders needs HiNet, LIH or both, got none")
     photos, pairs = options.photos_and_pairs(crop=options.crop, limit=options.limit)
+    lih = load_lih(options.lih).to(device) if "LIH" in options.hiders else None
+    dncnn = load_dncnn(options.dncnn).to(device) if "DnCNN" in options.denoisers and options.dncnn else None
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
     hiders = {
-        name: trained("hinet", options, photos, device).lih if name == "HiNet" else load_lih(options.lih).to(device)
-        for name in options.hiders
+        name: lih if lih and name == "LIH" else trained("hinet", options, photos, device).lih for name in options.hiders
     }
     treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
     for title in options.denoisers:
-        if title == "DnCNN" and options.dncnn:
-            network: nn.Module = load_dncnn(options.dncnn).to(device)
+        if title == "DnCNN" and dncnn:
+            network: nn.Module = dncnn
         else:
             network = cast(Taskless, trained(title.lower(), options, photos, device).lsr).network
         treatments[title] = denoised_by(network)

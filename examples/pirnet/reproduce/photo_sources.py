@@ -34,9 +34,9 @@ class PhotoOptions:
         Raises:
             ImageError: A folder is missing or holds fewer than two photos, or one of them cannot be read or is too
                 small.
-            ValueError: `limit` is less than 1, or two photos have no common crop.
+            ValueError: `limit` is less than 1, a bundled photo is too small, or two photos have no common crop.
         """
-        from pirnet.data import FolderPairs, evaluation_pairs  # here, since they import torch
+        from pirnet.data import FolderPairs, PairCrops, evaluation_pairs  # here, since they import torch
         from pirnet.support.photos import HELD_OUT, bundled_photos, cache_folder, cached_folders, hold_out
 
         # before the training photos, so that a bad name is reported at once
@@ -44,4 +44,5 @@ class PhotoOptions:
         photos, kept = hold_out(bundled_photos(), HELD_OUT)
         if self.data:
             photos = cached_folders(self.data, cache=self.cache or cache_folder(), min_size=crop)
+        PairCrops(photos, crop=crop, seed=0)  # refuses photos that are too small
         return photos, evaluation_pairs(kept)[:limit] if pairs is None else pairs

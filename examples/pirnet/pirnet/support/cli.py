@@ -3,7 +3,10 @@
 Torch is imported only by the functions that need it: it takes seconds, and `--help` and wrong options do without.
 """
 
+import contextlib
+import io
 import itertools
+import re
 import shutil
 import signal
 import sys
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import tyro
 
 from pirnet.support.allocator import keep_memory
+from pirnet.support.settings import check
 
 if TYPE_CHECKING:
     import torch
@@ -49,12 +53,37 @@ def run(main: Callable[[], object]) -> None:
 
 
 def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
-    """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help."""
+    """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help.
+
+    Raises:
+        ValueError: If an option is unknown or missing, or a value is wrong.
+    """
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     shown = description and _wrapped(description)
-    if default is None:
-        return tyro.cli(kind, description=shown, config=config)
-    return tyro.cli(kind, description=shown, default=default, config=config)
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            if default is None:
+                options = tyro.cli(kind, description=shown, config=config)
+            else:
+                options = tyro.cli(kind, description=shown, default=default, config=config)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_one_line(errors.getvalue())) from None
+    check(options, name=lambda path: f"--{path.replace('_', '-')}")
+    return options
+
+
+def _one_line(box: str) -> str:
+    """The message inside a box that tyro prints, without the help of the options that it names."""
+    found = []
+    for section in re.split(r"│ ─+ │\n", box):
+        lines = [line.strip("│").rstrip() for line in section.splitlines() if not line.startswith(("╭", "╰"))]
+        if not section.startswith(("│ Argument helptext", "│ For full helptext")):
+            message = itertools.takewhile(bool, lines)
+            found += [line.strip() for line in message if not line.startswith(" " * 8)]
+    return re.sub(r"\('(.*)'\)", lambda names: names[1].replace("', '", ", "), " ".join(found))
 
 
 def _wrapped(text: str) -> str:
@@ -89,10 +118,11 @@ def device(name: str) -> "torch.device":
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()  # the meta device has no values
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:  # an assertion if torch is built without CUDA
-        raise ValueError(f"--device {name} is not available: {str(error).splitlines()[0]}") from error
+        reason = textwrap.shorten(str(error).splitlines()[0], 80, placeholder=" ...")  # some list every device
+        raise ValueError(f"--device {name} is not available: {reason}") from error
 
 
 def on_any_size(function: Callable[..., "Tensor"], *images: "Tensor", network: "nn.Module", multiple: int) -> "Tensor":
