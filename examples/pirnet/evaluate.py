@@ -19,6 +19,7 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 from pirnet.support import cli, registry
 from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 from pirnet.support.settings import Count
+from pirnet.support.text import file_name
 
 if TYPE_CHECKING:
     from reproduce.attacks import Attacks
@@ -101,7 +102,7 @@ def main() -> None:
     remarks = notes(networks, lpips, pairs, attacked=bool(attacks))
     security = {"pipeline": pipelines[0], "tasks": {task: found.summary() for task, found in attacks.items()}}
     results = {
-        "data": str(options.data),
+        "data": file_name(options.data),
         "pairs": len(pairs),
         "notes": remarks,
         **report.results(),
@@ -114,7 +115,7 @@ def main() -> None:
     }
     report.save(options.out, results, {task: found.panels for task, found in attacks.items()})
     for pipeline in pipelines:
-        print(f"{pipeline}, {len(pairs)} pairs of {options.data}:\n")
+        print(f"{pipeline}, {len(pairs)} pairs of {file_name(options.data)}:\n")
         print(table([row for row in report.means() if row.pipeline == pipeline]), end="\n\n")
     print("\n".join([*remarks, f"look at {options.out / 'results.md'}"]))
 

@@ -35,6 +35,7 @@ from pirnet.evaluation import evaluate
 from pirnet.support import distributed, files, report, runs
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
 from pirnet.support.progress import progress_bar
+from pirnet.support.text import file_name
 from pirnet.trainer import Trainer
 from pirnet.weights import load_state
 
@@ -74,7 +75,7 @@ def run(options: Options, device: torch.device) -> None:
         print(f"the weights are in {folder}" + "; evaluate.py measures their quality" * own)
         return
     rows, first = evaluate(trainer.average, pairs)
-    data = ", ".join(map(str, options.data)) or "scikit-image"
+    data = ", ".join(map(file_name, options.data)) or "scikit-image"
     report.save_sheets(folder, first)
     files.write_json(folder / "summary.json", report.summary(rows, data=data, pairs=pairs))
     print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -109,14 +110,14 @@ class Result(NamedTuple):
     err: str
 
 
-def run_script(name: str | Path, *arguments: object, cwd: Path) -> Result:
+def run_script(name: str | Path, *arguments: object, cwd: Path, environment: Mapping[str, str] | None = None) -> Result:
     """Runs one of the example's scripts, or the script at a full path, as a process of its own."""
     done = subprocess.run(
         [sys.executable, EXAMPLE / name, *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
-        env=os.environ | {"COLUMNS": "120"},
+        env=os.environ | {"COLUMNS": "120"} | (environment or {}),
         timeout=300,
     )
     return Result(done.returncode, done.stdout, done.stderr)

@@ -1,8 +1,11 @@
 """evaluate.py as a user runs it: its files, its notes on missing figures, its errors."""
 
 import csv
+import io
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from pirnet.support.lpips import LPIPS
 from pirnet.weights import save_weights
 
 from liftlayers.testing import randomise_
-from tests.example.helpers import TINY_LSR, Script, needs_reproduce, save_image, strict_json, tiny
+from tests.example.helpers import TINY_LSR, Script, needs_reproduce, run_script, save_image, strict_json, tiny
 
 SHEETS = {f"{task}-{what}.png" for task in ("denoise", "deblur", "sr") for what in ("best", "worst", "attacks")}
 FILES = {"results.json", "results.md", "pairs.csv", *SHEETS}
@@ -254,3 +257,20 @@ def test_pairs_are_read_when_they_are_asked_for(photos: Path) -> None:
     assert float(psnr(last.secret[None], whole[None])) == float("inf")
     assert [tuple(size) for size in pairs.sizes] == [tuple(pair.secret.shape[1:]) for pair in pairs]
     assert [pair["cover"] for pair in FolderPairs(photos, limit=99).names] == ["1.png", "3.png", "0.png"]
+
+
+def test_photos_of_any_name_in_a_locale_of_few_letters(weights: Path, tmp_path: Path) -> None:
+    names = (b"a\xff.png", "b|\u043b.png".encode(), b"c\nd.png", "\u5199\u771f.png".encode())
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(names):
+        save_image(tmp_path / "photo.png", seed, 32, 48)
+        shutil.copy(tmp_path / "photo.png", os.fsdecode(os.fsencode(tmp_path / "photos") + b"/" + name))
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    options = ("--data", "photos", "--out", "report", "--weights", weights, "--pipeline", "uint8")
+    result = run_script("evaluate.py", *options, cwd=tmp_path, environment=ascii_only)
+    assert result.status == 0, result.err
+    page, lines = ((tmp_path / "report" / name).read_text("utf-8") for name in ("results.md", "pairs.csv"))
+    assert "| a\\xff.png | b\\|\u043b.png | 32 x 48 |" in page
+    assert "| c\\nd.png | \u5199\u771f.png | 32 x 48 |" in page
+    named = {(row["secret"], row["cover"]) for row in csv.DictReader(io.StringIO(lines))}
+    assert named == {("a\\xff.png", "b|\u043b.png"), ("c\\nd.png", "\u5199\u771f.png")}

@@ -14,6 +14,7 @@ from pirnet.pixels import centred, to_uint8
 from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.progress import progress_bar
 from pirnet.support.seeds import random_below, seeded_generator
+from pirnet.support.text import file_name
 from pirnet.tasks import degrade
 
 MAX_SIDE = 1024
@@ -214,14 +215,16 @@ class FolderPairs(Sequence[Pair]):
 
     def __getitem__(self, index: int) -> Pair:  # type: ignore[override]  # no slices
         paths = self._paths[index]
-        photos = Photos(tuple(path.name for path in paths), tuple(to_uint8(read_picture(p).pixels) for p in paths))
+        images = tuple(to_uint8(read_picture(path).pixels) for path in paths)
+        photos = Photos(tuple(file_name(path.name) for path in paths), images)
         return evaluation_pairs(photos, multiple=self.multiple, swap=False)[0]
 
     @property
     def names(self) -> list[dict[str, object]]:
         """The names of secret and cover of each pair, and the size of their crops, for the results."""
-        pairs = zip(self._paths, self.sizes, strict=True)
-        return [{"secret": s.name, "cover": c.name, "height": h, "width": w} for (s, c), (h, w) in pairs]
+        named = ([file_name(path.name) for path in paths] for paths in self._paths)
+        pairs = zip(named, self.sizes, strict=True)
+        return [{"secret": s, "cover": c, "height": h, "width": w} for (s, c), (h, w) in pairs]
 
 
 def _pair(photos: Photos, secret: int, cover: int, multiple: int) -> Pair:

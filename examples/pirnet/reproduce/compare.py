@@ -57,6 +57,7 @@ from pirnet.config import PRESETS
 from pirnet.data import Pair
 from pirnet.support import files, precision
 from pirnet.support.photos import Photos
+from pirnet.support.text import file_name
 
 from reproduce.comparison import Entry, compare, entries, read_rows
 from reproduce.comparison_report import markdown, progress, save_plots
@@ -119,8 +120,10 @@ def headline(options: Options, settings: Mapping) -> str:
 def notes(options: Options, settings: Mapping) -> list[str]:
     """What a reader needs to know about the figures."""
     budget = options.allowed
-    trained_on = ", ".join(map(str, options.data)) or "the colour photos inside scikit-image without those tested on"
-    tested_on = f"the photos of {options.test}" if options.test else "two photos inside scikit-image"
+    trained_on = (
+        ", ".join(map(file_name, options.data)) or "the colour photos inside scikit-image without those tested on"
+    )
+    tested_on = f"the photos of {file_name(options.test)}" if options.test else "two photos inside scikit-image"
     lines = [
         f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "
         "training ranks the speed of learning.",

@@ -69,6 +69,7 @@ from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.taskless import Taskless
+from pirnet.support.text import file_name
 from pirnet.trainer import Trainer
 from pirnet.weights import load_lih, load_other, save_weights
 from torch import nn
@@ -134,7 +135,7 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
     note = path.with_suffix(".json")
     settings = {"minutes": options.minutes, "crop": options.crop, "photos": list(photos.names)}
     if path.is_file():
-        if not note.is_file() or json.loads(note.read_text()) != settings:
+        if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != settings:
             raise ValueError(f"{path} was trained with other settings: remove it, or name another folder with --out")
         model = PIRNet(config)
         load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)
@@ -157,8 +158,8 @@ def denoised_by(network: nn.Module) -> Treatment:
 def save(options: Options, photos: Photos, points: Sequence[Point], *, device: torch.device) -> None:
     """Writes the points, their means and correlations, a page and a picture."""
     results = {
-        "data": [str(path) for path in options.data] or "scikit-image",
-        "test": str(options.test or "scikit-image"),
+        "data": [file_name(path) for path in options.data] or "scikit-image",
+        "test": file_name(options.test or "scikit-image"),
         "minutes": options.minutes,
         "published_dncnn": options.dncnn is not None,
         "photos": len(photos),
@@ -176,7 +177,7 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
 def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
     """The results as Markdown."""
     pairs = len({(point.secret, point.cover) for point in points})
-    notes = [f"{pairs} pairs of {options.test or 'photos inside scikit-image'}."]
+    notes = [f"{pairs} pairs of {file_name(options.test) if options.test else 'photos inside scikit-image'}."]
     names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
     if options.dncnn and "DnCNN" in names:
         names.remove("DnCNN")

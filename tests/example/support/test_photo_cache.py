@@ -133,3 +133,14 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder() == Path("/home/someone/.cache/liftlayers")
+
+
+def test_folders_and_photos_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"photos\xff")
+    folder.mkdir()
+    for seed, name in enumerate(("a.png", os.fsdecode(b"b\xff\n.png"))):
+        save_image(tmp_path / "photo.png", seed, 16, 20)
+        (tmp_path / "photo.png").rename(folder / name)
+    for _ in range(2):  # decoded, then from the cache
+        photos = cached_photos(folder, cache=tmp_path / "cache")
+        assert photos.names == ("a.png", r"b\xff\n.png")

@@ -19,6 +19,7 @@ import tyro
 
 from pirnet.support.allocator import keep_memory
 from pirnet.support.settings import check
+from pirnet.support.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,9 @@ def run(main: Callable[[], object]) -> None:
     Ctrl-C becomes one line, too, after temporary files are removed.
     """
     keep_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else it is closed
+            stream.reconfigure(errors="backslashreplace")  # the locale may lack a letter
     name = Path(sys.argv[0]).name
     before = signal.getsignal(signal.SIGINT)
     if callable(before):  # else Ctrl-C is ignored
@@ -43,7 +47,7 @@ def run(main: Callable[[], object]) -> None:
     try:
         main()
     except (OSError, ValueError) as error:  # all our errors about files, weights and values are one of these
-        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)

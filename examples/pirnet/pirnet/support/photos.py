@@ -20,6 +20,7 @@ from pirnet.images import ImageError, read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
 from pirnet.support.progress import progress_bar
+from pirnet.support.text import file_name
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -150,7 +151,7 @@ def cached_folders(folders: Sequence[Path], *, cache: Path, min_size: int) -> Ph
     names, images = [], []
     for folder in folders:
         photos = cached_photos(folder, cache=cache, min_size=min_size)
-        names += [f"{folder.resolve().name}/{name}" if len(folders) > 1 else name for name in photos.names]
+        names += [f"{file_name(folder.resolve().name)}/{name}" if len(folders) > 1 else name for name in photos.names]
         images += photos.images
     return Photos(tuple(names), tuple(images))
 
@@ -173,7 +174,9 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
         OSError: If the file cannot be written.
     """
     paths = photo_paths(folder)
-    file = cache / f"{folder.resolve().name}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.photos"
+    whole = folder.resolve()
+    title = whole.name.encode("utf-8", "replace").decode()  # torch takes no other names
+    file = cache / f"{title}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:16]}.photos"
     photos = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     try:
         sizes = _known_sizes(file, photos) or _build(file, paths, photos)
@@ -184,14 +187,14 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
     lengths = [3 * height * width for height, width in sizes]
     pixels = torch.from_file(str(file), shared=False, size=sum(lengths), dtype=torch.uint8)
     images = (part.view(3, *size) for part, size in zip(pixels.split(lengths), sizes, strict=True))
-    return Photos(tuple(path.name for path in paths), tuple(images))
+    return Photos(tuple(file_name(path.name) for path in paths), tuple(images))
 
 
 def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> list[list[int]]:
     file.parent.mkdir(parents=True, exist_ok=True)
     sizes = []
     with atomic_path(file) as temporary, temporary.open("wb") as out:
-        for path in progress_bar(paths, desc=f"decoding {paths[0].parent.name}", unit="photo"):
+        for path in progress_bar(paths, desc=f"decoding {file_name(paths[0].parent.name)}", unit="photo"):
             image = to_uint8(read_picture(path).pixels)  # (3, H, W)
             sizes.append(list(image.shape[1:]))
             out.write(image.contiguous().numpy().data)

@@ -47,7 +47,7 @@ def clean(folder: Path, step: int) -> None:
 def trim_log(path: Path, step: int) -> None:
     """Drops the lines of steps that a resumed run takes again."""
     if path.is_file():
-        complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        complete = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
         write_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
 
 
@@ -70,7 +70,7 @@ def open_log(folder: Path, *, step: int, tensorboard: bool) -> Iterator[Callable
         except ModuleNotFoundError as error:
             raise ValueError("--tensorboard needs another package: pip install tensorboard") from error
         board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-    with (folder / "log.jsonl").open("a") as lines, closing(board) if board else nullcontext():
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as lines, closing(board) if board else nullcontext():
 
         def write(row: dict[str, object]) -> None:
             print(to_json(row), file=lines, flush=True)

@@ -100,7 +100,7 @@ def _needs(hint: object, value: object) -> str:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         ranges = (part for part in parts[1:] if isinstance(part, Range))
-        return _needs(parts[0], value) or next((str(each) for each in ranges if value not in each), "")
+        return _needs(parts[0], value) or next((str(each) for each in ranges if value not in each), "")  # type: ignore[operator]
     if origin is Literal:
         return "" if value in parts else f"one of {', '.join(map(str, parts))}"
     if origin in (typing.Union, types.UnionType):

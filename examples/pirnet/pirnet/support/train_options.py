@@ -85,7 +85,7 @@ def _resumed(default: Options, folder: Path) -> Options:
     if not file.is_file():
         raise CheckpointError(f"no run in {folder}: there is nothing to resume")
     try:
-        run = json.loads(file.read_text())
+        run = json.loads(file.read_text(encoding="utf-8"))
         config, data = from_dict(Config, run["config"]), tuple(map(Path, run["data"]))
         kept = {"held_out": run["held_out"]} | {name: run["options"][name] for name in KEPT}
         return replace(default, config=config, data=data, out=folder, **kept)
