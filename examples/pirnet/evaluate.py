@@ -30,7 +30,7 @@ class Options:
     """Measure trained weights on a folder of photos."""
 
     data: Path
-    """Folder of photos that were not used for training."""
+    """Folder of photos that were not used for training; sub-folders are not searched."""
     out: Path
     """Folder to write, new or empty."""
     weights: Path = SHIPPED

@@ -203,7 +203,7 @@ def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_p
         (("--data", "file.png"), r"file\.png: a folder of photos is needed, this is a file"),
         (("--data", "empty"), r"empty: at least two photos are needed .*, found none"),
         (("--data", "one"), r"one: at least two photos are needed .*, found only 0\.png"),
-        (("--data", "damaged"), r"damaged/1\.png: cannot be read, damaged or truncated"),
+        (("--data", "damaged"), r"2 photos cannot be used\. damaged/1\.png: cannot be read, .*; damaged/2\.png: "),
         (("--limit", "0"), r"--limit needs at least 1, got 0"),
         (("--weights", "empty"), r"no weights at empty/lih\.safetensors"),
         (("--lpips", "missing.safetensors"), r"no LPIPS weights at missing\.safetensors"),
@@ -227,7 +227,8 @@ def test_refusals(
     save_image(tmp_path / "file.png", 0, 32, 32)
     save_image(tmp_path / "one" / "0.png", 0, 32, 32)
     save_image(tmp_path / "damaged" / "0.png", 0, 32, 32)
-    (tmp_path / "damaged" / "1.png").write_bytes((tmp_path / "file.png").read_bytes()[:200])
+    for name in ("1.png", "2.png"):
+        (tmp_path / "damaged" / name).write_bytes((tmp_path / "file.png").read_bytes()[:200])
     given = {"--weights": str(weights), "--data": str(photos), "--out": "report", "--device": "cpu"}
     given |= {options[0]: options[1].format(weights=weights)}
     result = script("evaluate.py", *(word for pair in given.items() for word in pair))

@@ -177,7 +177,9 @@ def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Pat
         (("--data", "empty"), r"empty: at least two photos are needed \(.png, .*\), found none"),
         (("--data", "photos/0.png"), "photos/0.png: a folder of photos is needed, this is a file"),
         (("--data", "truncated"), "truncated/1.png: cannot be read, damaged or truncated"),
-        (("--data", "photos", "--train.crop", "50"), r"0.png: needs at least 50 x 50 pixels .*, got 48 x 64"),
+        (("--data", "several"), "2 photos cannot be used. several/1.png: cannot be read, .*; several/3.png: not a PNG"),
+        (("--data", "above"), "at least two photos are needed .*, found none; sub-folders are not searched"),
+        (("--data", "photos", "--train.crop", "50"), r"5 photos cannot be used. photos/0.png: needs .*; photos/1.png"),
         (("--data", "photos", "--train.crop", "33"), "33"),
         (("--train.crop", "1000"), r"at least 1000 x 1000 pixels .* got 400 x 600 for coffee"),
         (("--data", "photos", "--held-out", "1"), "--held-out needs 0, or 2 to 3 of the 5 photos in photos, got 1"),
@@ -217,6 +219,9 @@ def test_what_train_refuses(
     shutil.copytree(photo_folder, tmp_path / "truncated")
     content = (photo_folder / "1.png").read_bytes()
     (tmp_path / "truncated" / "1.png").write_bytes(content[: len(content) // 2])
+    shutil.copytree(tmp_path / "truncated", tmp_path / "several")
+    (tmp_path / "several" / "3.png").write_text("no picture")
+    shutil.copytree(photo_folder, tmp_path / "above" / "photos")
     for name, config in (("damaged", '{"config": '), ("incomplete", "{}")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(config)

@@ -20,6 +20,7 @@ from pirnet.images import ImageError, read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
 from pirnet.support.progress import progress_bar
+from pirnet.support.refusals import Refusals
 from pirnet.support.text import file_name
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -111,7 +112,8 @@ def photo_paths(folder: Path) -> list[Path]:
     paths = sorted(path for path in photos if not path.name.startswith("."))
     if len(paths) < 2:
         found = f"only {paths[0].name}" if paths else "none"
-        raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}")
+        below = "; sub-folders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""
+        raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}{below}")
     return paths
 
 
@@ -182,8 +184,11 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
         sizes = _known_sizes(file, photos) or _build(file, paths, photos)
     except OSError as error:
         raise OSError(f"{cache}: cannot write decoded photos there, {error}; --cache names another folder") from error
+    refusals = Refusals()
     for path, (height, width) in zip(paths, sizes, strict=True):
-        require_size(path, height, width, least=min_size)
+        with refusals.collected():
+            require_size(path, height, width, least=min_size)
+    refusals.raise_all()
     lengths = [3 * height * width for height, width in sizes]
     pixels = torch.from_file(str(file), shared=False, size=sum(lengths), dtype=torch.uint8)
     images = (part.view(3, *size) for part, size in zip(pixels.split(lengths), sizes, strict=True))
@@ -192,12 +197,14 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
 
 def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> list[list[int]]:
     file.parent.mkdir(parents=True, exist_ok=True)
-    sizes = []
+    sizes, refusals = [], Refusals()
     with atomic_path(file) as temporary, temporary.open("wb") as out:
         for path in progress_bar(paths, desc=f"decoding {file_name(paths[0].parent.name)}", unit="photo"):
-            image = to_uint8(read_picture(path).pixels)  # (3, H, W)
-            sizes.append(list(image.shape[1:]))
-            out.write(image.contiguous().numpy().data)
+            with refusals.collected():
+                image = to_uint8(read_picture(path).pixels)  # (3, H, W)
+                sizes.append(list(image.shape[1:]))
+                out.write(image.contiguous().numpy().data)
+        refusals.raise_all()
         index = json.dumps({"photos": photos, "sizes": sizes}).encode()
         out.write(index + len(index).to_bytes(LENGTH, "little"))
     return sizes

@@ -26,7 +26,7 @@ class Options:
 
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=quick)
     data: tuple[Path, ...] = ()
-    """Folders of photos; by default the colour photos inside scikit-image."""
+    """Folders of photos, without their sub-folders; by default the colour photos inside scikit-image."""
     held_out: CountOrZero = 2
     """Number of photos, the last ones by name, that are kept for the evaluation; 0 trains on all and evaluates none."""
     cache: Path | None = None
