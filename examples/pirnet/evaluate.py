@@ -19,7 +19,7 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 from pirnet.support import cli, registry
 from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 from pirnet.support.settings import Count
-from pirnet.support.text import file_name
+from pirnet.support.text import counted, file_name
 
 if TYPE_CHECKING:
     from reproduce.attacks import Attacks
@@ -115,7 +115,7 @@ def main() -> None:
     }
     report.save(options.out, results, {task: found.panels for task, found in attacks.items()})
     for pipeline in pipelines:
-        print(f"{pipeline}, {len(pairs)} pairs of {file_name(options.data)}:\n")
+        print(f"{pipeline}, {counted(len(pairs), 'pair')} of {file_name(options.data)}:\n")
         print(table([row for row in report.means() if row.pipeline == pipeline]), end="\n\n")
     print("\n".join([*remarks, f"look at {options.out / 'results.md'}"]))
 
@@ -164,7 +164,8 @@ def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs, *, attack
         lines.append(f"LPIPS uses {lpips.backbone}; it cannot be compared with the usual one, which uses AlexNet.")
     for metric, least in (("MS-SSIM", MS_SSIM_SIDE), ("LPIPS", LPIPS_SIDE if lpips else 0)):
         if small := sum(min(size) < least for size in pairs.sizes):
-            lines.append(f"No mean {metric}: {small} of {len(pairs)} pairs have less than {least} pixels a side.")
+            which = f"{small} of {counted(len(pairs), 'pair')} {'has' if small == 1 else 'have'}"
+            lines.append(f"No mean {metric}: {which} less than {least} pixels a side.")
     if not attacked:
         lines.append("No attacks: the folder examples/pirnet/reproduce is missing.")
     return lines

@@ -35,7 +35,7 @@ from pirnet.evaluation import evaluate
 from pirnet.support import distributed, files, report, runs
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cache_folder, cached_folders, hold_out
 from pirnet.support.progress import progress_bar
-from pirnet.support.text import file_name
+from pirnet.support.text import counted, file_name
 from pirnet.trainer import Trainer
 from pirnet.weights import load_state
 
@@ -59,7 +59,8 @@ def run(options: Options, device: torch.device) -> None:
     if distributed.rank() == 0:
         describe(options, trainer, folder, held_out=names)
         where = f"{device} in {trainer.precision}"
-        print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {where}; writing {folder}")
+        steps = counted(trainer.total, "step")
+        print(f"{config.preset}: {steps} on {len(photos)} photos, {where}; writing {folder}")
     stop = runs.Stop(options.minutes)
     with stop.on_interrupt():
         train(trainer, folder, pairs, stop=stop, options=options)
@@ -69,7 +70,8 @@ def run(options: Options, device: torch.device) -> None:
         print(f"stopped after step {trainer.step} of {trainer.total}; continue with --resume --out {folder}")
         return
     if skipped := trainer.guard.skipped:
-        print(f"{skipped} of {trainer.total} steps were skipped, since loss or gradient were too large: see log.jsonl")
+        steps = f"{skipped} of {counted(trainer.total, 'step')} {'was' if skipped == 1 else 'were'}"
+        print(f"{steps} skipped, since loss or gradient were too large: see log.jsonl")
     own = (config.hider, config.restorer) == ("lih", "lsr")
     if not pairs or config.in_the_clear:
         print(f"the weights are in {folder}" + "; evaluate.py measures their quality" * own)
@@ -78,7 +80,7 @@ def run(options: Options, device: torch.device) -> None:
     data = ", ".join(map(file_name, options.data)) or "scikit-image"
     report.save_sheets(folder, first)
     files.write_json(folder / "summary.json", report.summary(rows, data=data, pairs=pairs))
-    print(f"\nheld-out photos ({', '.join(names)}; {len(pairs)} pairs), everything in {config.stego}:\n")
+    print(f"\nheld-out photos ({', '.join(names)}; {counted(len(pairs), 'pair')}), everything in {config.stego}:\n")
     print(report.table(rows))
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
     if own:

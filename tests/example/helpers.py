@@ -117,7 +117,7 @@ def run_script(name: str | Path, *arguments: object, cwd: Path, environment: Map
         cwd=cwd,
         capture_output=True,
         text=True,
-        env=os.environ | {"COLUMNS": "120"} | (environment or {}),
+        env={**os.environ, "COLUMNS": "120", **(environment or {})},
         timeout=300,
     )
     return Result(done.returncode, done.stdout, done.stderr)

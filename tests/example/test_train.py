@@ -242,7 +242,7 @@ def test_going_on_with_other_options_is_refused(
     )
     assert_refused(refused, "train.py", message)
     refused = script("train.py", "--resume", "--out", "run", "--data", photo_folder)
-    assert_refused(refused, "train.py", r"another run: photos is \[.*'coffee'.*\] there and \['0.png', .*\] here")
+    assert_refused(refused, "train.py", r"another run: photos is .*coffee.* there and 0.png, .* here")
     (run / "checkpoint.pt").write_bytes(b"no checkpoint")
     before["checkpoint.pt"] = b"no checkpoint"
     assert_refused(

@@ -94,8 +94,10 @@ def test_lih_and_lsr_are_the_default() -> None:
 
 @pytest.mark.parametrize("name", ["conceal.py", "restore.py", "reveal.py"])
 def test_use_does_not_import_training_or_evaluation(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", str(EXAMPLE / name), "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    arguments = {"conceal.py": "a.png b.png", "restore.py": "a.png --task sr", "reveal.py": "a.png"}[name].split()
+    command = [sys.executable, "-X", "importtime", str(EXAMPLE / name), *arguments, "-o", "missing/c.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "the folder missing does not exist" in done.stderr  # after all imports
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     ours = {module for module in loaded if module.startswith(("pirnet", "reproduce"))}
     assert "pirnet.model" in ours

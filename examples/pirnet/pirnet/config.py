@@ -219,7 +219,8 @@ def differences(now: object, then: object, name: str = "") -> list[str]:
     now, then = (list(value) if isinstance(value, tuple) else value for value in (now, then))
     if now == then:
         return []
-    values = f"{name} is {then} there and {now} here"
+    there, here = (shown(value) if isinstance(value, list) else value for value in (then, now))
+    values = f"{name} is {there} there and {here} here"
     return [values if len(values) <= MAX_LENGTH else f"{name} differs"]
 
 

@@ -1,6 +1,6 @@
 """Batches for training, which depend on the seed and the step alone, and pairs of photos for evaluation."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pirnet.degrade import Degradation
 from pirnet.images import read_picture
-from pirnet.pixels import centred, to_uint8
+from pirnet.pixels import centred, common_size, to_uint8
 from pirnet.support.photos import Photos, photo_paths
-from pirnet.support.progress import progress_bar
-from pirnet.support.refusals import Refusals
+from pirnet.support.refusals import sizes_of
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.support.text import file_name
 from pirnet.tasks import degrade
@@ -208,22 +207,10 @@ class FolderPairs(Sequence[Pair]):
         self.multiple = multiple
         self.unswapped = len(pairs)
         self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
-        sizes = self._checked(list(dict.fromkeys(path for pair in pairs for path in pair)))
-        self.sizes = [
-            common_size({file_name(path.name): sizes[path] for path in pair}, multiple=multiple) for pair in pairs
-        ]
+        sizes = sizes_of(list(dict.fromkeys(path for pair in pairs for path in pair)))
+        named = [{file_name(path.name): sizes[path] for path in pair} for pair in pairs]
+        self.sizes = [common_size(each, multiple=multiple, most=MAX_SIDE) for each in named]
         self.sizes *= 1 + swap
-
-    @staticmethod
-    def _checked(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
-        """Height and width of each photo."""
-        sizes, refusals = {}, Refusals()
-        for path in progress_bar(paths, desc="checking", unit="photo"):
-            with refusals.collected():
-                height, width = read_picture(path).pixels.shape[1:]
-                sizes[path] = (height, width)
-        refusals.raise_all()
-        return sizes
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -244,24 +231,6 @@ class FolderPairs(Sequence[Pair]):
 
 def _pair(photos: Photos, secret: int, cover: int, multiple: int) -> Pair:
     sizes = {photos.names[index]: photos.images[index].shape[1:] for index in (secret, cover)}
-    height, width = common_size(sizes, multiple=multiple)
+    height, width = common_size(sizes, multiple=multiple, most=MAX_SIDE)
     images = [centred(photos.images[index], height, width).float() / 255 for index in (secret, cover)]
     return Pair(photos.names[secret], photos.names[cover], images[0], images[1])
-
-
-def common_size(sizes: Mapping[str, Sequence[int]], *, multiple: int) -> tuple[int, int]:
-    """Height and width of the largest crop of some photos, a multiple of a number and at most 1024 a side.
-
-    Args:
-        sizes: Height and width of each photo, by name.
-        multiple: What height and width are made a multiple of.
-
-    Raises:
-        ValueError: If there is no such crop.
-    """
-    height, width = (min(*sides, MAX_SIDE) // multiple * multiple for sides in zip(*sizes.values(), strict=True))
-    if height == 0 or width == 0:
-        got = ", ".join(f"{height} x {width} for {name}" for name, (height, width) in sizes.items())
-        needs = f"photos of at least {multiple} x {multiple} pixels (height x width)"
-        raise ValueError(f"evaluation_pairs needs {needs}, got {got}")
-    return height, width

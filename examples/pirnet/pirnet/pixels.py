@@ -1,5 +1,7 @@
 """Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,25 @@ def centred(image: Tensor, height: int, width: int) -> Tensor:
     """The centre of an image (..., H, W), at most that high and that wide."""
     top, left = max(0, image.shape[-2] - height) // 2, max(0, image.shape[-1] - width) // 2
     return image[..., top : top + height, left : left + width]
+
+
+def common_size(sizes: Mapping[str, Sequence[int]], *, multiple: int, most: int) -> tuple[int, int]:
+    """Height and width of the largest crop of some photos, a multiple of a number.
+
+    Args:
+        sizes: Height and width of each photo, by name.
+        multiple: What height and width are made a multiple of.
+        most: The largest height and width, in pixels.
+
+    Raises:
+        ValueError: If there is no such crop.
+    """
+    height, width = (min(*sides, most) // multiple * multiple for sides in zip(*sizes.values(), strict=True))
+    if height == 0 or width == 0:
+        got = ", ".join(f"{height} x {width} for {name}" for name, (height, width) in sizes.items())
+        needs = f"photos of at least {multiple} x {multiple} pixels (height x width)"
+        raise ValueError(f"evaluation_pairs needs {needs}, got {got}")
+    return height, width
 
 
 def check_images(

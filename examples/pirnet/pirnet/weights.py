@@ -16,6 +16,7 @@ from pirnet.model import LIH, LSR
 from pirnet.support.files import atomic_path
 from pirnet.support.places import CheckpointError
 from pirnet.support.taskless import Taskless
+from pirnet.support.text import counted
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -47,9 +48,9 @@ def load_other(path: Path, network: nn.Module) -> None:
     """Reads the weights of one of the paper's other systems into it; errors as in `load_lih`."""
     tensors, _ = _tensors(path, type(network).__name__)
     try:
-        _check_numbers(tensors, network)
+        check_tensors(tensors, network)
         network.load_state_dict(tensors)
-    except (RuntimeError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
 
 
@@ -57,19 +58,29 @@ def _load(path: Path, network_class: type[N], config_class: type) -> N:
     tensors, metadata = _tensors(path, network_class.__name__)
     try:
         network = network_class(from_dict(config_class, json.loads(metadata["config"])))
-        _check_numbers(tensors, network)
+        check_tensors(tensors, network)
         network.load_state_dict(tensors)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     return network.eval()
 
 
-def _check_numbers(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
-    """Refuses integers, which `load_state_dict` would convert without notice, and values that are not finite."""
-    for name, expected in network.state_dict().items():
-        tensor = tensors.get(name, expected)
-        if tensor.is_floating_point() != expected.is_floating_point():
-            raise ValueError(f"{name} needs {expected.dtype}, got {tensor.dtype}")
+def check_tensors(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Refuses tensors that do not fit a network, before any is loaded.
+
+    Raises:
+        ValueError: If a tensor is missing, unknown, has another shape, or holds integers, which torch would convert
+            without notice, or values that are not finite.
+    """
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
+        what = f"{'is' if len(wrong) == 1 else 'are'} missing, unknown or of another shape, such as {wrong[0]}"
+        raise ValueError(f"{counted(len(wrong), 'tensor')} {what}")
+    for name, own in network.state_dict().items():
+        tensor = tensors[name]
+        if tensor.is_floating_point() != own.is_floating_point():
+            raise ValueError(f"{name} needs {own.dtype}, got {tensor.dtype}")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds NaN or infinite values")
 
@@ -112,15 +123,8 @@ def fill(network: N, tensors: Mapping[str, Tensor], path: Path, *, title: str = 
     Raises:
         CheckpointError: If a tensor is missing, unknown or has another shape.
     """
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
-        raise CheckpointError(
-            f"{path} does not hold {title or type(network).__name__}: {len(wrong)} tensors are missing, unknown or of "
-            f"another shape, such as {wrong[0]}"
-        )
     try:
-        _check_numbers(tensors, network)
+        check_tensors(tensors, network)
     except ValueError as error:
         raise CheckpointError(f"{path} does not hold {title or type(network).__name__}: {error}") from error
     network.load_state_dict(tensors)

@@ -57,7 +57,7 @@ from pirnet.config import PRESETS
 from pirnet.data import Pair
 from pirnet.support import files, precision
 from pirnet.support.photos import Photos
-from pirnet.support.text import file_name
+from pirnet.support.text import counted, file_name
 
 from reproduce.comparison import Entry, compare, entries, read_rows
 from reproduce.comparison_report import markdown, progress, save_plots
@@ -80,7 +80,7 @@ def main() -> None:
         save(folder, options, settings, rows)
         print(f"\n{progress(chosen, rows)}", flush=True)
     save(folder, options, settings, rows)
-    print(f"\n{len(rows)} of {len(entries(options.table))} rows; look at {folder / 'results.md'}")
+    print(f"\n{len(rows)} of {counted(len(entries(options.table)), 'row')}; look at {folder / 'results.md'}")
 
 
 def choose(table: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
@@ -112,9 +112,10 @@ def settings_of(options: Options, photos: Photos, pairs: Sequence[Pair], device:
 def headline(options: Options, settings: Mapping) -> str:
     """The comparison in one line: how long, and on which machine."""
     machine, budget = settings["machine"], options.allowed
-    threads = f"{machine['threads']} thread{'s' * (machine['threads'] != 1)}"
+    threads = counted(machine["threads"], "thread")
     where = f"{machine['device']} ({machine['kind']}), {threads}, {machine['precision']}, torch {machine['torch']}"
-    return f"Table {options.table}, budget {budget.budget}: {budget.minutes:g} minutes of training a row on {where}"
+    minutes = counted(budget.minutes, "minute")
+    return f"Table {options.table}, budget {budget.budget}: {minutes} of training a row on {where}"
 
 
 def notes(options: Options, settings: Mapping) -> list[str]:
@@ -130,8 +131,8 @@ def notes(options: Options, settings: Mapping) -> list[str]:
         f"Trained on {len(settings['photos'])} photos ({trained_on}) with crops of {budget.crop} and batches of "
         f"{budget.batch_size}, the same for every row of a task. Every row, also PIRNet's, is trained on its task "
         "alone, at the degradation of the test, in three stages of 4, 3 and 3 tenths of the time.",
-        f"Tested on {len(settings['pairs'])} pairs of {tested_on}, centre crops of at most {budget.side}, stego images "
-        "in 8 bit.",
+        f"Tested on {counted(len(settings['pairs']), 'pair')} of {tested_on}, centre crops of at most {budget.side}, "
+        "stego images in 8 bit.",
     ]
     if options.table == 1:
         lines.append(f"PIRNet has the networks of preset {budget.preset}, the others those of their papers.")

@@ -69,7 +69,7 @@ from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.taskless import Taskless
-from pirnet.support.text import file_name
+from pirnet.support.text import counted, file_name
 from pirnet.trainer import Trainer
 from pirnet.weights import load_lih, load_other, save_weights
 from torch import nn
@@ -177,15 +177,17 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
 def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
     """The results as Markdown."""
     pairs = len({(point.secret, point.cover) for point in points})
-    notes = [f"{pairs} pairs of {file_name(options.test) if options.test else 'photos inside scikit-image'}."]
+    notes = [
+        f"{counted(pairs, 'pair')} of {file_name(options.test) if options.test else 'photos inside scikit-image'}."
+    ]
     names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
     if options.dncnn and "DnCNN" in names:
         names.remove("DnCNN")
         notes.append("DnCNN: published weights.")
     if names:
         notes.append(
-            f"Trained for {options.minutes:g} minutes each on {len(photos)} photos: {', '.join(names)}; denoisers for "
-            "sigma 0 to 55."
+            f"Trained for {counted(options.minutes, 'minute')} each on {len(photos)} photos: {', '.join(names)}; "
+            "denoisers for sigma 0 to 55."
         )
     if "LIH" in options.hiders:
         notes.append("LIH: the weights that come with the example, or those of `--lih`.")

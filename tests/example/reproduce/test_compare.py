@@ -70,7 +70,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
     assert "budget.minutes is 0.001 there and 0.002 here; name another folder with --out" in again.err
     other = script("reproduce/compare.py", "--test", photo_folder, "--out", "out", *TINIEST)
     assert re.search(
-        r"rows/sr-hidden-rlfn.json is of another comparison: .*photos is .*'4.png'.* there and .*'coffee'", other.err
+        r"rows/sr-hidden-rlfn.json is of another comparison: .*photos is .*4.png.* there and .*coffee", other.err
     )
     assert "table is 1 there and 2 here;" in script(*command, "--table", 2).err
 

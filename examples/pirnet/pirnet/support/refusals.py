@@ -1,9 +1,11 @@
 """Photos that cannot be used, all of a folder in one error."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from pirnet.images import ImageError
+from pirnet.images import ImageError, read_picture
+from pirnet.support.progress import progress_bar
 
 
 class Refusals:
@@ -36,3 +38,18 @@ class Refusals:
             raise ImageError(self.messages[0])
         if self.messages:
             raise ImageError(f"{len(self.messages)} photos cannot be used. {'; '.join(self.messages)}")
+
+
+def sizes_of(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Height and width of each photo; shows progress.
+
+    Raises:
+        ImageError: If photos cannot be read.
+    """
+    sizes, refusals = {}, Refusals()
+    for path in progress_bar(paths, desc="checking", unit="photo"):
+        with refusals.collected():
+            height, width = read_picture(path).pixels.shape[1:]
+            sizes[path] = (height, width)
+    refusals.raise_all()
+    return sizes

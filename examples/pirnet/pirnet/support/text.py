@@ -29,3 +29,13 @@ def code(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # how Python represents a byte that is no UTF-8
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
+
+
+def counted(number: float, noun: str, plural: str = "") -> str:
+    """A number of things; the plural ends in "s" if it is not given.
+
+    Example:
+        >>> counted(1, "pair"), counted(0, "pair"), counted(0.5, "minute")
+        ('1 pair', '0 pairs', '0.5 minutes')
+    """
+    return f"{number:.15g} {noun if number == 1 else plural or noun + 's'}"
