@@ -7,13 +7,16 @@ Needs lih.safetensors, the client's key: whoever has it can reveal. A file named
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
 import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 import tyro
 from pirnet.support import cli
 from pirnet.support.places import LIH_WEIGHTS, SHIPPED

@@ -8,6 +8,10 @@ the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 from pirnet.support import cli, registry
 from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 from pirnet.support.settings import Count

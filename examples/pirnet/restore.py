@@ -8,12 +8,15 @@ Needs only lsr.safetensors. That does not prove that the secret stays secret: se
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 import tyro
 from pirnet.support import cli
 from pirnet.support.places import LSR_WEIGHTS, SHIPPED

@@ -10,6 +10,10 @@ summary.json and a comparison sheet for each task into a new folder under runs/.
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
 import dataclasses
 import functools
 import shlex
@@ -19,7 +23,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 from pirnet.support import cli, places
 from pirnet.support.train_options import KEPT, Options, parse
 
