@@ -6,19 +6,21 @@ Needs lih.safetensors, the client's key: whoever has it can reveal. A file named
 output; ./- is a file of that name.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch.nn.functional as F
 import tyro
-from pirnet.images import STREAM, check_output, read_picture, read_secret, write_png
-from pirnet.metrics import psnr
-from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
-from pirnet.support.revealed import concealed_at
-from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih
+from pirnet.support.places import LIH_WEIGHTS, SHIPPED
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,25 @@ class Options:
     """Print how close the stego image is to its cover, and the revealed secret to the secret."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch.nn.functional as F
+from pirnet.images import STREAM, check_output, read_picture, read_secret, write_png
+from pirnet.metrics import psnr
+from pirnet.pixels import quantise_uint8, with_odd_edge_of
+from pirnet.support.revealed import concealed_at
+from pirnet.weights import load_lih
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     check_output(options.output, force=options.force)
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")

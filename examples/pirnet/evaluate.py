@@ -6,6 +6,13 @@ Needs lih.safetensors and lsr.safetensors. Photos are sorted by name; the first 
 the fourth, and so on. Writes results.json, results.md, pairs.csv and comparison sheets into a new folder.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
+import functools
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -13,18 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from pirnet.data import FolderPairs
-from pirnet.degrade import Degradation
-from pirnet.evaluation import Networks, measure, run
-from pirnet.images import ImageError
-from pirnet.metrics import MS_SSIM_SIDE
-from pirnet.pixels import Pipeline
-from pirnet.support import cli, files, registry
-from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
-from pirnet.support.progress import progress_bar
-from pirnet.support.report import Report, table
-from pirnet.weights import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, load_lsr, run_warning
+from pirnet.support import cli, registry
+from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
+from pirnet.support.settings import Count
+from pirnet.support.text import counted, file_name
 
 if TYPE_CHECKING:
     from reproduce.attacks import Attacks
@@ -35,7 +34,7 @@ class Options:
     """Measure trained weights on a folder of photos."""
 
     data: Path
-    """Folder of photos that were not used for training."""
+    """Folder of photos that were not used for training; sub-folders are not searched."""
     out: Path
     """Folder to write, new or empty."""
     weights: Path = SHIPPED
@@ -52,7 +51,7 @@ class Options:
     """Low resolution as in the paper, or as in the authors' released code, without antialiasing."""
     swap: bool = False
     """Measure every pair a second time, with secret and cover exchanged."""
-    limit: int | None = None
+    limit: Count | None = None
     """Largest number of pairs to measure, the first by name."""
     device: str = "auto"
     """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
@@ -60,8 +59,31 @@ class Options:
     """Write into a folder that is not empty, and overwrite files of the same names."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch
+from pirnet.data import FolderPairs
+from pirnet.degrade import Degradation
+from pirnet.evaluation import Networks, measure, run
+from pirnet.images import ImageError
+from pirnet.metrics import MS_SSIM_SIDE
+from pirnet.pixels import Pipeline
+from pirnet.support import files
+from pirnet.support.lpips import LPIPS, LPIPS_SIDE, load_lpips
+from pirnet.support.progress import progress_bar
+from pirnet.support.report import Report, table
+from pirnet.weights import load_lih, load_lsr, run_warning
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     device = cli.device(options.device)
     paths, networks = load_networks(options, device)
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
@@ -84,7 +106,7 @@ def main() -> None:
     remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs, attacked=bool(attacks))]
     security = {"pipeline": pipelines[0], "tasks": {task: found.summary() for task, found in attacks.items()}}
     results = {
-        "data": str(options.data),
+        "data": file_name(options.data),
         "pairs": len(pairs),
         "notes": remarks,
         **report.results(),
@@ -97,7 +119,7 @@ def main() -> None:
     }
     report.save(options.out, results, {task: found.panels for task, found in attacks.items()})
     for pipeline in pipelines:
-        print(f"{pipeline}, {len(pairs)} pairs of {options.data}:\n")
+        print(f"{pipeline}, {counted(len(pairs), 'pair')} of {file_name(options.data)}:\n")
         print(table([row for row in report.means() if row.pipeline == pipeline]), end="\n\n")
     print("\n".join([*remarks, f"look at {options.out / 'results.md'}"]))
 
@@ -148,7 +170,8 @@ def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs, *, attack
         lines.append(f"LPIPS uses {lpips.backbone}; it cannot be compared with the usual one, which uses AlexNet.")
     for metric, least in (("MS-SSIM", MS_SSIM_SIDE), ("LPIPS", LPIPS_SIDE if lpips else 0)):
         if small := sum(min(size) < least for size in pairs.sizes):
-            lines.append(f"No mean {metric}: {small} of {len(pairs)} pairs have less than {least} pixels a side.")
+            which = f"{small} of {counted(len(pairs), 'pair')} {'has' if small == 1 else 'have'}"
+            lines.append(f"No mean {metric}: {which} less than {least} pixels a side.")
     if not attacked:
         lines.append("No attacks: the folder examples/pirnet/reproduce is missing.")
     return lines

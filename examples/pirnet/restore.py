@@ -6,17 +6,22 @@ Needs only lsr.safetensors. That does not prove that the secret stays secret: se
 - is standard input or output; ./- is a file of that name.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import quantise_uint8, with_odd_edge_of
 from pirnet.support import cli
+from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 from pirnet.tasks import TASKS
-from pirnet.weights import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lsr, run_warning
 
 TaskName = tyro.extras.literal_type_from_choices(list(TASKS))
 
@@ -37,8 +42,22 @@ class Options:
     """Overwrite an existing file."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+from pirnet.images import check_output, read_stego, write_png
+from pirnet.pixels import quantise_uint8, with_odd_edge_of
+from pirnet.weights import load_lsr, run_warning
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     check_output(options.output, force=options.force)
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
     for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):

@@ -6,17 +6,21 @@ Needs the lih.safetensors that hid it. A file named - is standard input or
 output; ./- is a file of that name.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import upright
 from pirnet.support import cli
-from pirnet.support.revealed import doubts
-from pirnet.weights import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED, load_lih, run_warning
+from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,23 @@ class Options:
     """Overwrite an existing file."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+from pirnet.images import check_output, read_stego, write_png
+from pirnet.pixels import upright
+from pirnet.support.revealed import doubts
+from pirnet.weights import load_lih, run_warning
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     check_output(options.output, force=options.force)
     lih = load_lih(options.weights / LIH_WEIGHTS)
     for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):

@@ -4,12 +4,19 @@
     python examples/pirnet/train.py --data PHOTOS --preset paper     # for a GPU
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
-summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C, SIGTERM and --minutes stop
-after the current step, with exit status 3; --resume continues as if the run had not stopped. --help-all shows more
-options, such as every field of a preset.
+summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C, SIGTERM and --minutes end the
+run after the current step with exit status 3; --resume continues it. --help-all shows more options, such as every
+field of a preset.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
 import dataclasses
+import functools
 import shlex
 import sys
 import time
@@ -17,20 +24,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from pirnet.support import cli
+from pirnet.support.train_options import KEPT, Options, parse
+
+read_options = functools.cache(parse)
+
+if __name__ == "__main__":
+    cli.run(lambda: read_options(__doc__))  # --help and wrong options end here
+
 import torch
 from pirnet.config import cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
-from pirnet.support import cli, distributed, files, report, runs
+from pirnet.support import distributed, files, report, runs
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
 from pirnet.support.progress import progress_bar
-from pirnet.support.train_options import KEPT, Options, parse
+from pirnet.support.text import counted, file_name
 from pirnet.trainer import Trainer
 from pirnet.weights import load_state
 
 
 def main() -> None:
-    options = parse(__doc__)
+    options = read_options(__doc__)
     with distributed.group(cli.device(options.device)) as device:
         run(options, device)
 
@@ -47,7 +62,8 @@ def run(options: Options, device: torch.device) -> None:
         if distributed.rank() == 0:
             describe(options, trainer, folder, held_out=names_of(pairs))
             where = f"{device} in {trainer.precision}"
-            print(f"{config.preset}: {trainer.total} steps on {len(photos)} photos, {where}; writing {folder}")
+            steps = counted(trainer.total, "step")
+            print(f"{config.preset}: {steps} on {len(photos)} photos, {where}; writing {folder}")
         stop = runs.Stop(options.minutes)
         with stop.on_interrupt():
             train(trainer, folder, pairs, stop=stop, options=options)
@@ -66,16 +82,18 @@ def finish(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, options: Op
     """Evaluates the trained network, writes the results and prints them."""
     config = trainer.config
     if skipped := trainer.guard.skipped:
-        print(f"{skipped} of {trainer.total} steps were skipped, since loss or gradient were too large: see log.jsonl")
+        steps = f"{skipped} of {counted(trainer.total, 'step')} {'was' if skipped == 1 else 'were'}"
+        print(f"{steps} skipped, since loss or gradient were too large: see log.jsonl")
     own = (config.hider, config.restorer) == ("lih", "lsr")
     if not pairs or config.in_the_clear:
         print(f"the weights are in {folder}" + "; evaluate.py measures their quality" * own)
         return
     rows, first = evaluate(trainer.average, pairs)
-    data = ", ".join(map(str, options.data)) or "scikit-image"
+    data = ", ".join(map(file_name, options.data)) or "scikit-image"
     report.save_sheets(folder, first)
     files.write_json(folder / "summary.json", report.summary(rows, data=data, pairs=pairs))
-    print(f"\nheld-out photos ({', '.join(names_of(pairs))}; {len(pairs)} pairs), everything in {config.stego}:\n")
+    shown = f"{', '.join(names_of(pairs))}; {counted(len(pairs), 'pair')}"
+    print(f"\nheld-out photos ({shown}), everything in {config.stego}:\n")
     print(report.table(rows))
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
     if own:
@@ -113,7 +131,8 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
             bar.update()
             if log is None:
                 continue
-            if trainer.step % options.log_every == 0 or trainer.step == trainer.total:
+            logged = options.log_every and trainer.step % options.log_every == 0
+            if logged or trainer.step == trainer.total:
                 bar.set_description(f"stage {row['stage']}", refresh=False)
                 bar.set_postfix_str(headline(row))
                 log(row | {"seconds": round(time.monotonic() - begun, 4)})
@@ -147,7 +166,7 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
             distributed.wait()
         if options.held_out == 0:
             return photos, []
-        folders, held, most = ", ".join(map(str, options.data)), options.held_out, len(photos) - 2
+        folders, held, most = ", ".join(map(file_name, options.data)), options.held_out, len(photos) - 2
         if most < 2:
             raise ValueError(
                 f"{len(photos)} photos in {folders} are too few to hold out two and train on two; --held-out 0 uses all"
@@ -155,6 +174,8 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
         if not 2 <= held <= most:
             raise ValueError(f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {held}")
         names = photos.names[-held:]
+    elif options.held_out != len(HELD_OUT):
+        raise ValueError(f"--held-out needs --data: without it, {' and '.join(HELD_OUT)} are held out")
     else:
         photos = bundled_photos()
     photos, kept = hold_out(photos, names)
@@ -182,7 +203,7 @@ def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequ
     """Writes config.json, the description of the run."""
     content = {
         "config": dataclasses.asdict(trainer.config),
-        "data": [str(path) for path in options.data],
+        "data": [file_name(path) for path in options.data],
         "held_out": options.held_out,
         "options": {name: getattr(options, name) for name in KEPT},
         "photos": {"train": trainer.crops.photos.names, "held_out": held_out},

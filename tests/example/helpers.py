@@ -4,11 +4,12 @@ import json
 import os
 import re
 import runpy
+import signal
 import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -110,14 +111,14 @@ class Result(NamedTuple):
     err: str
 
 
-def run_script(name: str | Path, *arguments: object, cwd: Path) -> Result:
+def run_script(name: str | Path, *arguments: object, cwd: Path, environment: Mapping[str, str] | None = None) -> Result:
     """Runs one of the example's scripts, or the script at a full path, in a separate process."""
     done = subprocess.run(
         [sys.executable, EXAMPLE / name, *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
-        env=os.environ | {"COLUMNS": "120"},
+        env={**os.environ, "COLUMNS": "120", **(environment or {})},
         timeout=300,
     )
     return Result(done.returncode, done.stdout, done.stderr)
@@ -138,11 +139,13 @@ class Script:
             patch.chdir(self.folder)
             patch.setenv("COLUMNS", "120")  # help is wrapped to the width of the terminal
             patch.setattr(sys, "argv", [str(EXAMPLE / name), *map(str, arguments)])
-            status = 0
+            status, interrupt = 0, signal.getsignal(signal.SIGINT)
             try:
                 runpy.run_path(str(EXAMPLE / name), run_name="__main__")
             except SystemExit as stop:
                 status = stop.code if isinstance(stop.code, int) else 1
+            finally:
+                signal.signal(signal.SIGINT, interrupt)
         out, err = self._capture.readouterr()
         return Result(status, str(out), str(err))
 

@@ -14,7 +14,8 @@ from pirnet.config import LIHConfig
 from pirnet.images import read_picture
 from pirnet.model import LIH
 from pirnet.pixels import to_uint8
-from pirnet.weights import SHIPPED, save_weights
+from pirnet.support.places import SHIPPED
+from pirnet.weights import save_weights
 from skimage import data
 from torch import nn
 

@@ -1,8 +1,11 @@
 """evaluate.py as a user runs it: its files, its notes about missing figures, and its errors."""
 
 import csv
+import io
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from pirnet.support.lpips import LPIPS
 from pirnet.weights import save_weights
 
 from liftlayers.testing import randomise_
-from tests.example.helpers import TINY_LSR, Script, needs_reproduce, save_image, strict_json, tiny
+from tests.example.helpers import TINY_LSR, Script, needs_reproduce, run_script, save_image, strict_json, tiny
 
 SHEETS = {f"{task}-{what}.png" for task in ("denoise", "deblur", "sr") for what in ("best", "worst", "attacks")}
 FILES = {"results.json", "results.md", "pairs.csv", *SHEETS}
@@ -219,8 +222,8 @@ def test_a_gpu_finds_the_same(script: Script, weights: Path, photos: Path, tmp_p
         (("--data", "file.png"), r"file\.png: a folder of photos is needed, this is a file"),
         (("--data", "empty"), r"empty: at least two photos are needed .*, found none"),
         (("--data", "one"), r"one: at least two photos are needed .*, found only 0\.png"),
-        (("--data", "damaged"), r"damaged/1\.png: cannot be read, damaged or truncated"),
-        (("--limit", "0"), r"--limit needs at least 1 pair, got 0"),
+        (("--data", "damaged"), r"2 photos cannot be used\. damaged/1\.png: cannot be read, .*; damaged/2\.png: "),
+        (("--limit", "0"), r"--limit needs at least 1, got 0"),
         (("--weights", "empty"), r"no weights at empty/lih\.safetensors"),
         (("--lpips", "missing.safetensors"), r"no LPIPS weights at missing\.safetensors"),
         (("--lpips", "{weights}/lih.safetensors"), r"does not hold LPIPS with SqueezeNet 1\.1: \d+ tensors"),
@@ -244,7 +247,8 @@ def test_refusals(
     save_image(tmp_path / "file.png", 0, 32, 32)
     save_image(tmp_path / "one" / "0.png", 0, 32, 32)
     save_image(tmp_path / "damaged" / "0.png", 0, 32, 32)
-    (tmp_path / "damaged" / "1.png").write_bytes((tmp_path / "file.png").read_bytes()[:200])
+    for name in ("1.png", "2.png"):
+        (tmp_path / "damaged" / name).write_bytes((tmp_path / "file.png").read_bytes()[:200])
     given = {"--weights": str(weights), "--data": str(photos), "--out": "report", "--device": "cpu"}
     given |= {options[0]: options[1].format(weights=weights)}
     result = script("evaluate.py", *(word for pair in given.items() for word in pair))
@@ -275,3 +279,20 @@ def test_pairs_are_read_when_they_are_asked_for(photos: Path) -> None:
     assert float(psnr(last.secret[None], whole[None])) == float("inf")
     assert [tuple(size) for size in pairs.sizes] == [tuple(pair.secret.shape[1:]) for pair in pairs]
     assert [pair["cover"] for pair in FolderPairs(photos, limit=99).names] == ["1.png", "3.png", "0.png"]
+
+
+def test_photos_of_any_name_in_a_locale_of_few_letters(weights: Path, tmp_path: Path) -> None:
+    names = (b"a\xff.png", "b|\u043b.png".encode(), b"c\nd.png", "\u5199\u771f.png".encode())
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(names):
+        save_image(tmp_path / "photo.png", seed, 32, 48)
+        shutil.copy(tmp_path / "photo.png", os.fsdecode(os.fsencode(tmp_path / "photos") + b"/" + name))
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    options = ("--data", "photos", "--out", "report", "--weights", weights, "--pipeline", "uint8")
+    result = run_script("evaluate.py", *options, cwd=tmp_path, environment=ascii_only)
+    assert result.status == 0, result.err
+    page, lines = ((tmp_path / "report" / name).read_text("utf-8") for name in ("results.md", "pairs.csv"))
+    assert "| a\\xff.png | b\\|\u043b.png | 32 x 48 |" in page
+    assert "| c\\nd.png | \u5199\u771f.png | 32 x 48 |" in page
+    named = {(row["secret"], row["cover"]) for row in csv.DictReader(io.StringIO(lines))}
+    assert named == {("a\\xff.png", "b|\u043b.png"), ("c\\nd.png", "\u5199\u771f.png")}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pirnet.config import LIHConfig
-from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih, save_weights
+from pirnet.support.places import LIH_WEIGHTS, SHIPPED
+from pirnet.weights import load_lih, save_weights
 from skimage import data
 
 from liftlayers.testing import randomise_

@@ -1,7 +1,9 @@
 """The scripts together: photos that pass through all of them, their help, and their common errors."""
 
 import io
+import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageCms
-from pirnet import weights
 from pirnet.images import read_picture
 from pirnet.metrics import psnr
 from pirnet.pixels import to_uint8
+from pirnet.support import places
 from pirnet.weights import load_lsr
 from skimage import data
 
@@ -70,6 +72,37 @@ def test_unknown_options_are_refused(name: str, script: Script, tmp_path: Path) 
     assert "--nonsense" in result.err
     assert "Traceback" not in result.err
     assert listing(tmp_path) == {}
+
+
+SCRIPTS = [*EXAMPLE.glob("*.py"), *(EXAMPLE / "reproduce").glob("[cf]*.py")]
+SCRIPTS = sorted(str(path.relative_to(EXAMPLE)) for path in SCRIPTS if "cli.run(main)" in path.read_text())
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_and_wrong_options_need_no_torch(name: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    for arguments, status in ((["--help"], 0), (["--nonsense"], 2)):
+        command = [sys.executable, "-X", "importtime", EXAMPLE / name, *arguments]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        env = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == status, done.stderr
+        assert "torch" not in done.stderr
+        assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_interrupted_import_is_one_line(name: str, tmp_path: Path) -> None:
+    """Even where a module catches the exception, as some do that try to import others."""
+    interrupted = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "torch.py").write_text(f"{interrupted}raise SystemExit('torch was imported')")
+    needed = {"conceal.py": "a.png b.png -o c.png", "restore.py": "a.png -o c.png --task sr"}
+    needed |= {"reveal.py": "a.png -o c.png", "evaluate.py": "--data . --out report"}
+    command = [sys.executable, EXAMPLE / name, *needed.get(name, "").split()]
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"{Path(name).name}: interrupted\n")
 
 
 @pytest.mark.parametrize(("height", "width", "mode"), [(64, 64, "RGB"), (65, 47, "RGBA"), (16, 16, "L")])
@@ -248,12 +281,12 @@ def test_existing_files_are_seen_first(script: Script, tmp_path: Path) -> None:
 def test_the_examples_own_weights_are_the_default(
     half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert weights.SHIPPED == EXAMPLE / "weights"
+    assert places.SHIPPED == EXAMPLE / "weights"
     save_image(tmp_path / "cover.png", 0, 32, 32)
     shutil.copytree(half_and_double, tmp_path / "shipped")
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     (tmp_path / "runs" / "quick" / "lih.safetensors").write_text("not looked at")
-    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped")
     assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
     (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs only its own file

@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 import torch
-from pirnet import weights
 from pirnet.degrade import Degradation
 from pirnet.metrics import psnr
 from pirnet.pixels import quantise_uint8
+from pirnet.support import places
 from pirnet.tasks import TASKS, degrade
 from pirnet.weights import load_lih, load_lsr
 from skimage import data
@@ -22,7 +22,7 @@ def photo(pixels, top: int, left: int) -> Tensor:
 @cache
 def distances(task: str) -> dict[str, float]:
     """PSNRs in dB of secret and stego image; all images are rounded to 8 bit."""
-    lih, lsr = load_lih(weights.SHIPPED / weights.LIH_WEIGHTS), load_lsr(weights.SHIPPED / weights.LSR_WEIGHTS)
+    lih, lsr = load_lih(places.SHIPPED / places.LIH_WEIGHTS), load_lsr(places.SHIPPED / places.LSR_WEIGHTS)
     cover, secret = photo(data.coffee(), 60, 180), photo(data.astronaut(), 0, 96)
     with torch.inference_mode():
         degraded = degrade(secret, task, Degradation(), generator=torch.Generator().manual_seed(0))

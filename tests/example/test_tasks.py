@@ -5,14 +5,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pirnet.degrade
 import pytest
 import torch
 from pirnet.config import LSRConfig, TrainConfig, quick
 from pirnet.degrade import Degradation
 from pirnet.model import LSR
+from pirnet.support.places import SHIPPED
 from pirnet.tasks import TASKS, Task, degrade
 from pirnet.trainer import Trainer
-from pirnet.weights import SHIPPED, load_lih, load_lsr
+from pirnet.weights import load_lih, load_lsr
 from torch import Tensor
 
 from tests.example.helpers import EXAMPLE, log_of, save_image, smooth_image, smooth_photos, tiny
@@ -31,7 +33,8 @@ def brightened(x: Tensor, _degradation: Degradation, _generator: torch.Generator
 
 @pytest.fixture
 def fourth_task(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(TASKS, "brighten", Task("too bright", brightened, 1))
+    monkeypatch.setattr(pirnet.degrade, "brightened", brightened, raising=False)
+    monkeypatch.setitem(TASKS, "brighten", Task("too bright", "brightened", 1))
     return "brighten"
 
 

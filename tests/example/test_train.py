@@ -178,7 +178,9 @@ def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Pat
         (("--data", "empty"), r"empty: at least two photos are needed \(.png, .*\), found none"),
         (("--data", "photos/0.png"), "photos/0.png: a folder of photos is needed, this is a file"),
         (("--data", "truncated"), "truncated/1.png: cannot be read, damaged or truncated"),
-        (("--data", "photos", "--train.crop", "50"), r"0.png: needs at least 50 x 50 pixels .*, got 48 x 64"),
+        (("--data", "several"), "2 photos cannot be used. several/1.png: cannot be read, .*; several/3.png: not a PNG"),
+        (("--data", "above"), "at least two photos are needed .*, found none; sub-folders are not searched"),
+        (("--data", "photos", "--train.crop", "50"), r"5 photos cannot be used. photos/0.png: needs .*; photos/1.png"),
         (("--data", "photos", "--train.crop", "33"), "33"),
         (("--train.crop", "1000"), r"at least 1000 x 1000 pixels .* got 400 x 600 for coffee"),
         (("--data", "photos", "--held-out", "1"), "--held-out needs 0, or 2 to 3 of the 5 photos in photos, got 1"),
@@ -189,6 +191,19 @@ def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Pat
         ),
         (("--data", "photos", "--out", "photos/0.png"), "photos/0.png is not empty"),
         (("--steps", "0"), "--steps needs at least 1, got 0"),
+        (("--steps", "3", "--train.steps", "0", "0", "0"), "--steps divides the steps .* at least one, got 0, 0, 0"),
+        (("--train.steps", "0", "0", "0"), "training needs at least one step in its three stages, got 0, 0, 0"),
+        (("--minutes", "nan"), "--minutes needs at least 0, got nan"),
+        (
+            ("--seed", str(2**64)),
+            "--seed needs at least -9223372036854775808 and at most 18446744073709551615, got",
+        ),
+        (("--lih.num-blocks", "0"), "--lih.num-blocks needs at least 1, got 0"),
+        (("--train.save-every", "0"), "--train.save-every needs at least 1, got 0"),
+        (("--log-every", "-1"), "--log-every needs at least 0, got -1"),
+        (("--degradation.noise-sigma", "5", "1"), "Degradation needs 0 <= lowest <= highest noise_sigma, got 5.0, 1.0"),
+        (("--held-out", "0"), "--held-out needs --data: without it, astronaut and chelsea are held out"),
+        (("--device", "meta"), "--device meta is not available: "),
         (("--device", "cuda:99"), "--device cuda:99 is not available: "),
         (("--device", "toaster"), "--device toaster is not available: "),
         (("--resume",), "no checkpoint.pt in any folder of runs/: train with train.py first, or name a folder"),
@@ -205,6 +220,9 @@ def test_what_train_refuses(
     shutil.copytree(photo_folder, tmp_path / "truncated")
     content = (photo_folder / "1.png").read_bytes()
     (tmp_path / "truncated" / "1.png").write_bytes(content[: len(content) // 2])
+    shutil.copytree(tmp_path / "truncated", tmp_path / "several")
+    (tmp_path / "several" / "3.png").write_text("no picture")
+    shutil.copytree(photo_folder, tmp_path / "above" / "photos")
     for name, config in (("damaged", '{"config": '), ("incomplete", "{}")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(config)

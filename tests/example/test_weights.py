@@ -1,7 +1,9 @@
 """Weights and checkpoints on disk: they are read as written, refused with the expected messages, never written in
 part."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,13 @@ import torch
 from pirnet.config import LIHConfig, quick
 from pirnet.model import LIH, LSR
 from pirnet.support import files
+from pirnet.support.places import SHIPPED
 from pirnet.trainer import Trainer
 from pirnet.weights import (
-    SHIPPED,
     CheckpointError,
     load_lih,
     load_lsr,
+    load_other,
     load_state,
     run_id,
     run_warning,
@@ -23,6 +26,7 @@ from pirnet.weights import (
     save_weights,
 )
 from safetensors import safe_open
+from torch import Tensor
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import TINY_LSR, same_weights, smooth_image, smooth_photos, tiny
@@ -145,13 +149,19 @@ def test_the_other_networks_weights_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "printed"),
     [
-        ('{"num_blocks": 3, "predictor": "conv", "hidden_channels": 4}', r"Missing key.*blocks.2.predict"),
-        ('{"num_blocks": 2, "predictor": "conv", "hidden_channels": 5}', "size mismatch for blocks.0.predict"),
-        ('{"num_blocks": 2, "predictor": "residual", "hidden_channels": 4}', "Missing key"),
+        ('{"num_blocks": 3, "predictor": "conv", "hidden_channels": 4}', r"\d+ tensors .* such as blocks.2.predict"),
+        ('{"num_blocks": 2, "predictor": "conv", "hidden_channels": 5}', r"\d+ tensors .* such as blocks.0.predict"),
+        ('{"num_blocks": 2, "predictor": "residual", "hidden_channels": 4}', r"\d+ tensors are missing, unknown or of"),
         ('{"num_blocks": 2, "predictor": "dense", "hidden_channels": 4}', ""),
         ('{"num_blocks": 2}', "LIHConfig has missing or unknown fields for this version: hidden_channels, predictor"),
-        ('{"num_blocks": "two", "predictor": "conv", "hidden_channels": 4}', "str"),
-        ("[2]", ""),
+        (
+            '{"num_blocks": "two", "predictor": "conv", "hidden_channels": 4}',
+            "needs a whole number, got 'two'",
+        ),
+        ('{"num_blocks": 2.0, "predictor": "conv", "hidden_channels": 4}', "num_blocks needs a whole number, got 2.0"),
+        ('{"num_blocks": 0, "predictor": "conv", "hidden_channels": 4}', "num_blocks needs at least 1, got 0"),
+        ("[2]", "LIHConfig needs fields with values, got"),
+        ("2", "LIHConfig needs fields with values, got 2"),
         ("not JSON", "Expecting value"),
         (None, "config"),
     ],
@@ -164,6 +174,26 @@ def test_weights_that_do_not_fit_their_config_are_named(folder: Path, config: st
         CheckpointError, match=rf"(?s)the weights in .*lih.safetensors do not fit their own config: .*{printed}"
     ):
         load_lih(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight.int(), "needs torch.float32, got torch.int32"),
+        (lambda weight: weight * float("nan"), "holds NaN or infinite values"),
+    ],
+)
+def test_weights_of_other_numbers_are_refused(change: Callable[[Tensor], Tensor], message: str, folder: Path) -> None:
+    path = folder / "lih.safetensors"
+    save_weights(path, LIH(SLIM), SLIM)
+    tensors = LIH(SLIM).state_dict()
+    name = next(iter(tensors))
+    metadata = {"network": "LIH", "config": json.dumps(dataclasses.asdict(SLIM))}
+    safetensors.torch.save_file({**tensors, name: change(tensors[name])}, path, metadata)
+    with pytest.raises(CheckpointError, match=f"{name} {message}"):
+        load_lih(path)
+    with pytest.raises(CheckpointError, match=f"{name} {message}"):
+        load_other(path, LIH(SLIM))
 
 
 def test_a_writer_that_fails_leaves_the_old_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

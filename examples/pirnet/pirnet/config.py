@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from pirnet.degrade import Degradation
-from pirnet.pixels import Pipeline
-from pirnet.support.precision import Precision
-from pirnet.tasks import TASKS
+from pirnet.support.settings import Count, CountOrZero, Positive, PositiveOrZero, Seed, Share, check, shown
+from pirnet.tasks import TASKS, Degradation
 
 T = TypeVar("T")
+
+Pipeline = Literal["uint8", "float"]
+"""How stego images are sent: rounded to 8 bit, as files are, or as computed."""
+
+Precision = Literal["auto", "bfloat16", "float32"]
 
 MAX_LENGTH = 200  # of a sentence about a difference, in characters
 
@@ -24,11 +27,11 @@ MAX_LENGTH = 200  # of a sentence about a difference, in characters
 class LIHConfig:
     """The client's network: lifting-based invertible hiding."""
 
-    num_blocks: int = 24
+    num_blocks: Count = 24
     """Lifting blocks on the 12 + 12 Haar bands of cover and secret."""
     predictor: Literal["residual", "conv"] = "residual"
     """Network inside predict and update: PIRNet's separable residual one, or a small chain of convolutions."""
-    hidden_channels: int = 32
+    hidden_channels: Count = 32
     """Channels inside a predictor."""
 
 
@@ -36,23 +39,25 @@ class LIHConfig:
 class LSRConfig:
     """The cloud's network: lifting-based secure restoration."""
 
-    num_scales: int = 3
+    num_scales: Count = 3
     """Haar levels K, each with its own lifting blocks and restorer."""
-    num_blocks: int = 4
+    num_blocks: Count = 4
     """Lifting blocks a scale."""
     predictor: Literal["residual", "conv"] = "residual"
     """Network inside predict and update."""
-    hidden_channels: int = 32
+    hidden_channels: Count = 32
     """Channels inside a predictor."""
-    width: int = 32
+    width: Count = 32
     """Channels of the restorer at its finest level."""
-    encoder: tuple[int, ...] = (2, 2, 4)
+    encoder: tuple[CountOrZero, ...] = (2, 2, 4)
     """NAFBlocks at each level of the restorer's encoder, finest first."""
-    middles: tuple[int, ...] = field(default_factory=lambda: tuple(task.middle_blocks for task in TASKS.values()))
+    middles: tuple[CountOrZero, ...] = field(
+        default_factory=lambda: tuple(task.middle_blocks for task in TASKS.values())
+    )
     """NAFBlocks that each task adds at the coarsest level; the network has that many tasks, the first of the table."""
-    decoder_middle: int = 2
+    decoder_middle: CountOrZero = 2
     """NAFBlocks at the start of each task's decoder."""
-    decoder: tuple[int, ...] = (2, 2, 2)
+    decoder: tuple[CountOrZero, ...] = (2, 2, 2)
     """NAFBlocks at each level of a decoder, coarsest first."""
 
 
@@ -60,17 +65,17 @@ class LSRConfig:
 class LossConfig:
     """Weights of the losses, equations (4) to (11) of the paper, on means over pixels and channels."""
 
-    conceal: float = 2.0
+    conceal: PositiveOrZero = 2.0
     """Stego against cover."""
-    reveal: float = 1.0
+    reveal: PositiveOrZero = 1.0
     """Revealed against degraded secret."""
-    low_frequency: float = 0.25
+    low_frequency: PositiveOrZero = 0.25
     """Haar approximation of stego against cover."""
-    secret: float = 3.0
+    secret: PositiveOrZero = 3.0
     """Restored secret against its truth."""
-    stego: float = 1.0
+    stego: PositiveOrZero = 1.0
     """Restored stego against cover."""
-    hiding: float = 0.3
+    hiding: PositiveOrZero = 0.3
     """Weight of the hiding loss (the first three) in stage 3; it keeps the restoration in the cloud."""
 
 
@@ -78,28 +83,28 @@ class LossConfig:
 class TrainConfig:
     """How the networks are trained."""
 
-    steps: tuple[int, int, int] = (500_000, 400_000, 100_000)
+    steps: tuple[CountOrZero, CountOrZero, CountOrZero] = (500_000, 400_000, 100_000)
     """Steps of stage 1 (LIH), stage 2 (LSR, LIH frozen) and stage 3 (both)."""
-    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 3e-4)
+    learning_rates: tuple[PositiveOrZero, PositiveOrZero, PositiveOrZero] = (1e-3, 1e-3, 3e-4)
     """Largest learning rate of each stage."""
-    batch_size: int = 8
+    batch_size: Count = 8
     """Pairs of cover and secret in a step."""
-    crop: int = 224
+    crop: Count = 224
     """Side of the square training crops, in pixels."""
     tasks: tuple[str, ...] = field(default_factory=lambda: (*TASKS, "sr"))
     """Tasks of the images in a batch, repeated if the batch is larger; name a task twice for twice the images."""
-    warmup: int = 500
+    warmup: CountOrZero = 500
     """Steps in which the learning rate rises from zero, in every stage."""
-    final_rate: float = 0.02
+    final_rate: Share = 0.02
     """Learning rate at the end of the cosine, as a share of the largest."""
-    clip: float = 0.1
+    clip: Positive = 0.1
     """Largest norm of a gradient; it is usually a third of the default, since the losses are means."""
-    weight_decay: float = 0.0
+    weight_decay: PositiveOrZero = 0.0
     """Weight decay of AdamW, before it is multiplied by the learning rate; 0 is Adam."""
-    ema: float = 0.999
+    ema: Share = 0.999
     """Share of the running average of the weights that a step keeps; it rises to this value within a stage. The average
     is evaluated and saved, and the next stage starts from it. 0 uses the weights themselves."""
-    save_every: int = 1000
+    save_every: Count = 1000
     """Steps between checkpoints."""
     memory: Literal["store", "reversible", "checkpoint"] = "reversible"
     """What chains of lifting blocks keep for the backward pass: all, their last bands, or the bands between blocks."""
@@ -129,7 +134,7 @@ class Config:
     """Replaces the lost part when training reveals: its mean, or a draw as in the paper. The scripts use the mean."""
     in_the_clear: bool = False
     """Train the cloud's network on the degraded photos themselves, to measure the price of privacy."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights, crops, degradations."""
 
 
@@ -190,6 +195,8 @@ def scaled(config: Config, steps: int) -> Config:
     if steps < 1:
         raise ValueError(f"--steps needs at least 1, got {steps}")
     before = config.train.steps
+    if not sum(before):
+        raise ValueError(f"--steps divides the steps of the three stages, which need at least one, got {shown(before)}")
     ends = [round(steps * sum(before[: stage + 1]) / sum(before)) for stage in range(3)]
     stages = (ends[0], ends[1] - ends[0], ends[2] - ends[1])
     warmup = min(config.train.warmup, max(1, steps * config.train.warmup // sum(before)))
@@ -212,7 +219,8 @@ def differences(now: object, then: object, name: str = "") -> list[str]:
     now, then = (list(value) if isinstance(value, tuple) else value for value in (now, then))
     if now == then:
         return []
-    values = f"{name} is {then} there and {now} here"
+    there, here = (shown(value) if isinstance(value, list) else value for value in (then, now))
+    values = f"{name} is {there} there and {here} here"
     return [values if len(values) <= MAX_LENGTH else f"{name} differs"]
 
 
@@ -220,12 +228,16 @@ def from_dict(kind: type[T], values: Mapping[str, object]) -> T:
     """Builds a config from the result of `dataclasses.asdict`, also if it was written as JSON and read again.
 
     Raises:
-        ValueError: If a field is missing or unknown.
+        ValueError: If a field is missing or unknown, or its value has another type or is out of range.
     """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__} needs fields with values, got {values}")
     hints = typing.get_type_hints(kind)
     if unknown := sorted(values.keys() ^ hints.keys()):
         raise ValueError(f"{kind.__name__} has missing or unknown fields for this version: {', '.join(unknown)}")
-    return kind(**{name: _restore(hint, values[name]) for name, hint in hints.items()})
+    config = kind(**{name: _restore(hint, values[name]) for name, hint in hints.items()})
+    check(config, name=lambda path: f"{kind.__name__}.{path}")
+    return config
 
 
 def _restore(hint: object, value: object) -> object:

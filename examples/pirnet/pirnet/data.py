@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from pirnet.degrade import Degradation
 from pirnet.images import read_picture
-from pirnet.pixels import centred, to_uint8
+from pirnet.pixels import centred, common_size, to_uint8
 from pirnet.support.photos import Photos, photo_paths
-from pirnet.support.progress import progress_bar
+from pirnet.support.refusals import sizes_of
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.support.signals import withheld
+from pirnet.support.text import file_name
 from pirnet.tasks import degrade
 
 MAX_SIDE = 1024
@@ -210,7 +211,9 @@ class FolderPairs(Sequence[Pair]):
         self.multiple = multiple
         self.unswapped = len(pairs)
         self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
-        self.sizes = [self[i].secret.shape[1:] for i in progress_bar(range(len(pairs)), desc="checking", unit="pair")]
+        sizes = sizes_of(list(dict.fromkeys(path for pair in pairs for path in pair)))
+        named = [{file_name(path.name): sizes[path] for path in pair} for pair in pairs]
+        self.sizes = [common_size(each, multiple=multiple, most=MAX_SIDE) for each in named]
         self.sizes *= 1 + swap
 
     def __len__(self) -> int:
@@ -218,24 +221,20 @@ class FolderPairs(Sequence[Pair]):
 
     def __getitem__(self, index: int) -> Pair:  # type: ignore[override]  # no slices
         paths = self._paths[index]
-        photos = Photos(tuple(path.name for path in paths), tuple(to_uint8(read_picture(p).pixels) for p in paths))
+        images = tuple(to_uint8(read_picture(path).pixels) for path in paths)
+        photos = Photos(tuple(file_name(path.name) for path in paths), images)
         return evaluation_pairs(photos, multiple=self.multiple, swap=False)[0]
 
     @property
     def names(self) -> list[dict[str, object]]:
         """The names of secret and cover of each pair, and the size of their crops, for the results."""
-        pairs = zip(self._paths, self.sizes, strict=True)
-        return [{"secret": s.name, "cover": c.name, "height": h, "width": w} for (s, c), (h, w) in pairs]
+        named = ([file_name(path.name) for path in paths] for paths in self._paths)
+        pairs = zip(named, self.sizes, strict=True)
+        return [{"secret": s, "cover": c, "height": h, "width": w} for (s, c), (h, w) in pairs]
 
 
 def _pair(photos: Photos, secret: int, cover: int, multiple: int) -> Pair:
-    sizes = [tuple(photos.images[index].shape[1:]) for index in (secret, cover)]
-    height, width = (min(*sides, MAX_SIDE) // multiple * multiple for sides in zip(*sizes, strict=True))
-    if height == 0 or width == 0:
-        raise ValueError(
-            f"evaluation_pairs needs photos of at least {multiple} x {multiple} pixels (height x width), "
-            f"got {sizes[0][0]} x {sizes[0][1]} for {photos.names[secret]}, "
-            f"{sizes[1][0]} x {sizes[1][1]} for {photos.names[cover]}"
-        )
+    sizes = {photos.names[index]: photos.images[index].shape[1:] for index in (secret, cover)}
+    height, width = common_size(sizes, multiple=multiple, most=MAX_SIDE)
     images = [centred(photos.images[index], height, width).float() / 255 for index in (secret, cover)]
     return Pair(photos.names[secret], photos.names[cover], images[0], images[1])

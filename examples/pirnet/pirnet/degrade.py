@@ -1,8 +1,6 @@
 """How secrets are degraded before they are hidden: noise, blur and low resolution."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,45 +8,7 @@ from torch.nn import functional as F
 
 from pirnet.pixels import check_images
 from pirnet.support.seeds import random_below
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """The ranges of the parameters; the defaults are the fixed test: sigma 25, 15 x 15 at 1.6, x4.
-
-    Raises:
-        ValueError: A range is empty or holds a value that its degradation cannot take.
-    """
-
-    noise_sigma: tuple[float, float] = (25.0, 25.0)
-    """Lowest and highest standard deviation of the noise, in 8-bit grey levels."""
-
-    blur_kernel: tuple[int, int] = (15, 15)
-    """Smallest and largest size of the blur kernel, in pixels; odd sizes are drawn."""
-
-    blur_sigma: tuple[float, float] = (1.6, 1.6)
-    """Lowest and highest standard deviation of the Gaussian blur, in pixels."""
-
-    factors: tuple[int, ...] = (4,)
-    """Factors of low resolution, one of which is drawn."""
-
-    protocol: Literal["paper", "released"] = "paper"
-    """Bicubic resizing with antialiasing, as in MATLAB and most papers; or without, as in the released PIRNet code."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.noise_sigma[0] <= self.noise_sigma[1] < math.inf:
-            raise ValueError(f"Degradation needs 0 <= lowest <= highest noise_sigma, got {self.noise_sigma}")
-        if not 0 < self.blur_sigma[0] <= self.blur_sigma[1] < math.inf:
-            raise ValueError(f"Degradation needs 0 < lowest <= highest blur_sigma, got {self.blur_sigma}")
-        kernel = self.blur_kernel
-        if kernel[0] < 1 or not self.kernel_sizes():
-            raise ValueError(f"Degradation needs a blur_kernel range with an odd size from 1 up, got {kernel}")
-        if not self.factors or min(self.factors) < 1:
-            raise ValueError(f"Degradation needs one or more factors of at least 1, got {self.factors}")
-
-    def kernel_sizes(self) -> range:
-        """The odd sizes in the range of `blur_kernel`."""
-        return range(self.blur_kernel[0] | 1, self.blur_kernel[1] + 1, 2)
+from pirnet.tasks import Degradation
 
 
 def add_noise(x: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:

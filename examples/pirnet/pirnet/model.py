@@ -22,7 +22,8 @@ from liftlayers import (
 from pirnet.band_hider import BandHider, Z
 from pirnet.config import Config, LIHConfig, LSRConfig
 from pirnet.pixels import Pipeline, as_sent, check_images
-from pirnet.support.registry import Taskless, baseline
+from pirnet.support.registry import baseline
+from pirnet.support.taskless import Taskless
 from pirnet.tasks import TASKS
 
 

@@ -1,12 +1,11 @@
 """Images as tensors: how they are checked, rounded to 8 bits and compared in grey levels."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-Pipeline = Literal["uint8", "float"]
-"""How stego images are sent: rounded to 8 bit, as files are, or as computed."""
+from pirnet.config import Pipeline
 
 
 def quantise_uint8(x: Tensor) -> Tensor:
@@ -81,6 +80,25 @@ def with_odd_edge_of(original: Tensor, image: Tensor) -> Tensor:
     result = original.clone()
     even_part(result).copy_(even_part(image))
     return result
+
+
+def common_size(sizes: Mapping[str, Sequence[int]], *, multiple: int, most: int) -> tuple[int, int]:
+    """Height and width of the largest crop of some photos, a multiple of a number.
+
+    Args:
+        sizes: Height and width of each photo, by name.
+        multiple: What height and width are made a multiple of.
+        most: The largest height and width, in pixels.
+
+    Raises:
+        ValueError: If there is no such crop.
+    """
+    height, width = (min(*sides, most) // multiple * multiple for sides in zip(*sizes.values(), strict=True))
+    if height == 0 or width == 0:
+        got = ", ".join(f"{height} x {width} for {name}" for name, (height, width) in sizes.items())
+        needs = f"photos of at least {multiple} x {multiple} pixels (height x width)"
+        raise ValueError(f"evaluation_pairs needs {needs}, got {got}")
+    return height, width
 
 
 def check_images(

@@ -21,8 +21,11 @@ from pirnet.support import distributed, precision, seeds
 from pirnet.support.names import changes, few
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
+from pirnet.support.settings import shown
 from pirnet.support.spike_guard import SpikeGuard
+from pirnet.support.text import counted
 from pirnet.tasks import TASKS
+from pirnet.weights import check_tensors
 
 
 class Trainer:
@@ -151,10 +154,12 @@ class Trainer:
         self.step, self.rate_factor = state["step"], state["rate_factor"]
         self.guard.load_state_dict(state["guard"])
         try:
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-        except RuntimeError as error:
+            check_tensors(state["model"], self.model)
+            check_tensors(state["average"], self.average)
+        except ValueError as error:
             raise ValueError(f"the checkpoint is of another version: {error}") from error
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
         self.last_good = state["last_good"]
         self.upcoming = None
         self.optimizer = self._new_optimizer()
@@ -220,18 +225,21 @@ def _check(config: Config, accumulate: int) -> None:
     """Refuses a config that cannot be trained."""
     train, multiple, count = config.train, 2**config.lsr.num_scales, distributed.count()
     tasks = tuple(TASKS)[: len(config.lsr.middles)] if config.restorer == "lsr" else tuple(TASKS)
+    if not sum(train.steps):
+        raise ValueError(f"training needs at least one step in its three stages, got {shown(train.steps)}")
     if train.crop % multiple:
         raise ValueError(f"training needs a crop divisible by {multiple}, got {train.crop}")
     if not train.tasks or not set(train.tasks) <= set(tasks):
-        raise ValueError(f"training needs tasks among {', '.join(tasks)}, got {', '.join(train.tasks) or 'none'}")
+        raise ValueError(f"training needs tasks among {shown(tasks)}, got {shown(train.tasks)}")
+    pairs = counted(train.batch_size, "pair")
     if train.batch_size < len(set(train.tasks)):
         raise ValueError(
-            f"training needs a batch that holds all {len(set(train.tasks))} tasks, got {train.batch_size} pairs: "
+            f"training needs a batch that holds all {len(set(train.tasks))} tasks, got {pairs}: "
             "--train.batch-size makes it larger, --accumulate divides it, --train.tasks names fewer"
         )
     if accumulate < 1 or train.batch_size % (count * accumulate):
-        shared = f"that {count} processes can share in {accumulate} parts each"
-        raise ValueError(f"training needs a batch {shared}, got {train.batch_size} pairs")
+        shared = f"that {counted(count, 'process', 'processes')} can share in {counted(accumulate, 'part')} each"
+        raise ValueError(f"training needs a batch {shared}, got {pairs}")
 
 
 @torch.no_grad()

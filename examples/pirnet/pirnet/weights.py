@@ -16,17 +16,11 @@ from torch import Tensor, nn
 from pirnet.config import LIHConfig, LSRConfig, from_dict
 from pirnet.model import LIH, LSR
 from pirnet.support.files import atomic_path
-from pirnet.support.registry import Taskless
-
-SHIPPED = Path(__file__).parents[1] / "weights"
-"""The folder of the weights that come with the example."""
-LIH_WEIGHTS, LSR_WEIGHTS, CLEAR_WEIGHTS = "lih.safetensors", "lsr.safetensors", "clear.safetensors"
+from pirnet.support.places import CheckpointError
+from pirnet.support.taskless import Taskless
+from pirnet.support.text import counted
 
 N = TypeVar("N", bound=nn.Module)
-
-
-class CheckpointError(ValueError):
-    """A file of weights or a checkpoint that cannot be used."""
 
 
 def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None, *, run: str = "") -> None:
@@ -80,8 +74,9 @@ def load_other(path: Path, network: nn.Module) -> None:
     """Reads the weights of one of the paper's other systems into it; errors as in `load_lih`."""
     tensors, _ = _tensors(path, type(network).__name__)
     try:
+        check_tensors(tensors, network)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except ValueError as error:
         raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
 
 
@@ -89,10 +84,31 @@ def _load(path: Path, network_class: type[N], config_class: type) -> N:
     tensors, metadata = _tensors(path, network_class.__name__)
     try:
         network = network_class(from_dict(config_class, json.loads(metadata["config"])))
+        check_tensors(tensors, network)
         network.load_state_dict(tensors)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     return network.eval()
+
+
+def check_tensors(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Refuses tensors that do not fit a network, before any is loaded.
+
+    Raises:
+        ValueError: If a tensor is missing, unknown, has another shape, or holds integers, which torch would convert
+            without notice, or values that are not finite.
+    """
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
+        what = f"{'is' if len(wrong) == 1 else 'are'} missing, unknown or of another shape, such as {wrong[0]}"
+        raise ValueError(f"{counted(len(wrong), 'tensor')} {what}")
+    for name, own in network.state_dict().items():
+        tensor = tensors[name]
+        if tensor.is_floating_point() != own.is_floating_point():
+            raise ValueError(f"{name} needs {own.dtype}, got {tensor.dtype}")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
 
 
 def _tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -133,13 +149,10 @@ def fill(network: N, tensors: Mapping[str, Tensor], path: Path, *, title: str = 
     Raises:
         CheckpointError: If a tensor is missing, unknown or has another shape.
     """
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if wrong := sorted({name for name, _ in expected.items() ^ found.items()}):
-        raise CheckpointError(
-            f"{path} does not hold {title or type(network).__name__}: {len(wrong)} tensors are missing, unknown or of "
-            f"another shape, such as {wrong[0]}"
-        )
+    try:
+        check_tensors(tensors, network)
+    except ValueError as error:
+        raise CheckpointError(f"{path} does not hold {title or type(network).__name__}: {error}") from error
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 

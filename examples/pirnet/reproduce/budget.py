@@ -4,16 +4,25 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pirnet.config import Config
 from pirnet.support.progress import progress_bar
-from pirnet.trainer import Trainer
+from pirnet.support.settings import Count, Positive
+
+if TYPE_CHECKING:
+    from pirnet.trainer import Trainer
 
 SHARES = (0.4, 0.3, 0.3)  # of the minutes: hiding, restoring, both
 TRIAL = 0.05  # share of a stage's minutes in which its steps are timed
 MIN_STEPS = 2  # timed steps; the first one is not counted, since it also allocates memory
 ENDLESS = 10**9  # steps of a stage that is only timed
+
+
+def check_side(name: str, side: int) -> None:
+    """Refuses a height and width of images that some system does not take."""
+    if side < 16 or side % 16:
+        raise ValueError(f"{name} needs a multiple of 16, which every system takes, got {side}")
 
 
 @dataclass(frozen=True)
@@ -26,28 +35,22 @@ class Budget:
 
     budget: Literal["tiny", "hour", "day"] = "tiny"
     """Budget that these settings started from."""
-    minutes: float = 0.5
+    minutes: Positive = 0.5
     """Minutes of training for each row: 4 tenths hiding, 3 restoring, 3 both. Timing and testing take extra time."""
     preset: Literal["quick", "base", "paper"] = "quick"
     """Preset of PIRNet's networks; its losses and other training settings apply to every row."""
-    crop: int = 48
+    crop: Count = 48
     """Side of the training crops, in pixels."""
-    batch_size: int = 4
+    batch_size: Count = 4
     """Pairs of cover and secret in a step."""
-    pairs: int = 2
+    pairs: Count = 2
     """Largest number of pairs to test on, the first by name."""
-    side: int = 128
+    side: Count = 128
     """Largest side of the centre crops for testing, in pixels."""
 
     def __post_init__(self) -> None:
-        if self.minutes <= 0:
-            raise ValueError(f"--minutes needs more than 0, got {self.minutes}")
-        for name, size in (("crop", self.crop), ("side", self.side)):
-            if size < 16 or size % 16:
-                raise ValueError(f"--{name} needs a multiple of 16, which every system takes, got {size}")
-        for name, number in (("batch-size", self.batch_size), ("pairs", self.pairs)):
-            if number < 1:
-                raise ValueError(f"--{name} needs at least 1, got {number}")
+        check_side("--crop", self.crop)
+        check_side("--side", self.side)
 
 
 BUDGETS = {
@@ -58,8 +61,8 @@ BUDGETS = {
 
 
 def train_for(
-    config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float, name: str
-) -> tuple[Trainer, dict[str, float]]:
+    config: Config, new_trainer: "Callable[[Config], Trainer]", *, minutes: float, name: str
+) -> "tuple[Trainer, dict[str, float]]":
     """Trains a config for some minutes; returns the trainer, and the seconds of timing and of training.
 
     Args:
@@ -79,7 +82,7 @@ def train_for(
     return trainer, {"timing": timed - begun, "training": time.monotonic() - timed}
 
 
-def scheduled(config: Config, new_trainer: Callable[[Config], Trainer], *, minutes: float) -> Config:
+def scheduled(config: Config, new_trainer: "Callable[[Config], Trainer]", *, minutes: float) -> Config:
     """The config with as many steps of each stage as fit into its share of the minutes.
 
     The steps are chosen before training instead of stopping by a clock, so that the schedule of each stage is complete
@@ -124,7 +127,7 @@ def _alone(config: Config, stage: int) -> Config:
     return replace(config, train=replace(config.train, steps=steps))
 
 
-def _seconds_a_step(trainer: Trainer, budget: float) -> float:
+def _seconds_a_step(trainer: "Trainer", budget: float) -> float:
     """The mean time of a step without the first one."""
     times: list[float] = []
     begun = time.monotonic()

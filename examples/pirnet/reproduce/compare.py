@@ -9,6 +9,9 @@ trained again: Ctrl-C loses only the current row, and the same command continues
 machine only, so a folder with rows is refused on another machine, and with other photos.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
+import functools
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,16 +21,11 @@ from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
 
-import torch
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 import tyro
-from pirnet.config import PRESETS
-from pirnet.data import Pair
-from pirnet.support import cli, files, precision, runs
-from pirnet.support.photos import Photos
+from pirnet.support import cli, places
 
 from reproduce.budget import BUDGETS, Budget
-from reproduce.comparison import Entry, compare, entries, read_rows
-from reproduce.comparison_report import markdown, progress, save_plots
 from reproduce.photo_sources import PhotoOptions
 
 
@@ -44,14 +42,34 @@ class Options(PhotoOptions):
     """Folder to write, or to continue in; by default runs/table-1, -2 or -3."""
 
 
-def main() -> None:
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line; their defaults are those of the budget."""
     budget = BUDGETS[cli.peek("--budget", tuple(BUDGETS)) or "tiny"]
-    options = cli.parse(Options, __doc__, default=Options(allowed=budget))
+    return cli.parse(Options, __doc__, default=Options(allowed=budget))
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch
+from pirnet.config import PRESETS
+from pirnet.data import Pair
+from pirnet.support import files, precision
+from pirnet.support.photos import Photos
+from pirnet.support.text import counted, file_name
+
+from reproduce.comparison import Entry, compare, entries, read_rows
+from reproduce.comparison_report import markdown, progress, save_plots
+
+
+def main() -> None:
+    options = read_options()
     device, budget = cli.device(options.device), options.allowed
     chosen = choose(entries(options.table), options.rows)
     photos, pairs = options.photos_and_pairs(crop=budget.crop, limit=budget.pairs)
     settings = settings_of(options, photos, pairs, device)
-    folder = options.out or runs.RUNS / f"table-{options.table}"
+    folder = options.out or places.RUNS / f"table-{options.table}"
     rows = read_rows(folder / "rows", settings)
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     print(headline(options, settings), f"writing {folder}", sep="\n")
@@ -62,7 +80,7 @@ def main() -> None:
         save(folder, options, settings, rows)
         print(f"\n{progress(chosen, rows)}", flush=True)
     save(folder, options, settings, rows)
-    print(f"\n{len(rows)} of {len(entries(options.table))} rows; look at {folder / 'results.md'}")
+    print(f"\n{len(rows)} of {counted(len(entries(options.table)), 'row')}; look at {folder / 'results.md'}")
 
 
 def choose(table: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
@@ -94,24 +112,27 @@ def settings_of(options: Options, photos: Photos, pairs: Sequence[Pair], device:
 def headline(options: Options, settings: Mapping) -> str:
     """The comparison in one line: how long, and on which machine."""
     machine, budget = settings["machine"], options.allowed
-    threads = f"{machine['threads']} thread{'s' * (machine['threads'] != 1)}"
+    threads = counted(machine["threads"], "thread")
     where = f"{machine['device']} ({machine['kind']}), {threads}, {machine['precision']}, torch {machine['torch']}"
-    return f"Table {options.table}, budget {budget.budget}: {budget.minutes:g} minutes of training a row on {where}"
+    minutes = counted(budget.minutes, "minute")
+    return f"Table {options.table}, budget {budget.budget}: {minutes} of training a row on {where}"
 
 
 def notes(options: Options, settings: Mapping) -> list[str]:
     """What a reader needs to know about the figures."""
     budget = options.allowed
-    trained_on = ", ".join(map(str, options.data)) or "the colour photos inside scikit-image without those tested on"
-    tested_on = f"the photos of {options.test}" if options.test else "two photos inside scikit-image"
+    trained_on = (
+        ", ".join(map(file_name, options.data)) or "the colour photos inside scikit-image without those tested on"
+    )
+    tested_on = f"the photos of {file_name(options.test)}" if options.test else "two photos inside scikit-image"
     lines = [
         f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "
         "training ranks the speed of learning.",
         f"Trained on {len(settings['photos'])} photos ({trained_on}) with crops of {budget.crop} and batches of "
         f"{budget.batch_size}, the same for every row of a task. Every row, also PIRNet's, is trained on its task "
         "alone, at the degradation of the test, in three stages of 4, 3 and 3 tenths of the time.",
-        f"Tested on {len(settings['pairs'])} pairs of {tested_on}, centre crops of at most {budget.side}, stego images "
-        "in 8 bit.",
+        f"Tested on {counted(len(settings['pairs']), 'pair')} of {tested_on}, centre crops of at most {budget.side}, "
+        "stego images in 8 bit.",
     ]
     if options.table == 1:
         lines.append(f"PIRNet has the networks of preset {budget.preset}, the others those of their papers.")

@@ -169,7 +169,7 @@ def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
     rows = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            row = json.loads(path.read_text())
+            row = json.loads(path.read_text(encoding="utf-8"))
             found = differences(settings, row["settings"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no row of a comparison: remove it to train it again") from error

@@ -9,6 +9,8 @@ made noisier; then the secret is revealed and compared with the truth. Writes re
 finding.png into a folder, with the networks that were trained for it; a second call uses them again.
 """
 
+# ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
+
 import functools
 import json
 import sys
@@ -19,36 +21,21 @@ from typing import Literal, cast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the folder of pirnet and reproduce
 
-import torch
-from pirnet.config import Config, quick
-from pirnet.degrade import Degradation
-from pirnet.model import PIRNet
-from pirnet.support import cli, files, runs
-from pirnet.support.photos import Photos
-from pirnet.support.progress import progress_bar
-from pirnet.support.registry import Taskless, with_baseline_rates
-from pirnet.trainer import Trainer
-from pirnet.weights import LIH_WEIGHTS, SHIPPED, load_lih, load_other, save_weights
-from torch import nn
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+from pirnet.support import cli
+from pirnet.support.places import LIH_WEIGHTS, RUNS, SHIPPED
+from pirnet.support.settings import Count, Positive
 
-from reproduce.baselines.published import load_dncnn
-from reproduce.budget import train_for
-from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
 from reproduce.photo_sources import PhotoOptions
-from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
-from reproduce.treatments import points as points_of
-
-SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
-BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
 
 
 @dataclass(frozen=True)
 class Options(PhotoOptions):
     """What to hide, and how long to train for it."""
 
-    out: Path = runs.RUNS / "finding"
+    out: Path = RUNS / "finding"
     """Folder to write."""
-    minutes: float = 2.0
+    minutes: Positive = 2.0
     """Minutes of training for each network that the folder does not contain."""
     hiders: tuple[Literal["HiNet", "LIH"], ...] = ("HiNet", "LIH")
     """Networks that hide; HiNet is trained."""
@@ -58,29 +45,62 @@ class Options(PhotoOptions):
     """Weights of LIH."""
     dncnn: Path | None = None
     """Published weights of DnCNN for colour; without them it is trained like the others."""
-    crop: int = 48
+    crop: Count = 48
     """Side of the training crops, in pixels."""
-    limit: int | None = None
+    limit: Count | None = None
     """Largest number of pairs to measure, the first by name."""
 
 
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+import torch
+from pirnet.config import Config, quick
+from pirnet.degrade import Degradation
+from pirnet.model import PIRNet
+from pirnet.support import files
+from pirnet.support.photos import Photos
+from pirnet.support.progress import progress_bar
+from pirnet.support.registry import with_baseline_rates
+from pirnet.support.taskless import Taskless
+from pirnet.support.text import counted, file_name
+from pirnet.trainer import Trainer
+from pirnet.weights import load_lih, load_other, save_weights
+from torch import nn
+
+from reproduce.baselines.published import load_dncnn
+from reproduce.budget import check_side, train_for
+from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
+from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
+from reproduce.treatments import points as points_of
+
+SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
+BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
+
+
 def main() -> None:
-    options = cli.parse(Options, __doc__)
+    options = read_options()
     device = cli.device(options.device)
-    if options.minutes <= 0:
-        raise ValueError(f"--minutes needs more than 0, got {options.minutes}")
+    check_side("--crop", options.crop)
     if not options.hiders:
         raise ValueError("--hiders needs HiNet, LIH or both, got none")
     photos, pairs = options.photos_and_pairs(crop=options.crop, limit=options.limit)
+    lih = load_lih(options.lih).to(device) if "LIH" in options.hiders else None
+    dncnn = load_dncnn(options.dncnn).to(device) if "DnCNN" in options.denoisers and options.dncnn else None
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
     hiders = {
-        name: trained("hinet", options, photos, device).lih if name == "HiNet" else load_lih(options.lih).to(device)
-        for name in options.hiders
+        name: lih if lih and name == "LIH" else trained("hinet", options, photos, device).lih for name in options.hiders
     }
     treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
     for title in options.denoisers:
-        if title == "DnCNN" and options.dncnn:
-            network: nn.Module = load_dncnn(options.dncnn).to(device)
+        if title == "DnCNN" and dncnn:
+            network: nn.Module = dncnn
         else:
             network = cast(Taskless, trained(title.lower(), options, photos, device).lsr).network
         treatments[title] = denoised_by(network)
@@ -115,7 +135,7 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
     note = path.with_suffix(".json")
     settings = {"minutes": options.minutes, "crop": options.crop, "photos": list(photos.names)}
     if path.is_file():
-        if not note.is_file() or json.loads(note.read_text()) != settings:
+        if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != settings:
             raise ValueError(f"{path} was trained with other settings: remove it, or name another folder with --out")
         model = PIRNet(config)
         load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)
@@ -138,8 +158,8 @@ def denoised_by(network: nn.Module) -> Treatment:
 def save(options: Options, photos: Photos, points: Sequence[Point], *, device: torch.device) -> None:
     """Writes the points, their means and correlations, a page and a picture."""
     results = {
-        "data": [str(path) for path in options.data] or "scikit-image",
-        "test": str(options.test or "scikit-image"),
+        "data": [file_name(path) for path in options.data] or "scikit-image",
+        "test": file_name(options.test or "scikit-image"),
         "minutes": options.minutes,
         "published_dncnn": options.dncnn is not None,
         "photos": len(photos),
@@ -157,15 +177,17 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
 def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
     """The results as Markdown."""
     pairs = len({(point.secret, point.cover) for point in points})
-    notes = [f"{pairs} pairs of {options.test or 'photos inside scikit-image'}."]
+    notes = [
+        f"{counted(pairs, 'pair')} of {file_name(options.test) if options.test else 'photos inside scikit-image'}."
+    ]
     names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
     if options.dncnn and "DnCNN" in names:
         names.remove("DnCNN")
         notes.append("DnCNN: published weights.")
     if names:
         notes.append(
-            f"Trained for {options.minutes:g} minutes each on {len(photos)} photos: {', '.join(names)}; denoisers for "
-            "sigma 0 to 55."
+            f"Trained for {counted(options.minutes, 'minute')} each on {len(photos)} photos: {', '.join(names)}; "
+            "denoisers for sigma 0 to 55."
         )
     if "LIH" in options.hiders:
         notes.append("LIH: the weights that come with the example, or those of `--lih`.")

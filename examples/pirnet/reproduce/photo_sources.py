@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pirnet.data import FolderPairs, Pair, evaluation_pairs
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
+if TYPE_CHECKING:
+    from pirnet.data import Pair
+    from pirnet.support.photos import Photos
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class PhotoOptions:
     device: str = "auto"
     """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
 
-    def photos_and_pairs(self, *, crop: int, limit: int | None) -> tuple[Photos, Sequence[Pair]]:
+    def photos_and_pairs(self, *, crop: int, limit: int | None) -> "tuple[Photos, Sequence[Pair]]":
         """Photos to train on, and pairs of other photos to measure.
 
         Args:
@@ -31,11 +33,15 @@ class PhotoOptions:
         Raises:
             ImageError: A folder is missing or holds fewer than two photos, or one of them cannot be read or is too
                 small.
-            ValueError: `limit` is less than 1, or two photos have no common crop.
+            ValueError: `limit` is less than 1, a bundled photo is too small, or two photos have no common crop.
         """
+        from pirnet.data import FolderPairs, PairCrops, evaluation_pairs  # here, since they import torch
+        from pirnet.support.photos import HELD_OUT, bundled_photos, cached_folders, hold_out
+
         # before the training photos, so that a bad name is reported at once
         pairs = None if self.test is None else FolderPairs(self.test, limit=limit)
         photos, kept = hold_out(bundled_photos(), HELD_OUT)
         if self.data:
             photos = cached_folders(self.data, cache=self.cache, min_size=crop)
+        PairCrops(photos, crop=crop, seed=0)  # refuses photos that are too small
         return photos, evaluation_pairs(kept)[:limit] if pairs is None else pairs

@@ -16,7 +16,7 @@ from reproduce.budget import BUDGETS, ENDLESS, Budget, scheduled, steps_within
 from reproduce.comparison import config_of, entries, uncompose
 
 from liftlayers.testing import randomise_
-from tests.example.helpers import TINY_LSR, Script, smooth_image, smooth_photos, strict_json, tiny
+from tests.example.helpers import TINY_LSR, Script, listing, smooth_image, smooth_photos, strict_json, tiny
 
 ROWS = ("sr-hidden-rlfn", "sr-pirnet")
 TINIEST = ("--minutes", 0.001, "--crop", 32, "--batch-size", 2, "--pairs", 1, "--side", 48, "--device", "cpu")
@@ -71,7 +71,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
     assert "budget.minutes is 0.001 there and 0.002 here; name another folder with --out" in again.err
     other = script("reproduce/compare.py", "--test", photo_folder, "--out", "out", *TINIEST)
     assert re.search(
-        r"rows/sr-hidden-rlfn.json is of another comparison: .*photos is .*'4.png'.* there and .*'coffee'", other.err
+        r"rows/sr-hidden-rlfn.json is of another comparison: .*photos is .*4.png.* there and .*coffee", other.err
     )
     assert "table is 1 there and 2 here;" in script(*command, "--table", 2).err
 
@@ -98,6 +98,8 @@ def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, script: 
     [
         (("--rows", "denoise-hinet"), r"--rows needs names among .*denoise-pirnet, .*, got denoise-hinet"),
         (("--minutes", 0), r"--minutes needs more than 0, got 0.0"),
+        (("--minutes", "nan"), r"--minutes needs more than 0, got nan"),
+        (("--crop", 800), r"at least 800 x 800 pixels .* got 400 x 600 for coffee"),
         (("--crop", 40), r"--crop needs a multiple of 16, which every system takes, got 40"),
         (("--side", 8), r"--side needs a multiple of 16, which every system takes, got 8"),
         (("--pairs", 0), r"--pairs needs at least 1, got 0"),
@@ -105,11 +107,12 @@ def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, script: 
         (("--budget", "week"), r"--budget needs one of tiny, hour, day, got 'week'"),
     ],
 )
-def test_what_is_refused(options: tuple[object, ...], message: str, script: Script) -> None:
+def test_what_is_refused(options: tuple[object, ...], message: str, script: Script, tmp_path: Path) -> None:
     """Wrong options are refused with a message that names the option and its value."""
     result = script("reproduce/compare.py", *options)
     assert result.status == 2
     assert re.search(message, result.err)
+    assert listing(tmp_path) == {}
 
 
 def test_table_1_is_the_paper_s() -> None:

@@ -18,7 +18,7 @@ from reproduce.finding_plots import COLOURS
 from reproduce.treatments import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
 
 from liftlayers.testing import randomise_
-from tests.example.helpers import Script, save_image, smooth_image, strict_json, tiny
+from tests.example.helpers import Script, assert_refused, listing, save_image, smooth_image, strict_json, tiny
 
 QUALITIES = st.floats(-50, 50).map(lambda value: round(value, 3))
 
@@ -147,14 +147,19 @@ def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path
     assert [path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")] == ["cbdnet.safetensors"]
 
 
-def test_no_hider_is_refused(script: Script) -> None:
-    message = script("reproduce/finding.py", "--hiders")
-    assert message.status == 2
-    assert message.err == "finding.py: error: --hiders needs HiNet, LIH or both, got none\n"
-
-
-def test_no_time_is_refused(script: Script) -> None:
-    """A training time of 0 minutes is refused."""
-    message = script("reproduce/finding.py", "--minutes", "0")
-    assert message.status == 2
-    assert message.err == "finding.py: error: --minutes needs more than 0, got 0.0\n"
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--hiders",), "--hiders needs HiNet, LIH or both, got none"),
+        (("--minutes", "0"), "--minutes needs more than 0, got 0.0"),
+        (("--minutes", "nan"), "--minutes needs more than 0, got nan"),
+        (("--limit", "0"), "--limit needs at least 1, got 0"),
+        (("--limit", "-1"), "--limit needs at least 1, got -1"),
+        (("--crop", "24"), "--crop needs a multiple of 16, which every system takes, got 24"),
+        (("--lih", "nowhere"), "no weights at nowhere: train with train.py"),
+        (("--dncnn", "nowhere"), "no DnCNN weights at nowhere"),
+    ],
+)
+def test_what_is_refused(options: tuple[str, ...], message: str, script: Script, tmp_path: Path) -> None:
+    assert_refused(script("reproduce/finding.py", *options), "finding.py", message)
+    assert listing(tmp_path) == {}

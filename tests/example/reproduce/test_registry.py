@@ -7,10 +7,12 @@ import pytest
 import safetensors.torch
 import torch
 from pirnet.model import PIRNet
-from pirnet.support.registry import Taskless, with_baseline_rates
+from pirnet.support.registry import with_baseline_rates
+from pirnet.support.taskless import Taskless
 from pirnet.trainer import Trainer
 from pirnet.weights import CheckpointError, load_lih, load_other, save_weights
-from reproduce.baselines import HIDERS, LEARNING_RATES, RESTORERS
+from reproduce import learning_rates
+from reproduce.baselines import HIDERS, RESTORERS
 from reproduce.baselines.hidden import HiDDeN
 
 from tests.example.helpers import TINY, Script, copied, same_weights, smooth_image, smooth_photos, tiny
@@ -19,13 +21,16 @@ CPU = torch.device("cpu")
 
 
 def test_every_system_has_a_learning_rate() -> None:
-    assert LEARNING_RATES.keys() == HIDERS.keys() | RESTORERS.keys()
+    assert learning_rates.HIDERS.keys() == HIDERS.keys()
+    assert learning_rates.RESTORERS.keys() == RESTORERS.keys()
 
 
 def test_unknown_names_are_refused() -> None:
     hiders, restorers = ", ".join(HIDERS), ", ".join(RESTORERS)
     with pytest.raises(ValueError, match=f"--hider needs one of lih, {hiders}, got 'hidnet'"):
         PIRNet(replace(tiny(), hider="hidnet"))
+    with pytest.raises(ValueError, match=f"--hider needs one of lih, {hiders}, got 'hidnet'"):
+        with_baseline_rates(replace(tiny(), hider="hidnet"))
     with pytest.raises(ValueError, match=f"--restorer needs one of lsr, {restorers}, got 'nafnett'"):
         PIRNet(replace(tiny(), restorer="nafnett"))
 
@@ -34,11 +39,11 @@ def test_learning_rates_are_those_of_the_networks() -> None:
     own = tiny()
     assert with_baseline_rates(own) == own
     first, second, third = with_baseline_rates(replace(own, hider="hinet")).train.learning_rates
-    assert (first, second) == (LEARNING_RATES["hinet"], own.train.learning_rates[1])
+    assert (first, second) == (learning_rates.HIDERS["hinet"], own.train.learning_rates[1])
     assert third == min(first, second) / 3
     assert with_baseline_rates(replace(own, restorer="rlfn")).train.learning_rates[:2] == (
         own.train.learning_rates[0],
-        LEARNING_RATES["rlfn"],
+        learning_rates.RESTORERS["rlfn"],
     )
 
 

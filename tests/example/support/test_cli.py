@@ -4,12 +4,16 @@ import errno
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
 import torch
+import tyro
 from pirnet.config import LIHConfig
 from pirnet.model import LIH
 from pirnet.support import cli
+from pirnet.support.settings import Count, Share
 from torch import Tensor, nn
 
 from liftlayers.testing import randomise_
@@ -89,8 +93,39 @@ def test_peek_knows_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_devices_are_found_or_refused() -> None:
     assert cli.device("cpu") == torch.device("cpu")
     assert cli.device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match="--device cuda:99 is not available: "):
-        cli.device("cuda:99")
+    for name in ("cuda:99", "meta", "toaster", ""):
+        with pytest.raises(ValueError, match=f"--device {name} is not available: .{{,80}}$"):
+            cli.device(name)
+
+
+@dataclass(frozen=True)
+class Photo:
+    size: Annotated[tuple[Count, Count], tyro.conf.arg(aliases=["-s"])]
+    """Height and width of the photo."""
+    share: Share = 0.5
+    """Share of the photo."""
+    kind: Literal["png", "jpeg"] = "png"
+    """Kind of file."""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-s", "1", "0"), "--size needs at least 1, got 1, 0"),
+        (("-s", "1", "1", "--share", "nan"), "--share needs at least 0 and at most 1, got nan"),
+        (("-s", "1", "1", "--share", "much"), r".*--share.*'much'.*"),
+        (("-s", "1"), ".*--size.*2 values.*"),
+        ((), ".*--size.*"),
+        (("-s", "1", "1", "--shar", "1"), ".*--shar.* --share FLOAT"),
+        (("-s", "1", "1", "--kind", "bmp"), ".*'bmp'.*--kind.*png, jpeg.*"),
+    ],
+)
+def test_wrong_values_are_one_line(words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    with pytest.raises(ValueError, match=f"^{message}$") as refused:
+        cli.parse(Photo, "Describes a photo.")
+    assert "helptext" not in str(refused.value)
+    assert "Height and width of" not in str(refused.value)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (19, 18)])
@@ -163,9 +198,14 @@ def test_errors_are_one_line(
     assert capsys.readouterr().err == "script.py: error: two lines\n"
 
 
-def test_other_exceptions_pass_through() -> None:
+def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["/a/b/script.py"])
     with pytest.raises(SystemExit) as stop:
         cli.run(failing(KeyboardInterrupt()))
     assert stop.value.code == 130
+    assert capsys.readouterr().err == "script.py: interrupted\n"
+
+
+def test_other_exceptions_pass_through() -> None:
     with pytest.raises(ZeroDivisionError):  # a bug in our code, which needs its traceback
         cli.run(failing(ZeroDivisionError()))

@@ -11,7 +11,8 @@ from PIL import Image
 from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
 from pirnet.support import photos as photos_module
-from pirnet.support.photos import Photos, cache_folder, cached_photos, hold_out, photo_paths
+from pirnet.support.photos import Photos, cached_photos, hold_out, photo_paths
+from pirnet.support.places import cache_folder
 from pirnet.support.runs import STOPPED_EARLY
 
 from tests.example.helpers import TINY, Script, assert_refused, save_image
@@ -180,3 +181,14 @@ def test_a_cache_may_be_removed_while_it_is_used(folder: Path, tmp_path: Path) -
     photos = cached_photos(folder, cache=tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")
     assert_same(photos, decoded_plainly(folder))
+
+
+def test_folders_and_photos_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"photos\xff")
+    folder.mkdir()
+    for seed, name in enumerate(("a.png", os.fsdecode(b"b\xff\n.png"))):
+        save_image(tmp_path / "photo.png", seed, 16, 20)
+        (tmp_path / "photo.png").rename(folder / name)
+    for _ in range(2):  # decoded, then from the cache
+        photos = cached_photos(folder, cache=tmp_path / "cache")
+        assert photos.names == ("a.png", r"b\xff\n.png")

@@ -1,6 +1,7 @@
 """Progress bars: immediate on a terminal, every half minute in a log, and none in a log for short work."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pirnet.support import progress
@@ -16,6 +17,21 @@ def test_long_work_shows_in_a_log(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setattr(progress, "LOG_INTERVAL", 0.0)
     assert list(progress_bar(range(3), desc="reading", unit="photo")) == [0, 1, 2]
     assert "reading: 100%" in capsys.readouterr().err
+
+
+def test_a_log_has_a_line_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with progress_bar(total=100, desc="training") as bar:
+        for step in range(100):
+            clock[0] += 1.0
+            bar.update()
+            bar.set_postfix_str(f"loss {step}")  # draws the bar each time
+    lines = capsys.readouterr().err.splitlines(keepends=True)
+    assert [line.split("%")[0] for line in lines] == ["training:  30", "training:  60", "training:  90"]
+    assert all(line.endswith("]\n") and "\r" not in line for line in lines)
 
 
 def test_a_terminal_shows_it_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from pirnet.support import runs
-from pirnet.support.runs import Stop, is_empty, latest_run, locked, new_run, save, trim_log
+from pirnet.support.places import latest_run
+from pirnet.support.runs import Stop, is_empty, locked, new_run, save, trim_log
 from pirnet.trainer import Trainer
 from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state
 

@@ -68,6 +68,30 @@ def test_texts_are_drawn_and_wrap(tmp_path: Path) -> None:
     assert heights[3] == heights[0] + 2 * line
 
 
+def heading(folder: Path, text: str) -> np.ndarray:
+    save_sheet(folder / "a.png", [[random_panel(0, 64, 200)]], panel=200, heading=text)
+    with Image.open(folder / "a.png") as image:
+        return np.array(image)
+
+
+@pytest.mark.parametrize("name", ["写真", "हिन्दी", "🦊", "ไทย"])
+def test_letters_that_the_font_lacks_appear_as_codes(name: str, tmp_path: Path) -> None:
+    codes = name.encode("unicode_escape").decode()
+    assert np.array_equal(heading(tmp_path, f"{name}.png"), heading(tmp_path, f"{codes}.png"))
+    assert not np.array_equal(heading(tmp_path, f"{name}.png"), heading(tmp_path, f"{name[:-1]}.png"))
+
+
+def test_accents_are_composed(tmp_path: Path) -> None:
+    assert np.array_equal(heading(tmp_path, "e\u0301"), heading(tmp_path, "\u00e9"))
+
+
+def test_long_words_are_broken(tmp_path: Path) -> None:
+    whole, broken = heading(tmp_path, "n" * 8), heading(tmp_path, "n" * 80)
+    assert broken.shape[0] > whole.shape[0]
+    assert broken.shape[1] == whole.shape[1]
+    assert (broken[:, -MARGIN + 2 :] == 255).all()  # nothing runs over the edge
+
+
 def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.webp"
     save_sheet(path, [[random_panel(0, 40, 40)]], panel=48)

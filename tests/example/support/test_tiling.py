@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pirnet.config import LIHConfig, base, paper, quick
 from pirnet.model import LIH, LSR
+from pirnet.support import progress
 from pirnet.support.tiling import reach, tiled
 from torch import Tensor, nn
 
@@ -18,6 +19,12 @@ from tests.example.helpers import TINY_LSR, smooth_image
 
 SLIM = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)
 Function = Callable[..., Tensor]
+
+
+def test_tiles_show_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0.0)
+    tiled(lambda image: image, torch.zeros(1, 3, 20, 30), tile=10, overlap=0)
+    assert "5/6" in capsys.readouterr().err
 
 
 def hiding(lih: LIH) -> Function:

@@ -1,23 +1,30 @@
-"""What the scripts share: the command line, one-line errors, devices, and pictures of any size."""
+"""What the scripts share: the command line, one-line errors, devices, and pictures of any size.
 
+Torch is imported only by the functions that need it: it takes seconds, and `--help` and wrong options do without.
+"""
+
+import contextlib
+import io
 import itertools
+import re
 import shutil
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-import torch
 import tyro
-from torch import Tensor, nn
 
-from pirnet.pixels import even_part
 from pirnet.support import signals, streams
 from pirnet.support.allocator import keep_memory
-from pirnet.support.tiling import reach, tiled
+from pirnet.support.settings import check
+from pirnet.support.text import printable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -29,12 +36,22 @@ MAX_PIXELS = 2**21  # larger photos are processed in tiles
 TILE, MAX_OVERLAP = 1024, 256  # a tile with its overlap is about as large as MAX_PIXELS
 
 
-def run(main: Callable[[], None]) -> None:
-    """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2."""
+def run(main: Callable[[], object]) -> None:
+    """Calls the `main` of a script; errors that a user can fix become one line on standard error and exit status 2.
+
+    Ctrl-C becomes one line, too, after temporary files are removed.
+    """
     keep_memory()
     streams.replace_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else it is closed
+            stream.reconfigure(errors="backslashreplace")  # the locale may lack a letter
+    interrupts = [signal.SIGINT] if callable(signal.getsignal(signal.SIGINT)) else []  # none if Ctrl-C is ignored
     try:
-        with signals.handled(signals.end, signal.SIGTERM, signals.HANGUP):
+        with (
+            signals.handled(signals.end, signal.SIGTERM, signals.HANGUP),
+            signals.handled(signal.default_int_handler, *interrupts),
+        ):
             _refuse_empty_words()
             main()
             if sys.stdout is not None:
@@ -46,6 +63,8 @@ def run(main: Callable[[], None]) -> None:
             raise
         _fail(f"out of memory or disk space: {error}")
     except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
         signals.end_children()
@@ -53,8 +72,8 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    with suppress(OSError):  # nobody reads it
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"{Path(sys.argv[0]).name}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     streams.settle(sys.stderr)
     sys.exit(2)
 
@@ -67,18 +86,43 @@ def _refuse_empty_words() -> None:
 
 
 def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
-    """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help."""
+    """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help.
+
+    Raises:
+        ValueError: If an option is unknown or missing, or a value is wrong.
+    """
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     shown = description and _wrapped(description)
     words = [_file_named_dash(word) for word in sys.argv[1:]]
-    if default is None:
-        return tyro.cli(kind, description=shown, args=words, config=config)
-    return tyro.cli(kind, description=shown, args=words, default=default, config=config)
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            if default is None:
+                options = tyro.cli(kind, description=shown, args=words, config=config)
+            else:
+                options = tyro.cli(kind, description=shown, args=words, default=default, config=config)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_one_line(errors.getvalue())) from None
+    check(options, name=lambda path: f"--{path.replace('_', '-')}")
+    return options
 
 
 def _file_named_dash(word: str) -> str:
     """`./-` by its full path, since `Path` makes `-` of it, which is standard input; other words as they are."""
     return str(Path.cwd() / "-") if word != "-" and Path(word) == Path("-") else word
+
+
+def _one_line(box: str) -> str:
+    """The message inside a box that tyro prints, without the help of the options that it names."""
+    found = []
+    for section in re.split(r"│ ─+ │\n", box):
+        lines = [line.strip("│").rstrip() for line in section.splitlines() if not line.startswith(("╭", "╰"))]
+        if not section.startswith(("│ Argument helptext", "│ For full helptext")):
+            message = itertools.takewhile(bool, lines)
+            found += [line.strip() for line in message if not line.startswith(" " * 8)]
+    return re.sub(r"\('(.*)'\)", lambda names: names[1].replace("', '", ", "), " ".join(found))
 
 
 def _wrapped(text: str) -> str:
@@ -102,22 +146,25 @@ def peek(option: str, choices: Sequence[str] = ()) -> str | None:
     return value
 
 
-def device(name: str) -> torch.device:
+def device(name: str) -> "torch.device":
     """The device of that name; `auto` is a GPU if there is one.
 
     Raises:
         ValueError: If there is no such device on this machine.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()  # the meta device has no values
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:  # an assertion if torch is built without CUDA
-        raise ValueError(f"--device {name} is not available: {str(error).splitlines()[0]}") from error
+        reason = textwrap.shorten(str(error).splitlines()[0], 80, placeholder=" ...")  # some list every device
+        raise ValueError(f"--device {name} is not available: {reason}") from error
 
 
-def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Module, multiple: int) -> Tensor:
+def on_any_size(function: Callable[..., "Tensor"], *images: "Tensor", network: "nn.Module", multiple: int) -> "Tensor":
     """Applies a function of batches (1, 3, H', W') to images (3, H, W) of any size.
 
     Haar bands pair pixels, so an odd side leaves a row or column without a partner: the function gets the image without
@@ -132,19 +179,24 @@ def on_any_size(function: Callable[..., Tensor], *images: Tensor, network: nn.Mo
         network: The network.
         multiple: The number that height and width must be divisible by.
     """
+    import torch
+
+    from pirnet.pixels import even_part
+    from pirnet.support.tiling import reach, tiled
+
     odd = [side % 2 for side in images[0].shape[-2:]]
     images = tuple(even_part(image) for image in images)
     height, width = images[0].shape[-2:]
     padding = (0, -width % multiple, 0, -height % multiple)
 
-    def fast(*batches: Tensor) -> Tensor:
+    def fast(*batches: "Tensor") -> "Tensor":
         return function(*(batch.contiguous(memory_format=torch.channels_last) for batch in batches))
 
     with torch.inference_mode():
-        batches = [nn.functional.pad(image[None], padding, mode="replicate") for image in images]
+        batches = [torch.nn.functional.pad(image[None], padding, mode="replicate") for image in images]
         if height * width <= MAX_PIXELS:
             result = fast(*batches)
         else:
             overlap = min(reach(fast, network, num_images=len(images)), MAX_OVERLAP)
             result = tiled(fast, *batches, tile=TILE, overlap=overlap)
-        return nn.functional.pad(result[..., :height, :width], (0, odd[1], 0, odd[0]), mode="replicate")[0]
+        return torch.nn.functional.pad(result[..., :height, :width], (0, odd[1], 0, odd[0]), mode="replicate")[0]

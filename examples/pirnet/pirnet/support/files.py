@@ -62,9 +62,9 @@ def _rename_to_new(source: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text, with its line ends as they are."""
+    """Writes text as UTF-8 in every locale, with its line ends as they are."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, newline="")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_json(path: Path, content: object) -> None:
@@ -79,7 +79,7 @@ def to_json(content: object, indent: int | None = None) -> str:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Writes rows of the same keys as CSV, the keys as header."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as text:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

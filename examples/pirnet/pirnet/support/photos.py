@@ -20,7 +20,10 @@ from pirnet.images import ImageError, read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
 from pirnet.support.names import few
+from pirnet.support.places import cache_folder
 from pirnet.support.progress import progress_bar
+from pirnet.support.refusals import Refusals
+from pirnet.support.text import file_name
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -125,7 +128,8 @@ def photo_paths(folder: Path) -> list[Path]:
     paths = sorted(path for path in photos if not path.name.startswith("."))
     if len(paths) < 2:
         found = f"only {paths[0].name}" if paths else "none"
-        raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}")
+        below = "; sub-folders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""
+        raise ImageError(f"{folder}: at least two photos are needed ({', '.join(EXTENSIONS)}), found {found}{below}")
     return paths
 
 
@@ -151,20 +155,6 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
     return train, held
 
 
-def cache_folder() -> Path:
-    """The default folder of caches: `liftlayers` in the user's cache folder, which XDG_CACHE_HOME names.
-
-    Raises:
-        ValueError: If the user has no home, as in a container that runs under an unknown user.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
-    except RuntimeError as error:
-        raise ValueError(
-            "no place for decoded photos, since the user has no home: name a folder with --cache"
-        ) from error
-
-
 def cached_folders(folders: Sequence[Path], *, cache: Path | None, min_size: int) -> Photos:
     """The photos of several folders; if there is more than one, each name begins with the name of the folder.
 
@@ -174,7 +164,7 @@ def cached_folders(folders: Sequence[Path], *, cache: Path | None, min_size: int
     names, images, hashes = [], [], []
     for folder in folders:
         photos = cached_photos(folder, cache=cache, min_size=min_size)
-        names += [f"{folder.resolve().name}/{name}" if len(folders) > 1 else name for name in photos.names]
+        names += [f"{file_name(folder.resolve().name)}/{name}" if len(folders) > 1 else name for name in photos.names]
         images += photos.images
         hashes += photos.hashes
     return Photos(tuple(names), tuple(images), tuple(hashes))
@@ -198,30 +188,36 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
         OSError: If the file cannot be written.
     """
     paths = photo_paths(folder)
-    file = cache / f"{folder.resolve().name}-{_hash(str(folder.resolve()).encode())}.photos"
+    whole = folder.resolve()
+    title = whole.name.encode("utf-8", "replace").decode()  # torch takes no other names
+    file = cache / f"{title}-{_hash(os.fsencode(whole))}.photos"
     photos = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     try:
         index = _known_index(file, photos) or _build(file, paths, photos)
     except OSError as error:
         raise OSError(f"{cache}: cannot write decoded photos there, {error}; --cache names another folder") from error
-    sizes = index["sizes"]
+    sizes, refusals = index["sizes"], Refusals()
     for path, (height, width) in zip(paths, sizes, strict=True):
-        require_size(path, height, width, least=min_size)
+        with refusals.collected():
+            require_size(path, height, width, least=min_size)
+    refusals.raise_all()
     lengths = [3 * height * width for height, width in sizes]
     pixels = torch.from_file(str(file), shared=False, size=sum(lengths), dtype=torch.uint8)
     images = (part.view(3, *size) for part, size in zip(pixels.split(lengths), sizes, strict=True))
-    return Photos(tuple(path.name for path in paths), tuple(images), tuple(index["hashes"]))
+    return Photos(tuple(file_name(path.name) for path in paths), tuple(images), tuple(index["hashes"]))
 
 
 def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> dict:
     file.parent.mkdir(parents=True, exist_ok=True)
-    sizes, hashes = [], []
+    sizes, hashes, refusals = [], [], Refusals()
     with atomic_path(file) as temporary, temporary.open("wb") as out:
-        for path in progress_bar(paths, desc=f"decoding {paths[0].parent.name}", unit="photo"):
-            image = to_uint8(read_picture(path).pixels)  # (3, H, W)
-            sizes.append(list(image.shape[1:]))
-            hashes.append(_hash(path.read_bytes()))
-            out.write(image.contiguous().numpy().data)
+        for path in progress_bar(paths, desc=f"decoding {file_name(paths[0].parent.name)}", unit="photo"):
+            with refusals.collected():
+                image = to_uint8(read_picture(path).pixels)  # (3, H, W)
+                sizes.append(list(image.shape[1:]))
+                hashes.append(_hash(path.read_bytes()))
+                out.write(image.contiguous().numpy().data)
+        refusals.raise_all()
         index = {"photos": photos, "sizes": sizes, "hashes": hashes}
         text = json.dumps(index).encode()
         out.write(text + len(text).to_bytes(LENGTH, "little"))

@@ -1,10 +1,8 @@
 """bfloat16 if the processor has arithmetic for it; otherwise it is emulated, several times slower than float32."""
 
-from typing import Literal
-
 import torch
 
-Precision = Literal["auto", "bfloat16", "float32"]
+from pirnet.config import Precision
 
 
 def chosen_precision(precision: Precision, device: torch.device) -> Precision:

@@ -1,15 +1,18 @@
-"""The paper's other systems in the place of LIH or LSR, imported from `reproduce/` only when they are named."""
+"""The paper's other systems in the place of LIH or LSR, imported from `reproduce/` only when they are named.
+
+This module does not import torch: train.py reads its command line with it.
+"""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from types import ModuleType
-from typing import Literal
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal
 
 from pirnet.config import Config
-from pirnet.tasks import TASKS
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OWN = {"hider": "lih", "restorer": "lsr"}
 
@@ -28,38 +31,26 @@ def reproduction(module: str, *, needed_for: str) -> ModuleType:
         raise ValueError(f"{needed_for} needs the folder examples/pirnet/reproduce, which is missing") from error
 
 
-class Taskless(nn.Module):
-    """A restorer that is not given the task, in the place of LSR.
-
-    Args:
-        name: Its name among the baselines.
+def with_baseline_rates(config: Config) -> Config:
+    """The same config with the learning rates of the baselines in it; stage 3 has a third of the lower one.
 
     Raises:
-        ValueError: If there is none of that name, or `reproduce/` is missing.
+        ValueError: If there is no baseline of a name in the config, or `reproduce/` is missing.
     """
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.network = baseline("restorer", name)
-        self.tasks = tuple(TASKS)
-
-    def forward(self, stego: Tensor, task: str | Sequence[str]) -> Tensor:
-        del task
-        return self.network(stego)
-
-
-def with_baseline_rates(config: Config) -> Config:
-    """The same config with the learning rates of the baselines in it; stage 3 has a third of the lower one."""
     others = [f"--{kind} {name}" for kind, own in OWN.items() if (name := getattr(config, kind)) != own]
     if not others:
         return config
-    known = reproduction("baselines", needed_for=others[0]).LEARNING_RATES
+    rates = reproduction("learning_rates", needed_for=others[0])
     names = (config.hider, config.restorer)
-    first, second = (known.get(name, own) for name, own in zip(names, config.train.learning_rates, strict=False))
+    for kind, name, known in zip(OWN, names, (rates.HIDERS, rates.RESTORERS), strict=True):
+        if name != OWN[kind] and name not in known:
+            raise _unknown(kind, name, known)
+    first, second, _ = config.train.learning_rates
+    first, second = rates.HIDERS.get(names[0], first), rates.RESTORERS.get(names[1], second)
     return replace(config, train=replace(config.train, learning_rates=(first, second, min(first, second) / 3)))
 
 
-def baseline(kind: Literal["hider", "restorer"], name: str) -> nn.Module:
+def baseline(kind: Literal["hider", "restorer"], name: str) -> "nn.Module":
     """A new network of one of the paper's other systems.
 
     Raises:
@@ -68,5 +59,9 @@ def baseline(kind: Literal["hider", "restorer"], name: str) -> nn.Module:
     baselines = reproduction("baselines", needed_for=f"--{kind} {name}")
     builders = {"hider": baselines.HIDERS, "restorer": baselines.RESTORERS}[kind]
     if name not in builders:
-        raise ValueError(f"--{kind} needs one of {', '.join([OWN[kind], *builders])}, got {name!r}")
+        raise _unknown(kind, name, builders)
     return builders[name]()
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    return ValueError(f"--{kind} needs one of {', '.join([OWN[kind], *known])}, got {name!r}")

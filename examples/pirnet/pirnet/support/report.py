@@ -15,6 +15,7 @@ from pirnet.metrics import psnr
 from pirnet.support import files, tables
 from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
 from pirnet.support.tables import number
+from pirnet.support.text import counted
 from pirnet.tasks import TASKS
 
 TABLE_LEGEND = """\
@@ -156,8 +157,8 @@ def markdown(results: Mapping) -> str:
     security = results.get("security", {"tasks": {}})
     parts = [
         "# Evaluation",
-        f"{results['data']}, {results['pairs']} pairs. Means ± standard deviations over the pairs; PSNR in dB; all on "
-        "8-bit RGB.",
+        f"{results['data']}, {counted(results['pairs'], 'pair')}. Means ± standard deviations over the pairs; PSNR in "
+        "dB; all on 8-bit RGB.",
         "\n".join(f"- {note}" for note in results["notes"]),
         *(_quality(results, pipeline) for pipeline in dict.fromkeys(row["pipeline"] for row in results["rows"])),
         LEGEND,

@@ -11,17 +11,16 @@ from types import FrameType
 
 from pirnet.support import signals
 from pirnet.support.files import to_json, write_text
+from pirnet.support.places import CHECKPOINT, CLEAR_WEIGHTS, RUNS, CheckpointError
 from pirnet.trainer import Trainer
-from pirnet.weights import CLEAR_WEIGHTS, CheckpointError, run_id, save_state, save_weights
+from pirnet.weights import run_id, save_state, save_weights
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
 
-RUNS = Path("runs")
 LOCK = ".lock"
-CHECKPOINT = "checkpoint.pt"
 STOPPED_EARLY = 3  # the exit status of a run that can be resumed
 
 
@@ -29,18 +28,6 @@ def new_run(preset: str) -> Path:
     """A folder that does not exist yet: `runs/PRESET`, else `runs/PRESET-2`, ..."""
     names = [preset, *(f"{preset}-{number}" for number in range(2, 10_000))]
     return next(RUNS / name for name in names if not (RUNS / name).exists())
-
-
-def latest_run(holding: str) -> Path:
-    """The run under `runs/` whose file of that name is the newest.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
-    files = sorted(RUNS.glob(f"*/{holding}"), key=lambda file: file.stat().st_mtime)
-    if not files:
-        raise CheckpointError(f"no {holding} in any folder of {RUNS}/: train with train.py first, or name a folder")
-    return files[-1].parent
 
 
 def is_empty(folder: Path) -> bool:
@@ -105,7 +92,7 @@ def trim_log(path: Path, step: int) -> None:
     if not path.is_file():
         return
     try:
-        complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        complete = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
         kept = [line for line in complete if json.loads(line)["step"] <= step]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged, rename or remove it: {error}") from error
@@ -131,7 +118,7 @@ def open_log(folder: Path, *, step: int, tensorboard: bool) -> Iterator[Callable
         except ModuleNotFoundError as error:
             raise ValueError("--tensorboard needs another package: pip install tensorboard") from error
         board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-    with (folder / "log.jsonl").open("a") as lines, closing(board) if board else nullcontext():
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as lines, closing(board) if board else nullcontext():
 
         def write(row: dict[str, object]) -> None:
             print(to_json(row), file=lines, flush=True)

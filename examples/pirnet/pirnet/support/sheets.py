@@ -1,17 +1,21 @@
 """Comparison sheets: rows of pictures, each with a title above and a caption below."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import matplotlib
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from pirnet.images import ImageError
 from pirnet.pixels import centred, check_images, to_uint8
 from pirnet.support.files import atomic_path
+from pirnet.support.text import code
 
 FORMATS = {".png": "PNG", ".webp": "WEBP"}
 PAPER, INK, SOFT_INK, FRAME = "#ffffff", "#1a1a1a", "#5f6368", "#dadce0"
@@ -146,21 +150,36 @@ def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], lines: list[str], 
 
 
 def _wrap(text: str, style: _Style, width: int) -> list[str]:
+    """Breaks text into lines, between words where possible."""
     lines: list[str] = []
-    for paragraph in text.splitlines():
+    for paragraph in _drawable(text, style).splitlines():
         line = ""
-        for word in paragraph.split():
-            longer = f"{line} {word}".strip()
-            if line and _font(style).getlength(longer) > width:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
+        for word in re.split(r"(?<= )", paragraph):
+            for part in (word,) if _fits(word, style, width) else word:
+                if line and not _fits(line + part, style, width):
+                    lines.append(line.rstrip())
+                    line = ""
+                line += part
+        lines.append(line.rstrip())
     return lines
+
+
+def _fits(text: str, style: _Style, width: int) -> bool:
+    return _font(style).getlength(text.rstrip()) <= width
+
+
+def _drawable(text: str, style: _Style) -> str:
+    """The text with the code of each letter that the font lacks, such as those of Chinese."""
+    known = FT2Font(str(_font_path(style))).get_charmap()
+    composed = unicodedata.normalize("NFC", text)  # the font places accents better on letters that include them
+    return "".join(char if char == "\n" or ord(char) in known else code(char) for char in composed)
+
+
+def _font_path(style: _Style) -> Path:
+    # DejaVu Sans comes with matplotlib, so sheets look the same everywhere and have sigma and the minus sign
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' * style.bold}.ttf"
 
 
 @cache
 def _font(style: _Style) -> ImageFont.FreeTypeFont:
-    # DejaVu Sans comes with matplotlib, so sheets look the same everywhere and have sigma and the minus sign
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return ImageFont.truetype(folder / f"DejaVuSans{'-Bold' * style.bold}.ttf", style.size)
+    return ImageFont.truetype(_font_path(style), style.size)

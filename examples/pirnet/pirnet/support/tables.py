@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table without its empty columns.
+    """A table without its empty columns; a bar inside a cell is escaped.
 
     Example:
         >>> print(markdown(("task", "SSIM", "PSNR"), [("blur", "", "30.1")]))
@@ -13,7 +13,7 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         | blur | 30.1 |
     """
     columns = [column for column in zip(head, *lines, strict=True) if any(column[1:])]
-    head, *lines = zip(*columns, strict=True)
+    head, *lines = ([cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True))
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pirnet.support.progress import progress_bar
+
 PROBE = 256
 
 
 def tiled(function: Callable[..., Tensor], *images: Tensor, tile: int, overlap: int) -> Tensor:
-    """Applies a function to tiles of its images and joins the results.
+    """Applies a function to tiles of its images and joins the results, with a progress bar.
 
     Each tile is extended by `overlap` pixels on every side, as far as the image has them, and the result is cropped. If
     no pixel of the result depends on pixels further away (`reach`), the result equals that of the whole image up to
@@ -34,11 +36,11 @@ def tiled(function: Callable[..., Tensor], *images: Tensor, tile: int, overlap: 
         raise ValueError(f"tiled needs a tile of at least 1 and an overlap of at least 0 pixels, got {tile}, {overlap}")
     whole = torch.empty_like(images[0])
     height, width = whole.shape[-2:]
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            y, x = max(top - overlap, 0), max(left - overlap, 0)
-            part = function(*(image[..., y : top + tile + overlap, x : left + tile + overlap] for image in images))
-            whole[..., top : top + tile, left : left + tile] = part[..., top - y :, left - x :][..., :tile, :tile]
+    corners = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    for top, left in progress_bar(corners, unit="tile", leave=False):
+        y, x = max(top - overlap, 0), max(left - overlap, 0)
+        part = function(*(image[..., y : top + tile + overlap, x : left + tile + overlap] for image in images))
+        whole[..., top : top + tile, left : left + tile] = part[..., top - y :, left - x :][..., :tile, :tile]
     return whole
 
 

@@ -1,4 +1,4 @@
-"""The command line of train.py."""
+"""The command line of train.py, read without importing torch."""
 
 import json
 import sys
@@ -10,9 +10,10 @@ from typing import Annotated, TypeVar
 import tyro
 
 from pirnet.config import PRESETS, Config, from_dict, quick
-from pirnet.support import cli, runs
+from pirnet.support import cli
+from pirnet.support.places import CHECKPOINT, CheckpointError, latest_run
 from pirnet.support.registry import OWN, with_baseline_rates
-from pirnet.weights import CheckpointError
+from pirnet.support.settings import Count, CountOrZero, PositiveOrZero
 
 T = TypeVar("T")
 
@@ -25,31 +26,30 @@ class Options:
 
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=quick)
     data: tuple[Path, ...] = ()
-    """Folders of photos; by default the colour photos inside scikit-image."""
-    held_out: int = 2
+    """Folders of photos, without their sub-folders; by default the colour photos inside scikit-image."""
+    held_out: CountOrZero = 2
     """Number of photos, the last ones by name, that are kept for the evaluation; 0 trains on all and evaluates none."""
     cache: Path | None = None
-    """Folder for decoded photos, 3 bytes a pixel, so that they are decoded once and need not fit into memory; by
-    default ~/.cache/liftlayers. It can be removed at any time."""
+    """Folder for decoded photos, 3 bytes a pixel; by default ~/.cache/liftlayers. It can be removed at any time."""
     out: Path | None = None
     """Folder to write; by default a new one under runs/, named after the preset."""
-    steps: int | None = None
+    steps: Count | None = None
     """Number of steps of all three stages together, divided as in the preset."""
-    minutes: float | None = None
+    minutes: PositiveOrZero | None = None
     """Stop cleanly after this time; --resume continues, also on another machine or device."""
     device: str = "auto"
     """Device to train on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Number of parts of a batch, computed one after the other: less memory, the same result up to rounding."""
-    workers: int = 0
+    workers: CountOrZero = 0
     """Number of processes that make batches ahead of time; the batches are the same."""
     compile: bool = False
     """Compile the step: minutes at the start of every stage, then faster."""
     resume: bool = False
-    """Continue the run in --out, or the latest one."""
-    log_every: int = 10
-    """Number of steps between two lines of log.jsonl."""
-    sheets_every: int = 0
+    """Continue the run in --out, or the latest."""
+    log_every: CountOrZero = 10
+    """Number of steps between two lines of log.jsonl; 0 for the last step only."""
+    sheets_every: CountOrZero = 0
     """Number of steps between comparison sheets of the first held-out photos, under sheets/; 0 for the last only."""
     tensorboard: bool = False
     """Write the log for TensorBoard as well."""
@@ -62,7 +62,7 @@ def parse(description: str | None) -> Options:
     networks = {option: name for option in OWN if (name := cli.peek(f"--{option}"))}
     default = Options(config=with_baseline_rates(replace(preset, **networks)))
     if "--resume" in words:
-        default = _resumed(default, Path(out) if (out := cli.peek("--out")) else runs.latest_run(runs.CHECKPOINT))
+        default = _resumed(default, Path(out) if (out := cli.peek("--out")) else latest_run(CHECKPOINT))
     if "--help-all" in words:
         sys.argv[1:] = ["--help"]
     elif {"-h", "--help"} & words:
@@ -84,7 +84,7 @@ def _resumed(default: Options, folder: Path) -> Options:
     if not file.is_file():
         raise CheckpointError(f"no run in {folder}: there is nothing to resume")
     try:
-        run = json.loads(file.read_text())
+        run = json.loads(file.read_text(encoding="utf-8"))
         config, data = from_dict(Config, run["config"]), tuple(map(Path, run["data"]))
         kept = {"held_out": run["held_out"]} | {name: run["options"][name] for name in KEPT}
         return replace(default, config=config, data=data, out=folder, **kept)

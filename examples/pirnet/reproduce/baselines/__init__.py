@@ -45,7 +45,3 @@ RESTORERS |= {"xydeblur": XYDeblur, "rlfn": RLFN, "fmen": FMEN, "dncnn": DnCNN, 
 A restorer maps a degraded image (B, 3, H, W) to the restored one of the same shape, both nominally in [0, 1]. Images
 are at least 16 x 16; some restorers need sides divisible by 4 and say so.
 """
-
-LEARNING_RATES = dict.fromkeys([*HIDERS, *RESTORERS], 1e-3)
-LEARNING_RATES |= {"baluja": 3e-4, "hinet": 3e-4, "deepmih": 3e-4, "hidden": 3e-3, "rlfn": 3e-3, "ridnet": 3e-3}
-"""Learning rate of each with our warm-up, clipping and mean losses, found in trials of only a hundred steps."""

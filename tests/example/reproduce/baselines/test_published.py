@@ -75,10 +75,10 @@ def test_one_tensor_too_many_or_too_few_is_refused(kind: str, tmp_path: Path) ->
         load(path)
     name = next(iter(tensors))
     safetensors.torch.save_file({key: tensor for key, tensor in tensors.items() if key != name}, path)
-    with pytest.raises(CheckpointError, match=r"does not hold .*: [123] tensors are missing, unknown or"):
+    with pytest.raises(CheckpointError, match=r"does not hold .*: (1 tensor is|[23] tensors are) missing, unknown or"):
         load(path)
     safetensors.torch.save_file(tensors | {name: torch.zeros(1, 1, 1, 1)}, path)
-    with pytest.raises(CheckpointError, match=r"does not hold .* tensors are missing, unknown or of another shape"):
+    with pytest.raises(CheckpointError, match=r"does not hold .*: (1 tensor is|[23] tensors are) missing, unknown or"):
         load(path)
 
 
