@@ -65,7 +65,7 @@ def test_whole_numbers(name: str, number: Any) -> None:
         call(number)
 
 
-@pytest.mark.parametrize("name", WHOLE.keys() - {"idwt2d"})
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "idwt2d"])
 def test_integers_of_numpy(name: str) -> None:
     WHOLE[name][0](np.int64(2))
 

@@ -182,9 +182,9 @@ class _Chain:
         samples: list[tuple[int, Tensor, Tensor]] = []
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for visit in reversed(self.visits):
-            first, last = visit.leaf.before, visit.leaf.before + visit.num_outputs
-            above, below = (bands[:first], bands[last:]), (gradients[:first], gradients[last:])
-            outputs = bands[first:last] if visit.kept is None else tuple(kept[visit.kept])
+            begin, end = visit.leaf.before, visit.leaf.before + visit.num_outputs
+            above, below = (bands[:begin], bands[end:]), (gradients[:begin], gradients[end:])
+            outputs = bands[begin:end] if visit.kept is None else tuple(kept[visit.kept])
             tensors = {p: without_hooks(shared[p]) for p in (*visit.parameters, *visit.options.values())}
             wanted = {p: tensor for p, tensor in tensors.items() if tensor.requires_grad}
             with ExitStack() as stack:
@@ -192,7 +192,7 @@ class _Chain:
                     stack.enter_context(torch.autocast(**state))
                 inputs, again = visit.again(outputs, tensors)
             del bands, outputs  # nothing needs the outputs any more, and saving memory is the purpose
-            of_inputs, of_wanted = differentiate(inputs, again, gradients[first:last], list(wanted.values()))
+            of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], list(wanted.values()))
             for p, gradient in zip(wanted, of_wanted, strict=True):
                 total = totals[p]
                 totals[p] = gradient if total is None else total if gradient is None else total + gradient
