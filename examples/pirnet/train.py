@@ -5,7 +5,7 @@
 
 Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
 summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C, SIGTERM and --minutes end the
-run after the current step with exit status 3; --resume continues it. --help-all shows every option and preset field.
+run after the current step with exit status 3; --resume continues it. --help-all shows more options.
 """
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from liftlayers._bands import Bands, bare, is_differentiable
+from liftlayers._graphs import leaves_of_graph, temporary_leaf
 from liftlayers.functional.grid import require_bits, round_to_grid
 from liftlayers.invertible import VolumePreserving
 from liftlayers.nn._networks import require_network, takes_condition
@@ -72,12 +73,36 @@ class OnGrid(nn.Module):
         if _cannot_record():
             output = self._call(_canonical(x), condition if condition is None else _canonical(condition))
         else:
-            with _recording():
-                output = self._call(_recorded(x), condition if condition is None else _recorded(condition))
+            output = self._recorded_call(x, condition)
         if not isinstance(output, Tensor) or not output.is_floating_point():
             got = output.dtype if isinstance(output, Tensor) else type(output).__name__
             raise TypeError(f"OnGrid needs a network that returns a floating-point tensor, got {got}")
-        return output if torch.is_grad_enabled() else output.detach()
+        return output
+
+    def _recorded_call(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Evaluates the network while autograd records; the output has a graph only if a gradient may be needed.
+
+        Kernels may depend on whether autograd records: attention has a fast path without gradients, and a product of
+        matrices may be folded in another way.
+        """
+        given = [x] if condition is None else [x, condition]
+        recorded = [_recorded(tensor) for tensor in given]
+        try:
+            with _recording():
+                output = self._call(recorded[0], None if condition is None else recorded[1])
+        except RuntimeError as error:
+            if "leaf Variable that requires grad" not in str(error):
+                raise
+            raise RuntimeError(
+                f"OnGrid needs a network that leaves its input as it is, but {type(self.network).__name__} writes into "
+                "it: use inplace=False in its first layers, or give them a clone"
+            ) from error
+        if not isinstance(output, Tensor):
+            return output  # refused by the caller
+        needed = torch.is_grad_enabled() and (
+            any(tensor.requires_grad for tensor in given) or any(leaves_of_graph([output]))
+        )
+        return output if needed else output.detach()
 
     def _call(self, x: Tensor, condition: Tensor | None) -> Tensor:
         return self.network(x) if condition is None else self.network(x, condition=condition)
@@ -134,10 +159,6 @@ def _canonical(x: Tensor) -> Tensor:
     return x.contiguous().flatten().view(x.shape)
 
 
-# Kernels may depend on whether autograd records: attention has a fast path without gradients, and a product of
-# matrices may be folded in another way. So it always records, and keeps nothing where no gradient is needed.
-
-
 def _cannot_record() -> bool:
     """Whether a compiler or a transform of `torch.func` evaluates the network, which decide that for themselves."""
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
@@ -157,8 +178,9 @@ def _drop(_tensor: object) -> Any:
 
 def _recorded(x: Tensor) -> Tensor:
     """Returns the same numbers in the canonical layout, as a tensor that needs a gradient."""
-    x = _canonical(x)
-    return x if x.requires_grad or not is_differentiable(x) else x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+        x = _canonical(x)
+        return x if x.requires_grad or not is_differentiable(x) else temporary_leaf(x)
 
 
 def _row(condition: Tensor | None, position: int, batch: int) -> Tensor | None:

@@ -43,13 +43,11 @@ class Visited(NamedTuple):
         now = self.module.__dict__
         return len(now) == len(self.attributes) and all(map(operator.is_, now.values(), self.attributes.values()))
 
-    def attributes_for(self, latest: dict[str, Any]) -> dict[str, Any]:
-        """Returns the attributes for a second evaluation: the latest, or all of the walk if tensors were stored since.
-
-        Of the latest, only the training mode is set back: a layer may note that it has been initialised, for instance.
-        """
-        stored = any(isinstance(x, Tensor) and x is not self.attributes.get(name) for name, x in latest.items())
-        return self.attributes if stored else latest | {"training": self.attributes["training"]}
+    @property
+    def has_stored_tensors(self) -> bool:
+        """Whether the module has stored a tensor since. Other attributes may say that a layer has been initialised."""
+        now = self.module.__dict__
+        return any(isinstance(x, Tensor) and x is not self.attributes.get(name) for name, x in now.items())
 
 
 class Inventory:
@@ -139,16 +137,23 @@ class Inventory:
                     f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
                     f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
                 )
-        changed = [(visited, dict(vars(visited.module))) for visited in self.modules if not visited.has_same_attributes]
+        changed = [visited for visited in self.modules if not visited.has_same_attributes]
+        storing = [(visited, dict(vars(visited.module))) for visited in changed if visited.has_stored_tensors]
+        others = [visited for visited in changed if not visited.has_stored_tensors]
+        turned = [module for module, attributes, _ in others if module.training != attributes["training"]]
         try:
-            for visited, latest in changed:
-                _set_attributes(visited.module, visited.attributes_for(latest))
+            for module in turned:
+                module.training = not module.training
+            for visited, _ in storing:
+                _set_attributes(visited.module, visited.attributes)
             yield
         finally:
-            for visited, latest in changed:
+            for visited, latest in storing:
                 with_graph = {name: x for name, x in vars(visited.module).items() if _has_graph(x)}
                 kept = {name: x for name, x in latest.items() if name not in with_graph or _has_graph(x)}
                 _set_attributes(visited.module, with_graph | kept)
+            for module in turned:
+                module.training = not module.training
 
 
 def _has_graph(value: object) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 
 from liftlayers._bands import is_differentiable
+from liftlayers._graphs import leaves_of_graph
 from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
@@ -63,22 +64,15 @@ class Visit:
 
     def _require_known(self, outputs: Bands, known: Sequence[Tensor]) -> None:
         """Raises `RuntimeError` if the graph of the outputs leads to other leaves, whose gradients would be lost."""
-        leaves = {id(tensor) for tensor in known}
-        seen = {tensor.grad_fn for tensor in known}
-        nodes = [tensor.grad_fn for tensor in outputs]
-        for node in nodes:
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            leaf = getattr(node, "variable", None)
+        own = {id(tensor) for tensor in known}
+        for node, leaf in leaves_of_graph(outputs, {tensor.grad_fn for tensor in known}):
             # A checkpoint around the chain unpacks other tensors, which share a node with the original ones.
-            if leaf is not None and id(leaf) not in leaves and node not in _ends(known):
+            if id(leaf) not in own and node not in _ends(known):
                 raise RuntimeError(
                     f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which step "
                     f"{self.number} ({type(self.leaf.step).__name__}) uses without holding it: register it as a "
                     "parameter or an attribute of the network that uses it, or use memory='checkpoint'"
                 )
-            nodes += [following for following, _ in node.next_functions]
 
 
 def _ends(tensors: Sequence[Tensor]) -> set[Node]:

@@ -51,8 +51,8 @@ class ActNorm(Channelwise):
         >>> y = norm(5 + 2 * torch.rand(4, 3, 8, 8))
         >>> torch.allclose(y.var(dim=(0, 2, 3), correction=0), torch.ones(3))
         True
-        >>> norm.initialised
-        tensor(True)
+        >>> bool(norm.initialised)
+        True
     """
 
     initialised: Tensor

@@ -191,7 +191,7 @@ def test_too_few_bits_are_refused() -> None:
 
 @pytest.mark.parametrize("bits", [-1, 53, 15.5, "16"])
 def test_other_exponents_are_refused(bits: int) -> None:
-    error, needs = (ValueError, "0 to 52 bits") if isinstance(bits, int) else (TypeError, "an integer number of bits")
+    error, needs = (ValueError, "0 to 52 bits") if isinstance(bits, int) else (TypeError, "a whole number as bits")
     makers: dict[str, Callable[[], object]] = {
         "exact": lambda: exact(Haar(), bits=bits),
         "ToGrid": lambda: ToGrid(bits),

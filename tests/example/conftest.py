@@ -1,6 +1,7 @@
 """Puts the folder of the example on the path, as running one of its scripts does, and trains once for all tests."""
 
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,15 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(5):
         save_image(folder / f"{seed}.png", seed, 48, 64)
     return folder
+
+
+@pytest.fixture
+def _signals_by_default() -> Iterator[None]:
+    """No signal is ignored, as SIGHUP is if the tests run under nohup."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

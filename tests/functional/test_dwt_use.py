@@ -150,7 +150,7 @@ def test_other_nests_in_the_functions_around_it_are_refused() -> None:
     x = torch.rand(4, 4)
     with pytest.raises(TypeError, match=r"lossless_idwt2d needs \(approx, .*, got \(Tensor, Tensor\)"):
         lossless_idwt2d((x.int(), x.int()), "5/3")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"wavedec2 needs a whole number of levels, got 2.0"):
+    with pytest.raises(TypeError, match=r"wavedec2 needs a whole number as level, got 2.0"):
         wavedec2(x, "haar", level=2.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"waverec2 needs \[approx, details, \.\.\.\], coarsest first, got Tensor"):
         waverec2(x, "haar")  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ def test_half_precision_works_under_every_rule_and_autocast(dtype: torch.dtype, 
 
 @pytest.mark.parametrize("level", [0, -1])
 def test_levels_below_one_are_refused(level: int) -> None:
-    with pytest.raises(ValueError, match=f"wavedec2 needs a level of at least 1, got {level}$"):
+    with pytest.raises(ValueError, match=f"wavedec2 needs level of at least 1, got {level}$"):
         wavedec2(torch.zeros(4, 4), "haar", level=level)
 
 

@@ -52,7 +52,7 @@ def test_split_needs_two_sizes(sizes: tuple[int, ...]) -> None:
 
 
 def test_split_needs_positive_sizes() -> None:
-    with pytest.raises(ValueError, match="Split needs sizes of at least 1, got -2"):
+    with pytest.raises(ValueError, match="Split needs size of at least 1, got -2"):
         Split(3, -2)
 
 

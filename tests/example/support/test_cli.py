@@ -67,6 +67,7 @@ def test_other_errors_keep_their_traceback() -> None:
         cli.run(main)
 
 
+@pytest.mark.usefixtures("_signals_by_default")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_script_by_an_exception(number: signal.Signals) -> None:
     cleaned = []

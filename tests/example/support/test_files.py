@@ -87,6 +87,7 @@ def test_a_file_that_appears_meanwhile_is_kept(links: bool, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.usefixtures("_signals_by_default")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_during_a_write_leaves_no_file(number: signal.Signals, tmp_path: Path) -> None:
     def write() -> None:

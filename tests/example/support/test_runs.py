@@ -117,6 +117,7 @@ def test_minutes_run_out() -> None:
     assert not Stop()
 
 
+@pytest.mark.usefixtures("_signals_by_default")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_asks_to_stop_and_a_second_one_stops(number: signal.Signals) -> None:
     before = signal.getsignal(number)
