@@ -178,7 +178,7 @@ def _drop(_tensor: object) -> Any:
 
 def _recorded(x: Tensor) -> Tensor:
     """Returns the same numbers in the canonical layout, as a tensor that needs a gradient."""
-    with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+    with torch.inference_mode(False):
         x = _canonical(x)
         return x if x.requires_grad or not is_differentiable(x) else temporary_leaf(x)
 

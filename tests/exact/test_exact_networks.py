@@ -100,6 +100,23 @@ def test_activations_are_not_kept_without_gradients(mode: Any) -> None:
     assert len(kept) == 1
 
 
+def test_outputs_need_a_gradient_only_where_one_may_be_asked_for() -> None:
+    """Of parameters that are trained, of inputs, and of tensors that a network does not hold."""
+    chain, gain = chain_of("linear"), torch.ones(1, requires_grad=True)
+    a, b = tokens()
+    assert chain(a, b)[0].requires_grad
+    chain.requires_grad_(False)
+    assert not any(x.requires_grad for x in chain(a, b))
+    assert chain(a.clone().requires_grad_(), b)[1].requires_grad
+
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * gain
+
+    as_tuple(exact(Sequential(AdditiveCoupling(Scaled())))(a, b))[1].sum().backward()
+    assert gain.grad is not None
+
+
 @pytest.mark.parametrize("kind", ["forward", "forward_pre"])
 def test_hooks_of_the_chain_and_its_steps_are_not_called(kind: str) -> None:
     """They could change what is on the grid. Hooks of networks are part of what the network computes."""
