@@ -56,7 +56,7 @@ class OnSkeleton(nn.Module):
             found = f"{tuple(output.shape)} from {type(self.residual).__name__} for {tuple(lines.shape)}"
             raise ValueError(f"a learned wavelet needs networks that keep the shape, got {found}")
         output = output if self.dim == -1 else output.mT
-        return fixed + rearrange(output, "(b c) k h w -> b (k c) h w", b=len(x), c=x.shape[1] // self.together)
+        return fixed + rearrange(output, "(b c) k h w -> b (k c) h w", b=x.shape[0], c=x.shape[1] // self.together)
 
     def extra_repr(self) -> str:
         return f"taps={self.step.taps}, first={self.step.first}, dim={self.dim}, boundary={self.boundary!r}"
