@@ -22,6 +22,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+SHARDS_ON_CPU = int(torch.__version__.split(".")[1]) > 6  # torch 2.6 asks for streams of a GPU
+SHARDED = pytest.param("sharded", marks=pytest.mark.skipif(not SHARDS_ON_CPU, reason="needs torch 2.7"))
+
+
 def step(chain: nn.Module, images: slice, dtype: torch.dtype = torch.float64) -> None:
     bands = (tensor(channels, 4, channels, 4, 4, dtype=dtype)[images] for channels in (1, 3))
     loss(*chain(*bands)).backward()
@@ -44,11 +48,12 @@ def train(rank: int, folder: str) -> None:
                 step(parallel, half)
             step(parallel, half)
             twice = [p.grad for p in chain.parameters()]
-            sharded = stack(memory=memory).double()
-            fully_shard(sharded, mesh=mesh)
-            step(sharded, half)
-            whole = [p.grad.full_tensor() for p in sharded.parameters()]  # type: ignore[union-attr]
-            gradients[memory] = {"once": once, "accumulated": twice, "sharded": whole}
+            gradients[memory] = {"once": once, "accumulated": twice}
+            if SHARDS_ON_CPU:
+                sharded = stack(memory=memory).double()
+                fully_shard(sharded, mesh=mesh)
+                step(sharded, half)
+                gradients[memory]["sharded"] = [p.grad.full_tensor() for p in sharded.parameters()]  # type: ignore[union-attr]
         torch.save(gradients, f"{folder}/{rank}.pt")
     finally:
         distributed.destroy_process_group()
@@ -81,7 +86,7 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[s
 
 
 @in_every_mode
-@pytest.mark.parametrize("way", ["once", "accumulated", "sharded"])
+@pytest.mark.parametrize("way", ["once", "accumulated", SHARDED])
 def test_gradients_are_those_of_the_full_batch(
     memory: str, way: str, gradients: list[dict[str, dict[str, list[Tensor]]]]
 ) -> None:
