@@ -11,7 +11,7 @@ from liftlayers._bands import Bands
 from liftlayers._checks import require_float, require_same_device
 from liftlayers._maps import same_map, stating_class
 from liftlayers.invertible import Invertible, VolumePreserving
-from liftlayers.nn._networks import require_network, takes_condition
+from liftlayers.nn._networks import input_is_written, require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
 
@@ -156,11 +156,8 @@ class Coupling(Invertible):
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
-        if _versions(given) != versions:  # the inverse would get another input
-            raise RuntimeError(
-                f"{who} needs a network that leaves its input as it is, but {type(self.network).__name__} writes into "
-                "it: use inplace=False in its first layers, or give them a clone"
-            )
+        if _versions(given) != versions:
+            raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
         if value.is_complex():

@@ -12,7 +12,7 @@ from liftlayers._bands import Bands, bare, is_differentiable
 from liftlayers._graphs import leaves_of_graph, temporary_leaf
 from liftlayers.functional.grid import require_bits, round_to_grid
 from liftlayers.invertible import VolumePreserving
-from liftlayers.nn._networks import require_network, takes_condition
+from liftlayers.nn._networks import input_is_written, require_network, takes_condition
 
 
 class OnGrid(nn.Module):
@@ -70,42 +70,32 @@ class OnGrid(nn.Module):
         return round_to_grid(output.to(x.dtype if x.dtype == torch.float64 else torch.float32), self.bits)
 
     def _evaluate(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        if _cannot_record():
-            output = self._call(_canonical(x), condition if condition is None else _canonical(condition))
-        else:
-            output = self._recorded_call(x, condition)
-        if not isinstance(output, Tensor) or not output.is_floating_point():
-            got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-            raise TypeError(f"OnGrid needs a network that returns a floating-point tensor, got {got}")
-        return output
-
-    def _recorded_call(self, x: Tensor, condition: Tensor | None) -> Tensor:
         """Evaluates the network while autograd records; the output has a graph only if a gradient may be needed.
 
         Kernels may depend on whether autograd records: attention has a fast path without gradients, and a product of
         matrices may be folded in another way.
         """
         given = [x] if condition is None else [x, condition]
+        if _cannot_record():
+            return self._call(*map(_canonical, given))
         recorded = [_recorded(tensor) for tensor in given]
         try:
             with _recording():
-                output = self._call(recorded[0], None if condition is None else recorded[1])
+                output = self._call(*recorded)
         except RuntimeError as error:
-            if "leaf Variable that requires grad" not in str(error):
-                raise
-            raise RuntimeError(
-                f"OnGrid needs a network that leaves its input as it is, but {type(self.network).__name__} writes into "
-                "it: use inplace=False in its first layers, or give them a clone"
-            ) from error
-        if not isinstance(output, Tensor):
-            return output  # refused by the caller
-        needed = torch.is_grad_enabled() and (
-            any(tensor.requires_grad for tensor in given) or any(leaves_of_graph([output]))
-        )
-        return output if needed else output.detach()
+            if "leaf Variable that requires grad" in str(error):
+                raise input_is_written("OnGrid", self.network) from error
+            raise
+        if torch.is_grad_enabled() and (any(x.requires_grad for x in given) or any(leaves_of_graph([output]))):
+            return output
+        return output.detach()
 
-    def _call(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        return self.network(x) if condition is None else self.network(x, condition=condition)
+    def _call(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        output = self.network(x) if condition is None else self.network(x, condition=condition)
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            got = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise TypeError(f"OnGrid needs a network that returns a floating-point tensor, got {got}")
+        return output
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, batch_invariant={self.batch_invariant}"

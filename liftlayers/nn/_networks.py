@@ -17,6 +17,14 @@ def require_network(who: str, network: nn.Module) -> None:
         raise TypeError(f"{who} needs a network, got {type(network).__name__}, which is an invertible step; {remedy}")
 
 
+def input_is_written(who: str, network: nn.Module) -> RuntimeError:
+    """Returns the error for a network that writes into its input: the inverse would get another one."""
+    return RuntimeError(
+        f"{who} needs a network that leaves its input as it is, but {type(network).__name__} writes into it: use "
+        "inplace=False in its first layers, or give them a clone"
+    )
+
+
 @torch.compiler.assume_constant_result
 def takes_condition(network: nn.Module) -> bool:
     """Returns True if a network takes ``condition=``.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from liftlayers import Inverse, LiftingBlock, Sequential
+from liftlayers import AdditiveCoupling, Inverse, LiftingBlock, Sequential, Swap
 from liftlayers._bands import as_tuple
 from liftlayers.testing import randomise_
 from tests.strategies import tensor
@@ -52,6 +52,16 @@ def with_memory(module: Sequential, memory: Any) -> Sequential:
     module = copy.deepcopy(module)
     module.memory = memory
     return module
+
+
+def chain_of(*networks: nn.Module) -> Sequential:
+    """Couplings with these networks, each on the band that the one before has changed."""
+    steps = [step for network in networks for step in (AdditiveCoupling(network), Swap())]
+    return randomise_(Sequential(*steps)).double()
+
+
+def two_alike(channels: int = 4) -> tuple[Tensor, Tensor]:
+    return tensor(0, 2, channels, 6, 6, dtype=torch.float64), tensor(1, 2, channels, 6, 6, dtype=torch.float64)
 
 
 # Bands

@@ -1,13 +1,11 @@
 """Law: networks of every kind get in each memory mode the gradients that they get in the plain loop.
 
 Each network here did not: it fills memory with random numbers in the order of its input, keeps what it has computed,
-holds its weights where a copy would not find them, or is trained from several threads at once.
+or holds its weights where a copy would not find them.
 """
 
 import copy
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,7 +16,16 @@ from torch.utils.checkpoint import checkpoint
 from liftlayers import AdditiveCoupling, Haar, Inverse, Invertible, LearnedWavelet, Sequential, Swap, set_memory
 from liftlayers._bands import as_tuple
 from liftlayers.testing import randomise_
-from tests.memory.helpers import SAVING, Gradients, assert_close, grads, in_both_directions, in_saving_modes, loss
+from tests.memory.helpers import (
+    Gradients,
+    assert_close,
+    chain_of,
+    grads,
+    in_both_directions,
+    in_saving_modes,
+    loss,
+    two_alike,
+)
 from tests.strategies import tensor
 
 
@@ -112,16 +119,6 @@ class Positions(nn.Module):
         if self.table is None:
             self.table = torch.arange(x.shape[-1], dtype=x.dtype).cos()
         return self.conv(x + self.table)
-
-
-def chain_of(*networks: nn.Module) -> Sequential:
-    """Couplings with these networks, each on the band that the one before has changed."""
-    steps = [step for network in networks for step in (AdditiveCoupling(network), Swap())]
-    return randomise_(Sequential(*steps)).double()
-
-
-def two_alike(channels: int = 4) -> tuple[Tensor, Tensor]:
-    return tensor(0, 2, channels, 6, 6, dtype=torch.float64), tensor(1, 2, channels, 6, 6, dtype=torch.float64)
 
 
 @in_saving_modes
@@ -278,65 +275,3 @@ def test_condition_written_to_before_the_backward_is_an_error(memory: str) -> No
     condition.mul_(2)
     with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*version 1; expected version 0"):
         loss(*outputs).backward()
-
-
-# Threads
-
-
-@pytest.fixture
-def _frequent_switches() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(interval)
-
-
-class Meets(nn.Module):
-    """Waits in each call, for a moment, until another thread is in the network too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(4, 4, 1)
-        self.meet: Callable[[], None] = lambda: None
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.meet()
-        return torch.tanh(self.conv(x))
-
-
-@pytest.mark.usefixtures("_frequent_switches")
-@pytest.mark.parametrize("memory", SAVING)
-def test_threads_train_one_chain(memory: str) -> None:
-    """Every pass of every thread gets all gradients, and the chain keeps its parameters."""
-    network, bands = Meets(), two_alike()
-    chain = set_memory(chain_of(network, network, network), memory)  # type: ignore[arg-type]
-    parameters = list(chain.parameters())
-    expected = grads_of(chain, *bands)
-    barrier = threading.Barrier(4)
-
-    def meet() -> None:
-        try:
-            barrier.wait(timeout=0.01)
-        except threading.BrokenBarrierError:
-            barrier.reset()
-
-    network.meet = meet
-    wrong: list[int] = []
-
-    def train(number: int) -> None:
-        for _ in range(5):
-            found = grads_of(chain, *bands)
-            if not all(x is not None and torch.allclose(x, y) for x, y in zip(found, expected, strict=True)):
-                wrong.append(number)
-
-    threads = [threading.Thread(target=train, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert all(now is then for now, then in zip(chain.parameters(), parameters, strict=True))
-
-
-def grads_of(chain: Sequential, *bands: Tensor) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(loss(*chain(*bands)), list(chain.parameters()), allow_unused=True)

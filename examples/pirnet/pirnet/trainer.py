@@ -18,12 +18,11 @@ from pirnet.losses import ClearStep, Images, TrainStep
 from pirnet.metrics import psnr
 from pirnet.model import PIRNet
 from pirnet.support import distributed, precision, seeds
-from pirnet.support.names import changes, few
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
 from pirnet.support.settings import shown
 from pirnet.support.spike_guard import SpikeGuard
-from pirnet.support.text import counted
+from pirnet.support.text import changes, counted, few
 from pirnet.tasks import TASKS
 from pirnet.weights import check_tensors
 

@@ -19,11 +19,10 @@ from torch import Tensor
 from pirnet.images import ImageError, read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
-from pirnet.support.names import few
 from pirnet.support.places import cache_folder
 from pirnet.support.progress import progress_bar
 from pirnet.support.refusals import Refusals
-from pirnet.support.text import file_name
+from pirnet.support.text import few, file_name
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")

@@ -1,6 +1,7 @@
-"""Names of files as text: they may hold bytes that are no UTF-8, line ends and control characters."""
+"""Text for messages and reports: names of files, which may hold any bytes, numbers of things, the first of many."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -39,3 +40,29 @@ def counted(number: float, noun: str, plural: str = "") -> str:
         ('1 pair', '0 pairs', '0.5 minutes')
     """
     return f"{number:.15g} {noun if number == 1 else plural or noun + 's'}"
+
+
+def changes(now: dict[str, str], then: dict[str, str]) -> list[str]:
+    """How photos differ from those of an earlier run, both as `fingerprints`; one short sentence each.
+
+    Example:
+        >>> changes({"a": "8 x 8, 01", "b": "8 x 8, 02"}, {"a": "8 x 8, 03", "c": "8 x 8, 04"})
+        ['photos are missing here: c', 'photos are new here: b', 'photos have changed: a']
+    """
+    found = {
+        "are missing here": [name for name in then if name not in now],
+        "are new here": [name for name in now if name not in then],
+        "have changed": [name for name in now if name in then and now[name] != then[name]],
+    }
+    lines = [f"photos {how}: {few(names)}" for how, names in found.items() if names]
+    return lines or ["photos are in another order"] * (list(now) != list(then))
+
+
+def few(names: Sequence[str], separator: str = ", ") -> str:
+    """Names for a message: the first three, and how many more there are.
+
+    Example:
+        >>> few("abcde")
+        'a, b, c, and 2 more'
+    """
+    return separator.join([*names[:3], *([f"and {len(names) - 3} more"] if len(names) > 3 else [])])
