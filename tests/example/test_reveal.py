@@ -37,7 +37,7 @@ REFUSED = [
 
 def test_a_closed_pipe_is_one_line_of_error(half_and_double: Path, tmp_path: Path) -> None:
     save_image(tmp_path / "stego.png", 0, 300, 300)
-    command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--weights", half_and_double]
+    command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--no-key", "--weights", half_and_double]
     with (
         (tmp_path / "stego.png").open("rb") as stego,
         subprocess.Popen(command, stdin=stego, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
@@ -59,27 +59,28 @@ def test_a_picture_without_a_secret_is_doubted(script: Script, tmp_path: Path) -
     for name, level in (("photo", 1.0), ("dark", 0.1)):
         Image.fromarray((level * data.astronaut()[SECRET]).astype(np.uint8)).save(tmp_path / f"{name}.png")
         assert script("conceal.py", "cover.png", f"{name}.png", "-o", f"{name}-stego.png").status == 0
-        assert script("reveal.py", f"{name}-stego.png", "-o", "out.png", "--force") == (0, "", "")
+        key = ("--key", f"{name}-stego.key")
+        assert script("reveal.py", f"{name}-stego.png", "-o", "out.png", *key, "--force") == (0, "", "")
     with Image.open(tmp_path / "photo-stego.png") as stego:
         stego.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "small.png")
     Image.new("RGB", (64, 64), "gray").save(tmp_path / "flat.png")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     for name in ("cover", "small", "flat", "noise"):
-        result = script("reveal.py", f"{name}.png", "-o", "out.png", "--force")
+        result = script("reveal.py", f"{name}.png", "-o", "out.png", "--no-key", "--force")
         assert (result.status, result.out) == (0, "")
         doubt = "what is revealed is far outside the range" if name == "noise" else "hardly anything is revealed"
         assert result.err.startswith(f"{name}.png: {doubt}")
         assert len(result.err.splitlines()) == 1
 
 
-def test_another_key_is_doubted(script: Script, tmp_path: Path) -> None:
+def test_other_weights_are_doubted(script: Script, tmp_path: Path) -> None:
     for name, pixels in (("cover", data.coffee()[COVER]), ("secret", data.astronaut()[SECRET])):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     key = randomise_(load_lih(SHIPPED / LIH_WEIGHTS))
     save_weights(tmp_path / LIH_WEIGHTS, key, LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24))
     assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png").status == 0
-    result = script("reveal.py", "stego.png", "-o", "out.png", "--weights", tmp_path)
+    result = script("reveal.py", "stego.png", "-o", "out.png", "--key", "stego.key", "--weights", tmp_path)
     assert "stego.png: what is revealed is far outside the range of colours: it was concealed with other" in result.err
 
 
@@ -88,5 +89,5 @@ def test_unusable_pictures_are_refused(
     arguments: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
 ) -> None:
     before = listing(pictures)
-    assert_refused(script("reveal.py", *arguments, "--weights", half_and_double), "reveal.py", message)
+    assert_refused(script("reveal.py", *arguments, "--no-key", "--weights", half_and_double), "reveal.py", message)
     assert listing(pictures) == before
