@@ -61,9 +61,7 @@ def main() -> None:
     options = read_options()
     check_output(options.output, force=options.force)
     if (options.key is None) != options.no_key:
-        raise ValueError(
-            "reveal.py needs either --key FILE, which conceal.py wrote, or --no-key for a photo without one"
-        )
+        raise ValueError("reveal.py needs either --key, with the file that conceal.py wrote, or --no-key")
     key = None if options.key is None else read_key(options.key)
     lih = load_lih(options.weights / LIH_WEIGHTS)
     warnings = run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS)

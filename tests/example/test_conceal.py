@@ -1,5 +1,6 @@
 """conceal.py as a user runs it."""
 
+import errno
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from pirnet.config import LIHConfig
 from pirnet.images import read_picture
 from pirnet.model import LIH
 from pirnet.pixels import to_uint8
+from pirnet.support.keys import read_key
 from pirnet.support.places import SHIPPED
 from pirnet.weights import save_weights
 from skimage import data
@@ -136,6 +138,85 @@ def test_a_secret_with_noise_is_not_lost(script: Script, tmp_path: Path) -> None
     Image.fromarray(data.coffee()[60:188, 180:308]).save(tmp_path / "cover.png")
     Image.fromarray(secret).save(tmp_path / "secret.png")
     assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png") == (0, "", "")
+
+
+def test_every_photo_gets_a_key_of_its_own(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """The same photo, hidden twice in the same cover, gives unrelated stego images; each key reveals its own."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 48, 64)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "a.png", *weights) == (0, "", "")
+    others = ("--key", "keys.d/b", "--block", "32")
+    refused = script("conceal.py", "cover.png", "secret.png", "-o", "b.png", *others, *weights)
+    assert_refused(refused, "conceal.py", "keys.d/b: cannot write, the folder keys.d does not exist")
+    (tmp_path / "keys.d").mkdir()
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "b.png", *others, *weights) == (0, "", "")
+    first, second = (read_key(tmp_path / name) for name in ("a.key", "keys.d/b"))
+    assert (first.block, second.block) == (16, 32)
+    assert first.secret != second.secret
+    a, b = (read_picture(tmp_path / f"{name}.png").pixels for name in "ab")
+    assert (a - b).abs().mean() > 0.1
+    for name, key in (("a", "a.key"), ("b", "keys.d/b")):
+        assert script("reveal.py", f"{name}.png", "-o", f"{name}-out.png", "--key", key, *weights) == (0, "", "")
+        revealed = to_uint8(read_picture(tmp_path / f"{name}-out.png").pixels).int()
+        assert (revealed - to_uint8(read_picture(tmp_path / "secret.png").pixels).int()).abs().max() <= 1
+
+
+def test_a_used_key_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """Even with --force, which overwrites pictures; --reuse-key hides with the same key and block."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 48, 64)
+    arguments = ("cover.png", "secret.png", "--weights", half_and_double)
+    assert script("conceal.py", *arguments, "-o", "a.png", "--block", "32") == (0, "", "")
+    before = listing(tmp_path)
+    for again in (("a.png", "--force"), ("b.png", "--key", "a.key")):
+        refused = script("conceal.py", *arguments, "-o", *again)
+        assert_refused(
+            refused, "conceal.py", "a.key: exists already, and its key was used: name another file with --key"
+        )
+    assert listing(tmp_path) == before
+    assert script("conceal.py", *arguments, "-o", "b.png", "--key", "a.key", "--reuse-key") == (0, "", "")
+    assert (tmp_path / "b.png").read_bytes() == before["a.png"]
+    assert (tmp_path / "a.key").read_bytes() == before["a.key"]
+    Image.new("RGB", (32, 32)).save(tmp_path / "small.png")
+    small = ("small.png", "small.png", "-o", "c.png", "--key", "a.key", "--reuse-key", "--weights", half_and_double)
+    message = r"a.key: is the key of a photo of 48 x 64 pixels \(height x width\), got one of 32 x 32"
+    assert_refused(script("conceal.py", *small), "conceal.py", message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--no-key", "--key", "a.key"), "--no-key hides without a key, so it cannot be combined with --key or"),
+        (("--no-key", "--reuse-key"), "--no-key hides without a key, so it cannot be combined"),
+        (("--reuse-key", "--key", "no.key"), "no.key: no such key file"),
+        (("--reuse-key", "--key", "good.png"), "good.png: needs to be a key file that conceal.py wrote"),
+        (("--block", "8"), "--block"),
+        (("-o", "-"), "the key needs a file when the stego image goes to standard output: name it with --key"),
+    ],
+)
+def test_options_of_keys_that_do_not_fit_are_refused(
+    options: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
+) -> None:
+    before = listing(pictures)
+    output = () if "-o" in options else ("-o", "out.png")
+    refused = script("conceal.py", "good.png", "good.png", *output, *options, "--weights", half_and_double)
+    assert_refused(refused, "conceal.py", message)
+    assert listing(pictures) == before
+
+
+def test_a_failure_leaves_neither_key_nor_picture(
+    half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    refused = script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--weights", half_and_double)
+    assert_refused(refused, "conceal.py", "stego.png: cannot write, No space left on device")
+    assert {*listing(tmp_path)} == {"cover.png"}
 
 
 def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Script) -> None:

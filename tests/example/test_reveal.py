@@ -74,6 +74,40 @@ def test_a_picture_without_a_secret_is_doubted(script: Script, tmp_path: Path) -
         assert len(result.err.splitlines()) == 1
 
 
+def test_a_scrambled_result_is_doubted(script: Script, tmp_path: Path) -> None:
+    """With the key of another photo, without a key, and with a key where none was used; the right one is silent."""
+    for name, pixels in (("cover", data.coffee()[COVER]), ("secret", data.astronaut()[SECRET])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    for name, options in (("a", ()), ("b", ()), ("plain", ("--no-key",))):
+        assert script("conceal.py", "cover.png", "secret.png", "-o", f"{name}.png", *options).status == 0
+    wrong = "what is revealed looks scrambled: the key is of another photo, or this one was concealed without a key"
+    missing = "what is revealed looks scrambled: name the photo's key with --key instead of --no-key"
+    for name, key, doubt in (
+        ("a", ("--key", "a.key"), ""),
+        ("a", ("--key", "b.key"), f"a.png: {wrong}\n"),
+        ("plain", ("--key", "b.key"), f"plain.png: {wrong}\n"),
+        ("a", ("--no-key",), f"a.png: {missing}\n"),
+        ("plain", ("--no-key",), ""),
+    ):
+        assert script("reveal.py", f"{name}.png", "-o", "out.png", *key, "--force") == (0, "", doubt)
+
+
+@pytest.mark.parametrize("options", [(), ("--key", "a.key", "--no-key")])
+def test_a_key_or_none_has_to_be_named(options: tuple[str, ...], script: Script, tmp_path: Path) -> None:
+    save_image(tmp_path / "stego.png", 0, 32, 32)
+    refused = script("reveal.py", "stego.png", "-o", "out.png", *options)
+    assert_refused(refused, "reveal.py", "needs either --key, with the file that conceal.py wrote, or --no-key")
+
+
+def test_a_key_of_another_size_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 48)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", *weights).status == 0
+    save_image(tmp_path / "cropped.png", 0, 32, 40)
+    refused = script("reveal.py", "cropped.png", "-o", "out.png", "--key", "stego.key", *weights)
+    assert_refused(refused, "reveal.py", r"stego.key: is the key of a photo of 32 x 48 pixels .*, got one of 32 x 40")
+
+
 def test_other_weights_are_doubted(script: Script, tmp_path: Path) -> None:
     for name, pixels in (("cover", data.coffee()[COVER]), ("secret", data.astronaut()[SECRET])):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
