@@ -3,7 +3,7 @@
     python examples/pirnet/train.py                    # four to ten minutes on two cores
     python examples/pirnet/train.py --data PHOTOS --preset paper     # for a GPU
 
-Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
+Writes config.json, log.jsonl, the weights lih.safetensors (the client's) and lsr.safetensors (the cloud's),
 summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C, SIGTERM and --minutes end the
 run after the current step with exit status 3; --resume continues it. --help-all shows more options.
 """
