@@ -71,8 +71,8 @@ def test_photos_are_hidden_the_right_way_up(half_and_double: Path, script: Scrip
     exif[0x0112] = 6  # a quarter turn clockwise sets it upright
     save_image(tmp_path / "secret.jpg", 1, 20, 40, exif=exif)
     weights = ("--weights", half_and_double)
-    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", *weights).status == 0
-    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
+    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", "--no-key", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--no-key", *weights).status == 0
     secret, revealed = (to_uint8(read_picture(tmp_path / name).pixels).int() for name in ("secret.jpg", "revealed.png"))
     assert secret.shape == (3, 40, 20)
     assert (secret - revealed).abs().max() <= 1
