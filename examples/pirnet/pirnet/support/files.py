@@ -49,6 +49,17 @@ def atomic_path(path: Path, *, replace: bool = True, private: bool = False) -> I
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives an error of writing an open file, such as a full disk, the file's name, which the system leaves out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def _rename_to_new(source: Path, target: Path) -> None:
     """Renames a file, but never over another one, which `os.rename` would do on Linux."""
     try:
