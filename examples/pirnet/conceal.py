@@ -70,6 +70,11 @@ def main() -> None:
     secret = hidden.pixels
     if hidden.alpha is not None:
         print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
+    if cover.profile_dropped:
+        print(
+            f"{options.cover}: its colour profile, which is not for RGB, is not kept: shades may change",
+            file=sys.stderr,
+        )
     if hidden.converted_from:
         print(f"{options.secret}: colours converted from {hidden.converted_from} to sRGB", file=sys.stderr)
     if secret.shape != cover.pixels.shape:
