@@ -187,6 +187,10 @@ def scripted() -> nn.Module:
     return torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Tanh()))
 
 
+def traced() -> nn.Module:
+    return torch.jit.trace(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Tanh()).double(), two_alike()[0].detach())
+
+
 def hooked() -> nn.Module:
     """A network whose gradient is doubled by a hook of its weight."""
     network = nn.Conv2d(4, 4, 3, padding=1)
@@ -201,9 +205,11 @@ def test_recurrent_networks(memory: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-@pytest.mark.parametrize(("make", "memory"), [(hooked, "reversible"), (hooked, "checkpoint"), (scripted, "reversible")])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("make", [hooked, scripted, traced])
+@in_saving_modes
 def test_hooks_of_parameters_and_scripted_networks(make: Callable[[], nn.Module], memory: str) -> None:
-    """Hooks see the total of a network's gradients, once. TorchScript cannot be checkpointed."""
+    """Hooks see the total of a network's gradients, once."""
     network = make()
     chain = chain_of(network, network)
     expected = gradients_of_itself(chain, "store", *two_alike())
