@@ -256,6 +256,20 @@ def test_the_colour_profile_of_the_cover_is_kept(half_and_double: Path, script: 
             assert image.info.get("icc_profile") == kept
 
 
+def test_a_gray_profile_of_the_cover_is_dropped_with_a_notice(
+    half_and_double: Path, script: Script, tmp_path: Path
+) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"GRAY"
+    Image.new("L", (32, 24)).save(tmp_path / "cover.png", icc_profile=bytes(profile))
+    save_image(tmp_path / "secret.png", 1, 24, 32)
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
+    notice = "cover.png: its colour profile, which is not for RGB, is not kept: shades may change\n"
+    assert result == (0, "", notice)
+    with Image.open(tmp_path / "stego.png") as image:
+        assert "icc_profile" not in image.info
+
+
 def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 32)
     save_image(tmp_path / "secret.png", 1, 32, 32)

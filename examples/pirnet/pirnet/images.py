@@ -35,6 +35,7 @@ class Picture:
         pixels: Red, green, blue of shape :math:`(3, H, W)`, float32, multiples of 1/255 in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8, or None if the file has none.
         profile: The ICC profile that the pixels are in, or None if the file has none for RGB.
+        profile_dropped: Whether the file has an ICC profile of another kind, such as for gray, which RGB cannot be in.
         converted_from: The name of the profile that the pixels were converted from, or nothing.
         orientation: The EXIF orientation that is still to be applied, 1 to 8; 1 is upright.
     """
@@ -42,6 +43,7 @@ class Picture:
     pixels: Tensor
     alpha: Tensor | None
     profile: bytes | None = None
+    profile_dropped: bool = False
     converted_from: str = ""
     orientation: int = 1
 
@@ -174,9 +176,10 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False) -> Picture:
         raise ImageError(f"{path}: cannot be read, damaged or truncated, {error}") from error
     values = torch.from_numpy(np.array(converted)).permute(2, 0, 1)  # (3 or 4, H, W)
     alpha = values[3:].contiguous() if len(values) == 4 else None
-    kept = profile if profile and profile[16:20] == b"RGB " and not srgb else None
+    other_kind = bool(profile) and not srgb and profile[16:20] != b"RGB "
+    kept = None if srgb or other_kind else profile
     turn = int(orientation) if orientation in range(1, 9) else 1
-    return Picture(values[:3].contiguous().float() / 255, alpha, kept, name, turn)
+    return Picture(values[:3].contiguous().float() / 255, alpha, kept, other_kind, name, turn)
 
 
 def _in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
