@@ -1,10 +1,10 @@
 """The cloud as a web service, which restores the photos inside stego images without revealing them.
 
-    python examples/pirnet/serve.py                                                   # needs: pip install ".[serve]"
+    python examples/pirnet/serve.py
     python examples/pirnet/restore.py stego.png -o restored.png --task denoise --server http://127.0.0.1:8000
 
-Needs only lsr.safetensors. POST /restore?task=denoise with a PNG file answers a PNG file, the same as restore.py
-writes; GET /tasks, /health and /metrics. SIGTERM answers what has arrived and ends.
+Needs only lsr.safetensors, and the extra serve. POST /restore?task=denoise with a PNG file answers the PNG file that
+restore.py writes; GET /tasks, /health and /metrics. SIGTERM answers what has arrived and ends.
 """
 
 import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)

@@ -71,8 +71,8 @@ def test_photos_are_hidden_the_right_way_up(half_and_double: Path, script: Scrip
     exif[0x0112] = 6  # a quarter turn clockwise sets it upright
     save_image(tmp_path / "secret.jpg", 1, 20, 40, exif=exif)
     weights = ("--weights", half_and_double)
-    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", *weights).status == 0
-    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
+    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", "--no-key", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--no-key", *weights).status == 0
     secret, revealed = (to_uint8(read_picture(tmp_path / name).pixels).int() for name in ("secret.jpg", "revealed.png"))
     assert secret.shape == (3, 40, 20)
     assert (secret - revealed).abs().max() <= 1
@@ -207,10 +207,10 @@ def test_a_failure_leaves_neither_key_nor_picture(
 ) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 32)
 
-    def full(*_arguments: object, **_options: object) -> None:
+    def full(_path: Path, _content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     refused = script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--weights", half_and_double)
     assert_refused(refused, "conceal.py", "stego.png: cannot write, No space left on device")
     assert {*listing(tmp_path)} == {"cover.png"}

@@ -97,7 +97,7 @@ class Workers:
 
     def end(self) -> None:
         """Ends the processes after their work."""
-        self.pool.shutdown(cancel_futures=True)
+        self.pool.shutdown()
 
 
 class Service:
@@ -192,17 +192,13 @@ class Service:
         if task not in self.tasks:
             raise Refused(422, f"needs ?task= with one of {', '.join(self.tasks)}, got {task[:50]!r}")
         length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_bytes:
+        if length.isdigit() and int(length) > 1e6 * self.limits.megabytes:
             raise self._too_large()
         if self.draining:
             raise Refused(503, "this service is about to end, try again later")
         if self.inside >= self.limits.workers + self.limits.queue:
             raise Refused(429, f"needs a free place, {self.inside} requests are waiting: try again later")
         return task
-
-    @property
-    def _max_bytes(self) -> int:
-        return round(self.limits.megabytes * 1e6)
 
     def _too_large(self) -> Refused:
         return Refused(413, f"needs a body of at most {self.limits.megabytes:g} megabytes")
@@ -213,7 +209,7 @@ class Service:
             async with asyncio.timeout(self.limits.timeout):
                 async for part in request.stream():
                     content += part
-                    if len(content) > self._max_bytes:
+                    if len(content) > 1e6 * self.limits.megabytes:
                         raise self._too_large()
         except TimeoutError:
             raise Refused(408, f"needs the whole body within {self.limits.timeout:g} seconds") from None
