@@ -207,10 +207,10 @@ def test_a_failure_leaves_neither_key_nor_picture(
 ) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 32)
 
-    def full(*_arguments: object, **_options: object) -> None:
+    def full(_path: Path, _content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     refused = script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--weights", half_and_double)
     assert_refused(refused, "conceal.py", "stego.png: cannot write, No space left on device")
     assert {*listing(tmp_path)} == {"cover.png"}

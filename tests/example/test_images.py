@@ -88,11 +88,11 @@ def test_unwritable_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ImageError, match=r"b.png: cannot write, this is a folder"):
         write_png(tmp_path / "b.png", torch.zeros(3, 16, 16), force=True)
 
-    def full_disk(_: Image.Image, path: Path, **__: object) -> None:
-        path.write_bytes(b"half")
+    def full_disk(path: Path, content: bytes) -> None:
+        path.write_text(content[:8].hex())
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(ImageError, match=r"c.png: cannot write, No space left on device"):
         write_png(tmp_path / "c.png", torch.zeros(3, 16, 16))
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.png"]

@@ -78,7 +78,7 @@ def read_secret(path: Path) -> Picture:
     return _read(path, srgb=True)
 
 
-def read_stego(path: Path) -> Picture:
+def read_stego(path: Path, *, content: bytes | None = None) -> Picture:
     """Reads a picture that carries a hidden one, as `read_picture` does, but refuses lossy formats and few colours.
 
     The hidden part consists of differences of a few grey levels, which JPEG, lossy WebP and palettes discard first. An
@@ -86,12 +86,13 @@ def read_stego(path: Path) -> Picture:
 
     Args:
         path: The file, or `-` for standard input; the content decides about the format, not the name.
+        content: What is in the file, if it was read already.
 
     Raises:
         ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression, or it has a
             palette or only shades of gray.
     """
-    return _read(path, stego=True)
+    return _read(path, stego=True, content=content)
 
 
 def write_png(
@@ -123,20 +124,34 @@ def write_png(
         TypeError: `pixels` is not floating point, or `alpha` is not uint8.
         ValueError: A shape is wrong, or `pixels` holds a value that is not finite.
     """
+    content = png_bytes(pixels, alpha=alpha, profile=profile, orientation=orientation)
+    write_bytes(path, content, force=force, private=private)
+
+
+def png_bytes(
+    pixels: Tensor, *, alpha: Tensor | None = None, profile: bytes | None = None, orientation: int = 1
+) -> bytes:
+    """The content of the file that `write_png` writes; arguments and errors are the same."""
     check_images("write_png", pixels, batched=False)
     if not torch.isfinite(pixels).all():
-        raise ValueError(f"write_png needs finite pixels, got NaN or infinite values for {path}")
-    check_output(path, force=force)
-    image, exif = _to_pillow(pixels, alpha), Image.Exif()
+        raise ValueError("write_png needs finite pixels, got NaN or infinite values")
+    image, exif, content = _to_pillow(pixels, alpha), Image.Exif(), BytesIO()
     if orientation != 1:
         exif[ORIENTATION] = orientation
+    image.save(content, format="PNG", icc_profile=profile, exif=exif)
+    return content.getvalue()
+
+
+def write_bytes(path: Path, content: bytes, *, force: bool = False, private: bool = False) -> None:
+    """Writes the content of a PNG file; arguments and errors as in `write_png`."""
+    check_output(path, force=force)
     try:
         if path == STREAM:
-            image.save(sys.stdout.buffer, format="PNG", icc_profile=profile, exif=exif)
+            sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
             return
         with atomic_path(path, replace=force, private=private) as temporary:
-            image.save(temporary, format="PNG", icc_profile=profile, exif=exif)
+            temporary.write_bytes(content)
     except FileExistsError as error:  # it appeared after the check
         raise ImageError(f"{path}: {EXISTS}") from error
     except OSError as error:
@@ -149,13 +164,15 @@ def require_size(path: Path, height: int, width: int, *, least: int) -> None:
         raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
 
 
-def _read(path: Path, *, stego: bool = False, srgb: bool = False) -> Picture:
+def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes | None = None) -> Picture:
     try:
-        if path.is_dir():
+        if content is None and path.is_dir():
             raise ImageError(f"{path}: this is a folder, a picture file is needed")
-        if path == STREAM and sys.stdin is None:
-            raise ImageError(f"{path}: cannot be read, standard input is closed")
-        source = BytesIO(sys.stdin.buffer.read()) if path == STREAM else path
+        if content is None and path == STREAM:
+            if sys.stdin is None:
+                raise ImageError(f"{path}: cannot be read, standard input is closed")
+            content = sys.stdin.buffer.read()
+        source = path if content is None else BytesIO(content)
         large = Image.DecompressionBombWarning  # such pictures still open; twice as large is an error
         with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
