@@ -38,8 +38,14 @@ def assert_little_is_lost(run: Path, *, most: int) -> None:
         assert load_state(run / "checkpoint.pt")["step"] in range(last - most, STEPS + 1)
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("number", "most"), [(signal.SIGKILL, SAVE_EVERY), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("number", "most", "rounds"),
+    [
+        (signal.SIGKILL, SAVE_EVERY, 1),
+        pytest.param(signal.SIGKILL, SAVE_EVERY, 12, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 0, 12, marks=pytest.mark.slow),
+    ],
+)
 def test_ended_at_any_moment_a_run_goes_on(
     number: int, most: int, rounds: int, options: tuple[str, ...], whole: Path, fork_server: ForkServer, tmp_path: Path
 ) -> None:
