@@ -15,6 +15,7 @@ def batches(part: slice = slice(None), degradation: Degradation | None = None) -
     return Batches(crops, TASKS, degradation=degradation or Degradation(noise_sigma=(0.0, 55.0)), part=part)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes:UserWarning")  # on a single core
 def test_workers_make_the_same_batches() -> None:
     state = torch.random.get_rng_state()
     alone = list(batches().from_step(2, 7, workers=0, pinned=False))

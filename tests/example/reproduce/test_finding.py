@@ -137,7 +137,7 @@ def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path
     message = script("reproduce/finding.py", *options, "--minutes", "0.002")
     assert message.status == 0, message.err
     folder = tmp_path / "found"
-    assert_reported(folder, [("LIH", treatment) for treatment in (UNTREATED, "CBDNet", *NOISES)], pairs=2)
+    assert_reported(folder, [("LIH", treatment) for treatment in (UNTREATED, "CBDNet", *NOISES)], pairs=3)
     page, results = ((folder / name).read_text() for name in ("results.md", "results.json"))
     assert "photos: CBDNet; denoisers" in page
     assert "HiNet were" not in page
