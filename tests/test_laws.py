@@ -53,7 +53,7 @@ def test_every_public_invertible_module_is_listed() -> None:
 
 @on_each_device
 @names
-@part_of_the_examples(8, least=6)
+@part_of_the_examples(4, least=6)
 @given(data=st.data())
 def test_inverts_both_ways(name: str, device: str, data: st.DataObject) -> None:
     module, given_bands = data.draw(cases(name)).to(device)
