@@ -1,11 +1,23 @@
-"""What the graph of a tensor leads to."""
+"""Graphs of autograd, what they lead to, and those of the compiler."""
 
-__all__ = ["leaves_of_graph", "temporary_leaf"]
+__all__ = ["constant_in_graphs", "leaves_of_graph", "temporary_leaf"]
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.autograd.graph import Node
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def constant_in_graphs(function: F) -> F:
+    """Marks a function whose result the compiler computes once, as `torch.compiler.assume_constant_result` does.
+
+    That decorator imports the whole compiler, which doubles the time to import this library.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def temporary_leaf(x: Tensor) -> Tensor:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import as_tuple
+from liftlayers._graphs import constant_in_graphs
 
 M = TypeVar("M", bound=nn.Module)
 
 MAP = ("forward", "inverse", "change", "undo")  # the methods that define a map; the last two are those of couplings
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def describes_map(module: nn.Module, method: str) -> bool:
     """Whether a method that describes a module's map, such as `steps`, comes with its present `forward` and `inverse`.
 
@@ -69,7 +70,7 @@ def same_map(
     return all(x.shape == y.shape and torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def names_condition(module: nn.Module) -> bool:
     """Whether the `forward` of a module has a parameter called `condition`."""
     return "condition" in parameters_of(module.forward)

@@ -3,6 +3,9 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -123,3 +126,9 @@ def test_public_methods_name_no_direction_by_a_flag(name: str) -> None:
 
 def test_version_is_three_numbers() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", liftlayers.__version__)
+
+
+def test_the_compiler_is_not_imported() -> None:
+    """It would double the time until `import liftlayers` is done."""
+    code = "import liftlayers, sys; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0

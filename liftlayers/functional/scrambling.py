@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from liftlayers._checks import require_four_axes, require_positive, require_tensors
+from liftlayers._graphs import constant_in_graphs
 
 Key = bytes | Sequence[bytes]
 
@@ -171,7 +172,7 @@ def _by_region(x: Tensor, key: bytes, block: int, apply: Callable[..., Tensor]) 
     return torch.cat(rows, dim=2)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _draw(
     key: bytes, geometry: tuple[int, ...], num_blocks: int, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_fitting, require_positive
+from liftlayers._graphs import constant_in_graphs
 from liftlayers.mixing._channelwise import Channelwise
 
 
@@ -102,6 +103,6 @@ def _full_precision(x: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
-@torch.compiler.assume_constant_result  # the compiler of torch 2.6 cannot evaluate it
+@constant_in_graphs  # the compiler of torch 2.6 cannot evaluate it
 def _has_autocast(kind: str) -> bool:
     return torch.amp.is_autocast_available(kind)

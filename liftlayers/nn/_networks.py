@@ -1,8 +1,8 @@
 """Checks of the networks inside invertible layers: their type, and whether they take a condition."""
 
-import torch
 from torch import nn
 
+from liftlayers._graphs import constant_in_graphs
 from liftlayers._maps import parameters_of
 from liftlayers.invertible import Invertible
 
@@ -25,7 +25,7 @@ def input_is_written(who: str, network: nn.Module) -> RuntimeError:
     )
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def takes_condition(network: nn.Module) -> bool:
     """Returns True if a network takes ``condition=``.
 
