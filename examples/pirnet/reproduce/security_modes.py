@@ -97,7 +97,8 @@ def measured(
             results["attacks"][task], results["traces"][task] = attacks.rows(), traces.summary()
             if block is not None:
                 results["jigsaw"][task] = puzzles.summary()
-    return {**results, "repeated": _repeated(networks.lih, pairs[:few], block=block, tasks=tasks, name=name)}
+    chosen = [pairs[number] for number in range(min(few, len(pairs)))]
+    return {**results, "repeated": _repeated(networks.lih, chosen, block=block, tasks=tasks, name=name)}
 
 
 def _repeated(

@@ -16,6 +16,8 @@ from reproduce.security_pipeline import Sent, send
 SIDE = 256  # of a picture on a sheet
 SHOWN = ("LIH's weights and the key", "restored stego image", "Haar band of the restored stego image")
 SHOWN_LAST = ("LIH's weights without the key",)
+AS_SEEN = ("LIH's weights and the key", "restored stego image", "LIH's weights without the key")
+"""Attacks whose pictures are shown as they are; the others are hardly visible without the levels of the truth."""
 
 
 def draw(
@@ -28,7 +30,7 @@ def draw(
     task: str,
     estimators: Mapping[str, Estimator],
 ) -> None:
-    """Writes the sheet of one mode; each picture has the brightness and contrast of the truth."""
+    """Writes the sheet of one mode."""
     sent = send(networks, pair, task, number=0, block=block)
     found = pictures(sent, estimators)
     wanted = [*SHOWN, *(each for each in estimators if each in found), *SHOWN_LAST]
@@ -36,7 +38,8 @@ def draw(
     for attack in wanted:
         estimate = likest(found[attack], sent.truth)
         caption = f"correlation {correlation(estimate, sent.truth):.2f}"
-        panels.append(Panel(attack, caption, levelled(estimate, sent.truth)[0]))
+        shown = estimate.clamp(0, 1) if attack in AS_SEEN else levelled(estimate, sent.truth)
+        panels.append(Panel(attack, caption, shown[0]))
     if block is not None:
         panels += [_block(sent, block), *(_solution(sent, source, block) for source in ("restored", "truth"))]
     rows = [panels[start : start + 4] for start in range(0, len(panels), 4)]

@@ -11,7 +11,8 @@ from reproduce.security_pipeline import MODES
 
 MARKS = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 KEYED = tuple(name for name, block in MODES.items() if block is not None)
-BAND, WEIGHTS = "Haar band of the stego image", "LIH's weights without the key"
+CLIENT, BAND = "LIH's weights and the key", "Haar band of the stego image"
+WEIGHTS = "LIH's weights without the key"
 USES = {
     SAME_SECRET: "the same secret in two covers, two keys: mean of both reveals",
     SAME_COVER: "the same secret in the same cover, two keys: Haar band of the difference",
@@ -54,7 +55,8 @@ def _attacks(results: Mapping) -> str:
         cells = []
         for mode, block in MODES.items():
             photo, blocks = (highest(results, mode, name, figure) for figure in ("correlation", "blocks_correlation"))
-            cells.append(number(photo) if block is None or photo is None else f"{number(photo)} ({number(blocks)})")
+            both = block is not None and photo is not None and name != CLIENT
+            cells.append(f"{number(photo)} ({number(blocks)})" if both else number(photo))
         lines.append((name, *cells))
     return markdown(("attack", *MODES), lines)
 
