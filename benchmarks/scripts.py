@@ -27,7 +27,7 @@ SIZE, SMALL = (4000, 3000), (400, 300)  # width, height
 COMMANDS = {
     "conceal": ["conceal.py", "cover.png", "secret.png", "-o", "stego.png"],
     "restore": ["restore.py", "stego.png", "-o", "restored.png", "--task", "denoise"],
-    "reveal": ["reveal.py", "restored.png", "-o", "revealed.png"],
+    "reveal": ["reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key"],
 }
 
 

@@ -2,8 +2,8 @@
 
     python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png
 
-Needs lih.safetensors, the client's key: whoever has it can reveal. A file named - is standard input or
-output; ./- is a file of that name.
+Needs lih.safetensors, and writes stego.key, a new key for this photo: keep it, reveal.py needs it. A file named - is
+standard input or output; ./- is a file of that name.
 """
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
@@ -14,9 +14,10 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 import functools
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from pirnet.support import cli
@@ -33,6 +34,14 @@ class Options:
     """Photo to hide, of the same size; colours under transparent pixels are hidden too and become visible."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
+    key: Path | None = None
+    """Key file to write; by default next to the output, ending in .key."""
+    reuse_key: bool = False
+    """Use the key in an existing file once more, which weakens it."""
+    no_key: bool = False
+    """Hide without a key, as in the paper."""
+    block: Literal[16, 32, 64] = 16
+    """Side of the scrambled blocks in pixels; larger ones protect less."""
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     resize: bool = False
@@ -53,11 +62,13 @@ if __name__ == "__main__":
     cli.run(read_options)  # --help and wrong options end here
 
 import torch.nn.functional as F
-from pirnet.images import STREAM, check_output, read_picture, read_secret, write_png
+from pirnet.images import STREAM, Picture, check_output, read_picture, read_secret, write_png
 from pirnet.metrics import psnr
 from pirnet.pixels import quantise_uint8, with_odd_edge_of
+from pirnet.support.keys import Key, KeyFileError, check_fits, key_path, new_key, new_key_file, read_key
 from pirnet.support.revealed import concealed_at
-from pirnet.weights import load_lih
+from pirnet.weights import load_lih, run_of
+from torch import Tensor
 
 
 def main() -> None:
@@ -65,28 +76,70 @@ def main() -> None:
     check_output(options.output, force=options.force)
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")
+    key_file = check_key(options)
     lih = load_lih(options.weights / LIH_WEIGHTS)
-    cover, hidden = read_picture(options.cover), read_secret(options.secret)
-    secret = hidden.pixels
-    if hidden.alpha is not None:
-        print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
-    if hidden.converted_from:
-        print(f"{options.secret}: colours converted from {hidden.converted_from} to sRGB", file=sys.stderr)
-    if secret.shape != cover.pixels.shape:
-        size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, secret))
-        if not options.resize:
-            raise ValueError(f"{options.secret} needs the size of its cover, {size}, got {got}; --resize changes it")
-        secret = F.interpolate(secret[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
-    hiding = cli.on_any_size(lih.conceal, cover.pixels, secret, network=lih, multiple=2)
+    cover = read_picture(options.cover)
+    secret = read_photo(options, cover)
+    key = None if key_file is None else choose_key(options, key_file, secret)
+    hidden = secret if key is None else key.scramble(secret)
+    hiding = cli.on_any_size(lih.conceal, cover.pixels, hidden, network=lih, multiple=2)
     stego = with_odd_edge_of(cover.pixels, quantise_uint8(hiding))
-    write_png(options.output, stego, alpha=cover.alpha, profile=cover.profile, force=options.force)
+    with nullcontext() if key is None or options.reuse_key else new_key_file(key):
+        write_png(options.output, stego, alpha=cover.alpha, profile=cover.profile, force=options.force)
     revealed = cli.on_any_size(lih.reveal, stego, network=lih, multiple=2)
-    quality, warnings = concealed_at(revealed, secret)
+    quality, warnings = concealed_at(revealed if key is None else key.unscramble(revealed), secret)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = f"{float(psnr(stego[None], cover.pixels[None])):.1f} dB from the cover"
         print(f"{options.output}: {distance}, and reveals the secret at {quality:.1f} dB", file=sys.stderr)
+    if key is None:
+        warnings.append("hidden without a key, so whoever has lih.safetensors can reveal it")
     for warning in warnings:
         print(f"{options.output}: {warning}", file=sys.stderr)
+
+
+def check_key(options: Options) -> Path | None:
+    """The file of the key, or None without one; refuses a file that would be lost, and options that contradict."""
+    if options.no_key:
+        if options.key is not None or options.reuse_key:
+            raise ValueError("--no-key hides without a key, so it cannot be combined with --key or --reuse-key")
+        return None
+    path = key_path(options.output, options.key)
+    if options.reuse_key:
+        return path
+    if path.exists() or path.is_symlink():
+        raise KeyFileError(
+            f"{path}: exists already, and its key was used: name another file with --key, remove it if nothing that it "
+            "reveals is needed, or use it once more with --reuse-key"
+        )
+    if not path.parent.is_dir():
+        raise KeyFileError(f"{path}: cannot write, the folder {path.parent} does not exist")
+    return path
+
+
+def read_photo(options: Options, cover: Picture) -> Tensor:
+    """The photo to hide (3, H, W), in the size of its cover."""
+    photo = read_secret(options.secret)
+    if photo.alpha is not None:
+        print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
+    if photo.converted_from:
+        print(f"{options.secret}: colours converted from {photo.converted_from} to sRGB", file=sys.stderr)
+    if photo.pixels.shape == cover.pixels.shape:
+        return photo.pixels
+    size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, photo.pixels))
+    if not options.resize:
+        raise ValueError(f"{options.secret} needs the size of its cover, {size}, got {got}; --resize changes it")
+    return F.interpolate(photo.pixels[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def choose_key(options: Options, path: Path, photo: Tensor) -> Key:
+    """The key in an existing file if it is to be used once more, else a new one."""
+    run = run_of(options.weights / LIH_WEIGHTS)
+    if not options.reuse_key:
+        return new_key(path, photo, block=options.block, weights=run)
+    key = read_key(path)
+    for warning in check_fits(key, photo, run=run):
+        print(warning, file=sys.stderr)
+    return key
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +46,8 @@ class Options:
     """LIH weights of another run, for an attack with a wrong key."""
     lpips: Path | None = None
     """LPIPS weights with SqueezeNet 1.1; without them LPIPS is not measured."""
+    block: Literal[16, 32, 64, 0] = 16
+    """Side in pixels of the blocks that each photo's key scrambles; 0 hides without keys."""
     pipeline: Literal["uint8", "float", "both"] = "both"
     """Round stego images to 8 bit as files are, or keep floats as the paper does, or measure both."""
     protocol: Literal["paper", "released"] = "paper"
@@ -98,16 +101,22 @@ def main() -> None:
         for number, pair in enumerate(pairs):
             for task in networks.lsr.tasks:
                 for pipeline in pipelines:
-                    example = run(networks, pair, task, number=number, pipeline=pipeline, degradation=degradation)
-                    report.add(number, pair, example, measure(example, pipeline=pipeline, lpips=lpips))
+                    hide = partial(run, networks, pair, task, number=number, pipeline=pipeline, degradation=degradation)
+                    plain = hide()
+                    example = hide(block=options.block) if options.block else plain
+                    without_key = plain if options.block else None
+                    report.add(
+                        number, pair, example, measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
+                    )
                     if attacks and pipeline == pipelines[0] and number < pairs.unswapped:
-                        attacks[task].add(example)
+                        attacks[task].add(plain)
                 bar.update()
     remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs, attacked=bool(attacks))]
     security = {"pipeline": pipelines[0], "tasks": {task: found.summary() for task, found in attacks.items()}}
     results = {
         "data": file_name(options.data),
         "pairs": len(pairs),
+        "block": options.block,
         "notes": remarks,
         **report.results(),
         **({"security": security} if attacks else {}),

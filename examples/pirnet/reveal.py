@@ -1,8 +1,8 @@
 """The client reveals the photo hidden inside a stego image, restored or not.
 
-    python examples/pirnet/reveal.py restored.png -o revealed.png
+    python examples/pirnet/reveal.py restored.png -o revealed.png --key stego.key
 
-Needs the lih.safetensors that hid it. A file named - is standard input or
+Needs the lih.safetensors that hid it, and the key that conceal.py wrote. A file named - is standard input or
 output; ./- is a file of that name.
 """
 
@@ -31,6 +31,10 @@ class Options:
     """Stego image that restore.py or conceal.py wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write; a new one can be read by you alone."""
+    key: Path | None = None
+    """Key file that conceal.py wrote for this photo."""
+    no_key: bool = False
+    """Reveal a photo that was hidden without a key."""
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     force: bool = False
@@ -48,21 +52,28 @@ if __name__ == "__main__":
 
 from pirnet.images import check_output, read_stego, write_png
 from pirnet.pixels import upright
-from pirnet.support.revealed import doubts
-from pirnet.weights import load_lih, run_warning
+from pirnet.support.keys import check_fits, read_key
+from pirnet.support.revealed import doubts, scrambled_still
+from pirnet.weights import load_lih, run_of, run_warning
 
 
 def main() -> None:
     options = read_options()
     check_output(options.output, force=options.force)
+    if (options.key is None) != options.no_key:
+        raise ValueError("reveal.py needs either --key, with the file that conceal.py wrote, or --no-key")
+    key = None if options.key is None else read_key(options.key)
     lih = load_lih(options.weights / LIH_WEIGHTS)
-    for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):
-        print(line, file=sys.stderr)
+    warnings = run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS)
     stego = read_stego(options.stego)
-    secret = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
+    if key is not None:
+        warnings += check_fits(key, stego.pixels, run=run_of(options.weights / LIH_WEIGHTS))
+    revealed = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
+    secret = revealed if key is None else key.unscramble(revealed)
     write_png(options.output, upright(secret.clamp(0, 1), stego.orientation), force=options.force, private=True)
-    for doubt in doubts(lih, stego.pixels, secret):
-        print(f"{options.stego}: {doubt}", file=sys.stderr)
+    found = doubts(lih, stego.pixels, revealed) or scrambled_still(secret, None if key is None else key.block)
+    for line in [*warnings, *(f"{options.stego}: {doubt}" for doubt in found)]:
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ if __name__ == "__main__":
     cli.run(lambda: read_options(__doc__))  # --help and wrong options end here
 
 import torch
-from pirnet.config import cleared, scaled
+from pirnet.config import Config, cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
 from pirnet.support import distributed, files, report, runs
@@ -87,7 +87,7 @@ def finish(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, options: Op
     if not pairs or config.in_the_clear:
         print(f"the weights are in {folder}" + "; evaluate.py measures their quality" * own)
         return
-    rows, first = evaluate(trainer.average, pairs)
+    rows, first = evaluate(trainer.average, pairs, block=block(config))
     data = ", ".join(map(file_name, options.data)) or "scikit-image"
     report.save_sheets(folder, first)
     files.write_json(folder / "summary.json", report.summary(rows, data=data, pairs=pairs))
@@ -97,6 +97,11 @@ def finish(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, options: Op
     print(f"\n{time.monotonic() - started:.0f} s; look at {folder / 'result.webp'} and {folder}/*.png")
     if own:
         print(f"\nwith these weights, instead of the example's own:\n\n{commands(folder)}")
+
+
+def block(config: Config) -> int:
+    """The smallest size of blocks that a run scrambles, which the evaluation uses; 0 if it scrambles none."""
+    return min((side for side in config.train.blocks if side), default=0)
 
 
 def names_of(pairs: Sequence[Pair]) -> list[str]:
@@ -110,7 +115,7 @@ def commands(folder: Path) -> str:
     scripts = (
         "conceal.py cover.png secret.png -o stego.png",
         "restore.py stego.png -o restored.png --task denoise",
-        "reveal.py restored.png -o revealed.png",
+        "reveal.py restored.png -o revealed.png --key stego.key",
     )
     return "\n".join(f"python {here}/{script} --weights {shlex.quote(str(folder))}" for script in scripts)
 
@@ -138,7 +143,7 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
             if trainer.step % trainer.config.train.save_every == 0:
                 runs.save(trainer, folder)
             if options.sheets_every and trainer.step % options.sheets_every == 0 and pairs:
-                _, first = evaluate(trainer.average, pairs[:1])
+                _, first = evaluate(trainer.average, pairs[:1], block=block(trainer.config))
                 sheets = folder / "sheets" / f"{trainer.step:07}"
                 sheets.mkdir(parents=True, exist_ok=True)
                 report.save_sheets(sheets, first)

@@ -89,7 +89,7 @@ def identity(scale: float, convolutions: tuple[nn.Conv2d, nn.Conv2d]) -> None:
 def half_and_double(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that add half of the secret to the cover and reveal twice the stego image: right for black covers."""
     folder = tmp_path_factory.mktemp("weights")
-    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=24)
+    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=24, headroom=0)
     lih = LIH(config)
     convolutions = [module for module in lih.modules() if isinstance(module, nn.Conv2d)]
     identity(0.5, (convolutions[2], convolutions[3]))  # the first block's update: c' = c + d / 2

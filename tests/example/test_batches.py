@@ -10,9 +10,12 @@ from tests.example.helpers import smooth_photos
 TASKS = ["deblur", "denoise", "denoise", "sr"]
 
 
-def batches(part: slice = slice(None), degradation: Degradation | None = None) -> Batches:
+def batches(
+    part: slice = slice(None), degradation: Degradation | None = None, blocks: tuple[int, ...] = (0,)
+) -> Batches:
     crops = PairCrops(smooth_photos(), crop=24, seed=3)
-    return Batches(crops, TASKS, degradation=degradation or Degradation(noise_sigma=(0.0, 55.0)), part=part)
+    degradation = degradation or Degradation(noise_sigma=(0.0, 55.0))
+    return Batches(crops, TASKS, degradation=degradation, blocks=blocks, part=part)
 
 
 def test_workers_make_the_same_batches() -> None:
@@ -33,6 +36,26 @@ def test_parts_make_up_the_whole(count: int) -> None:
     for rank in range(count):
         part = slice(rank, None, count)
         assert all(torch.equal(a, b[part]) for a, b in zip(batches(part)[5], whole, strict=True))
+
+
+def test_true_and_degraded_secret_are_scrambled_alike() -> None:
+    """The same pixels in another order; where nothing is degraded, both stay equal. The covers stay as they are."""
+    none = Degradation(noise_sigma=(0.0, 0.0), blur_kernel=(1, 1), factors=(1,))
+    plain, scrambled = (batches(degradation=none, blocks=blocks)[7] for blocks in ((0,), (8,)))
+    assert torch.equal(plain[0], scrambled[0])
+    assert torch.allclose(scrambled[1], scrambled[2], atol=1e-5)
+    assert not torch.allclose(plain[1], scrambled[1], atol=0.01)
+    for before, after in zip(plain[1], scrambled[1], strict=True):
+        distances = ((before - 0.5).abs().flatten().sort().values, (after - 0.5).abs().flatten().sort().values)
+        assert torch.allclose(*distances, atol=1e-6)  # 1 - x is as far from 1/2 as x
+
+
+def test_each_pair_draws_its_size_of_blocks() -> None:
+    """With the size 0 among others, some secrets of a batch stay plain."""
+    plain, mixed, again = (batches(blocks=blocks) for blocks in ((0,), (0, 8), (0, 8)))
+    same = [bool(torch.equal(a, b)) for step in range(8) for a, b in zip(plain[step][1], mixed[step][1], strict=True)]
+    assert 0 < sum(same) < len(same)
+    assert all(torch.equal(a, b) for a, b in zip(mixed[3], again[3], strict=True))
 
 
 def test_each_secret_is_spoilt_for_its_task() -> None:

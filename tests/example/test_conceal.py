@@ -1,5 +1,6 @@
 """conceal.py as a user runs it."""
 
+import errno
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from pirnet.config import LIHConfig
 from pirnet.images import read_picture
 from pirnet.model import LIH
 from pirnet.pixels import to_uint8
+from pirnet.support.keys import read_key
 from pirnet.support.places import SHIPPED
 from pirnet.weights import save_weights
 from skimage import data
@@ -44,12 +46,12 @@ REFUSED = [
 
 
 def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
-    """The help of the script with the most options has at most 30 lines of 80 columns, and an example to copy."""
+    """The help of the script with the most options has at most 40 lines of 80 columns, and an example to copy."""
     command = [sys.executable, EXAMPLE / "conceal.py", "--help"]
     environment = os.environ | {"COLUMNS": "80"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) <= 30
+    assert len(done.stdout.splitlines()) <= 40
     assert max(map(len, done.stdout.splitlines()[1:])) <= 80  # the first line has the full path of the script
     assert "The client hides a photo" in done.stdout
     assert "python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png" in done.stdout
@@ -70,7 +72,7 @@ def test_photos_are_hidden_the_right_way_up(half_and_double: Path, script: Scrip
     save_image(tmp_path / "secret.jpg", 1, 20, 40, exif=exif)
     weights = ("--weights", half_and_double)
     assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", *weights).status == 0
-    assert script("reveal.py", "stego.png", "-o", "revealed.png", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
     secret, revealed = (to_uint8(read_picture(tmp_path / name).pixels).int() for name in ("secret.jpg", "revealed.png"))
     assert secret.shape == (3, 40, 20)
     assert (secret - revealed).abs().max() <= 1
@@ -84,7 +86,12 @@ def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, sc
     assert_refused(script("conceal.py", *arguments), "conceal.py", printed)
     assert "stego.png" not in listing(tmp_path)
     assert script("conceal.py", *arguments, "--resize").status == 0
-    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--weights", half_and_double).status == 0
+    assert (
+        script(
+            "reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", "--weights", half_and_double
+        ).status
+        == 0
+    )
     small = nn.functional.interpolate(
         read_picture(tmp_path / "secret.png").pixels[None], (30, 40), mode="bicubic", antialias=True
     )[0]
@@ -95,8 +102,12 @@ def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, sc
 def test_verbose_prints_the_distance_from_the_cover(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     Image.new("RGB", (32, 24)).save(tmp_path / "cover.png")
     Image.new("RGB", (32, 24), (200, 200, 200)).save(tmp_path / "secret.png")  # half of it: 100 / 255, 8.13 dB
-    result = script("conceal.py", "cover.png", "secret.png", "-o", "s.png", "--weights", half_and_double, "--verbose")
-    assert result == (0, "", "s.png: 8.1 dB from the cover, and reveals the secret at inf dB\n")
+    arguments = ("cover.png", "secret.png", "-o", "s.png", "--weights", half_and_double, "--verbose", "--no-key")
+    result = script("conceal.py", *arguments)
+    assert (result.status, result.out) == (0, "")
+    distance, warning = result.err.splitlines()
+    assert distance == "s.png: 8.1 dB from the cover, and reveals the secret at inf dB"
+    assert warning == "s.png: hidden without a key, so whoever has lih.safetensors can reveal it"
 
 
 @pytest.mark.parametrize("cause", ["white cover", "noise", "checkerboard"])
@@ -129,6 +140,85 @@ def test_a_secret_with_noise_is_not_lost(script: Script, tmp_path: Path) -> None
     assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png") == (0, "", "")
 
 
+def test_every_photo_gets_a_key_of_its_own(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """The same photo, hidden twice in the same cover, gives unrelated stego images; each key reveals its own."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 48, 64)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "a.png", *weights) == (0, "", "")
+    others = ("--key", "keys.d/b", "--block", "32")
+    refused = script("conceal.py", "cover.png", "secret.png", "-o", "b.png", *others, *weights)
+    assert_refused(refused, "conceal.py", "keys.d/b: cannot write, the folder keys.d does not exist")
+    (tmp_path / "keys.d").mkdir()
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "b.png", *others, *weights) == (0, "", "")
+    first, second = (read_key(tmp_path / name) for name in ("a.key", "keys.d/b"))
+    assert (first.block, second.block) == (16, 32)
+    assert first.secret != second.secret
+    a, b = (read_picture(tmp_path / f"{name}.png").pixels for name in "ab")
+    assert (a - b).abs().mean() > 0.1
+    for name, key in (("a", "a.key"), ("b", "keys.d/b")):
+        assert script("reveal.py", f"{name}.png", "-o", f"{name}-out.png", "--key", key, *weights) == (0, "", "")
+        revealed = to_uint8(read_picture(tmp_path / f"{name}-out.png").pixels).int()
+        assert (revealed - to_uint8(read_picture(tmp_path / "secret.png").pixels).int()).abs().max() <= 1
+
+
+def test_a_used_key_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    """Even with --force, which overwrites pictures; --reuse-key hides with the same key and block."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 48, 64)
+    arguments = ("cover.png", "secret.png", "--weights", half_and_double)
+    assert script("conceal.py", *arguments, "-o", "a.png", "--block", "32") == (0, "", "")
+    before = listing(tmp_path)
+    for again in (("a.png", "--force"), ("b.png", "--key", "a.key")):
+        refused = script("conceal.py", *arguments, "-o", *again)
+        assert_refused(
+            refused, "conceal.py", "a.key: exists already, and its key was used: name another file with --key"
+        )
+    assert listing(tmp_path) == before
+    assert script("conceal.py", *arguments, "-o", "b.png", "--key", "a.key", "--reuse-key") == (0, "", "")
+    assert (tmp_path / "b.png").read_bytes() == before["a.png"]
+    assert (tmp_path / "a.key").read_bytes() == before["a.key"]
+    Image.new("RGB", (32, 32)).save(tmp_path / "small.png")
+    small = ("small.png", "small.png", "-o", "c.png", "--key", "a.key", "--reuse-key", "--weights", half_and_double)
+    message = r"a.key: is the key of a photo of 48 x 64 pixels \(height x width\), got one of 32 x 32"
+    assert_refused(script("conceal.py", *small), "conceal.py", message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--no-key", "--key", "a.key"), "--no-key hides without a key, so it cannot be combined with --key or"),
+        (("--no-key", "--reuse-key"), "--no-key hides without a key, so it cannot be combined"),
+        (("--reuse-key", "--key", "no.key"), "no.key: no such key file"),
+        (("--reuse-key", "--key", "good.png"), "good.png: needs to be a key file that conceal.py wrote"),
+        (("--block", "8"), "--block"),
+        (("-o", "-"), "the key needs a file when the stego image goes to standard output: name it with --key"),
+    ],
+)
+def test_options_of_keys_that_do_not_fit_are_refused(
+    options: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
+) -> None:
+    before = listing(pictures)
+    output = () if "-o" in options else ("-o", "out.png")
+    refused = script("conceal.py", "good.png", "good.png", *output, *options, "--weights", half_and_double)
+    assert_refused(refused, "conceal.py", message)
+    assert listing(pictures) == before
+
+
+def test_a_failure_leaves_neither_key_nor_picture(
+    half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    refused = script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--weights", half_and_double)
+    assert_refused(refused, "conceal.py", "stego.png: cannot write, No space left on device")
+    assert {*listing(tmp_path)} == {"cover.png"}
+
+
 def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Script) -> None:
     refused = script("conceal.py", "-", "-", "-o", "out.png", "--weights", half_and_double)
     assert_refused(refused, "conceal.py", "cover and secret cannot both come from standard input")
@@ -137,12 +227,15 @@ def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Sc
 @pytest.mark.slow
 def test_tiles_leave_no_seam(script: Script, tmp_path: Path) -> None:
     """A photo of 1030 x 2050 pixels, which is cut in both directions, gives the same image as without tiles."""
-    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8)
+    config = LIHConfig(num_blocks=2, predictor="conv", hidden_channels=8, headroom=0)
     lih = randomise_(LIH(config))
     save_weights(tmp_path / "lih.safetensors", lih, config)
     save_image(tmp_path / "cover.png", 0, 1030, 2050)
     save_image(tmp_path / "secret.png", 1, 1030, 2050)
-    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", tmp_path).status == 0
+    assert (
+        script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", tmp_path, "--no-key").status
+        == 0
+    )
     cover, secret, stego = (read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego"))
     with torch.inference_mode():
         whole = lih(cover[None], secret[None])[0]

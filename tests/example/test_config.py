@@ -90,7 +90,7 @@ def test_other_fields_are_named() -> None:
     values["train"]["cropp"] = 64
     with pytest.raises(ValueError, match="TrainConfig has missing or unknown fields for this version: crop, cropp"):
         from_dict(Config, values)
-    with pytest.raises(ValueError, match=r"LIHConfig has missing .*: hidden_channels, num_blocks, predictor"):
+    with pytest.raises(ValueError, match=r"LIHConfig has missing .*: headroom, hidden_channels, num_blocks, predictor"):
         from_dict(LIHConfig, {})
 
 

@@ -75,7 +75,7 @@ def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_pat
         (pipeline, task, row)
         for pipeline in ("uint8", "float")
         for task in ("denoise", "deblur", "sr")
-        for row in ("do nothing", "no restoration", "in the clear", "ours")
+        for row in ("do nothing", "no restoration", "in the clear", "no key", "ours")
     ]
     for (_, _, name), row in rows.items():
         assert row["pairs"] == 4
@@ -87,6 +87,8 @@ def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_pat
         found = {name: rows[difference["pipeline"], difference["task"], name] for name in ("ours", "in the clear")}
         price = found["in the clear"]["secret_psnr"] - found["ours"]["secret_psnr"]
         assert difference["price_of_privacy"] == pytest.approx(price)
+        without_key = rows[difference["pipeline"], difference["task"], "no key"]["secret_psnr"]
+        assert difference["price_of_key"] == pytest.approx(without_key - found["ours"]["secret_psnr"])
     assert len(results["differences"]) == 6
     assert results["weights"].keys() == {"lih.safetensors", "lsr.safetensors", "seeing.safetensors"}
     security = results["security"]["tasks"]["sr"]
@@ -97,7 +99,7 @@ def test_everything_at_once(script: Script, weights: Path, photos: Path, tmp_pat
 
     with (report / "pairs.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 4 * 3 * 4 * 2
+    assert len(lines) == 4 * 3 * 5 * 2
     chosen = [float(line["secret_psnr"]) for line in lines if line["row"] == "ours" and line["pipeline"] == "uint8"]
     mean = sum(rows["uint8", task, "ours"]["secret_psnr"] for task in ("denoise", "deblur", "sr")) / 3
     assert sum(chosen) / len(chosen) == pytest.approx(mean, abs=1e-3)
@@ -129,6 +131,7 @@ def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) 
     """Without optional weights, notes name the missing figures, their columns are left out, and only --force
     overwrites."""
     options = ("--weights", weights, "--data", photos, "--out", "report", "--pipeline", "uint8", "--limit", 1)
+    options += ("--block", 0)
     message = script("evaluate.py", *options, "--device", "cpu")
     assert message.status == 0, message.err
     results = json.loads((tmp_path / "report" / "results.json").read_text())

@@ -15,6 +15,7 @@ from pirnet.support.files import write_json
 from pirnet.support.report import save_sheets, summary, table
 from pirnet.support.seeds import seeded_generator
 from pirnet.tasks import TASKS, degrade
+from pirnet.weights import load_lih, load_lsr
 from torch import nn
 
 from liftlayers.testing import randomise_
@@ -98,6 +99,28 @@ def test_the_same_model_is_the_same_table() -> None:
     assert evaluate(model(), pairs())[0] == rows
 
 
+def test_a_key_changes_what_is_sent_and_not_what_is_compared(half_and_double: Path) -> None:
+    """If LIH reveals exactly, scrambling costs nothing; without the key, the weights reveal the scrambled secret."""
+    pair = replace(pairs(1)[0], cover=torch.zeros_like(pairs(1)[0].cover))
+    networks = Networks(load_lih(half_and_double / "lih.safetensors"), load_lsr(half_and_double / "lsr.safetensors"))
+    plain, keyed, again, other = (
+        run(networks, pair, "sr", number=number, pipeline="float", block=block)
+        for number, block in ((3, 0), (3, 16), (3, 16), (4, 16))
+    )
+    assert torch.equal(plain.secret, keyed.secret)
+    for name in ("revealed", "restored"):
+        assert (getattr(plain, name) - getattr(keyed, name)).abs().max() < 1e-5
+    assert plain.without_key is None
+    assert keyed.without_key is not None
+    assert (keyed.without_key - keyed.restored).abs().mean() > 0.1
+    assert torch.equal(keyed.stego, again.stego)
+    assert not torch.equal(keyed.stego, other.stego)
+    rows = measure(keyed, pipeline="float", without_key=plain)
+    assert [row.row for row in rows] == ["do nothing", "no restoration", "no key", "ours"]
+    (difference,) = differences(rows)
+    assert difference.price_of_key == pytest.approx(0, abs=1e-3)
+
+
 def test_without_a_restorer_ours_is_no_restoration() -> None:
     """If the cloud's network is the identity, `ours` equals `no restoration` and the gain is 0.00."""
     rows, _ = evaluate(model(lsr=False), pairs())
@@ -161,7 +184,8 @@ def test_the_summary_has_the_agreed_form(tmp_path: Path) -> None:
 
 def test_what_is_infinite_is_still_json(tmp_path: Path) -> None:
     """An infinite PSNR is null in JSON: the stego image of an untrained network equals the cover in 8 bit."""
-    rows, _ = evaluate(PIRNet(tiny()), pairs(1))
+    config = tiny()
+    rows, _ = evaluate(PIRNet(replace(config, lih=replace(config.lih, headroom=0))), pairs(1))
     assert find(rows, "sr", "ours").stego_psnr in (None, float("inf"))
     write_json(tmp_path / "summary.json", summary(rows, data="", pairs=pairs(1)))
     content = strict_json((tmp_path / "summary.json").read_text())

@@ -44,6 +44,15 @@ def test_restoration_loss_is_the_equation() -> None:
     )
 
 
+def test_a_stego_image_that_is_close_enough_costs_nothing() -> None:
+    """Each image is compared with the limit on its own: here the first is at 20 dB, the second at 40 dB."""
+    cover = torch.zeros(2, 3, 6, 8, dtype=torch.float64)
+    stego = cover + torch.tensor([0.1, 0.01]).double().view(2, 1, 1, 1)
+    for enough, expected in ((0.0, (1e-2 + 1e-4) / 2), (30.0, (1e-2 - 1e-3) / 2), (15.0, 0.0)):
+        weights = LossConfig(secret=0.0, stego=3.0, stego_enough=enough)
+        assert restoration_loss(stego, cover, cover, cover, weights).item() == pytest.approx(3 * expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["conceal", "reveal", "low_frequency"])
 def test_each_hiding_weight_has_its_own_term(name: str) -> None:
     stego, cover, revealed, secret = images(2)

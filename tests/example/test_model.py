@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pirnet.config import PRESETS, LIHConfig, LSRConfig, paper, quick
 from pirnet.model import LIH, LSR, PIRNet, PIRNetOutput
+from pirnet.pixels import with_headroom
 from pirnet.tasks import TASKS
 from torch import Tensor, nn
 
@@ -238,9 +239,20 @@ def test_tasks_differ() -> None:
 def test_the_lost_part_makes_revealing_exact() -> None:
     net = random_net(stego="float")
     cover, secret = images(2, 2, 3, 8, 12)
-    stego, lost = net.lih(cover, secret)
+    stego, lost = net.lih(with_headroom(cover, 8), secret)
     assert torch.equal(net.conceal(cover, secret), stego)
     assert (net.lih.inverse(stego, lost)[1] - secret).abs().max() < 1e-12
+
+
+def test_headroom_moves_only_black_and_white_inwards() -> None:
+    """An untrained LIH hides nothing, so its stego image is the cover with headroom."""
+    config = LIHConfig(num_blocks=1, predictor="conv", hidden_channels=4, headroom=8)
+    levels = torch.arange(256).view(1, 1, 16, 16).expand(1, 3, 16, 16) / 255
+    stego = LIH(config).conceal(levels, torch.rand(1, 3, 16, 16))
+    assert torch.equal((255 * stego).round(), (255 * levels).clamp(8, 247))
+    assert LIHConfig().headroom == 8
+    without = LIH(replace(config, headroom=0))
+    assert torch.equal((255 * without.conceal(levels, levels)).round(), 255 * levels)
 
 
 def test_reveal_takes_zeros_or_noise() -> None:
@@ -280,7 +292,7 @@ def test_the_pipeline_of_floats_is_not() -> None:
     net = random_net(stego="float").float()
     cover, secret = images(2, 1, 3, 16, 16, dtype=torch.float32)
     stego = net.conceal(cover, secret)
-    assert torch.equal(stego, net.lih(cover, secret)[0])
+    assert torch.equal(stego, net.lih.conceal(cover, secret))
     assert torch.equal(net.restore(stego, "sr"), net.lsr(stego, "sr"))
     assert stego.min() < 0
     assert (255 * stego - (255 * stego).round()).abs().max() > 0.1
@@ -294,7 +306,7 @@ def test_training_looks_at_what_the_verbs_give(stego: Literal["uint8", "float"])
     tasks = ("sr", "denoise")
     output = net(cover, secret, tasks)
     sent = net.conceal(cover, secret)
-    assert torch.equal(output.stego, net.lih(cover, secret)[0])
+    assert torch.equal(output.stego, net.lih.conceal(cover, secret))
     assert torch.equal(output.revealed, net.reveal(sent))
     assert torch.equal(output.restored_stego, net.lsr(sent, tasks))
     assert torch.equal(output.restored, net.reveal(net.restore(sent, tasks)))

@@ -37,7 +37,7 @@ REFUSED = [
 
 def test_a_closed_pipe_is_one_line_of_error(half_and_double: Path, tmp_path: Path) -> None:
     save_image(tmp_path / "stego.png", 0, 300, 300)
-    command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--weights", half_and_double]
+    command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--no-key", "--weights", half_and_double]
     with (
         (tmp_path / "stego.png").open("rb") as stego,
         subprocess.Popen(command, stdin=stego, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
@@ -59,27 +59,62 @@ def test_a_picture_without_a_secret_is_doubted(script: Script, tmp_path: Path) -
     for name, level in (("photo", 1.0), ("dark", 0.1)):
         Image.fromarray((level * data.astronaut()[SECRET]).astype(np.uint8)).save(tmp_path / f"{name}.png")
         assert script("conceal.py", "cover.png", f"{name}.png", "-o", f"{name}-stego.png").status == 0
-        assert script("reveal.py", f"{name}-stego.png", "-o", "out.png", "--force") == (0, "", "")
+        key = ("--key", f"{name}-stego.key")
+        assert script("reveal.py", f"{name}-stego.png", "-o", "out.png", *key, "--force") == (0, "", "")
     with Image.open(tmp_path / "photo-stego.png") as stego:
         stego.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "small.png")
     Image.new("RGB", (64, 64), "gray").save(tmp_path / "flat.png")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     for name in ("cover", "small", "flat", "noise"):
-        result = script("reveal.py", f"{name}.png", "-o", "out.png", "--force")
+        result = script("reveal.py", f"{name}.png", "-o", "out.png", "--no-key", "--force")
         assert (result.status, result.out) == (0, "")
         doubt = "what is revealed is far outside the range" if name == "noise" else "hardly anything is revealed"
         assert result.err.startswith(f"{name}.png: {doubt}")
         assert len(result.err.splitlines()) == 1
 
 
-def test_another_key_is_doubted(script: Script, tmp_path: Path) -> None:
+def test_a_scrambled_result_is_doubted(script: Script, tmp_path: Path) -> None:
+    """With the key of another photo, without a key, and with a key where none was used; the right one is silent."""
+    for name, pixels in (("cover", data.coffee()[COVER]), ("secret", data.astronaut()[SECRET])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    for name, options in (("a", ()), ("b", ()), ("plain", ("--no-key",))):
+        assert script("conceal.py", "cover.png", "secret.png", "-o", f"{name}.png", *options).status == 0
+    wrong = "what is revealed looks scrambled: the key is of another photo, or this one was concealed without a key"
+    missing = "what is revealed looks scrambled: name the photo's key with --key instead of --no-key"
+    for name, key, doubt in (
+        ("a", ("--key", "a.key"), ""),
+        ("a", ("--key", "b.key"), f"a.png: {wrong}\n"),
+        ("plain", ("--key", "b.key"), f"plain.png: {wrong}\n"),
+        ("a", ("--no-key",), f"a.png: {missing}\n"),
+        ("plain", ("--no-key",), ""),
+    ):
+        assert script("reveal.py", f"{name}.png", "-o", "out.png", *key, "--force") == (0, "", doubt)
+
+
+@pytest.mark.parametrize("options", [(), ("--key", "a.key", "--no-key")])
+def test_a_key_or_none_has_to_be_named(options: tuple[str, ...], script: Script, tmp_path: Path) -> None:
+    save_image(tmp_path / "stego.png", 0, 32, 32)
+    refused = script("reveal.py", "stego.png", "-o", "out.png", *options)
+    assert_refused(refused, "reveal.py", "needs either --key, with the file that conceal.py wrote, or --no-key")
+
+
+def test_a_key_of_another_size_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
+    save_image(tmp_path / "cover.png", 0, 32, 48)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", *weights).status == 0
+    save_image(tmp_path / "cropped.png", 0, 32, 40)
+    refused = script("reveal.py", "cropped.png", "-o", "out.png", "--key", "stego.key", *weights)
+    assert_refused(refused, "reveal.py", r"stego.key: is the key of a photo of 32 x 48 pixels .*, got one of 32 x 40")
+
+
+def test_other_weights_are_doubted(script: Script, tmp_path: Path) -> None:
     for name, pixels in (("cover", data.coffee()[COVER]), ("secret", data.astronaut()[SECRET])):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     key = randomise_(load_lih(SHIPPED / LIH_WEIGHTS))
     save_weights(tmp_path / LIH_WEIGHTS, key, LIHConfig(num_blocks=4, predictor="conv", hidden_channels=24))
     assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png").status == 0
-    result = script("reveal.py", "stego.png", "-o", "out.png", "--weights", tmp_path)
+    result = script("reveal.py", "stego.png", "-o", "out.png", "--key", "stego.key", "--weights", tmp_path)
     assert "stego.png: what is revealed is far outside the range of colours: it was concealed with other" in result.err
 
 
@@ -88,5 +123,5 @@ def test_unusable_pictures_are_refused(
     arguments: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
 ) -> None:
     before = listing(pictures)
-    assert_refused(script("reveal.py", *arguments, "--weights", half_and_double), "reveal.py", message)
+    assert_refused(script("reveal.py", *arguments, "--no-key", "--weights", half_and_double), "reveal.py", message)
     assert listing(pictures) == before

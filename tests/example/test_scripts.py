@@ -16,6 +16,7 @@ from pirnet.images import read_picture
 from pirnet.metrics import psnr
 from pirnet.pixels import to_uint8
 from pirnet.support import places
+from pirnet.support.keys import read_key
 from pirnet.weights import load_lsr
 from skimage import data
 
@@ -39,9 +40,12 @@ ALL = ("train.py", "conceal.py", "restore.py", "reveal.py")
             "train.py",
             "--preset --data --out --steps --minutes --seed --device --resume --held-out --stego --z --in-the-clear",
         ),
-        ("conceal.py", "COVER SECRET -o --weights --resize --force --verbose lih.safetensors"),
+        (
+            "conceal.py",
+            "COVER SECRET -o --key --reuse-key --no-key --block --weights --resize --force --verbose lih.safetensors",
+        ),
         ("restore.py", "STEGO -o --task denoise,deblur,sr --weights --force lsr.safetensors"),
-        ("reveal.py", "STEGO -o --weights --force lih.safetensors"),
+        ("reveal.py", "STEGO -o --key --no-key --weights --force lih.safetensors"),
     ],
 )
 def test_help_names_every_option(name: str, options: str, script: Script) -> None:
@@ -117,7 +121,7 @@ def test_files_go_all_the_way(
     assert (hidden.status, hidden.out) == (0, "")
     assert "stego.png: the secret is lost" in hidden.err  # random weights hide nothing
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights) == (0, "", "")
-    revealed = script("reveal.py", "restored.png", "-o", "revealed.png", *weights)
+    revealed = script("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key", *weights)
     assert (revealed.status, revealed.out) == (0, "")
     assert all(line.startswith("restored.png: ") for line in revealed.err.splitlines())  # at most a warning
     cover = read_picture(tmp_path / "cover.png")
@@ -131,7 +135,7 @@ def test_files_go_all_the_way(
         if alpha is not None:
             assert cover.alpha is not None
             assert torch.equal(alpha, cover.alpha)
-    assert {*listing(tmp_path)} == {"cover.png", "secret.png", "stego.png", "restored.png", "revealed.png"}
+    assert {*listing(tmp_path)} == {"cover.png", "secret.png", "stego.png", "stego.key", "restored.png", "revealed.png"}
 
 
 def test_processes_do_what_the_networks_do(random_weights: Path, tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_processes_do_what_the_networks_do(random_weights: Path, tmp_path: Path)
     for name, *arguments in (
         ("conceal.py", "cover.png", "secret.png", "-o", "stego.png"),
         ("restore.py", "stego.png", "-o", "restored.png", "--task", "denoise"),
-        ("reveal.py", "restored.png", "-o", "revealed.png"),
+        ("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key"),
     ):
         command = [sys.executable, "-X", "importtime", EXAMPLE / name, *arguments, "--weights", random_weights]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
@@ -152,11 +156,12 @@ def test_processes_do_what_the_networks_do(random_weights: Path, tmp_path: Path)
         assert_imports_for_use_only({line.rpartition("|")[2].strip() for line in imports})
     pixels = {name: read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego", "restored")}
     lih, lsr = lih_of(random_weights), load_lsr(random_weights / "lsr.safetensors")
+    key = read_key(tmp_path / "stego.key")
     with torch.no_grad():
         expected = {
-            "stego": lih(pixels["cover"][None], pixels["secret"][None])[0],
+            "stego": lih.conceal(pixels["cover"][None], key.scramble(pixels["secret"])[None]),
             "restored": lsr(pixels["stego"][None], "denoise"),
-            "revealed": lih.reveal(pixels["restored"][None]),
+            "revealed": key.unscramble(lih.reveal(pixels["restored"][None])[0])[None],
         }
     for name, image in expected.items():
         levels = to_uint8(image[0]).int() - to_uint8(read_picture(tmp_path / f"{name}.png").pixels).int()
@@ -180,9 +185,9 @@ def test_what_is_hidden_is_revealed(
     Image.new("RGB", (width, height)).save(tmp_path / "cover.png")
     save_image(tmp_path / "secret.png", 1, height, width)
     weights = ("--weights", half_and_double)
-    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--no-key", *weights).status == 0
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "deblur", *weights).status == 0
-    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", "--no-key", *weights).status == 0
     levels = {name: to_uint8(read_picture(tmp_path / f"{name}.png").pixels) for name in ("secret", "stego", "revealed")}
     half, whole = levels["stego"].int(), levels["secret"].int()
     inside = (..., slice(height // 2 * 2), slice(width // 2 * 2))
@@ -199,9 +204,10 @@ def test_odd_sides_lose_no_row_or_column(script: Script, tmp_path: Path) -> None
         Image.fromarray(pixels[:128, :126].copy()).save(tmp_path / f"even-{name}.png")
     for even in ("", "even-"):
         stego, restored = f"{even}stego.png", f"{even}restored.png"
-        assert script("conceal.py", f"{even}cover.png", f"{even}secret.png", "-o", stego).status == 0
+        hidden = script("conceal.py", f"{even}cover.png", f"{even}secret.png", "-o", stego, "--no-key")
+        assert hidden.status == 0
         assert script("restore.py", stego, "-o", restored, "--task", "denoise").status == 0
-        assert script("reveal.py", restored, "-o", f"{even}revealed.png").status == 0
+        assert script("reveal.py", restored, "-o", f"{even}revealed.png", "--no-key").status == 0
     for name in ("stego", "restored", "revealed"):
         odd, even = (read_picture(tmp_path / f"{prefix}{name}.png").pixels for prefix in ("", "even-"))
         assert torch.equal(odd[:, :128, :126], even)
@@ -223,7 +229,7 @@ def test_a_stego_file_that_a_gallery_turned_is_revealed_upright(
     with Image.open(tmp_path / "stego.png") as stego:
         stego.save(tmp_path / "turned.png", exif=exif)
     assert script("restore.py", "turned.png", "-o", "restored.png", "--task", "sr", *weights).status == 0
-    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
     with Image.open(tmp_path / "restored.png") as restored:
         assert restored.size == (32, 24)
         assert restored.getexif()[0x0112] == 6
@@ -244,7 +250,7 @@ def test_the_colour_profile_of_the_cover_is_kept(half_and_double: Path, script: 
     assert (result.status, result.out) == (0, "")
     assert re.fullmatch("secret.png: colours converted from Mine.* to sRGB\n", result.err)
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr", *weights).status == 0
-    assert script("reveal.py", "restored.png", "-o", "revealed.png", *weights).status == 0
+    assert script("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
     for name, kept in (("stego", profile), ("restored", profile), ("revealed", None)):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.info.get("icc_profile") == kept
@@ -257,12 +263,13 @@ def test_existing_files_need_force(half_and_double: Path, script: Script, tmp_pa
     for name, *arguments in (
         ("conceal.py", "cover.png", "secret.png", "-o", "stego.png"),
         ("restore.py", "stego.png", "-o", "restored.png", "--task", "sr"),
-        ("reveal.py", "restored.png", "-o", "revealed.png"),
+        ("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key"),
     ):
+        again = ("--reuse-key",) if name == "conceal.py" else ()
         assert script(name, *arguments, *weights).status == 0
         before = listing(tmp_path)
         assert_refused(script(name, *arguments, *weights), name, "exists already; --force overwrites it")
-        assert script(name, *arguments, *weights, "--force").status == 0
+        assert script(name, *arguments, *weights, *again, "--force").status == 0
         assert listing(tmp_path) == before
 
 
@@ -272,7 +279,7 @@ def test_existing_files_are_seen_first(script: Script, tmp_path: Path) -> None:
     for name, *arguments in (
         ("conceal.py", "nothing.png", "nothing.png"),
         ("restore.py", "nothing.png", "--task", "sr"),
-        ("reveal.py", "nothing.png"),
+        ("reveal.py", "nothing.png", "--no-key"),
     ):
         refused = script(name, *arguments, "-o", "good.png", "--weights", "nowhere")
         assert_refused(refused, name, "good.png: exists already; --force overwrites it")
@@ -290,7 +297,7 @@ def test_the_examples_own_weights_are_the_default(
     assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
     (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs only its own file
-    assert script("reveal.py", "stego.png", "-o", "revealed.png").status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key").status == 0
     message = r"no weights at .*/shipped/lsr.safetensors: train with train.py, or name another folder with --weights"
     assert_refused(script("restore.py", "stego.png", "-o", "again.png", "--task", "sr"), "restore.py", message)
 
@@ -313,14 +320,16 @@ def test_streams_carry_what_files_do(
     save_image(tmp_path / "secret.png", 1, 33, 40)
     weights = ("--weights", half_and_double)
     assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
-    assert script("reveal.py", "stego.png", "-o", "revealed.png", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
     before = listing(tmp_path)
     secret = (tmp_path / "secret.png").read_bytes()
-    stego = piped(script, monkeypatch, "conceal.py", "cover.png", "-", "-o", "-", *weights, content=secret)
+    key = ("--key", "stego.key")
+    again = ("cover.png", "-", "-o", "-", *key, "--reuse-key", *weights)
+    stego = piped(script, monkeypatch, "conceal.py", *again, content=secret)
     assert stego == before["stego.png"]
     restored = piped(script, monkeypatch, "restore.py", "-", "-o", "-", "--task", "sr", *weights, content=stego)
     assert restored == stego  # the cloud's network is untrained
-    revealed = piped(script, monkeypatch, "reveal.py", "-", "-o", "-", *weights, content=restored)
+    revealed = piped(script, monkeypatch, "reveal.py", "-", "-o", "-", *key, *weights, content=restored)
     assert revealed == before["revealed.png"]
     assert listing(tmp_path) == before
 
@@ -330,7 +339,7 @@ def test_weights_of_different_runs_are_mentioned(
     name: str, trained: tuple[Path, Result], half_and_double: Path, script: Script, tmp_path: Path
 ) -> None:
     save_image(tmp_path / "stego.png", 0, 32, 32)
-    arguments = ("stego.png", "-o", "out.png", *(("--task", "sr") if name == "restore.py" else ()))
+    arguments = ("stego.png", "-o", "out.png", *(("--task", "sr") if name == "restore.py" else ("--no-key",)))
     assert "different runs" not in script(name, *arguments, "--weights", trained[0]).err
     for folder, part in ((trained[0], "lih"), (half_and_double, "lsr")):
         shutil.copy(folder / f"{part}.safetensors", tmp_path)
@@ -345,7 +354,7 @@ def test_wrong_weights_are_refused(name: str, pictures: Path, half_and_double: P
     arguments = {
         "conceal.py": ("good.png", "good.png", "-o", "out.png"),
         "restore.py": ("good.png", "-o", "out.png", "--task", "sr"),
-        "reveal.py": ("good.png", "-o", "out.png"),
+        "reveal.py": ("good.png", "-o", "out.png", "--no-key"),
     }[name]
     mine, other = ("lsr", "lih") if name == "restore.py" else ("lih", "lsr")
     refused = script(name, *arguments, "--weights", "nowhere")

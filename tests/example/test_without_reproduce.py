@@ -45,7 +45,7 @@ def alone(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Alone
         "train": ("train.py", "--steps", 3, "--out", "run", "--data", photo_folder, *TINY),
         "conceal": ("conceal.py", cover, secret, "-o", "stego.png", "--weights", "run"),
         "restore": ("restore.py", "stego.png", "-o", "restored.png", "--task", "deblur", "--weights", "run"),
-        "reveal": ("reveal.py", "restored.png", "-o", "revealed.png", "--weights", "run"),
+        "reveal": ("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key", "--weights", "run"),
         "evaluate": ("evaluate.py", "--data", photo_folder, "--out", "report", "--weights", "run", "--limit", 1),
         **REFUSED,
     }

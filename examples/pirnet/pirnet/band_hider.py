@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from liftlayers import Invertible, Sequential
 from liftlayers.functional import haar_analysis, haar_synthesis
-from pirnet.pixels import check_images
+from pirnet.pixels import check_images, with_headroom
 
 Z = Literal["zero", "gaussian"]
 
@@ -38,6 +38,7 @@ class BandHider(Invertible):
 
     Args:
         blocks: The steps, each from two tensors of bands (B, 12, H/2, W/2) to two.
+        headroom: Grey levels by which `conceal` moves the extremes of a cover inwards.
 
     Shape:
         - Forward and inverse: two images (B, 3, H, W) to two images of the same shape, H and W even; nominally in
@@ -49,8 +50,9 @@ class BandHider(Invertible):
             nor "gaussian".
     """
 
-    def __init__(self, *blocks: Invertible) -> None:
+    def __init__(self, *blocks: Invertible, headroom: int = 0) -> None:
         super().__init__()
+        self.headroom = headroom
         self.bands = Bands()
         self.blocks = Sequential(*blocks)
 
@@ -65,8 +67,11 @@ class BandHider(Invertible):
         return self.bands.inverse(cover), self.bands.inverse(secret)
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
-        """Hides: cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded."""
-        return self(cover, secret)[0]
+        """Hides: cover and secret (B, 3, H, W) to the stego image, not yet clamped or rounded.
+
+        Black and white of the cover are moved inwards first: what hiding adds beyond them would be lost in 8 bit.
+        """
+        return self(with_headroom(cover, self.headroom), secret)[0]
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
         """Reveals: stego (B, 3, H, W) to the secret; its mean or a standard normal draw replaces the lost part."""

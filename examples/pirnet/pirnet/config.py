@@ -33,6 +33,8 @@ class LIHConfig:
     """Network inside predict and update: PIRNet's separable residual one, or a small chain of convolutions."""
     hidden_channels: Count = 32
     """Channels inside a predictor."""
+    headroom: CountOrZero = 8
+    """Grey levels by which black and white of the cover are moved inwards before hiding, so that 8 bit clips less."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class LossConfig:
     """Restored secret against its truth."""
     stego: PositiveOrZero = 1.0
     """Restored stego against cover."""
+    stego_enough: PositiveOrZero = 0.0
+    """PSNR in dB from which a restored stego image is close enough, and only the secret counts; 0 means never."""
     hiding: PositiveOrZero = 0.3
     """Weight of the hiding loss (the first three) in stage 3; it keeps the restoration in the cloud."""
 
@@ -93,6 +97,9 @@ class TrainConfig:
     """Side of the square training crops, in pixels."""
     tasks: tuple[str, ...] = field(default_factory=lambda: (*TASKS, "sr"))
     """Tasks of the images in a batch, repeated if the batch is larger; name a task twice for twice the images."""
+    blocks: tuple[CountOrZero, ...] = (0,)
+    """Block sizes in pixels, of which each pair draws one: its secret is scrambled with a new key; 0 leaves it plain.
+    Name a size twice for twice the pairs."""
     warmup: CountOrZero = 500
     """Steps in which the learning rate rises from zero, in every stage."""
     final_rate: Share = 0.02
@@ -163,9 +170,10 @@ def base() -> Config:
     35.9, 24.9. The weights that come with the example were trained with it.
     """
     start = quick()
-    lsr = replace(start.lsr, width=24)
-    loss = replace(start.loss, stego=2.0, hiding=0.1)
-    train = replace(start.train, steps=(3000, 4200, 6500), warmup=200, ema=0.999, save_every=300)
+    lsr = replace(start.lsr, width=32)
+    loss = replace(start.loss, stego=2.0, stego_enough=34.0, hiding=0.1)
+    schedule = replace(start.train, steps=(5000, 8000, 12_500), warmup=200, ema=0.999, save_every=300)
+    train = replace(schedule, batch_size=6, crop=80, tasks=tuple(TASKS), blocks=(0, 16, 32, 16))
     degradation = Degradation(noise_sigma=(15.0, 35.0), blur_sigma=(1.2, 2.0))
     return replace(start, preset="base", lsr=lsr, loss=loss, train=train, degradation=degradation)
 
@@ -181,9 +189,9 @@ def paper() -> Config:
 
 
 def cleared(config: Config) -> Config:
-    """The same config for training in the clear: the steps of stages 2 and 3 become one stage."""
+    """The same config for training in the clear: stages 2 and 3 become one, and nothing is scrambled."""
     steps = (0, sum(config.train.steps[1:]), 0)
-    return replace(config, in_the_clear=True, train=replace(config.train, steps=steps))
+    return replace(config, in_the_clear=True, train=replace(config.train, steps=steps, blocks=(0,)))
 
 
 def scaled(config: Config, steps: int) -> Config:

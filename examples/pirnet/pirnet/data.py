@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from liftlayers.functional import scramble_blocks
 from pirnet.degrade import Degradation
 from pirnet.images import read_picture
 from pirnet.pixels import centred, common_size, to_uint8
+from pirnet.support.keys import random_key
 from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.refusals import sizes_of
 from pirnet.support.seeds import random_below, seeded_generator
@@ -126,15 +128,24 @@ class Batches(Dataset):
         crops: The source of the pairs.
         tasks: The task of each pair in a batch.
         degradation: The parameters of the degradations.
+        blocks: Block sizes in pixels, of which each pair draws one; 0 leaves its secret plain. True and degraded secret
+            are scrambled with the same key, a new one for each pair.
         part: The pairs to keep, if processes share each batch.
     """
 
     def __init__(
-        self, crops: PairCrops, tasks: Sequence[str], *, degradation: Degradation, part: slice = slice(None)
+        self,
+        crops: PairCrops,
+        tasks: Sequence[str],
+        *,
+        degradation: Degradation,
+        blocks: Sequence[int] = (0,),
+        part: slice = slice(None),
     ) -> None:
         self.crops = crops
         self.tasks = list(tasks)
         self.degradation = degradation
+        self.blocks = tuple(blocks)
         self.part = part
 
     def __getitem__(self, step: int) -> Batch:
@@ -144,7 +155,16 @@ class Batches(Dataset):
         for task in sorted(set(self.tasks)):
             chosen = [i for i, name in enumerate(self.tasks) if name == task]
             secret[chosen] = degrade(truth[chosen], task, self.degradation, generator=generator)
+        secrets = [self._scrambled(pair, generator) for pair in torch.stack((truth, secret), dim=1)]
+        truth, secret = torch.stack(secrets).unbind(1)
         return cover[self.part], truth[self.part], secret[self.part]
+
+    def _scrambled(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Scrambles (2, 3, crop, crop) with one new key, or not at all, as the draw of a block size says."""
+        block = self.blocks[random_below(len(self.blocks), generator)]
+        if not block:
+            return images
+        return scramble_blocks(images, random_key(generator), block=block)
 
     def from_step(self, first: int, end: int, *, workers: int, pinned: bool) -> Iterator[Batch]:
         """The batches of steps `first` to `end - 1`, made ahead of time by `workers` processes, or by none."""

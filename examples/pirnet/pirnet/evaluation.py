@@ -8,12 +8,14 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from liftlayers.functional import scramble_blocks, unscramble_blocks
 from pirnet.band_hider import Z
 from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LIH, LSR, PIRNet
 from pirnet.pixels import Pipeline, as_sent
+from pirnet.support.keys import random_key
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE
 from pirnet.support.seeds import seeded_generator
 from pirnet.tasks import degrade
@@ -46,6 +48,8 @@ class Example:
     restored: Tensor
     clear: Tensor | None = None
     """The degraded secret, restored by a network that is given it."""
+    without_key: Tensor | None = None
+    """What LIH's weights alone reveal from the restored stego image; None if nothing was scrambled."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class Row:
     task: str
     row: str
     """`do nothing`: the degraded secret. `no restoration`: hidden and revealed without the cloud. `in the clear`: the
-    degraded secret, restored by a network that is given it. `ours`: hidden, restored in the cloud and revealed."""
+    degraded secret, restored by a network that is given it. `ours`: hidden, restored in the cloud and revealed.
+    `no key`: the same, if `ours` scrambles with a key."""
     pipeline: str
     """`uint8`: stego rounded to 8 bit as in a file; or `float`."""
     stego_psnr: float | None
@@ -87,28 +92,49 @@ class Difference:
     """Ours minus no restoration: the gain by the cloud."""
     price_of_privacy: float | None
     """In the clear minus ours: the cost of hiding; None without a network in the clear."""
+    price_of_key: float | None
+    """No key minus ours: the cost of scrambling; None if ours does not scramble."""
 
 
 @torch.no_grad()
 def run(
-    networks: Networks, pair: Pair, task: str, *, number: int, pipeline: Pipeline, degradation: Degradation = TEST
+    networks: Networks,
+    pair: Pair,
+    task: str,
+    *,
+    number: int,
+    pipeline: Pipeline,
+    block: int = 0,
+    degradation: Degradation = TEST,
 ) -> Example:
-    """Hides, restores and reveals a pair at the degradation of the test; the noise depends on the number alone."""
+    """Hides, restores and reveals a pair at the degradation of the test.
+
+    With a `block`, the secret is scrambled in blocks of that side; noise and key depend on the number alone.
+    """
     truth, cover, device = pair.secret[None], pair.cover[None], next(networks.lih.parameters()).device
     secret = degrade(truth, task, degradation, generator=seeded_generator(number))
     truth, cover, secret = (image.to(device, memory_format=torch.channels_last) for image in (truth, cover, secret))
-    stego = as_sent(networks.lih.conceal(cover, secret), pipeline)
+    key = random_key(seeded_generator(number, block))
+    hidden = scramble_blocks(secret, key, block=block) if block else secret
+    stego = as_sent(networks.lih.conceal(cover, hidden), pipeline)
     restored_stego = as_sent(networks.lsr(stego, task), pipeline)
     revealed, restored = (networks.lih.reveal(image, networks.z) for image in (stego, restored_stego))
     clear = None if networks.clear is None else networks.clear(secret, task)
-    return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
+    if not block:
+        return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
+    found = (unscramble_blocks(image, key, block=block) for image in (revealed, restored))
+    return Example(task, truth, secret, cover, stego, next(found), restored_stego, next(found), clear, restored)
 
 
-def measure(example: Example, *, pipeline: Pipeline, lpips: LPIPS | None = None) -> list[Row]:
-    """The figures of one example: a row for each way to obtain the secret."""
+def measure(
+    example: Example, *, pipeline: Pipeline, without_key: Example | None = None, lpips: LPIPS | None = None
+) -> list[Row]:
+    """The figures of one example: a row for each way to obtain the secret, and one for the same pair without a key."""
     ways = {"do nothing": (None, example.secret), "no restoration": (example.stego, example.revealed)}
     if example.clear is not None:
         ways["in the clear"] = (None, example.clear)
+    if without_key is not None:
+        ways["no key"] = (without_key.restored_stego, without_key.restored)
     ways["ours"] = (example.restored_stego, example.restored)
     rows = []
     for name, (stego, secret) in ways.items():
@@ -121,12 +147,13 @@ def measure(example: Example, *, pipeline: Pipeline, lpips: LPIPS | None = None)
     return rows
 
 
-def evaluate(model: PIRNet, pairs: Sequence[Pair]) -> tuple[list[Row], list[Example]]:
+def evaluate(model: PIRNet, pairs: Sequence[Pair], *, block: int = 0) -> tuple[list[Row], list[Example]]:
     """Measures a model on pairs: three rows for each task.
 
     Args:
         model: The network; its config decides about 8 bit or float.
         pairs: Photos with sides divisible by 2^K.
+        block: Side of the blocks that are scrambled, in pixels; 0 scrambles nothing.
 
     Returns:
         The rows, and the example of the first pair at each task for the sheets.
@@ -137,7 +164,7 @@ def evaluate(model: PIRNet, pairs: Sequence[Pair]) -> tuple[list[Row], list[Exam
     firsts: dict[str, Example] = {}
     for task in model.lsr.tasks:
         for number, pair in enumerate(pairs):
-            example = run(networks, pair, task, number=number, pipeline=model.stego)
+            example = run(networks, pair, task, number=number, pipeline=model.stego, block=block)
             firsts.setdefault(task, example)
             for row in measure(example, pipeline=model.stego):
                 figures.setdefault((row.task, row.row), []).append(row)
@@ -156,15 +183,16 @@ def deviations(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 def differences(rows: Sequence[Row]) -> list[Difference]:
-    """The gain by the cloud and the price of privacy, for each pipeline and task."""
+    """The gain by the cloud, the price of privacy and that of the key, for each pipeline and task."""
     secrets = {(row.pipeline, row.task, row.row): row.secret_psnr for row in rows}
     result = []
     for pipeline, task, name in secrets:
         if name == "ours":
-            ours, clear = secrets[pipeline, task, name], secrets.get((pipeline, task, "in the clear"))
+            ours = secrets[pipeline, task, name]
             nothing, unrestored = (secrets[pipeline, task, way] for way in ("do nothing", "no restoration"))
-            price = None if clear is None else clear - ours
-            result.append(Difference(task, pipeline, ours - nothing, ours - unrestored, price))
+            others = (secrets.get((pipeline, task, way)) for way in ("in the clear", "no key"))
+            prices = [None if other is None else other - ours for other in others]
+            result.append(Difference(task, pipeline, ours - nothing, ours - unrestored, *prices))
     return result
 
 

@@ -46,19 +46,28 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
 def restoration_loss(stego: Tensor, cover: Tensor, restored: Tensor, truth: Tensor, weights: LossConfig) -> Tensor:
     r"""The loss of restoring.
 
-    .. math:: \lambda_1 \lVert x - t \rVert^2 + \lambda_2 \lVert s' - c \rVert^2
+    .. math::
+
+        \lambda_1 \lVert x - t \rVert^2 + \lambda_2 \max(\lVert s' - c \rVert^2 - 10^{-q / 10}, 0)
+
+    with the maximum taken for each image of the batch: one that is q dB from its cover need not come closer.
 
     Args:
         stego: :math:`s'`, the restored stego image, (B, 3, H, W).
         cover: :math:`c`.
         restored: :math:`x`, revealed from the restored stego.
         truth: :math:`t`, the secret before it was degraded.
-        weights: :math:`\lambda_1, \lambda_2` are `secret` and `stego`.
+        weights: :math:`\lambda_1, \lambda_2` are `secret` and `stego`, and :math:`q` is `stego_enough`; without it,
+            nothing is subtracted.
 
     Returns:
         A scalar.
     """
-    return weights.secret * F.mse_loss(restored, truth) + weights.stego * F.mse_loss(stego, cover)
+    distance = F.mse_loss(stego, cover)
+    if weights.stego_enough:
+        distances = (stego - cover).square().mean(dim=(1, 2, 3))
+        distance = (distances - 10 ** (-weights.stego_enough / 10)).relu().mean()
+    return weights.secret * F.mse_loss(restored, truth) + weights.stego * distance
 
 
 class TrainStep(nn.Module):

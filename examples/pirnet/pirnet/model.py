@@ -48,7 +48,7 @@ class LIH(BandHider):
     initialisation every block is the identity: stego is the cover and lost is the secret.
 
     Args:
-        config: Number and kind of the blocks.
+        config: Number and kind of the blocks, and the headroom.
 
     References:
         Deng, Gao, Xu, "PIRNet: Privacy-Preserving Image Restoration Network via Wavelet Lifting", ICCV 2023,
@@ -56,7 +56,7 @@ class LIH(BandHider):
     """
 
     def __init__(self, config: LIHConfig) -> None:
-        super().__init__(*lifting_blocks(config, 12, 12, dilation=1))
+        super().__init__(*lifting_blocks(config, 12, 12, dilation=1), headroom=config.headroom)
 
 
 class LSR(nn.Module):

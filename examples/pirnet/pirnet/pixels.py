@@ -57,6 +57,11 @@ def as_sent(stego: Tensor, pipeline: Pipeline) -> Tensor:
     return quantise_uint8(stego) if pipeline == "uint8" else stego
 
 
+def with_headroom(cover: Tensor, levels: int) -> Tensor:
+    """A cover in [0, 1] without its `levels` darkest and brightest grey levels, which become the next ones."""
+    return cover.clamp(levels / 255, 1 - levels / 255) if levels else cover
+
+
 def centred(image: Tensor, height: int, width: int) -> Tensor:
     """The centre of an image (..., H, W), at most that high and that wide."""
     top, left = max(0, image.shape[-2] - height) // 2, max(0, image.shape[-1] - width) // 2

@@ -64,7 +64,7 @@ class Trainer:
         self.crops = PairCrops(photos, crop=train.crop, seed=config.seed)
         self.tasks = sorted(train.tasks[i % len(train.tasks)] for i in range(train.batch_size))  # faster if sorted
         share = slice(distributed.rank(), None, distributed.count())
-        self.batches = Batches(self.crops, self.tasks, degradation=config.degradation, part=share)
+        self.batches = Batches(self.crops, self.tasks, degradation=config.degradation, blocks=train.blocks, part=share)
         self.upcoming: Iterator[Batch] | None = None
         torch.manual_seed(config.seed)
         self.model = PIRNet(config).to(device)

@@ -44,16 +44,17 @@ def run_id(hider: nn.Module) -> str:
 def run_warning(lih: Path, lsr: Path) -> list[str]:
     """A sentence if two existing files of weights are of different runs, else nothing; files without an id match."""
     try:
-        if not (lih.is_file() and lsr.is_file()) or _run_of(lih) == _run_of(lsr):
+        if not (lih.is_file() and lsr.is_file()) or run_of(lih) == run_of(lsr):
             return []
     except SafetensorError:  # the script that needs the damaged file reports it
         return []
-    return [f"{lih} and {lsr} are of different runs: the cloud cannot restore well what this key hides"]
+    return [f"{lih} and {lsr} are of different runs: the cloud cannot restore well what this client hides"]
 
 
-def _run_of(path: Path) -> str | None:
+def run_of(path: Path) -> str:
+    """The id of the run that an existing file of weights is of; empty if it has none."""
     with safe_open(path, "pt") as file:
-        return (file.metadata() or {}).get("run")
+        return (file.metadata() or {}).get("run", "")
 
 
 def load_lih(path: Path) -> LIH:

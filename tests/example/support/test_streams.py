@@ -19,7 +19,7 @@ def photos(tmp_path: Path, half_and_double: Path) -> tuple[str, ...]:
     """The arguments of conceal.py for two photos in `tmp_path`."""
     save_image(tmp_path / "cover.png", 0, 32, 32)
     save_image(tmp_path / "secret.png", 1, 32, 32)
-    return "conceal.py", "cover.png", "secret.png", "--weights", str(half_and_double), "--verbose"
+    return "conceal.py", "cover.png", "secret.png", "--weights", str(half_and_double), "--key", "k", "--verbose"
 
 
 def test_without_standard_error_there_is_no_text_in_the_picture(

@@ -21,14 +21,15 @@ from pirnet.tasks import TASKS
 TABLE_LEGEND = """\
 stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against
 degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear
-minus ours, the cost of hiding; empty if no network was trained in the clear."""
+minus ours, the cost of hiding; empty if no network was trained in the clear. key: no key minus ours."""
 PAPER_TITLE = """## The paper, on other photos
 
 PSNR on 50 pairs of DIV2K, in floats, truncated to 8 bit for the scores, low resolution without antialiasing: an order
 of magnitude, not a comparison."""
 LEGEND = """*Stego* is the stego image against its cover: before the cloud in *no restoration*, after it in *ours*.
 *Secret* is against the truth. *Revealed* is the secret revealed without the cloud, against the degraded one. *Gain* is
-the gain by the cloud, ours minus no restoration; *price* is the price of privacy, in the clear minus ours."""
+the gain by the cloud, ours minus no restoration; *price* is the price of privacy, in the clear minus ours; *key* is the
+price of the key, *no key* minus *ours*."""
 SECURITY_LEGEND = """*PSNR* is of the attacker's picture against the truth; *fitted PSNR* the same after the best gain
 and offset for each channel, which an attacker does not know; *correlation* is with the truth; *of detail* is the same
 after a blur of sigma 2 is subtracted. Compare all rows with *mean colour* and *by chance*, which use no information,
@@ -45,14 +46,17 @@ ATTACKS = (
 
 def table(rows: Sequence[Row]) -> str:
     """The rows of one pipeline as text, with a sentence for each task at which ours does not beat doing nothing."""
-    lines = [f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}   (PSNR in dB)"]
+    lines = [
+        f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}{'key':>8}   (PSNR in dB)"
+    ]
     verdicts = []
     meaning = {difference.task: difference for difference in differences(rows)}
     for row in rows:
         cells = f"{number(row.stego_psnr):>8}{number(row.secret_psnr):>9}{number(row.revealed_psnr):>9}"
         if row.row == "ours":
             difference = meaning[row.task]
-            cells += f"{number(difference.cloud_gain):>8}{number(difference.price_of_privacy):>8}"
+            costs = (difference.cloud_gain, difference.price_of_privacy, difference.price_of_key)
+            cells += "".join(f"{number(cost):>8}" for cost in costs)
             if difference.over_nothing <= 0:
                 ours, nothing = row.secret_psnr, row.secret_psnr - difference.over_nothing
                 verdicts.append(f"{row.task}: ours ({ours:.2f} dB) does not beat doing nothing ({nothing:.2f} dB).")
@@ -64,14 +68,15 @@ def save_sheets(folder: Path, first: Sequence[Example]) -> None:
     """Writes a comparison sheet for each task, `TASK.png`, and a small page with all tasks, `result.webp`."""
     drawn = {example.task: panels(example) for example in first}
     for task, row in drawn.items():
-        save_sheet(folder / f"{task}.png", [row[:4], row[4:]], heading=f"PIRNet: {task}")
-    others = (1, 2, 4, 6, 7)  # without the difference and the secret revealed without restoration
-    rows = [[replace(row[0], title=f"{task}: cover"), *(row[i] for i in others)] for task, row in drawn.items()]
+        save_sheet(folder / f"{task}.png", [row[:-4], row[-4:]], heading=f"PIRNet: {task}")
+    left_out = ("cover", "ten-fold difference", "revealed, not restored")
+    others = {task: [panel for panel in row if panel.title not in left_out] for task, row in drawn.items()}
+    rows = [[replace(row[0], title=f"{task}: cover"), *others[task]] for task, row in drawn.items()]
     save_sheet(folder / "result.webp", rows)
 
 
 def panels(example: Example) -> list[Panel]:
-    """The eight pictures of a sheet: four of the cover, four of the secret."""
+    """The pictures of a sheet: four of the cover, one of the scrambled secret if there is a key, four of the secret."""
     cover, secret, truth = example.cover, example.secret, example.truth
     enlarged = ten_fold_difference(example.restored_stego[0], cover[0])
     images = [
@@ -84,6 +89,8 @@ def panels(example: Example) -> list[Panel]:
         ("restored secret", example.restored, f"{_db(example.restored, truth)} from the truth"),
         ("truth", truth, "the original photo"),
     ]
+    if example.without_key is not None:
+        images.insert(4, ("revealed without the key", example.without_key, "all that the weights alone show"))
     return [Panel(title, caption, image[0].clamp(0, 1)) for title, image, caption in images]
 
 
@@ -141,7 +148,7 @@ class Report:
         for (task, end), (_, heading, row) in self.extremes.items():
             if not (only and end == "best"):
                 name, which = (f"{task}-pair.png", "only") if only else (f"{task}-{end}.png", end)
-                save_sheet(folder / name, [row[:4], row[4:]], heading=f"{which} pair, {heading}")
+                save_sheet(folder / name, [row[:-4], row[-4:]], heading=f"{which} pair, {heading}")
         for task, row in attacks.items():
             rows = [row[start : start + 5] for start in range(0, len(row), 5)]
             save_sheet(folder / f"{task}-attacks.png", rows, heading=ATTACKS.format(task=task))
@@ -178,14 +185,14 @@ def markdown(results: Mapping) -> str:
 def _quality(results: Mapping, pipeline: str) -> str:
     meaning = {each["task"]: each for each in results["differences"] if each["pipeline"] == pipeline}
     measures = tuple((image, name) for name in ("ssim", "ms_ssim", "lpips") for image in ("stego", "secret"))
-    head = ("task", "row", "stego PSNR", "secret PSNR", "revealed PSNR", "gain", "price")
+    head = ("task", "row", "stego PSNR", "secret PSNR", "revealed PSNR", "gain", "price", "key")
     head += tuple(f"{image} {name.upper().replace('_', '-')}" for image, name in measures)
     lines = []
     for row in (row for row in results["rows"] if row["pipeline"] == pipeline):
         ours = meaning[row["task"]] if row["row"] == "ours" else {}
         cells = [TASKS[row["task"]].title, row["row"]]
         cells += [_spread(row, name, 2) for name in ("stego_psnr", "secret_psnr", "revealed_psnr")]
-        cells += [number(ours.get(name)) for name in ("cloud_gain", "price_of_privacy")]
+        cells += [number(ours.get(name)) for name in ("cloud_gain", "price_of_privacy", "price_of_key")]
         lines.append([*cells, *(_spread(row, f"{image}_{name}", 4) for image, name in measures)])
     title = "8 bit: stego images are rounded as files are" if pipeline == "uint8" else "float: stego images as computed"
     return f"## {title}\n\n{tables.markdown(head, lines)}"

@@ -19,6 +19,7 @@ LOST = 18.0  # dB
 EMPTY = 0.055  # of the range of colours, root mean square
 BLOCK = 8  # side of the blocks whose means are compared: fine detail of a cover looks like something revealed
 OUTSIDE = 30.0  # dB
+JUMPS = 0.08  # at borders of blocks
 SIDE, MIDDLE = 160, 32  # of a plain picture, and of its part that the borders do not reach
 
 
@@ -45,3 +46,26 @@ def doubts(lih: LIH, stego: Tensor, revealed: Tensor) -> list[str]:
             "what is revealed is far outside the range of colours: it was concealed with other weights, or not at all"
         ]
     return []
+
+
+def scrambled_still(secret: Tensor, block: int | None) -> list[str]:
+    """A doubt if a picture (3, H, W) has jumps at the borders of its blocks; of any size of blocks if that is None."""
+    jumps = max(_jumps(secret, side) for side in ((16, 32, 64) if block is None else (block,)))
+    if jumps < JUMPS:
+        return []
+    if block is None:
+        return ["what is revealed looks scrambled: name the photo's key with --key instead of --no-key"]
+    return ["what is revealed looks scrambled: the key is of another photo, or this one was concealed without a key"]
+
+
+def _jumps(image: Tensor, block: int) -> float:
+    """The mean difference of neighbouring pixels (3, H, W) across borders of blocks, minus that inside blocks."""
+    across, inside = [], []
+    for each in (image, image.mT):  # columns, then rows
+        steps = each.diff(dim=-1).abs().mean(dim=(0, 1))
+        border = torch.arange(1, len(steps) + 1) % block == 0
+        across.append(steps[border])
+        inside.append(steps[~border])
+    if not any(map(len, across)):
+        return 0.0
+    return float(torch.cat(across).mean() - torch.cat(inside).mean())

@@ -1,0 +1,146 @@
+"""Keys of single photos: the client scrambles a secret with one before hiding it, and unscrambles what it reveals.
+
+A key file is JSON, so that a program in any language can read it; `docs/scrambling.md` specifies the scrambling.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from liftlayers.functional import scramble_blocks, unscramble_blocks
+from pirnet.pixels import even_part
+from pirnet.support.files import atomic_path, to_json
+from pirnet.support.outputs import STREAM
+
+KIND, VERSION = "liftlayers PIRNet key", 1
+KEY_BYTES = 32
+MAX_BYTES = 4096  # of a key file: a photo that is named by mistake is not read
+
+FIELDS: dict[str, Callable[[object], bool]] = {
+    "key": lambda value: isinstance(value, str) and bool(re.fullmatch(f"[0-9a-f]{{{2 * KEY_BYTES}}}", value)),
+    **dict.fromkeys(("block", "height", "width"), lambda value: type(value) is int and value > 0),
+    "weights": lambda value: isinstance(value, str),
+}
+"""The fields of a key file, and whether a value is valid."""
+
+
+class KeyFileError(ValueError):
+    """A key file that cannot be used. The message is one line that names the file and never shows the key."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key of one photo.
+
+    Attributes:
+        file: The file that holds it.
+        secret: 32 random bytes.
+        block: Height and width of a block in pixels.
+        height: Of the photo, in pixels.
+        width: Of the photo, in pixels.
+        weights: The run id of the weights that hid the photo; empty if they have none.
+    """
+
+    file: Path
+    secret: bytes = field(repr=False)
+    block: int
+    height: int
+    width: int
+    weights: str = ""
+
+    def scramble(self, image: Tensor) -> Tensor:
+        """Scrambles a photo (3, H, W), but not the last row or column of an odd side, which cannot be hidden."""
+        return self._on_even_part(scramble_blocks, image)
+
+    def unscramble(self, image: Tensor) -> Tensor:
+        """Undoes `scramble`; the last row or column of an odd side repeats its neighbour."""
+        return self._on_even_part(unscramble_blocks, image)
+
+    def _on_even_part(self, function: Callable[..., Tensor], image: Tensor) -> Tensor:
+        part = even_part(image)[None]
+        odd = [whole - even for whole, even in zip(image.shape[1:], part.shape[2:], strict=True)]
+        return pad(function(part, self.secret, block=self.block), (0, odd[1], 0, odd[0]), mode="replicate")[0]
+
+
+def new_key(file: Path, photo: Tensor, *, block: int, weights: str) -> Key:
+    """A new random key for a photo (3, H, W); `new_key_file` writes its file."""
+    height, width = photo.shape[1:]
+    return Key(file, secrets.token_bytes(KEY_BYTES), block, height, width, weights)
+
+
+@contextmanager
+def new_key_file(key: Key) -> Iterator[None]:
+    """Writes a new key file, which its owner alone can read, and removes it if the body fails; it replaces no file."""
+    content = {"kind": KIND, "version": VERSION, "key": key.secret.hex(), "block": key.block}
+    content |= {"height": key.height, "width": key.width, "weights": key.weights}
+    with atomic_path(key.file, replace=False, private=True) as temporary:
+        temporary.write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
+    try:
+        yield
+    except BaseException:
+        key.file.unlink(missing_ok=True)
+        raise
+
+
+def read_key(path: Path) -> Key:
+    """Reads a key file.
+
+    Raises:
+        KeyFileError: If it is missing, is no key file, or is damaged.
+    """
+    if not path.is_file():
+        raise KeyFileError(f"{path}: no such key file")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES)  # the beginning of a larger file, such as a photo, is no JSON
+    try:
+        content = json.loads(data)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        raise KeyFileError(f"{path}: needs to be a key file that conceal.py wrote, this is something else")
+    if content.get("version") != VERSION:
+        raise KeyFileError(f"{path}: needs version {VERSION} of the key file, got {content.get('version')!r}")
+    for name, is_valid in FIELDS.items():
+        if not is_valid(content.get(name)):
+            raise KeyFileError(f"{path}: the key file is damaged, {name} is missing or wrong")
+    size = (content[name] for name in ("block", "height", "width"))
+    return Key(path, bytes.fromhex(content["key"]), *size, weights=content["weights"])
+
+
+def key_path(output: Path, named: Path | None) -> Path:
+    """The file of a key: the one that is named, or one next to the stego image with the ending .key.
+
+    Raises:
+        ValueError: If the stego image goes to standard output and no file is named.
+    """
+    if named is None and output == STREAM:
+        raise ValueError("the key needs a file when the stego image goes to standard output: name it with --key")
+    return output.with_suffix(".key") if named is None else named
+
+
+def check_fits(key: Key, photo: Tensor, *, run: str) -> list[str]:
+    """Refuses a key that is not for a photo (3, H, W) of this size; warns if it was used with other weights.
+
+    Raises:
+        KeyFileError: If the sizes differ.
+    """
+    size = tuple(photo.shape[1:])
+    if size != (key.height, key.width):
+        needs, got = f"{key.height} x {key.width}", " x ".join(map(str, size))
+        raise KeyFileError(f"{key.file}: is the key of a photo of {needs} pixels (height x width), got one of {got}")
+    if run and key.weights and run != key.weights:
+        return [f"{key.file}: the photo was concealed with the weights of another run, and these cannot reveal it well"]
+    return []
+
+
+def random_key(generator: torch.Generator) -> bytes:
+    """A key that a generator draws, for training and tests; a real photo gets one of `new_key`."""
+    return torch.randint(256, (KEY_BYTES,), dtype=torch.uint8, generator=generator).numpy().tobytes()
