@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from pirnet.data import Pair
 from pirnet.evaluation import Networks
 from pirnet.support.sheets import Panel, save_sheet
@@ -20,6 +21,7 @@ AS_SEEN = ("LIH's weights and the key", "restored stego image", "LIH's weights w
 """Attacks whose pictures are shown as they are; the others are hardly visible without the levels of the truth."""
 
 
+@torch.no_grad()
 def draw(
     path: Path,
     networks: Networks,

@@ -1,6 +1,5 @@
 """A secret on its way through the cloud, with or without a key, and all that is computed of it."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,7 @@ from pirnet.data import Pair
 from pirnet.evaluation import TEST, Networks
 from pirnet.model import LIH
 from pirnet.pixels import as_sent
+from pirnet.support.keys import random_key
 from pirnet.support.seeds import seeded_generator
 from pirnet.tasks import degrade
 from torch import Tensor
@@ -53,7 +53,7 @@ def fresh_key(*numbers: int) -> bytes:
         >>> len(fresh_key(0)), fresh_key(0) == fresh_key(1)
         (32, False)
     """
-    return hashlib.blake2b(repr(numbers).encode(), digest_size=32).digest()
+    return random_key(seeded_generator(*numbers))
 
 
 def hidden(lih: LIH, cover: Tensor, secret: Tensor, *, key: bytes, block: int | None) -> Tensor:

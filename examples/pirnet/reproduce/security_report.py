@@ -127,7 +127,8 @@ def _setting(results: Mapping) -> str:
     text += (
         f"{results['data']}, in 8 bit, with {tasks}. Leaked pairs are crops of {' and '.join(results['train_data'])}. "
     )
-    text += f"Solved puzzles and repeated use: the first {counted(min(settings['few'], results['pairs']), 'pair')}."
+    few = min(settings["few"], results["pairs"])
+    text += f"Solved puzzles and repeated use: {few} of the pairs, the first by name."
     return _wrapped(text)
 
 
