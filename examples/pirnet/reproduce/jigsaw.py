@@ -145,8 +145,9 @@ def upright(picture: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     channel = torch.arange(3).view(3, 1, 1)
     best, chosen = -1, (picture, index)
     for seen, indices in zip(_whole_views(picture), _whole_views(index), strict=True):
-        natural = (indices[..., 1:] - indices[..., :-1] == 1) & (indices[..., 1:] // place == channel)
-        if (score := int(natural.sum())) > best:
+        across = (indices[..., 1:] - indices[..., :-1] == 1) & (indices[..., 1:] // place == channel)
+        down = indices[..., 1:, :] - indices[..., :-1, :] == indices.shape[-1]
+        if (score := int(across.sum()) + int(down.sum())) > best:
             best, chosen = score, (seen, indices)
     return chosen
 
