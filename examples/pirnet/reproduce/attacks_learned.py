@@ -10,6 +10,7 @@ from pirnet.data import PairCrops
 from pirnet.evaluation import TEST
 from pirnet.model import LIH
 from pirnet.support.photos import Photos
+from pirnet.support.progress import progress_bar
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.support.text import counted
 from pirnet.tasks import degrade
@@ -32,7 +33,7 @@ def leaked_pairs(
 ) -> list[Leak]:
     """Crops of photos that were hidden with a fresh key each; their secrets have the damage of the tasks in turn."""
     crops, leaks = PairCrops(photos, crop=crop, seed=0), []
-    for index in range(number):
+    for index in progress_bar(range(number), desc="leaked pairs", unit="pair"):
         cover, truth = crops.batch(index, 1)
         secret = degrade(truth, tasks[index % len(tasks)], TEST, generator=seeded_generator(index))
         key = fresh_key(-1, index)
@@ -140,7 +141,7 @@ def trained(leaks: Sequence[Leak], *, steps: int, batch: int = 4) -> UNet:
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = seeded_generator(0)
-    for _ in range(steps):
+    for _ in progress_bar(range(steps), desc=f"U-Net, {counted(len(leaks), 'leaked pair')}", unit="step"):
         chosen = [random_below(len(leaks), generator) for _ in range(min(batch, len(leaks)))]
         optimizer.zero_grad()
         F.mse_loss(net(stegos[chosen]), secrets[chosen]).backward()

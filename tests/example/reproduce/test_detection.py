@@ -67,15 +67,12 @@ def test_detection_continues_with_kept_features(tmp_path: Path) -> None:
         noise = np.random.default_rng(number).integers(-9, 10, (32, 32, 3))
         return (detection.unchanged(each, number) + noise).clip(0, 255).astype(np.uint8)
 
-    for _ in range(2):
-        rows = detection.detection(
-            {"noise": noisy, "the same": noisy},
-            pairs[:2],
-            pairs[2:],
-            counts=(2,),
-            transfers=[("noise", "the same")],
-            folder=tmp_path,
-        )
+    def measured() -> list[dict[str, object]]:
+        kinds, transfers = {"noise": noisy, "the same": noisy}, [("noise", "the same")]
+        return detection.detection(kinds, pairs[:2], pairs[2:], counts=(2,), transfers=transfers, folder=tmp_path)
+
+    rows = measured()
+    assert measured() == rows
     assert calls == [0, 1, 2, 3, 0, 1, 2, 3]
     assert [(row["trained_on"], row["stego"], row["pairs"], row["judged"]) for row in rows] == [
         ("noise", "noise", 2, 2),
