@@ -70,6 +70,7 @@ from collections.abc import Mapping, Sequence
 
 from pirnet.data import FolderPairs, Pair, evaluation_pairs
 from pirnet.evaluation import Networks
+from pirnet.model import LIH
 from pirnet.support import files
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
 from pirnet.support.text import file_name
@@ -91,6 +92,8 @@ OTHER_RUN = "another run's LIH"
 
 def main() -> None:
     options = read_options()
+    check_numbers("--leaks", options.leaks, least=1)
+    check_numbers("--detector-pairs", options.detector_pairs, least=0)
     networks = Networks(load_lih(options.weights / LIH_WEIGHTS), load_lsr(options.weights / LSR_WEIGHTS))
     wrong = {"shuffled weights": shuffled(networks.lih)}
     if options.other_weights is not None:
@@ -100,25 +103,37 @@ def main() -> None:
     results = opened(options, pairs)
     for name, block in MODES.items():
         if name not in results["modes"]:
-            leaks = leaked_pairs(networks.lih, photos, options.leaks[-1], block=block, tasks=options.tasks)
-            maps = learned(leaks, counts=options.leaks, steps=options.steps, keyed=block is not None)
-            estimators: dict[str, Estimator] = {key: lih.reveal for key, lih in wrong.items()} | maps
-            found = measured(
-                networks,
-                pairs,
-                name=name,
-                block=block,
-                tasks=options.tasks,
-                estimators=estimators,
-                few=options.few,
-            )
-            sheet(options, networks, estimators, name=name, block=block)
-            results["modes"][name] = found
+            results["modes"][name] = attacked(options, networks, wrong, photos, pairs, name=name, block=block)
             files.write_json(options.out / RESULTS, results)
     if options.detector_pairs and results["detection"] is None and detection.available():
         results["detection"] = detected(options, networks, wrong, photos, pairs)
         files.write_json(options.out / RESULTS, results)
     save(options, json.loads((options.out / RESULTS).read_text(encoding="utf-8")))
+
+
+def attacked(
+    options: Options,
+    networks: Networks,
+    wrong: Mapping[str, LIH],
+    photos: Photos,
+    pairs: Sequence[Pair],
+    *,
+    name: str,
+    block: int | None,
+) -> dict[str, object]:
+    """The results of one mode; its sheet is drawn, too."""
+    leaks = leaked_pairs(networks.lih, photos, options.leaks[-1], block=block, tasks=options.tasks)
+    maps = learned(leaks, counts=options.leaks, steps=options.steps, keyed=block is not None)
+    estimators: dict[str, Estimator] = {key: lih.reveal for key, lih in wrong.items()} | maps
+    sheet(options, networks, estimators, name=name, block=block)
+    tasks, few = options.tasks, options.few
+    return measured(networks, pairs, name=name, block=block, tasks=tasks, estimators=estimators, few=few)
+
+
+def check_numbers(option: str, numbers: Sequence[int], *, least: int) -> None:
+    """Refuses numbers that do not ascend, and fewer than `least` of them."""
+    if len(numbers) < least or list(numbers) != sorted(set(numbers)):
+        raise ValueError(f"{option} needs numbers in ascending order, got {' '.join(map(str, numbers)) or 'none'}")
 
 
 def opened(options: Options, pairs: FolderPairs) -> dict:
@@ -156,7 +171,7 @@ def opened(options: Options, pairs: FolderPairs) -> dict:
 def detected(
     options: Options,
     networks: Networks,
-    wrong: Mapping[str, object],
+    wrong: Mapping[str, LIH],
     photos: Photos,
     pairs: Sequence[Pair],
 ) -> list[dict[str, object]]:
@@ -168,8 +183,7 @@ def detected(
         kinds[name] = detection.hiding_with(networks.lih, block=block, tasks=options.tasks)
     transfers = [(plain, keyed)]
     if OTHER_RUN in wrong:
-        lih = load_lih(options.other_weights / LIH_WEIGHTS)  # type: ignore[operator]
-        kinds[other] = detection.hiding_with(lih, block=smallest, tasks=options.tasks)
+        kinds[other] = detection.hiding_with(wrong[OTHER_RUN], block=smallest, tasks=options.tasks)
         transfers += [(keyed, other), (other, keyed)]
     count = min(options.detector_pairs[-1], len(photos) // 2 * 2)
     chosen = Photos(photos.names[:count], photos.images[:count])

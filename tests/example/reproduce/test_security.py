@@ -77,6 +77,13 @@ def test_the_command(
     assert_refused(refused, "security.py", r"report/results.json has results of other settings: name another folder")
 
 
+def test_numbers_of_pairs_ascend(script: Script, photos: Path) -> None:
+    options = ("reproduce/security.py", "--data", photos, "--train-data", photos)
+    for numbers, got in (((4, 1), "4 1"), ((2, 2), "2 2"), ((), "none")):
+        refused = script(*options, "--leaks", *numbers)
+        assert_refused(refused, "security.py", f"--leaks needs numbers in ascending order, got {got}")
+
+
 def test_a_secret_is_sent_scrambled() -> None:
     """A secret is scrambled with a key of its own before it is hidden, in 8 bit; without a block it is not."""
     lih = LIH(tiny().lih).eval()
