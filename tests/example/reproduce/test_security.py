@@ -37,6 +37,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for seed in range(2):
         save_image(folder / f"{seed}.png", seed, 192, 192)
+        (folder / "small").mkdir(exist_ok=True)
+        save_image(folder / "small" / f"{seed}.png", seed, 64, 128)
     return folder
 
 
@@ -51,7 +53,7 @@ def test_the_command(
 ) -> None:
     """It measures every mode once, writes a page and sheets, and refuses results of other settings."""
     monkeypatch.setattr("pirnet.support.photos.bundled_photos", bundled)
-    options = ("--data", photos, "--train-data", photos, "--weights", weights, "--other-weights", weights)
+    options = ("--data", photos / "small", "--train-data", photos, "--weights", weights, "--other-weights", weights)
     options += ("--out", "report", "--tasks", "denoise", "--few", 1, "--leaks", 1, "--steps", 1, "--cache", tmp_path)
     options += ("--detector-pairs",)
     result = script("reproduce/security.py", *options)
