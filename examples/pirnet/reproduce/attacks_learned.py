@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from itertools import cycle
 
 import torch
 import torch.nn.functional as F
@@ -33,9 +34,9 @@ def leaked_pairs(
 ) -> list[Leak]:
     """Crops of photos that were hidden with a fresh key each; their secrets have the damage of the tasks in turn."""
     crops, leaks = PairCrops(photos, crop=crop, seed=0), []
-    for index in progress_bar(range(number), desc="leaked pairs", unit="pair"):
+    for index, task in zip(progress_bar(range(number), desc="leaked pairs", unit="pair"), cycle(tasks), strict=False):
         cover, truth = crops.batch(index, 1)
-        secret = degrade(truth, tasks[index % len(tasks)], TEST, generator=seeded_generator(index))
+        secret = degrade(truth, task, TEST, generator=seeded_generator(index))
         key = fresh_key(-1, index)
         stego = hidden(lih, cover, secret, key=key, block=block)
         leaks.append((stego, secret, secret if block is None else scramble_blocks(secret, key, block=block)))
