@@ -1,6 +1,6 @@
-"""Sphinx extension that draws bar charts of benchmark results.
+"""Sphinx extension that draws charts of committed results.
 
-It runs in each build and reads the JSON file that the table is made from, so that chart and table always agree.
+It runs in each build and reads the JSON files that tables are made from, so that chart and table always agree.
 """
 
 import json
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+TRAINING = ROOT / "examples" / "pirnet" / "results" / "training.json"
 CASE = "Haar, 1x3x1024x1024, contiguous"
 PASSES = ("forward", "inverse", "forward + backward")
 
@@ -19,7 +21,32 @@ def setup(app):
 
 
 def draw(app):
-    """Writes _generated/wavelets.svg: one panel per pass, one bar per library, the fastest on top."""
+    """Writes the charts into _generated."""
+    folder = Path(app.srcdir) / "_generated"
+    folder.mkdir(exist_ok=True)
+    for name, chart in (("wavelets", wavelets), ("pirnet-training", training)):
+        figure = chart()
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        plt.close(figure)
+
+
+def training():
+    """Quality against core-hours of training: one panel per task, with and without a key."""
+    report = json.loads(TRAINING.read_text())
+    figure, panels = plt.subplots(1, len(report["tasks"]), figsize=(11, 3), layout="constrained")
+    for panel, (task, title) in zip(panels, report["tasks"].items(), strict=True):
+        hours = [point["hours"] for point in report["points"]]
+        for way, colour in (("no key", "0.6"), ("key", "tab:blue")):
+            psnrs = [point[task][way] for point in report["points"]]
+            panel.plot(hours, psnrs, marker="o", markersize=3, color=colour, label=way)
+        panel.set(title=title, xlabel="core-hours", ylabel="restored secret, dB")
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False)
+    return figure
+
+
+def wavelets():
+    """Haar: one panel per pass, one bar per library, the fastest on top."""
     rows = json.loads((RESULTS / "wavelets-cpu.json").read_text())["rows"][CASE]
     figure, panels = plt.subplots(1, len(PASSES), figsize=(11, 2.6), layout="constrained")
     for panel, name in zip(panels, PASSES, strict=True):
@@ -30,7 +57,4 @@ def draw(app):
         panel.bar_label(bars, fmt="%.1f", padding=3)
         panel.set(xscale="log", xlim=(1, 4 * max(ratios.values())), title=name, xlabel="time relative to a copy")
         panel.spines[["top", "right"]].set_visible(False)
-    folder = Path(app.srcdir) / "_generated"
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / "wavelets.svg", metadata={"Date": None})
-    plt.close(figure)
+    return figure

@@ -79,6 +79,9 @@ def main() -> None:
     key_file = check_key(options)
     lih = load_lih(options.weights / LIH_WEIGHTS)
     cover = read_picture(options.cover)
+    if cover.profile_dropped:
+        notice = "its colour profile, which is not for RGB, is not kept: shades may change"
+        print(f"{options.cover}: {notice}", file=sys.stderr)
     secret = read_photo(options, cover)
     key = None if key_file is None else choose_key(options, key_file, secret)
     hidden = secret if key is None else key.scramble(secret)

@@ -38,6 +38,10 @@ class Options:
     """Degradation of the hidden photo: noise, blur, low resolution, ... as in the table of tasks."""
     weights: Path = SHIPPED
     """Folder with lsr.safetensors."""
+    server: str | None = None
+    """Address of a service that serve.py runs; it restores, with its own weights."""
+    api_key_file: Path | None = None
+    """File with the key of the service on its first line."""
     force: bool = False
     """Overwrite an existing file."""
 
@@ -51,29 +55,43 @@ def read_options() -> Options:
 if __name__ == "__main__":
     cli.run(read_options)  # --help and wrong options end here
 
-from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import quantise_uint8, with_odd_edge_of
+from pirnet.images import ImageError, Picture, check_output, png_bytes, read_stego, write_bytes
+from pirnet.support import remote, restoring
 from pirnet.weights import load_lsr, run_warning
 
 
 def main() -> None:
     options = read_options()
     check_output(options.output, force=options.force)
+    if options.server is not None:
+        write_bytes(options.output, restored_remotely(options, options.server), force=options.force)
+        return
+    if options.api_key_file is not None:
+        raise ValueError("--api-key-file is sent to a service: name it with --server")
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
     for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):
         print(line, file=sys.stderr)
+    restored = restoring.restore(lsr, read_stego(options.stego), options.task)
+    write_bytes(options.output, restored, force=options.force)
+
+
+def restored_remotely(options: Options, server: str) -> bytes:
+    """What a service makes of the stego image, of which it receives pixels, transparency, profile and orientation."""
+    key = "" if options.api_key_file is None else remote.read_api_key(options.api_key_file)
     stego = read_stego(options.stego)
-    multiple = 2 ** len(lsr.restorers)
-    restored = cli.on_any_size(lambda s: lsr(s, options.task), stego.pixels, network=lsr, multiple=multiple)
-    restored = with_odd_edge_of(stego.pixels, quantise_uint8(restored))
-    write_png(
-        options.output,
-        restored,
-        alpha=stego.alpha,
-        profile=stego.profile,
-        orientation=stego.orientation,
-        force=options.force,
-    )
+    sent = png_bytes(stego.pixels, alpha=stego.alpha, profile=stego.profile, orientation=stego.orientation)
+    answer = remote.restore(server, sent, options.task, key=key)
+    if not is_like(stego, answer):
+        raise remote.ServiceError(f"{server}: answered something else than a restored stego image")
+    return answer
+
+
+def is_like(stego: Picture, content: bytes) -> bool:
+    """True if a file is a picture of the same size that can carry a hidden one."""
+    try:
+        return read_stego(Path("answer"), content=content).pixels.shape == stego.pixels.shape
+    except ImageError:
+        return False
 
 
 if __name__ == "__main__":

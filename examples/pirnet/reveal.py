@@ -51,7 +51,7 @@ if __name__ == "__main__":
     cli.run(read_options)  # --help and wrong options end here
 
 from pirnet.images import check_output, read_stego, write_png
-from pirnet.pixels import upright
+from pirnet.pixels import smooth_borders, upright
 from pirnet.support.keys import check_fits, read_key
 from pirnet.support.revealed import doubts, scrambled_still
 from pirnet.weights import load_lih, run_of, run_warning
@@ -69,7 +69,7 @@ def main() -> None:
     if key is not None:
         warnings += check_fits(key, stego.pixels, run=run_of(options.weights / LIH_WEIGHTS))
     revealed = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
-    secret = revealed if key is None else key.unscramble(revealed)
+    secret = revealed if key is None else smooth_borders(key.unscramble(revealed), key.block)
     write_png(options.output, upright(secret.clamp(0, 1), stego.orientation), force=options.force, private=True)
     found = doubts(lih, stego.pixels, revealed) or scrambled_still(secret, None if key is None else key.block)
     for line in [*warnings, *(f"{options.stego}: {doubt}" for doubt in found)]:

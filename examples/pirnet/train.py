@@ -3,7 +3,7 @@
     python examples/pirnet/train.py                    # four to ten minutes on two cores
     python examples/pirnet/train.py --data PHOTOS --preset paper     # for a GPU
 
-Writes config.json, log.jsonl, the weights lih.safetensors (the client's key) and lsr.safetensors (the cloud's),
+Writes config.json, log.jsonl, the weights lih.safetensors (the client's) and lsr.safetensors (the cloud's),
 summary.json and a comparison sheet for each task into a new folder under runs/. Ctrl-C, SIGTERM and --minutes end the
 run after the current step with exit status 3; --resume continues it. --help-all shows more options.
 """
@@ -36,7 +36,9 @@ from pirnet.config import Config, cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
 from pirnet.support import distributed, files, report, runs
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
+from pirnet.support.photo_cache import cached_folders, clear
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
+from pirnet.support.places import cache_folder
 from pirnet.support.progress import progress_bar
 from pirnet.support.text import counted, file_name
 from pirnet.trainer import Trainer
@@ -45,6 +47,9 @@ from pirnet.weights import load_state
 
 def main() -> None:
     options = read_options(__doc__)
+    if options.clear_cache:
+        print(clear(options.cache or cache_folder()))
+        return
     with distributed.group(cli.device(options.device)) as device:
         run(options, device)
 

@@ -1,7 +1,8 @@
 """Chains that invert bit for bit: what they add is rounded to a grid on which sums are exact."""
 
 import dataclasses
-from collections.abc import Collection
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -109,6 +110,20 @@ class Exact(VolumePreserving, WithMemory):
         others = [leaf for leaf, link in zip(*self._planned(inverted=inverted), strict=True) if not link.adds]
         return run(others, bands, [{}] * len(others), mode="store")
 
+    def __getattr__(self, name: str) -> Any:
+        """Finds the steps of the chain by their names in the state dict, as `torch.func.functional_call` does."""
+        own = vars(self).get("_modules", {})
+        inner = own["chain"]._modules if "chain" in own else {}
+        return inner[name] if name in inner and name not in own else super().__getattr__(name)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+        """Loads the state dict of the chain or of its exact form; modules see the version that they were saved in."""
+        versions = getattr(state_dict, "_metadata", None)
+        if versions is not None:
+            state_dict = OrderedDict(state_dict)
+            state_dict._metadata = versions | _versions(versions, "", "chain")  # type: ignore[attr-defined]
+        return super().load_state_dict(state_dict, *args, **options)
+
     def extra_repr(self) -> str:
         return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}"
 
@@ -122,8 +137,14 @@ def _everything(_step: Invertible) -> bool:
 
 def _without_prefix(_module: nn.Module, state: Any, prefix: str, _metadata: object) -> None:
     _rename(state, f"{prefix}chain.", prefix)
-    if hasattr(state, "_metadata"):  # versions of modules
-        _rename(state._metadata, f"{prefix}chain.", prefix)
+    if hasattr(state, "_metadata"):  # versions of modules, which the exact chain looks up by its own names
+        state._metadata.update(_versions(state._metadata, f"{prefix}chain", prefix.removesuffix(".")))
+
+
+def _versions(versions: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Returns the versions of the modules below one name under another name."""
+    inside = (name for name in versions if name == old or name.startswith(f"{old}." if old else ""))
+    return {".".join(filter(None, (new, name.removeprefix(old).removeprefix(".")))): versions[name] for name in inside}
 
 
 def _with_prefix(module: nn.Module, state: Any, prefix: str, *_others: object) -> None:

@@ -32,13 +32,16 @@ def set_memory(module: M, mode: Memory) -> M:
     is kept for the gradient, ``"checkpoint"`` keeps the bands between steps and computes each step again, and
     ``"reversible"`` keeps the last bands and rebuilds the others from them. :doc:`/memory` compares the modes.
 
+    Networks that depend on state which PyTorch does not count, such as random numbers of Python, need ``"store"``.
+    Networks that pass activations on to a loss need ``"store"`` or ``"checkpoint"``.
+
     Args:
         module: Any module; containers are found at any depth, the module itself included. Modules without one are left
             as they are.
         mode: ``"store"``, ``"reversible"`` or ``"checkpoint"``.
 
     Shape:
-        - Shapes, names of parameters and outputs do not depend on the mode.
+        - Shapes and names of parameters do not depend on the mode, and values do by rounding at most.
 
     Returns:
         The same module.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers._maps import describes_map
@@ -139,7 +139,10 @@ def checkpointed(leaf: Leaf) -> Callable[..., Any]:
         return lambda *bands, **options: checkpoint(leaf.function, *bands, use_reentrant=False, **options)
 
     def function(*bands: Tensor, **options: Any) -> Any:
-        return checkpoint(_Again(leaf, options), *bands, use_reentrant=False, preserve_rng_state=False)
+        # A checkpoint ends its second evaluation early, by an exception that TorchScript cannot pass on.
+        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in leaf.step.modules())
+        with set_checkpoint_early_stop(False) if scripted else nullcontext():
+            return checkpoint(_Again(leaf, options), *bands, use_reentrant=False, preserve_rng_state=False)
 
     return function
 

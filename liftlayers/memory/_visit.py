@@ -1,5 +1,6 @@
 """One step of a reversible pass: what its backward pass needs, and its second evaluation there."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,14 +54,36 @@ class Visit:
             bands = tuple(_laid_out(x, strides) for x, strides in zip(bands, self.strides, strict=True))
         # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
-        wanted = [need and is_differentiable(x) for x, need in zip(bands, needs, strict=True)]
+        stored = any(not each.has_same_attributes and each.has_stored_tensors for each in self.inventory.modules)
+        wanted = [(need or stored) and is_differentiable(x) for x, need in zip(bands, needs, strict=True)]
         bands = tuple(x.detach().requires_grad_(want) for x, want in zip(bands, wanted, strict=True))
         options = {name: tensors[position] for name, position in self.options.items()}
         with self.record.again([tensors[position] for position in self.parameters]):
             evaluate = rebuild if self.kept is None else repeat
             inputs, outputs = evaluate(self.leaf, bands, options)
+            if stored:
+                self._warn_of_activations(inputs)
         self._require_known(outputs, [*inputs, *tensors.values()])
         return inputs, outputs
+
+    def _warn_of_activations(self, inputs: Bands) -> None:
+        """Warns of tensors that a module has stored and that depend on the inputs: the forward pass made no graph."""
+        of_inputs = {id(x) for x in inputs}
+        needing = {id(x) for x, need in zip(inputs, self.needs, strict=True) if need}
+        for module, attributes, _ in self.inventory.modules:
+            for name, value in vars(module).items():
+                if not isinstance(value, Tensor) or value is attributes.get(name):
+                    continue
+                found = {id(leaf) for _, leaf in leaves_of_graph([value])} if value.grad_fn else {id(value)}
+                if found & of_inputs and (found & needing or found - of_inputs):
+                    warnings.warn(
+                        f"step {self.number} ({type(self.leaf.step).__name__}): {type(module).__name__} has stored an "
+                        f"activation as {name}, which had no graph in this pass with memory='reversible'. If a loss "
+                        "uses it, a part of the gradient is missing: use memory='checkpoint' or 'store'. If none does, "
+                        "store it detached",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
 
     def _require_known(self, outputs: Bands, known: Sequence[Tensor]) -> None:
         """Raises `RuntimeError` if the graph of the outputs leads to other leaves, whose gradients would be lost."""

@@ -4,9 +4,10 @@ It keeps the bands that leave the chain, and none in between. In the backward pa
 its outputs and is differentiated at once; a coupling evaluates its network once for both. The memory held does not grow
 with depth.
 
-Laws: outputs equal those of a plain loop bit for bit. So do gradients, except for rounding in the rebuilt inputs, which
-is watched. Nothing that the caller owns is written to. A step sees the same parameters, buffers, random numbers and
-autocast state both times, and its buffers are updated once.
+Laws: outputs equal those of a plain loop bit for bit, where kernels do not depend on whether autograd records.
+Gradients do so up to rounding: in the rebuilt inputs, which is watched, and in sums over the steps that share a tensor,
+which are made in another order. Nothing that the caller owns is written to. A step sees the same parameters, buffers,
+random numbers and autocast state both times, and its buffers are updated once.
 """
 
 from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from PIL import Image
 from pirnet.config import LIHConfig
 from pirnet.images import read_picture
 from pirnet.model import LIH
-from pirnet.pixels import to_uint8
+from pirnet.pixels import smooth_borders, to_uint8
 from pirnet.support.keys import read_key
 from pirnet.support.places import SHIPPED
 from pirnet.weights import save_weights
@@ -71,8 +71,8 @@ def test_photos_are_hidden_the_right_way_up(half_and_double: Path, script: Scrip
     exif[0x0112] = 6  # a quarter turn clockwise sets it upright
     save_image(tmp_path / "secret.jpg", 1, 20, 40, exif=exif)
     weights = ("--weights", half_and_double)
-    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", *weights).status == 0
-    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", *weights).status == 0
+    assert script("conceal.py", "cover.png", "secret.jpg", "-o", "stego.png", "--no-key", *weights).status == 0
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", "--no-key", *weights).status == 0
     secret, revealed = (to_uint8(read_picture(tmp_path / name).pixels).int() for name in ("secret.jpg", "revealed.png"))
     assert secret.shape == (3, 40, 20)
     assert (secret - revealed).abs().max() <= 1
@@ -81,17 +81,13 @@ def test_photos_are_hidden_the_right_way_up(half_and_double: Path, script: Scrip
 def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "cover.png")
     save_image(tmp_path / "secret.png", 1, 64, 64)
-    arguments = ("cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
+    weights = ("--no-key", "--weights", half_and_double)
+    arguments = ("cover.png", "secret.png", "-o", "stego.png", *weights)
     printed = "secret.png needs the size of its cover, 30 x 40, got 64 x 64; --resize changes it"
     assert_refused(script("conceal.py", *arguments), "conceal.py", printed)
     assert "stego.png" not in listing(tmp_path)
     assert script("conceal.py", *arguments, "--resize").status == 0
-    assert (
-        script(
-            "reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key", "--weights", half_and_double
-        ).status
-        == 0
-    )
+    assert script("reveal.py", "stego.png", "-o", "revealed.png", *weights).status == 0
     small = nn.functional.interpolate(
         read_picture(tmp_path / "secret.png").pixels[None], (30, 40), mode="bicubic", antialias=True
     )[0]
@@ -159,7 +155,8 @@ def test_every_photo_gets_a_key_of_its_own(half_and_double: Path, script: Script
     for name, key in (("a", "a.key"), ("b", "keys.d/b")):
         assert script("reveal.py", f"{name}.png", "-o", f"{name}-out.png", "--key", key, *weights) == (0, "", "")
         revealed = to_uint8(read_picture(tmp_path / f"{name}-out.png").pixels).int()
-        assert (revealed - to_uint8(read_picture(tmp_path / "secret.png").pixels).int()).abs().max() <= 1
+        secret = smooth_borders(read_picture(tmp_path / "secret.png").pixels, read_key(tmp_path / key).block)
+        assert (revealed - to_uint8(secret).int()).abs().max() <= 2  # borders are smoothed after rounding
 
 
 def test_a_used_key_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
@@ -210,10 +207,10 @@ def test_a_failure_leaves_neither_key_nor_picture(
 ) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 32)
 
-    def full(*_arguments: object, **_options: object) -> None:
+    def full(_path: Path, _content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     refused = script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--weights", half_and_double)
     assert_refused(refused, "conceal.py", "stego.png: cannot write, No space left on device")
     assert {*listing(tmp_path)} == {"cover.png"}

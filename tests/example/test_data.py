@@ -11,7 +11,8 @@ from PIL import Image
 from pirnet.data import PairCrops, evaluation_pairs
 from pirnet.images import ImageError
 from pirnet.support import photos as photos_module
-from pirnet.support.photos import Photos, bundled_photos, cached_photos, hold_out
+from pirnet.support.photo_cache import cached_photos
+from pirnet.support.photos import Photos, bundled_photos, hold_out
 from pirnet.support.seeds import seeded_generator
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from pirnet.images import ImageError, check_output, read_picture, read_secret, read_stego, write_png
-from pirnet.pixels import check_images, quantise_uint8, to_uint8, upright
+from pirnet.pixels import check_images, quantise_uint8, smooth_borders, to_uint8, upright
 from pirnet.support.files import atomic_path
 from torch import Tensor
 
@@ -88,11 +88,11 @@ def test_unwritable_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ImageError, match=r"b.png: cannot write, this is a folder"):
         write_png(tmp_path / "b.png", torch.zeros(3, 16, 16), force=True)
 
-    def full_disk(_: Image.Image, path: Path, **__: object) -> None:
-        path.write_bytes(b"half")
+    def full_disk(path: Path, content: bytes) -> None:
+        path.write_text(content[:8].hex())
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(ImageError, match=r"c.png: cannot write, No space left on device"):
         write_png(tmp_path / "c.png", torch.zeros(3, 16, 16))
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.png"]
@@ -374,6 +374,31 @@ def test_quantise_lies_on_the_grid_with_identity_gradient(seed: int, double: boo
     weight = torch.randn(x.shape, generator=generator, dtype=x.dtype)
     (gradient,) = torch.autograd.grad((weight * y).sum(), x)
     assert torch.equal(gradient, weight)
+
+
+@given(st.integers(4, 9), st.integers(5, 40), st.integers(5, 40), st.integers(0, 99))
+def test_borders_are_smoothed_as_the_equation_says(block: int, height: int, width: int, seed: int) -> None:
+    """Compared with loops over pixels; those that touch no border stay as they are, and so do even slopes."""
+    image = torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    expected = image.clone()
+    for turned in (expected, expected.mT):
+        before = turned.clone()
+        for border in range(block, turned.shape[-1] - 1, block):
+            a, b, c, d = (before[..., border + offset] for offset in (-2, -1, 0, 1))
+            jump = (c - b - (b - a + d - c) / 2).clamp(-0.1, 0.1)
+            turned[..., border - 1] = b + jump / 4
+            turned[..., border] = c - jump / 4
+    torch.testing.assert_close(smooth_borders(image, block), expected, rtol=0, atol=1e-12)
+    slope = torch.arange(height)[:, None] * 0.01 + torch.arange(width) * 0.02
+    torch.testing.assert_close(smooth_borders(slope, block), slope)
+
+
+def test_a_small_jump_is_halved() -> None:
+    image = torch.zeros(1, 8, 8)
+    image[..., 4:] = 0.08
+    smoothed = smooth_borders(image, 4)
+    assert float(smoothed[0, 0, 4] - smoothed[0, 0, 3]) == pytest.approx(0.04, abs=1e-7)
+    assert torch.equal(smoothed[..., :3], image[..., :3])
 
 
 def test_quantise_refuses_integers() -> None:

@@ -262,7 +262,16 @@ def test_a_refusal_is_one_line(script: Script, tmp_path: Path) -> None:
 
 def test_help_all_shows_every_option(script: Script) -> None:
     fields = ["--lih.num-blocks", "--lsr.width", "--loss.hiding", "--train.batch-size", "--degradation.noise-sigma"]
-    fields += ["--cache", "--accumulate", "--workers", "--compile", "--log-every", "--sheets-every", "--tensorboard"]
+    fields += [
+        "--cache",
+        "--clear-cache",
+        "--accumulate",
+        "--workers",
+        "--compile",
+        "--log-every",
+        "--sheets-every",
+        "--tensorboard",
+    ]
     brief, whole = (script("train.py", option).out for option in ("--help", "--help-all"))
     assert [field for field in fields if field in brief] == []
     assert [field for field in fields if field not in whole] == []

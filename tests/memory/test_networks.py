@@ -17,6 +17,7 @@ from liftlayers import AdditiveCoupling, Haar, Inverse, Invertible, LearnedWavel
 from liftlayers._bands import as_tuple
 from liftlayers.testing import randomise_
 from tests.memory.helpers import (
+    MODES,
     Gradients,
     assert_close,
     chain_of,
@@ -169,6 +170,53 @@ def test_weights_of_parametrizations_are_cached(memory: str) -> None:
     assert_close(found(memory), found("store"))
 
 
+class Activation(nn.Module):
+    """Stores what it computes, for a loss or for a picture of it."""
+
+    def __init__(self, store: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.store = nn.Conv2d(4, 4, 1), store
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        self.stored = self.store(x, y)
+        return y.tanh()
+
+
+@pytest.mark.parametrize("needing", [False, True], ids=["images", "bands with gradients"])
+@pytest.mark.parametrize("mode", MODES)
+def test_activations_for_a_loss_have_their_gradient_or_a_warning(mode: str, needing: bool) -> None:
+    """In the first pass with "reversible" there is a warning; then the step keeps its input."""
+    network = Activation(lambda _x, y: y)
+    chain = chain_of(network)
+
+    def found(mode: str) -> Gradients:
+        bands = [x.detach().requires_grad_(needing) for x in two_alike()]
+        set_memory(chain, mode)  # type: ignore[arg-type]
+        outputs = chain(*bands)
+        chain.zero_grad()
+        (loss(*outputs) + network.stored.square().sum()).backward()
+        return grads((*bands, *chain.parameters()))
+
+    expected = found("store")
+    del network.stored
+    if mode == "reversible":
+        match = r"step 0 \(AdditiveCoupling\): Activation has stored an activation as stored, which had no graph"
+        with pytest.warns(RuntimeWarning, match=match):
+            found(mode)
+    for _ in range(2):
+        assert_close(found(mode), expected)
+
+
+@pytest.mark.parametrize("store", [lambda _x, y: y.detach(), lambda x, _y: x, lambda x, _y: torch.ones_like(x)])
+def test_tensors_that_no_gradient_can_reach_are_stored_without_a_warning(
+    store: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    chain, bands = set_memory(chain_of(Activation(store)), "reversible"), two_alike()
+    for _ in range(2):
+        loss(*chain(*(band.detach() for band in bands))).backward()
+
+
 # Networks that hold their weights in a way of their own
 
 
@@ -187,6 +235,10 @@ def scripted() -> nn.Module:
     return torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Tanh()))
 
 
+def traced() -> nn.Module:
+    return torch.jit.trace(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Tanh()).double(), two_alike()[0].detach())  # type: ignore[return-value]
+
+
 def hooked() -> nn.Module:
     """A network whose gradient is doubled by a hook of its weight."""
     network = nn.Conv2d(4, 4, 3, padding=1)
@@ -201,9 +253,11 @@ def test_recurrent_networks(memory: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-@pytest.mark.parametrize(("make", "memory"), [(hooked, "reversible"), (hooked, "checkpoint"), (scripted, "reversible")])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("make", [hooked, scripted, traced])
+@in_saving_modes
 def test_hooks_of_parameters_and_scripted_networks(make: Callable[[], nn.Module], memory: str) -> None:
-    """Hooks see the total of a network's gradients, once. TorchScript cannot be checkpointed."""
+    """Hooks see the total of a network's gradients, once."""
     network = make()
     chain = chain_of(network, network)
     expected = gradients_of_itself(chain, "store", *two_alike())

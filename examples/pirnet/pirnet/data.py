@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from liftlayers.functional import scramble_blocks
 from pirnet.degrade import Degradation
 from pirnet.images import read_picture
-from pirnet.pixels import centred, common_size, to_uint8
+from pirnet.pixels import centred, common_size, oriented, to_uint8
 from pirnet.support.keys import random_key
 from pirnet.support.photos import Photos, photo_paths
 from pirnet.support.refusals import sizes_of
@@ -111,14 +111,7 @@ class PairCrops:
         top = random_below(image.shape[1] - self.crop + 1, generator)
         left = random_below(image.shape[2] - self.crop + 1, generator)
         crop = image[:, top : top + self.crop, left : left + self.crop]
-        return _oriented(crop, random_below(8, generator))
-
-
-def _oriented(image: Tensor, number: int) -> Tensor:
-    """One of the eight flips and quarter turns of a square image."""
-    for bit, dim in ((1, -1), (2, -2)):
-        image = image.flip(dim) if number & bit else image
-    return image.transpose(-1, -2) if number & 4 else image
+        return oriented(crop, random_below(8, generator))
 
 
 class Batches(Dataset):
@@ -128,8 +121,7 @@ class Batches(Dataset):
         crops: The source of the pairs.
         tasks: The task of each pair in a batch.
         degradation: The parameters of the degradations.
-        blocks: Block sizes in pixels, of which each pair draws one; 0 leaves its secret plain. True and degraded secret
-            are scrambled with the same key, a new one for each pair.
+        blocks: Block sizes in pixels, of which each pair draws one and a key; 0 leaves its secret plain.
         part: The pairs to keep, if processes share each batch.
     """
 
@@ -155,16 +147,14 @@ class Batches(Dataset):
         for task in sorted(set(self.tasks)):
             chosen = [i for i, name in enumerate(self.tasks) if name == task]
             secret[chosen] = degrade(truth[chosen], task, self.degradation, generator=generator)
-        secrets = [self._scrambled(pair, generator) for pair in torch.stack((truth, secret), dim=1)]
-        truth, secret = torch.stack(secrets).unbind(1)
+        pairs = torch.stack((truth, secret), dim=1)
+        truth, secret = torch.stack([self._scrambled(pair, generator) for pair in pairs]).unbind(1)
         return cover[self.part], truth[self.part], secret[self.part]
 
     def _scrambled(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Scrambles (2, 3, crop, crop) with one new key, or not at all, as the draw of a block size says."""
         block = self.blocks[random_below(len(self.blocks), generator)]
-        if not block:
-            return images
-        return scramble_blocks(images, random_key(generator), block=block)
+        return scramble_blocks(images, random_key(generator), block=block) if block else images
 
     def from_step(self, first: int, end: int, *, workers: int, pinned: bool) -> Iterator[Batch]:
         """The batches of steps `first` to `end - 1`, made ahead of time by `workers` processes, or by none."""

@@ -14,7 +14,7 @@ from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from pirnet.model import LIH, LSR, PIRNet
-from pirnet.pixels import Pipeline, as_sent
+from pirnet.pixels import Pipeline, as_sent, smooth_borders
 from pirnet.support.keys import random_key
 from pirnet.support.lpips import LPIPS, LPIPS_SIDE
 from pirnet.support.seeds import seeded_generator
@@ -122,7 +122,7 @@ def run(
     clear = None if networks.clear is None else networks.clear(secret, task)
     if not block:
         return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
-    found = (unscramble_blocks(image, key, block=block) for image in (revealed, restored))
+    found = (smooth_borders(unscramble_blocks(image, key, block=block), block) for image in (revealed, restored))
     return Example(task, truth, secret, cover, stego, next(found), restored_stego, next(found), clear, restored)
 
 

@@ -35,6 +35,7 @@ class Picture:
         pixels: Red, green, blue of shape :math:`(3, H, W)`, float32, multiples of 1/255 in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8, or None if the file has none.
         profile: The ICC profile that the pixels are in, or None if the file has none for RGB.
+        profile_dropped: Whether the file has an ICC profile of another kind, such as for gray, which RGB cannot be in.
         converted_from: The name of the profile that the pixels were converted from, or nothing.
         orientation: The EXIF orientation that is still to be applied, 1 to 8; 1 is upright.
     """
@@ -42,6 +43,7 @@ class Picture:
     pixels: Tensor
     alpha: Tensor | None
     profile: bytes | None = None
+    profile_dropped: bool = False
     converted_from: str = ""
     orientation: int = 1
 
@@ -76,7 +78,7 @@ def read_secret(path: Path) -> Picture:
     return _read(path, srgb=True)
 
 
-def read_stego(path: Path) -> Picture:
+def read_stego(path: Path, *, content: bytes | None = None) -> Picture:
     """Reads a picture that carries a hidden one, as `read_picture` does, but refuses lossy formats and few colours.
 
     The hidden part consists of differences of a few grey levels, which JPEG, lossy WebP and palettes discard first. An
@@ -84,12 +86,13 @@ def read_stego(path: Path) -> Picture:
 
     Args:
         path: The file, or `-` for standard input; the content decides about the format, not the name.
+        content: What is in the file, if it was read already.
 
     Raises:
         ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression, or it has a
             palette or only shades of gray.
     """
-    return _read(path, stego=True)
+    return _read(path, stego=True, content=content)
 
 
 def write_png(
@@ -121,20 +124,34 @@ def write_png(
         TypeError: `pixels` is not floating point, or `alpha` is not uint8.
         ValueError: A shape is wrong, or `pixels` holds a value that is not finite.
     """
+    content = png_bytes(pixels, alpha=alpha, profile=profile, orientation=orientation)
+    write_bytes(path, content, force=force, private=private)
+
+
+def png_bytes(
+    pixels: Tensor, *, alpha: Tensor | None = None, profile: bytes | None = None, orientation: int = 1
+) -> bytes:
+    """The content of the file that `write_png` writes; arguments and errors are the same."""
     check_images("write_png", pixels, batched=False)
     if not torch.isfinite(pixels).all():
-        raise ValueError(f"write_png needs finite pixels, got NaN or infinite values for {path}")
-    check_output(path, force=force)
-    image, exif = _to_pillow(pixels, alpha), Image.Exif()
+        raise ValueError("write_png needs finite pixels, got NaN or infinite values")
+    image, exif, content = _to_pillow(pixels, alpha), Image.Exif(), BytesIO()
     if orientation != 1:
         exif[ORIENTATION] = orientation
+    image.save(content, format="PNG", icc_profile=profile, exif=exif)
+    return content.getvalue()
+
+
+def write_bytes(path: Path, content: bytes, *, force: bool = False, private: bool = False) -> None:
+    """Writes the content of a PNG file; arguments and errors as in `write_png`."""
+    check_output(path, force=force)
     try:
         if path == STREAM:
-            image.save(sys.stdout.buffer, format="PNG", icc_profile=profile, exif=exif)
+            sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
             return
         with atomic_path(path, replace=force, private=private) as temporary:
-            image.save(temporary, format="PNG", icc_profile=profile, exif=exif)
+            temporary.write_bytes(content)
     except FileExistsError as error:  # it appeared after the check
         raise ImageError(f"{path}: {EXISTS}") from error
     except OSError as error:
@@ -147,13 +164,15 @@ def require_size(path: Path, height: int, width: int, *, least: int) -> None:
         raise ImageError(f"{path}: needs at least {least} x {least} pixels (height x width), got {height} x {width}")
 
 
-def _read(path: Path, *, stego: bool = False, srgb: bool = False) -> Picture:
+def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes | None = None) -> Picture:
     try:
-        if path.is_dir():
+        if content is None and path.is_dir():
             raise ImageError(f"{path}: this is a folder, a picture file is needed")
-        if path == STREAM and sys.stdin is None:
-            raise ImageError(f"{path}: cannot be read, standard input is closed")
-        source = BytesIO(sys.stdin.buffer.read()) if path == STREAM else path
+        if content is None and path == STREAM:
+            if sys.stdin is None:
+                raise ImageError(f"{path}: cannot be read, standard input is closed")
+            content = sys.stdin.buffer.read()
+        source = path if content is None else BytesIO(content)
         large = Image.DecompressionBombWarning  # such pictures still open; twice as large is an error
         with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
@@ -174,9 +193,10 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False) -> Picture:
         raise ImageError(f"{path}: cannot be read, damaged or truncated, {error}") from error
     values = torch.from_numpy(np.array(converted)).permute(2, 0, 1)  # (3 or 4, H, W)
     alpha = values[3:].contiguous() if len(values) == 4 else None
-    kept = profile if profile and profile[16:20] == b"RGB " and not srgb else None
+    other_kind = bool(profile) and not srgb and profile[16:20] != b"RGB "
+    kept = None if srgb or other_kind else profile
     turn = int(orientation) if orientation in range(1, 9) else 1
-    return Picture(values[:3].contiguous().float() / 255, alpha, kept, name, turn)
+    return Picture(values[:3].contiguous().float() / 255, alpha, kept, other_kind, name, turn)
 
 
 def _in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:

@@ -124,7 +124,7 @@ class PIRNetOutput(NamedTuple):
 class PIRNet(nn.Module):
     """The client's network and the cloud's network, joined for training.
 
-    In use they are separate: the client has `lih`, its key, and the cloud has `lsr`::
+    In use they are separate: the client has `lih`, and a key for each photo; the cloud has `lsr`::
 
         client:  cover, secret ── conceal ── stego ┐            ┌ restored stego ── reveal ── restored secret
         cloud:                                     └─ restore ──┘

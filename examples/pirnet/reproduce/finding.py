@@ -122,7 +122,7 @@ def main() -> None:
 def config_of(name: str, options: Options) -> Config:
     """The config to train a network with: HiNet hides noisy photos, a denoiser gets them in the clear."""
     start = quick()
-    train = replace(start.train, tasks=("denoise",), crop=options.crop, batch_size=4)
+    train = replace(start.train, tasks=("denoise",), crop=options.crop, batch_size=4, blocks=(0,))
     if name == "hinet":
         train = replace(train, steps=(1, 0, 0))
         return with_baseline_rates(replace(start, hider=name, train=train, degradation=Degradation()))

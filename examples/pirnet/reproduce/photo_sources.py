@@ -36,7 +36,8 @@ class PhotoOptions:
             ValueError: `limit` is less than 1, a bundled photo is too small, or two photos have no common crop.
         """
         from pirnet.data import FolderPairs, PairCrops, evaluation_pairs  # here, since they import torch
-        from pirnet.support.photos import HELD_OUT, bundled_photos, cached_folders, hold_out
+        from pirnet.support.photo_cache import cached_folders
+        from pirnet.support.photos import HELD_OUT, bundled_photos, hold_out
 
         # before the training photos, so that a bad name is reported at once
         pairs = None if self.test is None else FolderPairs(self.test, limit=limit)

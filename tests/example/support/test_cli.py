@@ -15,6 +15,7 @@ from pirnet.model import LIH
 from pirnet.support import cli
 from pirnet.support.settings import Count, Share
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import (
@@ -197,6 +198,38 @@ def test_errors_are_one_line(
         cli.run(failing(error))
     assert stop.value.code == 2
     assert capsys.readouterr().err == "script.py: error: two lines\n"
+
+
+class Broken(Dataset):
+    """Every item is an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getitem__(self, _index: int) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.EIO, "Input/output error", "a.photos"), "[Errno 5] Input/output error: 'a.photos'"),
+        (RuntimeError("can't allocate memory\n  of 8 bytes"), "can't allocate memory of 8 bytes"),
+        (MemoryError(), ""),
+    ],
+)
+def test_an_error_of_a_worker_is_its_cause(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not the traceback of the worker, which PyTorch writes into the message."""
+    loader = DataLoader(Broken(error), batch_size=None, sampler=range(1), num_workers=1, multiprocessing_context="fork")
+    monkeypatch.setattr(sys, "argv", ["/a/b/train.py"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(lambda: list(loader))
+    assert stop.value.code == 2
+    prefix = "" if isinstance(error, OSError) else "out of memory or disk space: "
+    cause = f"{type(error).__name__}: {line}".removesuffix(": ")
+    assert capfd.readouterr().err == f"train.py: error: {prefix}{cause}\n"
 
 
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,13 @@ def test_a_failed_write_names_the_file_and_keeps_the_old_one(tmp_path: Path, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_text", fill_the_disk)
-    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+    with pytest.raises(OSError, match=r"No space left on device: '[^']*/file'$"):
         write_text(path, "new")
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "old"
+
+
+def test_a_failed_rename_names_the_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"Is a directory: '[^']*/folder'$"):
+        write_text(tmp_path / "folder", "new")

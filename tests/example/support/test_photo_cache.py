@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
-from pirnet.support import photos as photos_module
-from pirnet.support.photos import Photos, cached_photos, hold_out, photo_paths
+from pirnet.support import photo_cache
+from pirnet.support.photo_cache import cached_folders, cached_photos, clear
+from pirnet.support.photos import Photos, hold_out, photo_paths
 from pirnet.support.places import cache_folder
 from pirnet.support.runs import STOPPED_EARLY
 
@@ -31,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A list of the names of the photos that are decoded; it grows during the test."""
     names: list[str] = []
-    read = photos_module.read_picture
-    monkeypatch.setattr(photos_module, "read_picture", lambda path: (names.append(path.name), read(path))[1])
+    read = photo_cache.read_picture
+    monkeypatch.setattr(photo_cache, "read_picture", lambda path: (names.append(path.name), read(path))[1])
     return names
 
 
@@ -181,6 +182,30 @@ def test_a_cache_may_be_removed_while_it_is_used(folder: Path, tmp_path: Path) -
     photos = cached_photos(folder, cache=tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")
     assert_same(photos, decoded_plainly(folder))
+
+
+def test_the_cache_is_cleared_by_an_option(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    """Only files of photos are removed, and nothing is trained."""
+    cached_photos(photo_folder, cache=tmp_path / "cache")
+    (tmp_path / "cache" / "another.txt").write_text("not ours")
+    for count, size in ((1, "0.0"), (0, "0.0")):
+        said = f"removed the decoded photos of {count} folder{'s' if count != 1 else ''}, {size} MB, from cache\n"
+        assert script("train.py", "--clear-cache", "--cache", "cache") == (0, said, "")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")] == ["cache/another.txt"]
+    assert clear(tmp_path / "missing") == f"removed the decoded photos of 0 folders, 0.0 MB, from {tmp_path}/missing"
+
+
+def test_bad_photos_of_all_folders_are_counted_at_once(folder: Path, tmp_path: Path) -> None:
+    """Unreadable and small ones, of every folder, and the first three are named."""
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (folder / "b.jpg").write_text("no picture")
+    with pytest.raises(ImageError, match="other/missing: no such folder"):
+        cached_folders([folder, other / "missing"], cache=tmp_path / "cache", min_size=16)
+    assert not (tmp_path / "cache").exists()
+    pattern = r"^6 photos cannot be used\. .*photos/b.jpg: not a PNG.*; .*photos/a.png: needs.*; .*photos/c.webp: needs"
+    with pytest.raises(ImageError, match=pattern + r".*; and 3 more$"):
+        cached_folders([folder, other], cache=tmp_path / "cache", min_size=23)
 
 
 def test_folders_and_photos_of_any_name(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from pirnet.support import runs
 from pirnet.support.places import latest_run
-from pirnet.support.runs import Stop, is_empty, locked, new_run, save, trim_log
+from pirnet.support.runs import Stop, is_empty, locked, new_run, open_log, save, trim_log
 from pirnet.trainer import Trainer
 from pirnet.weights import CheckpointError, load_lih, load_lsr, load_state
 
@@ -83,6 +85,33 @@ def test_a_damaged_log_is_named_and_kept(damage: bytes, tmp_path: Path) -> None:
     assert log.read_bytes().endswith(damage)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_names_the_log(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*/log.jsonl'"),
+        open_log(tmp_path, step=0, tensorboard=False) as log,
+    ):
+        log({"step": 1})
+
+
+def test_a_full_disk_names_the_folder_of_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk:
+        def __init__(self, _folder: str, **_options: int) -> None: ...
+
+        def add_scalar(self, *_figure: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def close(self) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=FullDisk))
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*/tensorboard'"),
+        open_log(tmp_path, step=0, tensorboard=True) as log,
+    ):
+        log({"step": 1, "loss": 0.5})
+
+
 def test_a_run_has_one_process_at_a_time(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -126,8 +155,10 @@ def test_an_interruption_asks_to_stop_and_a_second_one_stops(number: signal.Sign
         assert not stop
         signal.raise_signal(number)
         assert stop
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as end:
             signal.raise_signal(number)
+        if isinstance(end.value, SystemExit):
+            assert end.value.code == 128 + number
     assert signal.getsignal(number) == before
 
 

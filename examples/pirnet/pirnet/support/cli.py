@@ -57,11 +57,11 @@ def run(main: Callable[[], object]) -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()  # while its errors can still be reported
     except (OSError, ValueError) as error:  # all our errors about files, weights and values are one of these
-        _fail(str(error))
+        _fail(_cause(error))
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS_OF_LACK)):
             raise
-        _fail(f"out of memory or disk space: {error}")
+        _fail(f"out of memory or disk space: {_cause(error)}")
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
@@ -69,6 +69,11 @@ def run(main: Callable[[], object]) -> None:
     finally:
         signals.end_children()
         streams.settle(sys.stdout)
+
+
+def _cause(error: Exception) -> str:
+    """The message of an error, without the traceback that PyTorch puts before that of a worker process."""
+    return re.sub(r"^Caught .*\n {2}File [^\n]*\n( {4}[^\n]*\n)*", "", str(error), flags=re.DOTALL)
 
 
 def _fail(message: str) -> NoReturn:

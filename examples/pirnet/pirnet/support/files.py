@@ -43,10 +43,22 @@ def atomic_path(path: Path, *, replace: bool = True, private: bool = False) -> I
         (os.replace if replace else _rename_to_new)(temporary, target)
     except OSError as error:
         if error.errno is not None and error.filename in (None, temporary, str(temporary)):
-            error.filename, error.filename2 = str(path), None  # the name that the user knows
+            error.filename = str(path)  # the name that the user knows
+            del error.filename2
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives an error of writing an open file, such as a full disk, the file's name, which the system leaves out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _rename_to_new(source: Path, target: Path) -> None:

@@ -1,12 +1,6 @@
-"""Photos: those inside scikit-image, or those of a folder, decoded once into a file on disk that is mapped into memory.
-
-The file contains the pixels of one photo after the other, each (3, H, W) in 8 bit, then an index in JSON, then the
-length of the index as eight bytes.
-"""
+"""Photos: those inside scikit-image, and the files of a folder."""
 
 import hashlib
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,18 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pirnet.images import ImageError, read_picture, require_size
+from pirnet.images import ImageError, read_picture
 from pirnet.pixels import to_uint8
-from pirnet.support.files import atomic_path
-from pirnet.support.places import cache_folder
-from pirnet.support.progress import progress_bar
-from pirnet.support.refusals import Refusals
-from pirnet.support.text import few, file_name
+from pirnet.support.text import few
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 BUNDLED += ("motorcycle_left.png", "ihc.png", "hubble_deep_field.jpg", "retina.jpg")
-LENGTH = 8  # bytes of the length of a cache's index
 HELD_OUT = ("astronaut", "chelsea")
 """The bundled photos that are held out if no folder is given."""
 
@@ -72,7 +61,7 @@ class Photos:
 
     def fingerprints(self) -> dict[str, str]:
         """The size of each photo, and a hash of its file, or of its pixels if there is no file."""
-        hashes = self.hashes or [_hash(image.contiguous().numpy().tobytes()) for image in self.images]
+        hashes = self.hashes or [hash_of(image.contiguous().numpy().tobytes()) for image in self.images]
         sizes = (f"{image.shape[1]} x {image.shape[2]}" for image in self.images)
         return {name: f"{size}, {own}" for name, size, own in zip(self.names, sizes, hashes, strict=True)}
 
@@ -110,7 +99,7 @@ def bundled_photos() -> Photos:
             raise ImageError(f"{name}: this photo is missing from the installed scikit-image; name a folder of photos")
         with resources.as_file(folder.joinpath(name)) as path:
             images.append(to_uint8(read_picture(path).pixels))
-            hashes.append(_hash(path.read_bytes()))
+            hashes.append(hash_of(path.read_bytes()))
     return Photos(tuple(Path(name).stem for name in BUNDLED), tuple(images), tuple(hashes))
 
 
@@ -154,88 +143,6 @@ def hold_out(photos: Photos, names: Sequence[str]) -> tuple[Photos, Photos]:
     return train, held
 
 
-def cached_folders(folders: Sequence[Path], *, cache: Path | None, min_size: int) -> Photos:
-    """The photos of several folders; if there is more than one, each name begins with the name of the folder.
-
-    Arguments and errors are those of `cached_photos`; without a cache it is that of `cache_folder`.
-    """
-    cache = cache or cache_folder()
-    names, images, hashes = [], [], []
-    for folder in folders:
-        photos = cached_photos(folder, cache=cache, min_size=min_size)
-        names += [f"{file_name(folder.resolve().name)}/{name}" if len(folders) > 1 else name for name in photos.names]
-        images += photos.images
-        hashes += photos.hashes
-    return Photos(tuple(names), tuple(images), tuple(hashes))
-
-
-def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
-    """The photos of a folder, sorted by file name, which becomes their name; only pixels in use are in memory.
-
-    The first call decodes the folder into a file in `cache` and shows progress; later calls map that file. It is made
-    again if the name, size or date of a photo has changed. An interrupted call leaves no file of that name.
-    Subfolders, hidden files and other kinds of files are ignored; alpha channels are dropped.
-
-    Args:
-        folder: The folder of the photos.
-        cache: The folder of the file; it is created if it is missing.
-        min_size: The height and width that each photo must have at least, in pixels.
-
-    Raises:
-        ImageError: The folder is missing, is a file or holds fewer than two photos, or one of them cannot be read or
-            is too small.
-        OSError: If the file cannot be written.
-    """
-    paths = photo_paths(folder)
-    whole = folder.resolve()
-    title = whole.name.encode("utf-8", "replace").decode()  # torch takes no other names
-    file = cache / f"{title}-{_hash(os.fsencode(whole))}.photos"
-    photos = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    try:
-        index = _known_index(file, photos) or _build(file, paths, photos)
-    except OSError as error:
-        raise OSError(f"{cache}: cannot write decoded photos there, {error}; --cache names another folder") from error
-    sizes, refusals = index["sizes"], Refusals()
-    for path, (height, width) in zip(paths, sizes, strict=True):
-        with refusals.collected():
-            require_size(path, height, width, least=min_size)
-    refusals.raise_all()
-    lengths = [3 * height * width for height, width in sizes]
-    pixels = torch.from_file(str(file), shared=False, size=sum(lengths), dtype=torch.uint8)
-    images = (part.view(3, *size) for part, size in zip(pixels.split(lengths), sizes, strict=True))
-    return Photos(tuple(file_name(path.name) for path in paths), tuple(images), tuple(index["hashes"]))
-
-
-def _build(file: Path, paths: Sequence[Path], photos: list[list[object]]) -> dict:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sizes, hashes, refusals = [], [], Refusals()
-    with atomic_path(file) as temporary, temporary.open("wb") as out:
-        for path in progress_bar(paths, desc=f"decoding {file_name(paths[0].parent.name)}", unit="photo"):
-            with refusals.collected():
-                image = to_uint8(read_picture(path).pixels)  # (3, H, W)
-                sizes.append(list(image.shape[1:]))
-                hashes.append(_hash(path.read_bytes()))
-                out.write(image.contiguous().numpy().data)
-        refusals.raise_all()
-        index = {"photos": photos, "sizes": sizes, "hashes": hashes}
-        text = json.dumps(index).encode()
-        out.write(text + len(text).to_bytes(LENGTH, "little"))
-    return index
-
-
-def _known_index(file: Path, photos: list[list[object]]) -> dict | None:
-    """The index of the file; None if the file is missing, incomplete, of another version or of other photos."""
-    try:
-        with file.open("rb") as source:
-            end = source.seek(-LENGTH, os.SEEK_END)
-            length = int.from_bytes(source.read(LENGTH), "little")
-            source.seek(end - length)
-            index = json.loads(source.read(length))
-            complete = sum(3 * h * w for h, w in index["sizes"]) == end - length
-            return index if complete and index["photos"] == photos and len(index["hashes"]) == len(photos) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _hash(content: bytes) -> str:
+def hash_of(content: bytes) -> str:
+    """Sixteen digits of a hash."""
     return hashlib.sha256(content).hexdigest()[:16]

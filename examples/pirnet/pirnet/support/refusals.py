@@ -1,4 +1,4 @@
-"""Photos that cannot be used, all of a folder in one error."""
+"""Photos that cannot be used, all of them in one error."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,10 +6,19 @@ from pathlib import Path
 
 from pirnet.images import ImageError, read_picture
 from pirnet.support.progress import progress_bar
+from pirnet.support.text import few
+
+
+class RefusedPhotos(ImageError):
+    """Several photos that cannot be used: how many, and the first three."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__(f"{len(messages)} photos cannot be used. {few(messages, '; ')}")
+        self.messages = messages
 
 
 class Refusals:
-    """Collects the errors about the photos of a folder, which is read to its end, and raises them together.
+    """Collects the errors about photos, which are all read, and raises them together.
 
     Example:
         >>> refusals = Refusals()
@@ -18,7 +27,7 @@ class Refusals:
         ...         raise ImageError(f"{name}: no such file")
         >>> refusals.raise_all()
         Traceback (most recent call last):
-        pirnet.support.outputs.ImageError: 2 photos cannot be used. a.png: no such file; b.png: no such file
+        pirnet.support.refusals.RefusedPhotos: 2 photos cannot be used. a.png: no such file; b.png: no such file
     """
 
     def __init__(self) -> None:
@@ -26,9 +35,11 @@ class Refusals:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keeps an error that is raised inside."""
+        """Keeps an error that is raised inside, or those that were collected there."""
         try:
             yield
+        except RefusedPhotos as error:
+            self.messages += error.messages
         except ImageError as error:
             self.messages.append(str(error))
 
@@ -37,7 +48,7 @@ class Refusals:
         if len(self.messages) == 1:
             raise ImageError(self.messages[0])
         if self.messages:
-            raise ImageError(f"{len(self.messages)} photos cannot be used. {'; '.join(self.messages)}")
+            raise RefusedPhotos(self.messages)
 
 
 def sizes_of(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:

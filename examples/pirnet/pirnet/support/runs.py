@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from pirnet.support import signals
-from pirnet.support.files import to_json, write_text
+from pirnet.support.files import named, to_json, write_text
 from pirnet.support.places import CHECKPOINT, CLEAR_WEIGHTS, RUNS, CheckpointError
 from pirnet.trainer import Trainer
 from pirnet.weights import run_id, save_state, save_weights
@@ -110,6 +111,7 @@ def open_log(folder: Path, *, step: int, tensorboard: bool) -> Iterator[Callable
 
     Raises:
         ValueError: If TensorBoard is requested but not installed.
+        OSError: When the function is called, if the file cannot be written.
     """
     board = None
     if tensorboard:
@@ -118,14 +120,18 @@ def open_log(folder: Path, *, step: int, tensorboard: bool) -> Iterator[Callable
         except ModuleNotFoundError as error:
             raise ValueError("--tensorboard needs another package: pip install tensorboard") from error
         board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as lines, closing(board) if board else nullcontext():
+    log = folder / "log.jsonl"
+    log.touch()
 
-        def write(row: dict[str, object]) -> None:
-            print(to_json(row), file=lines, flush=True)
-            if board is not None:
+    def write(row: dict[str, object]) -> None:
+        with named(log), log.open("a", encoding="utf-8") as lines:
+            print(to_json(row), file=lines)
+        if board is not None:
+            with named(folder / "tensorboard"):
                 for name in row.keys() - {"step"}:
                     board.add_scalar(name, row[name], row["step"])
 
+    with closing(board) if board else nullcontext():
         yield write
 
 
@@ -147,9 +153,9 @@ class Stop:
     def on_interrupt(self) -> Iterator[None]:
         """Lets the current step finish after Ctrl-C, a request to terminate or a closed terminal."""
 
-        def handle(number: int, _frame: FrameType | None) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
             if number in self.received:
-                raise KeyboardInterrupt
+                (signal.default_int_handler if number == signal.SIGINT else signals.end)(number, frame)
             self.received.add(number)
 
         with signals.handled(handle, *signals.ENDING):

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -44,6 +44,7 @@ PositiveOrZero = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Seed = Annotated[int, Range(-(2**63), 2**64 - 1)]  # as torch takes it
 
+MAX_LENGTH = 200  # of a sentence about a difference, in characters
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -80,6 +81,24 @@ def shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return repr(value) if isinstance(value, str) else str(value)
+
+
+def differences(now: object, then: object, name: str = "") -> list[str]:
+    """The leaves in which two nested dicts of settings differ, one sentence each; lists and tuples count as equal.
+
+    Example:
+        >>> differences({"a": {"b": 1}, "c": (2,)}, {"a": {"b": 3}, "c": [2]})
+        ['a.b is 3 there and 1 here']
+    """
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        keys = sorted(now.keys() | then.keys())
+        return [line for key in keys for line in differences(now.get(key), then.get(key), f"{name}.{key}".lstrip("."))]
+    now, then = (list(value) if isinstance(value, tuple) else value for value in (now, then))
+    if now == then:
+        return []
+    there, here = (shown(value) if isinstance(value, list) else value for value in (then, now))
+    values = f"{name} is {there} there and {here} here"
+    return [values if len(values) <= MAX_LENGTH else f"{name} differs"]
 
 
 def _leaves(settings: object, prefix: str) -> Iterator[tuple[str, object, object]]:

@@ -90,7 +90,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[Panel]], *, panel: int = PANE
         with atomic_path(path) as temporary:
             sheet.save(temporary, format=FORMATS[path.suffix.lower()], quality=90, optimize=True)
     except OSError as error:
-        raise ImageError(f"{path}: cannot write, {error}") from error
+        raise ImageError(f"{path}: cannot write, {error.strerror or error}") from error
 
 
 def ten_fold_difference(a: Tensor, b: Tensor) -> Tensor:

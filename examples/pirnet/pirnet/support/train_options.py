@@ -31,6 +31,8 @@ class Options:
     """Number of photos, the last ones by name, that are kept for the evaluation; 0 trains on all and evaluates none."""
     cache: Path | None = None
     """Folder for decoded photos, 3 bytes a pixel; by default ~/.cache/liftlayers. It can be removed at any time."""
+    clear_cache: bool = False
+    """Remove the decoded photos of all folders from the cache, and do nothing else."""
     out: Path | None = None
     """Folder to write; by default a new one under runs/, named after the preset."""
     steps: Count | None = None
@@ -67,7 +69,7 @@ def parse(description: str | None) -> Options:
         sys.argv[1:] = ["--help"]
     elif {"-h", "--help"} & words:
         config = _brief(default.config, [each.name for each in fields(Config) if is_dataclass(each.type)])
-        default = _brief(replace(default, config=config), ["cache", *KEPT])
+        default = _brief(replace(default, config=config), ["cache", "clear_cache", *KEPT])
     return cli.parse(Options, description, default=default)
 
 

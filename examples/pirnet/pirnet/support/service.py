@@ -1,0 +1,247 @@
+"""The cloud as a web service: `POST /restore?task=...` with a stego image answers the restored one.
+
+This process receives, checks and answers; processes of their own restore, so torch is not imported here. Nothing of a
+request is written anywhere: the log has one line for each, with task, size and time.
+"""
+
+import asyncio
+import hmac
+import logging
+import struct
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from pirnet.support import service_worker
+from pirnet.support.outputs import ImageError
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+MIN_SIDE = 16
+RETRY_AFTER = 2  # seconds
+CLIENT_LEFT = 499  # as nginx calls it; nobody receives this status
+TASKS_PER_PROCESS = 1000  # then a new one replaces it, so that memory cannot grow without end
+
+log = logging.getLogger("pirnet.service")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the service accepts.
+
+    Attributes:
+        workers: Processes that restore.
+        queue: Requests that may wait while all of them work.
+        megabytes: Largest body.
+        megapixels: Largest picture.
+        timeout: Seconds in which a body has to arrive.
+    """
+
+    workers: int
+    queue: int
+    megabytes: float
+    megapixels: float
+    timeout: float
+
+
+class Refused(Exception):
+    """A request that is answered with an error: a status, and a sentence that says what is needed."""
+
+    def __init__(self, status: int, needs: str) -> None:
+        super().__init__(needs)
+        self.status = status
+
+
+class Workers:
+    """Processes that restore; if one is killed, all are started again, and what they worked on is tried once more."""
+
+    def __init__(self, weights: Path, count: int) -> None:
+        self.weights, self.count = weights, count
+        self.pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self.count,
+            mp_context=get_context("spawn"),
+            initializer=service_worker.start,
+            initargs=(self.weights, 1),
+            max_tasks_per_child=TASKS_PER_PROCESS,
+        )
+
+    async def restore(self, content: bytes, task: str) -> bytes:
+        """Restores in one of the processes; errors are those of `service_worker.restore`."""
+        loop, pool = asyncio.get_running_loop(), self.pool
+        try:
+            return await loop.run_in_executor(pool, service_worker.restore, content, task)
+        except BrokenProcessPool:
+            if self.pool is pool:  # else another request has replaced it
+                log.warning("a worker process has ended, all are started again")
+                self.pool = self._new_pool()
+            return await loop.run_in_executor(self.pool, service_worker.restore, content, task)
+
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the weights were trained for; starts the first process and waits for it."""
+        return self.pool.submit(service_worker.tasks).result()
+
+    def end(self) -> None:
+        """Ends the processes after their work."""
+        self.pool.shutdown()
+
+
+class Service:
+    """The routes of the service, its limits and its figures.
+
+    Args:
+        workers: The processes that restore.
+        limits: What is accepted.
+        key: What clients send as `Authorization: Bearer KEY`; empty for none.
+        origins: Web pages whose scripts may call the service, such as `https://photos.example.org`.
+    """
+
+    def __init__(self, workers: Workers, limits: Limits, *, key: str = "", origins: Sequence[str] = ()) -> None:
+        self.workers, self.limits, self.key = workers, limits, key
+        self.tasks = workers.tasks()
+        self.draining = False
+        self.turns = asyncio.Semaphore(limits.workers)
+        self.inside = 0  # requests that wait or are worked on
+        self.registry = CollectorRegistry()
+        self.requests = Counter("pirnet_requests", "Requests by status", ["status"], registry=self.registry)
+        self.pixels = Counter("pirnet_pixels", "Restored pixels", registry=self.registry)
+        self.seconds = Histogram("pirnet_seconds", "Seconds until the answer", ["task"], registry=self.registry)
+        Gauge("pirnet_inside", "Requests that wait or are worked on", registry=self.registry).set_function(
+            lambda: self.inside
+        )
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+        self.app = Starlette(
+            routes=[
+                Route("/restore", self.restore, methods=["POST"]),
+                Route("/health", self.health),
+                Route("/tasks", self.list_tasks),
+                Route("/metrics", self.metrics),
+            ],
+            middleware=[cors] if origins else [],
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.get_running_loop().run_in_executor(None, self.workers.end)
+
+    async def health(self, _request: Request) -> Response:
+        """200 while requests are accepted, 503 while the last ones are finished."""
+        return PlainTextResponse("draining\n" if self.draining else "ok\n", 503 if self.draining else 200)
+
+    async def list_tasks(self, _request: Request) -> Response:
+        """The names of the tasks."""
+        return JSONResponse(list(self.tasks))
+
+    async def metrics(self, _request: Request) -> Response:
+        """Figures for Prometheus."""
+        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def restore(self, request: Request) -> Response:
+        """Answers a PNG file, or one line of JSON that says what was needed."""
+        begun, about = time.monotonic(), "-"
+        try:
+            task = self._checked_head(request)
+            self.inside += 1
+            try:
+                content = await self._body(request)
+                height, width = self._size(content)
+                about = f"{task} {width}x{height}"
+                restored = await self._in_turn(request, content, task)
+            finally:
+                self.inside -= 1
+            self.pixels.inc(height * width)
+            self.seconds.labels(task).observe(time.monotonic() - begun)
+            status, response = 200, Response(restored, media_type="image/png")
+        except Refused as refused:
+            status, headers = refused.status, {"Retry-After": str(RETRY_AFTER)} if refused.status in (429, 503) else {}
+            response = JSONResponse({"error": str(refused)}, status, headers)
+        except ClientDisconnect:
+            status, response = CLIENT_LEFT, Response(status_code=CLIENT_LEFT)
+        self.requests.labels(status).inc()
+        log.info("%d %s %.0f ms", status, about, 1000 * (time.monotonic() - begun))
+        return response
+
+    def _checked_head(self, request: Request) -> str:
+        """The task of a request, after all checks that need no body."""
+        if self.key:
+            given = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), self.key.encode()):
+                raise Refused(401, "needs the header Authorization: Bearer KEY with the key of this service")
+        task = request.query_params.get("task", "")
+        if task not in self.tasks:
+            raise Refused(422, f"needs ?task= with one of {', '.join(self.tasks)}, got {task[:50]!r}")
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > 1e6 * self.limits.megabytes:
+            raise self._too_large()
+        if self.draining:
+            raise Refused(503, "this service is about to end, try again later")
+        if self.inside >= self.limits.workers + self.limits.queue:
+            raise Refused(429, f"needs a free place, {self.inside} requests are waiting: try again later")
+        return task
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"needs a body of at most {self.limits.megabytes:g} megabytes")
+
+    async def _body(self, request: Request) -> bytes:
+        content = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                async for part in request.stream():
+                    content += part
+                    if len(content) > 1e6 * self.limits.megabytes:
+                        raise self._too_large()
+        except TimeoutError:
+            raise Refused(408, f"needs the whole body within {self.limits.timeout:g} seconds") from None
+        return bytes(content)
+
+    def _size(self, content: bytes) -> tuple[int, int]:
+        """Height and width from the header of a PNG file, before anything is decoded."""
+        if not content.startswith(PNG) or len(content) < len(PNG) + 8:
+            raise Refused(422, "needs a PNG file, as conceal.py writes it")
+        width, height = struct.unpack(">II", content[len(PNG) : len(PNG) + 8])
+        if min(height, width) < MIN_SIDE:
+            raise Refused(422, f"needs at least {MIN_SIDE} x {MIN_SIDE} pixels, got {height} x {width}")
+        if height * width > 1e6 * self.limits.megapixels:
+            raise Refused(413, f"needs at most {self.limits.megapixels:g} megapixels, got {height} x {width}")
+        return height, width
+
+    async def _in_turn(self, request: Request, content: bytes, task: str) -> bytes:
+        """Restores as soon as a process is free; nothing is computed for a client that has left before."""
+        turn, left = asyncio.ensure_future(self.turns.acquire()), asyncio.ensure_future(request.receive())
+        try:
+            await asyncio.wait((turn, left), return_when=asyncio.FIRST_COMPLETED)
+            if left.done() and not turn.done():
+                raise ClientDisconnect
+            return await self.workers.restore(content, task)
+        except ImageError as error:
+            raise Refused(422, str(error).removeprefix("stego image: ")) from error
+        except (MemoryError, RuntimeError) as error:
+            log.error("a worker process failed with %s", type(error).__name__)
+            raise Refused(500, "this picture could not be restored") from error
+        finally:
+            left.cancel()
+            if turn.done():
+                self.turns.release()
+            else:
+                turn.cancel()

@@ -1,0 +1,119 @@
+"""The cloud as a web service, which restores the photos inside stego images without revealing them.
+
+    python examples/pirnet/serve.py
+    python examples/pirnet/restore.py stego.png -o restored.png --task denoise --server http://127.0.0.1:8000
+
+Needs only lsr.safetensors, and the extra serve. POST /restore?task=denoise with a PNG file answers the PNG file that
+restore.py writes; GET /tasks, /health and /metrics. SIGTERM answers what has arrived and ends.
+"""
+
+import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
+
+# isort: split
+
+import contextlib
+import functools
+import ipaddress
+import logging
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pirnet.support import cli
+from pirnet.support.places import LSR_WEIGHTS, SHIPPED
+from pirnet.support.remote import read_api_key
+from pirnet.support.settings import Count, CountOrZero, Positive
+
+
+@dataclass(frozen=True)
+class Options:
+    """Restore stego images over the network."""
+
+    weights: Path = SHIPPED
+    """Folder with lsr.safetensors."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every network, where a key and a proxy with TLS are needed."""
+    port: CountOrZero = 8000
+    """Port to listen on; 0 chooses a free one and prints it."""
+    workers: Count = 1
+    """Processes that restore, each on one core; about 600 MB of memory each, and more for large photos."""
+    queue: CountOrZero = 64
+    """Requests that may wait while all processes work; others are answered 429."""
+    megabytes: Positive = 64.0
+    """Largest body."""
+    megapixels: Positive = 24.0
+    """Largest picture."""
+    timeout: Positive = 30.0
+    """Seconds in which a body has to arrive."""
+    api_key_file: Path | None = None
+    """File with a key on its first line, which clients have to send; without it, everybody may call."""
+    allow_origin: tuple[str, ...] = ()
+    """Web pages whose scripts may call the service, such as http://127.0.0.1:8001."""
+
+
+@functools.cache
+def read_options() -> Options:
+    """The options on the command line."""
+    return cli.parse(Options, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(read_options)  # --help and wrong options end here
+
+try:
+    import uvicorn
+    from pirnet.support.service import Limits, Service, Workers
+except ModuleNotFoundError as missing:
+    raise SystemExit(f'serve.py: error: {missing.name} is missing: pip install -e ".[serve]"') from None
+
+
+class Server(uvicorn.Server):
+    """The web server; a signal to end is also known to the service, which then accepts no more work."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Begins to drain; a second Ctrl-C does not wait."""
+        self.service.draining = True
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    options = read_options()
+    key = "" if options.api_key_file is None else read_api_key(options.api_key_file)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        listening = socket.create_server((options.host, options.port), backlog=1024)
+    except OSError as error:
+        raise ValueError(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}") from error
+    limits = Limits(options.workers, options.queue, options.megabytes, options.megapixels, options.timeout)
+    workers = Workers(options.weights / LSR_WEIGHTS, options.workers)
+    try:
+        service = Service(workers, limits, key=key, origins=options.allow_origin)
+        address = f"http://{options.host}:{listening.getsockname()[1]}"
+        print(f"{address} restores {', '.join(service.tasks)}; end it with Ctrl-C", flush=True)
+        if not key and not is_local(options.host):
+            print("without --api-key-file, everybody who reaches this address may use it", file=sys.stderr)
+        config = uvicorn.Config(
+            service.app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=10
+        )
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):  # it raises the signal that ended it once more
+            Server(config, service).run(sockets=[listening])
+    finally:
+        workers.end()
+
+
+def is_local(host: str) -> bool:
+    """True if only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    cli.run(main)
