@@ -52,7 +52,7 @@ def pictures(sent: Sent, estimators: Mapping[str, Estimator]) -> dict[str, list[
     """The estimates of every attack: one, or nine Haar bands of which an attacker picks by eye."""
     truth, stego, changed = sent.truth, sent.stego, sent.restored_stego - sent.stego
     found = {
-        "LIH's weights and the key": [sent.unscrambled(sent.restored)],
+        "LIH's weights and the key": [sent.received()],
         "mean colour": [truth.mean(dim=(2, 3), keepdim=True).expand_as(truth)],
         "Haar band of the cover, by chance": haar_bands(sent.cover),
         "stego image": [stego],

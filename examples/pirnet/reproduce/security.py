@@ -72,7 +72,8 @@ from pirnet.data import FolderPairs, Pair, evaluation_pairs
 from pirnet.evaluation import Networks
 from pirnet.model import LIH
 from pirnet.support import files
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, cached_folders, hold_out
+from pirnet.support.photo_cache import cached_folders
+from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
 from pirnet.support.text import file_name
 from pirnet.weights import load_lih, load_lsr
 

@@ -6,7 +6,7 @@ import torch
 from pirnet.data import Pair
 from pirnet.evaluation import TEST, Networks
 from pirnet.model import LIH
-from pirnet.pixels import as_sent
+from pirnet.pixels import as_sent, smooth_borders
 from pirnet.support.keys import random_key
 from pirnet.support.seeds import seeded_generator
 from pirnet.tasks import degrade
@@ -44,6 +44,11 @@ class Sent:
     def unscrambled(self, image: Tensor) -> Tensor:
         """Undoes `scrambled`."""
         return image if self.block is None else unscramble_blocks(image, self.key, block=self.block)
+
+    def received(self) -> Tensor:
+        """The restored secret as the client gets it, with the key."""
+        secret = self.unscrambled(self.restored)
+        return secret if self.block is None else smooth_borders(secret, self.block)
 
 
 def fresh_key(*numbers: int) -> bytes:

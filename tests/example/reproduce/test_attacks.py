@@ -172,7 +172,7 @@ def test_keyed_secrets_show_only_their_blocks() -> None:
     for number in range(3):
         attacks.add(sent(number, block=8))
     found = rows_of(attacks)
-    assert found["LIH's weights and the key"]["correlation"] == pytest.approx(1)
+    assert found["LIH's weights and the key"]["correlation"] > 0.99  # the borders of blocks are smoothed
     for attack in ("Haar band of the stego image", "LIH's weights without the key"):
         assert found[attack]["correlation"] < 0.35
         assert found[attack]["blocks_correlation"] > 0.9
