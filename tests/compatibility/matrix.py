@@ -90,13 +90,16 @@ REASONS = {
     "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix instead, as shown below.",
 }
 NO_INVERSE = {("ONNX of the inverse", name) for name in ("NAFBlock", "NAFUNet", "MultiTaskNAFUNet")}
-# Every export takes a second, so the default tests export layers as parts of others: `Sequential` contains a Haar
-# transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and ActNorm; `NAFUNet`
-# contains NAFBlocks. Every layer is still compiled in one graph, but for the second of two long learned wavelets.
-EXPORTED = ("AffineCoupling", "Split", "Parallel", "InvertibleConv1x1", "Sequential", "NAFUNet")
-SLOW = {(check, name) for check in ("compile, any size", "export", "ONNX") for name in ROWS if name not in EXPORTED}
+# Compiling or exporting a layer takes a second or more, so the default tests keep one layer of each kind. `Sequential`
+# contains a Haar transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and
+# ActNorm; `NAFUNet` contains NAFBlocks. An exact chain is compiled in tests/compatibility/test_graphs.py.
+EXPORTED = ("AffineCoupling", "Split", "Parallel", "InvertibleConv1x1", "Sequential")
+LONG = ("LearnedWavelet", "NonseparableLearnedWavelet", "LiftingPyramid", "MultiTaskNAFUNet", "Inverse", "exact")
+SLOW = {("compile", name) for name in LONG}
+SLOW |= {("compile, any size", name) for name in ROWS if name not in ("Sequential", "NAFUNet", "AffineCoupling")}
+SLOW |= {("export", name) for name in ROWS if name not in EXPORTED}
+SLOW |= {("ONNX", name) for name in ROWS if name != "Sequential"}
 SLOW |= {("ONNX of the inverse", name) for name in ROWS if name not in ("Sequential", "InvertibleConv1x1")}
-SLOW |= {("compile", "NonseparableLearnedWavelet")}
 SLOW |= {("second derivative", "exact")}  # where it fails, gradgradcheck checks every number
 
 

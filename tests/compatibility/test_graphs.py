@@ -28,6 +28,7 @@ def test_a_compiled_exact_chain_returns_every_bit_and_refuses_values_out_of_rang
                 module(torch.full_like(x, value))
 
 
+@pytest.mark.slow
 def test_an_exported_exact_chain_refuses_values_out_of_range() -> None:
     layer, bands = case("exact", *FIRST)
     program = torch.export.export(layer, bands, dynamic_shapes=any_size(layer, bands)).module()

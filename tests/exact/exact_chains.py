@@ -26,7 +26,18 @@ from tests.strategies import tensor
 
 Bands = tuple[Tensor, ...]
 NUM_CHANNELS, HIDDEN = 12, 32
-casts = pytest.mark.parametrize("cast", [None, torch.bfloat16, torch.float16], ids=str)
+SLOW = pytest.mark.slow
+casts = pytest.mark.parametrize("cast", [None, torch.bfloat16, pytest.param(torch.float16, marks=SLOW)], ids=str)
+
+
+def with_casts(names: str, *cases: tuple[object, ...]) -> pytest.MarkDecorator:
+    """Every case with every cast; chains of 96 blocks with a cast are slow, since CPUs emulate low precision."""
+    params = [
+        pytest.param(*case, cast, marks=[SLOW] * (cast == torch.float16 or (96 in case and cast is not None)))
+        for case in cases
+        for cast in (None, torch.bfloat16, torch.float16)
+    ]
+    return pytest.mark.parametrize(f"{names},cast", params, ids=str)
 
 
 class Thrice(nn.Module):

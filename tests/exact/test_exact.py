@@ -35,18 +35,18 @@ from tests.exact.exact_chains import (
     rounded,
     same,
     stack,
+    with_casts,
 )
 from tests.strategies import Case, chains, memory_formats, seeds, tensor
 
 
-@casts
-@pytest.mark.parametrize(("depth", "gain", "size"), [(24, 1, 8), (24, 4, 8), (96, 1, 4)])
+@with_casts("depth,gain,size", (24, 1, 8), (24, 4, 8), (96, 1, 4))
 def test_a_deep_stack_inverts(depth: int, gain: float, size: int, cast: torch.dtype | None) -> None:
     with autocast(cast):
         assert_exact(exact(stack(depth, gain)), *pair(size))
 
 
-@pytest.mark.parametrize("cast", [None, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("cast", [None, pytest.param(torch.bfloat16, marks=pytest.mark.slow)], ids=str)
 def test_a_deep_and_strong_stack_inverts_in_a_wider_range(cast: torch.dtype | None) -> None:
     """Its bands grow beyond 256, the limit of 16 bits; the error says so, and fewer bits work."""
     message = r"step \d+ of 192 \((Update|AdditiveCoupling)\) .* exact only below 256; use bits=(\d+) or smaller values"
@@ -198,10 +198,7 @@ def test_batches_may_differ_with_batch_invariant(cast: torch.dtype | None) -> No
 # Gradients
 
 
-@casts
-@pytest.mark.parametrize(
-    ("memory", "depth", "size"), [("reversible", 24, 6), ("checkpoint", 24, 6), ("reversible", 96, 4)]
-)
+@with_casts("memory,depth,size", ("reversible", 24, 6), ("checkpoint", 24, 6), ("reversible", 96, 4))
 def test_gradients_of_the_memory_modes_are_the_same(
     memory: Literal["reversible", "checkpoint"], depth: int, size: int, cast: torch.dtype | None
 ) -> None:

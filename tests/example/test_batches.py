@@ -18,6 +18,7 @@ def batches(
     return Batches(crops, TASKS, degradation=degradation, blocks=blocks, part=part)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes:UserWarning")  # on a single core
 def test_workers_make_the_same_batches() -> None:
     state = torch.random.get_rng_state()
     alone = list(batches().from_step(2, 7, workers=0, pinned=False))

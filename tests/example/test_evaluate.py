@@ -270,6 +270,7 @@ def test_pairs_are_read_when_they_are_asked_for(photos: Path) -> None:
     assert [pair["cover"] for pair in FolderPairs(photos, limit=99).names] == ["1.png", "3.png", "0.png"]
 
 
+@pytest.mark.slow
 def test_photos_of_any_name_in_a_locale_of_few_letters(weights: Path, tmp_path: Path) -> None:
     names = (b"a\xff.png", "b|\u043b.png".encode(), b"c\nd.png", "\u5199\u771f.png".encode())
     (tmp_path / "photos").mkdir()

@@ -65,7 +65,8 @@ def assert_same_curve(run: Path, other: Path) -> None:
 
 
 SAVES = {3: 0, 2: None, 8: 2, 9: 4}  # the file that is half-written when the process dies -> the checkpoint's step
-EVERY_SECOND_STEP = ("--steps", "6", "--train.save-every", "2", "--train.ema", "0.9", *TINY)
+UNMEASURED = ("--held-out", "0")  # ends after the last step
+EVERY_SECOND_STEP = ("--steps", "6", "--train.save-every", "2", "--train.ema", "0.9", *UNMEASURED, *TINY)
 
 
 def step_of(run: Path) -> object:
@@ -146,7 +147,7 @@ def test_a_run_whose_terminal_closes_is_saved(photo_folder: Path, tmp_path: Path
 def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".half-written.tmp").write_text('{"conf')
-    options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)
+    options = ("--steps", "3", "--data", photo_folder, "--out", "run", *UNMEASURED, *TINY)
     assert "no run in run: there is nothing to resume" in script("train.py", "--resume", *options).err
     assert script("train.py", *options).status == 0
 
@@ -154,7 +155,7 @@ def test_a_run_killed_before_its_config_starts_again(photo_folder: Path, script:
 def test_a_folder_in_which_another_process_trains_is_refused(
     photo_folder: Path, script: Script, tmp_path: Path
 ) -> None:
-    options = ("--steps", "3", "--data", photo_folder, "--out", "run", *TINY)
+    options = ("--steps", "3", "--data", photo_folder, "--out", "run", *UNMEASURED, *TINY)
     assert script("train.py", "--minutes", 0, *options).status == STOPPED_EARLY
     before = listing(tmp_path)
     with locked_by_another(tmp_path / "run"):
@@ -166,7 +167,7 @@ def test_a_folder_in_which_another_process_trains_is_refused(
 
 def test_pieces_are_as_one_run_on_another_machine_too(photo_folder: Path, script: Script, tmp_path: Path) -> None:
     """A run that continues with moved photos, other workers and divided batches has the log of one run."""
-    steps = ("--steps", "4", "--data", photo_folder, *FLOAT32, *TINY)
+    steps = ("--steps", "4", "--data", photo_folder, *UNMEASURED, *FLOAT32, *TINY)
     assert script("train.py", "--out", "whole", *steps).status == 0
     assert script("train.py", "--out", "first", "--minutes", 0, *steps).status == STOPPED_EARLY
     shutil.copytree(photo_folder, tmp_path / "moved")
@@ -183,7 +184,7 @@ def test_two_processes_are_as_one_with_the_doubled_batch(
 ) -> None:
     """Two processes train as one process with the whole batch, in every stage, with divided batches, whether or not
     each process has every task."""
-    steps = (*("--steps", "6", "--data", str(photo_folder)), *TINY, "--train.batch-size", "12", *FLOAT32)
+    steps = ("--steps", "6", "--data", str(photo_folder), *UNMEASURED, *TINY, "--train.batch-size", "12", *FLOAT32)
     steps += ("--train.memory", "reversible", "--train.ema", "0.9", "--train.tasks", *tasks)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     shared = subprocess.run(

@@ -35,6 +35,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_one_line_of_error(half_and_double: Path, tmp_path: Path) -> None:
     save_image(tmp_path / "stego.png", 0, 300, 300)
     command = [sys.executable, EXAMPLE / "reveal.py", "-", "-o", "-", "--no-key", "--weights", half_and_double]

@@ -14,21 +14,24 @@ import torch
 from PIL import Image, ImageCms
 from pirnet.images import read_picture
 from pirnet.metrics import psnr
+from pirnet.model import LIH, LSR
 from pirnet.pixels import smooth_borders, to_uint8
 from pirnet.support import places
 from pirnet.support.keys import read_key
-from pirnet.weights import load_lsr
+from pirnet.weights import load_lsr, save_weights
 from skimage import data
 
 from tests.example.helpers import (
     EXAMPLE,
-    Result,
+    TINY_LSR,
     Script,
     assert_refused,
     lih_of,
     listing,
     save_image,
+    tiny,
 )
+from tests.example.processes import run_scripts
 
 ALL = ("train.py", "conceal.py", "restore.py", "reveal.py")
 
@@ -139,22 +142,24 @@ def test_files_go_all_the_way(
     assert {*listing(tmp_path)} == {"cover.png", "secret.png", "stego.png", "stego.key", "restored.png", "revealed.png"}
 
 
-def test_processes_do_what_the_networks_do(random_weights: Path, tmp_path: Path) -> None:
-    """A process for each script, which imports nothing of training, evaluation or `reproduce/`."""
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["together", "apart"])
+def test_processes_do_what_the_networks_do(apart: bool, random_weights: Path, tmp_path: Path) -> None:
+    """A new process, or one for each script, imports nothing of training, evaluation or `reproduce/`."""
     save_image(tmp_path / "cover.png", 0, 32, 48)
     save_image(tmp_path / "secret.png", 1, 32, 48)
-    for name, *arguments in (
-        ("conceal.py", "cover.png", "secret.png", "-o", "stego.png"),
-        ("restore.py", "stego.png", "-o", "restored.png", "--task", "denoise"),
-        ("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key"),
-    ):
-        command = [sys.executable, "-X", "importtime", EXAMPLE / name, *arguments, "--weights", random_weights]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        imports = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-        others = [line for line in done.stderr.splitlines() if line not in imports]
-        assert done.returncode == 0
-        assert all(line.startswith(("stego.png: ", "restored.png: ")) for line in others)  # warnings: random weights
-        assert_imports_for_use_only({line.rpartition("|")[2].strip() for line in imports})
+    (tmp_path / "modules.py").write_text("import sys\nprint(*sys.modules)")
+    weights = ("--weights", random_weights)
+    commands = [
+        ("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights),
+        ("restore.py", "stego.png", "-o", "restored.png", "--task", "denoise", *weights),
+        ("reveal.py", "restored.png", "-o", "revealed.png", "--key", "stego.key", *weights),
+    ]
+    for of_a_process in [[command] for command in commands] if apart else [commands]:
+        *results, modules = run_scripts(EXAMPLE, *of_a_process, (tmp_path / "modules.py",), cwd=tmp_path)
+        for status, out, warnings in results:
+            assert (status, out) == (0, "")
+            assert all(line.startswith(("stego.png: ", "restored.png: ")) for line in warnings.splitlines())
+        assert_imports_for_use_only({*modules.out.split()})
     pixels = {name: read_picture(tmp_path / f"{name}.png").pixels for name in ("cover", "secret", "stego", "restored")}
     lih, lsr = lih_of(random_weights), load_lsr(random_weights / "lsr.safetensors")
     key = read_key(tmp_path / "stego.key")
@@ -351,12 +356,16 @@ def test_streams_carry_what_files_do(
 
 @pytest.mark.parametrize("name", ["restore.py", "reveal.py"])
 def test_weights_of_different_runs_are_mentioned(
-    name: str, trained: tuple[Path, Result], half_and_double: Path, script: Script, tmp_path: Path
+    name: str, half_and_double: Path, script: Script, tmp_path: Path
 ) -> None:
     save_image(tmp_path / "stego.png", 0, 32, 32)
+    run = tmp_path / "run"
+    run.mkdir()
+    save_weights(run / "lih.safetensors", LIH(tiny().lih), tiny().lih, run="a")
+    save_weights(run / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR, run="a")
     arguments = ("stego.png", "-o", "out.png", *(("--task", "sr") if name == "restore.py" else ("--no-key",)))
-    assert "different runs" not in script(name, *arguments, "--weights", trained[0]).err
-    for folder, part in ((trained[0], "lih"), (half_and_double, "lsr")):
+    assert "different runs" not in script(name, *arguments, "--weights", run).err
+    for folder, part in ((run, "lih"), (half_and_double, "lsr")):
         shutil.copy(folder / f"{part}.safetensors", tmp_path)
     result = script(name, *arguments, "--weights", tmp_path, "--force")
     assert result.status == 0

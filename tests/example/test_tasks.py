@@ -69,6 +69,7 @@ def test_shipped_weights_keep_their_tasks(fourth_task: str) -> None:
             lsr(image, fourth_task)
 
 
+@pytest.mark.slow
 def test_the_worked_example_of_the_readme(photo_folder: Path, tmp_path: Path) -> None:
     """The README's function and row for JPEG artefacts are trained for two steps and then used by all scripts."""
     copy = tmp_path / "pirnet"

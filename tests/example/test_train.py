@@ -37,6 +37,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_promises(trained: tuple[Path, Result]) -> None:
     run, result = trained
     assert {path.name for path in run.iterdir()} == FILES
@@ -59,6 +60,7 @@ def test_a_run_writes_what_it_promises(trained: tuple[Path, Result]) -> None:
     assert f"python {EXAMPLE}/restore.py stego.png -o restored.png --task denoise --weights run\n" in result.out
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_run(trained: tuple[Path, Result]) -> None:
     summary = strict_json((trained[0] / "summary.json").read_text())
     assert summary["data"] == "scikit-image"
@@ -71,6 +73,7 @@ def test_the_summary_of_a_run(trained: tuple[Path, Result]) -> None:
             assert f"{row['task']}: ours ({row['secret_psnr']:.2f} dB) does not beat doing nothing" in trained[1].out
 
 
+@pytest.mark.slow
 def test_the_log_is_json(trained: tuple[Path, Result]) -> None:
     """Every line of the log is valid JSON, also in the first steps, where an infinite PSNR is null."""
     rows = [strict_json(line) for line in (trained[0] / "log.jsonl").read_text().splitlines()]
@@ -231,6 +234,7 @@ def test_what_train_refuses(
     assert listing(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_going_on_with_other_options_is_refused(
     trained: tuple[Path, Result], photo_folder: Path, script: Script, tmp_path: Path
 ) -> None:

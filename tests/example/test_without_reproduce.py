@@ -52,6 +52,7 @@ def alone(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Alone
     return Alone(folder, dict(zip(commands, results, strict=True)))
 
 
+@pytest.mark.slow
 def test_scripts_run(alone: Alone) -> None:
     for name, result in alone.results.items():
         assert name in REFUSED or result.status == 0, result.err
@@ -60,6 +61,7 @@ def test_scripts_run(alone: Alone) -> None:
     assert results["pairs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", REFUSED)
 def test_what_needs_the_folder_says_so(option: str, alone: Alone) -> None:
     name = REFUSED[option][0]

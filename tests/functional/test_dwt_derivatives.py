@@ -73,7 +73,9 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @boundaries
 @deprecated
-@pytest.mark.parametrize("name", ["haar", "bior4.4", "db2", "bior3.1"])
+@pytest.mark.parametrize(
+    "name", ["db2", "bior3.1", *(pytest.param(name, marks=pytest.mark.slow) for name in ("haar", "bior4.4"))]
+)
 def test_gradients_of_first_and_second_order(name: str, boundary: str) -> None:
     x = tensor(0, *SIZE, dtype=torch.float64).requires_grad_()
     forth, back = bands_of(name, boundary), image_of(name, boundary)

@@ -51,6 +51,7 @@ def assert_compiles(backend: str, shapes: list[tuple[int, ...]]) -> None:
 
 
 @warns
+@pytest.mark.slow
 def test_compiles_for_changing_shapes() -> None:
     assert_compiles("aot_eager", SHAPES)
 

@@ -53,9 +53,15 @@ def test_is_torchs_convolution(
         assert torch.allclose(result, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("dilation", [1, 2, 3])
 @pytest.mark.parametrize("side", [3, 5, 7])
-@pytest.mark.parametrize("size", [16, 32, 65])  # by which oneDNN chooses its kernels
+@pytest.mark.parametrize(
+    ("size", "dilation"),  # by which oneDNN chooses its kernels
+    [
+        pytest.param(size, dilation, marks=[pytest.mark.slow] * (size == 65 and dilation > 1))
+        for size in (16, 32, 65)
+        for dilation in (1, 2, 3)
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @layouts
 def test_gradients_are_right_where_torchs_may_not_be(

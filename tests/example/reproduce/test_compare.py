@@ -76,7 +76,7 @@ def test_two_rows_and_then_none(photo_folder: Path, script: Script, tmp_path: Pa
     assert "table is 1 there and 2 here;" in script(*command, "--table", 2).err
 
 
-@pytest.mark.parametrize("table", [2, 3])
+@pytest.mark.parametrize("table", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_other_tables_and_a_damaged_row(table: int, photo_folder: Path, script: Script, tmp_path: Path) -> None:
     """Tables 2 and 3 show their published figures, and a damaged row is refused by its name."""
     chosen = {2: "deblur-pirnet-k-1", 3: "deblur-not-reversible"}[table]

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -95,56 +94,65 @@ def test_treatments_differ_in_colour() -> None:
         assert np.linalg.norm(lightness_and_hue(first) - lightness_and_hue(second)) > 25, (first, second)
 
 
-def test_the_script(script: Script, tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    for seed in range(4):
-        save_image(tmp_path / "photos" / f"{seed}.png", seed, 32, 32)
-    options = ("--test", "photos", "--out", "found", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
-    message = script("reproduce/finding.py", *options)
-    assert message.status == 0, message.err
-    folder = tmp_path / "found"
+NOISES = tuple(f"noise, sigma {sigma}" for sigma in (5, 10, 15))
+SMALL = ("--out", "found", "--crop", "32", "--device", "cpu")
+
+
+def assert_reported(folder: Path, rows: list[tuple[str, str]], *, pairs: int) -> None:
+    """Asserts that all files of a report have the rows, each a hider and a treatment."""
     results = strict_json((folder / "results.json").read_text())
-    rows = [(row["hider"], row["treatment"]) for row in results["means"]]
-    treatments = [UNTREATED, "DnCNN", "CBDNet", "RIDNet", *(f"DnCNN, {share} of it" for share in ("5%", "10%", "25%"))]
-    treatments += [*(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
-    assert rows == [(hider, treatment) for hider in ("HiNet", "LIH") for treatment in treatments]
-    assert results["correlations"].keys() == {"HiNet", "LIH"}
+    assert [(row["hider"], row["treatment"]) for row in results["means"]] == rows
+    assert results["correlations"].keys() == {hider for hider, _ in rows}
     with (folder / "points.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 2 * len(rows)
+    assert len(lines) == pairs * len(rows)
     chosen = [float(line["secret_psnr"]) for line in lines if (line["hider"], line["treatment"]) == rows[0]]
-    assert results["means"][0]["secret_psnr"] == pytest.approx(sum(chosen) / 2, abs=1e-3)
+    assert results["means"][0]["secret_psnr"] == pytest.approx(sum(chosen) / pairs, abs=1e-3)
     page = (folder / "results.md").read_text()
     for row in results["means"]:  # an untrained HiNet leaves the cover as it is: infinite PSNR, null in JSON
         shown = "inf" if row["stego_psnr"] is None else f"{row['stego_psnr']:.2f}"
         assert f"| {row['hider']} | {row['treatment']} | {shown} |" in page
     with Image.open(folder / "finding.png") as picture:
         picture.load()
-    networks = {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")}
-    assert networks.keys() == {f"{name}.safetensors" for name in ("hinet", "dncnn", "cbdnet", "ridnet")}
 
-    again = script("reproduce/finding.py", *options)  # uses the networks that exist already
-    assert again.status == 0, again.err
-    assert {path.name: path.stat().st_mtime_ns for path in (folder / "networks").glob("*.safetensors")} == networks
-    assert json.loads((folder / "results.json").read_text()) == results
 
-    longer = script("reproduce/finding.py", *options[:4], "--minutes", "5", *options[6:])
-    assert longer.status == 2
-    assert "hinet.safetensors was trained with other settings: remove it, or name another folder" in longer.err
+@pytest.mark.slow
+def test_the_script(script: Script, tmp_path: Path) -> None:
+    """All hiders and denoisers, each trained for a moment."""
+    (tmp_path / "photos").mkdir()
+    for seed in range(4):
+        save_image(tmp_path / "photos" / f"{seed}.png", seed, 32, 32)
+    message = script("reproduce/finding.py", "--test", "photos", "--minutes", "0.002", *SMALL)
+    assert message.status == 0, message.err
+    shares = (f"DnCNN, {share} of it" for share in ("5%", "10%", "25%"))
+    treatments = (UNTREATED, "DnCNN", "CBDNet", "RIDNet", *shares, *NOISES)
+    assert_reported(tmp_path / "found", list(itertools.product(("HiNet", "LIH"), treatments)), pairs=2)
+    networks = {path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")}
+    assert networks == {f"{name}.safetensors" for name in ("hinet", "dncnn", "cbdnet", "ridnet")}
 
 
 def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path: Path) -> None:
-    """With one hider and one denoiser only their rows appear, and only their network is trained."""
-    options = ("--test", photo_folder, "--hiders", "LIH", "--minutes", "0.002", "--crop", "32", "--device", "cpu")
-    message = script("reproduce/finding.py", *options, "--denoisers", "CBDNet", "--out", "found")
+    """With one hider and one denoiser only their rows appear, and only their network is trained, and only once."""
+    options = ("--test", photo_folder, "--hiders", "LIH", "--denoisers", "CBDNet", *SMALL)
+    message = script("reproduce/finding.py", *options, "--minutes", "0.002")
     assert message.status == 0, message.err
-    rows = strict_json((tmp_path / "found" / "results.json").read_text())["means"]
-    treatments = [UNTREATED, "CBDNet", *(f"noise, sigma {sigma}" for sigma in (5, 10, 15))]
-    assert [(row["hider"], row["treatment"]) for row in rows] == [("LIH", treatment) for treatment in treatments]
-    page = (tmp_path / "found" / "results.md").read_text()
+    folder = tmp_path / "found"
+    assert_reported(folder, [("LIH", treatment) for treatment in (UNTREATED, "CBDNet", *NOISES)], pairs=3)
+    page, results = ((folder / name).read_text() for name in ("results.md", "results.json"))
     assert "photos: CBDNet; denoisers" in page
     assert "HiNet were" not in page
-    assert [path.name for path in (tmp_path / "found" / "networks").glob("*.safetensors")] == ["cbdnet.safetensors"]
+    (network,) = (folder / "networks").glob("*.safetensors")
+    assert network.name == "cbdnet.safetensors"
+
+    before = network.stat().st_mtime_ns
+    again = script("reproduce/finding.py", *options, "--minutes", "0.002")  # uses the network that exists already
+    assert again.status == 0, again.err
+    assert network.stat().st_mtime_ns == before
+    assert (folder / "results.json").read_text() == results
+
+    longer = script("reproduce/finding.py", *options, "--minutes", "5")
+    assert longer.status == 2
+    assert "cbdnet.safetensors was trained with other settings: remove it, or name another folder" in longer.err
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ print(keep_memory(), before, faults())
 """
 
 
+@pytest.mark.slow
 def test_keeps_memory_where_the_c_library_can() -> None:
     """Counts first touches of pages in twenty rounds of 64 MiB, before and after, in a process of its own."""
     done = subprocess.run([sys.executable, "-c", CODE, str(EXAMPLE)], capture_output=True, text=True, check=True)

@@ -71,7 +71,7 @@ def gradients(config: Config, precision: str, layout: torch.memory_format) -> di
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ["quick", "base", pytest.param("paper", marks=pytest.mark.slow)])
 def test_its_gradients_are_float32s_but_for_rounding(preset: str, layout: torch.memory_format) -> None:
     """Gradients in bfloat16 differ from those in float32 only by rounding.
 

@@ -55,8 +55,18 @@ def test_a_closed_stream_that_is_needed_is_named(
     assert (tmp_path / "out").read_text() == ""
 
 
+needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+@needs_dev_full
+def test_a_full_disk_is_one_line(photos: tuple[str, ...], fork_server: ForkServer, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/dev/full")
+    assert fork_server(*photos, "-o", "-", cwd=tmp_path) == 2
+    assert (tmp_path / "err").read_text() == "conceal.py: error: -: cannot write, No space left on device\n"
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_dev_full
 def test_a_reader_that_has_gone_and_a_full_disk_are_one_line(photos: tuple[str, ...], tmp_path: Path) -> None:
     name, *arguments = photos
     command = [sys.executable, EXAMPLE / name, *arguments, "-o", "-"]

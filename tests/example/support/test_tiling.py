@@ -147,7 +147,7 @@ def test_tiles_restore_almost_as_well_as_the_whole() -> None:
     assert abs(decibels(parts, cover) - decibels(whole, cover)) < 0.1
 
 
-@pytest.mark.parametrize("direction", [hiding, revealing])
+@pytest.mark.parametrize("direction", [hiding, pytest.param(revealing, marks=pytest.mark.slow)])
 def test_deep_chains_reach_far_in_theory_only(direction: Callable[[LIH], Function]) -> None:
     """At the paper's depth the reach is 1728 pixels, but an overlap of 64 is exact enough; 16 is not."""
     lih = randomise_(LIH(replace(paper().lih, hidden_channels=8)))

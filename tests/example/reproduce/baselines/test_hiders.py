@@ -69,13 +69,16 @@ def test_it_saves_and_loads(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HIDERS)
 def test_fifty_steps_teach_it(name: str) -> None:
-    """Ordinary training, but ten times on the same five batches: the last five losses are well below the first five."""
+    """Ordinary training, but ten times on the same five batches: the last five losses are well below the first five.
+
+    The two largest networks take half of the steps.
+    """
     start = quick()
     train = replace(start.train, steps=(50, 0, 0), crop=16, batch_size=4, warmup=5)
     config = with_baseline_rates(replace(start, hider=name, train=train))
     run = Trainer(config, bundled_photos(), device=torch.device("cpu"))
     run.upcoming = itertools.cycle([run.batches[step] for step in range(5)])
-    losses = [float(str(run.take_step()["loss"])) for _ in range(50)]
+    losses = [float(str(run.take_step()["loss"])) for _ in range(25 if name in INVERTIBLE else 50)]
     assert mean(losses[-5:]) < 0.7 * mean(losses[:5])
     assert run.guard.skipped == 0
 
