@@ -1,4 +1,4 @@
-"""Measures trained weights on a folder of photos: quality, the price of privacy, and attacks.
+"""Measures trained weights on a folder of photos: quality, and the price of privacy.
 
     python examples/pirnet/evaluate.py --data PHOTOS --out REPORT
 
@@ -19,15 +19,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pirnet.support import cli, registry
+from pirnet.support import cli
 from pirnet.support.places import CLEAR_WEIGHTS, LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 from pirnet.support.settings import Count
 from pirnet.support.text import counted, file_name
-
-if TYPE_CHECKING:
-    from reproduce.attacks import Attacks
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,6 @@ class Options:
     """Folder with lih.safetensors and lsr.safetensors."""
     clear_weights: Path | None = None
     """Weights trained in the clear; by default clear.safetensors in the folder of the weights, if it exists."""
-    other_weights: Path | None = None
-    """LIH weights of another run, for an attack with a wrong key."""
     lpips: Path | None = None
     """LPIPS weights with SqueezeNet 1.1; without them LPIPS is not measured."""
     block: Literal[16, 32, 64, 0] = 16
@@ -92,7 +87,6 @@ def main() -> None:
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
     multiple = max(16, 2 ** len(networks.lsr.restorers))
     pairs = FolderPairs(options.data, multiple=multiple, limit=options.limit, swap=options.swap)
-    attacks = new_attacks(options, networks, pairs, device)
     open_folder(options.out, force=options.force)
     pipelines: list[Pipeline] = ["uint8", "float"] if options.pipeline == "both" else [options.pipeline]
     degradation = Degradation(protocol=options.protocol)
@@ -108,25 +102,21 @@ def main() -> None:
                     report.add(
                         number, pair, example, measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
                     )
-                    if attacks and pipeline == pipelines[0] and number < pairs.unswapped:
-                        attacks[task].add(plain)
                 bar.update()
-    remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs, attacked=bool(attacks))]
-    security = {"pipeline": pipelines[0], "tasks": {task: found.summary() for task, found in attacks.items()}}
+    remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs)]
     results = {
         "data": file_name(options.data),
         "pairs": len(pairs),
         "block": options.block,
         "notes": remarks,
         **report.results(),
-        **({"security": security} if attacks else {}),
         "names": pairs.names,
         "protocol": asdict(degradation) | {"lost_part": networks.z, "lpips": lpips and lpips.backbone},
         "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
         "device": str(device),
         "versions": files.versions(),
     }
-    report.save(options.out, results, {task: found.panels for task, found in attacks.items()})
+    report.save(options.out, results)
     for pipeline in pipelines:
         print(f"{pipeline}, {counted(len(pairs), 'pair')} of {file_name(options.data)}:\n")
         print(table([row for row in report.means() if row.pipeline == pipeline]), end="\n\n")
@@ -145,20 +135,6 @@ def load_networks(options: Options, device: torch.device) -> tuple[list[Path], N
     return [*paths, clear], Networks(lih, lsr, load_lsr(clear).to(device))
 
 
-def new_attacks(options: Options, networks: Networks, pairs: FolderPairs, device: torch.device) -> dict[str, "Attacks"]:
-    """Attacks on each task; none if the folder `reproduce/` is missing and they are not requested."""
-    key = options.other_weights
-    try:
-        module = registry.reproduction("attacks", needed_for="--other-weights")
-    except ValueError:
-        if key is not None:
-            raise
-        return {}
-    others = {} if key is None else {"another run's key": load_lih(key).to(device)}
-    leaked = module.leaks(pairs.unswapped)
-    return {task: module.Attacks(networks.lih, others=others, leaked=leaked) for task in networks.lsr.tasks}
-
-
 def open_folder(folder: Path, *, force: bool) -> None:
     """Creates the folder of the report, or accepts an empty one."""
     if folder.exists() and not folder.is_dir():
@@ -168,7 +144,7 @@ def open_folder(folder: Path, *, force: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs, *, attacked: bool) -> Sequence[str]:
+def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs) -> Sequence[str]:
     """What a reader needs to know about the figures: which ones are missing, and why."""
     lines = []
     if networks.clear is None:
@@ -181,8 +157,6 @@ def notes(networks: Networks, lpips: LPIPS | None, pairs: FolderPairs, *, attack
         if small := sum(min(size) < least for size in pairs.sizes):
             which = f"{small} of {counted(len(pairs), 'pair')} {'has' if small == 1 else 'have'}"
             lines.append(f"No mean {metric}: {which} less than {least} pixels a side.")
-    if not attacked:
-        lines.append("No attacks: the folder examples/pirnet/reproduce is missing.")
     return lines
 
 

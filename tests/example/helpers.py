@@ -27,8 +27,6 @@ from torch import Tensor, nn
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pirnet"
 
-needs_reproduce = pytest.mark.skipif(not (EXAMPLE / "reproduce").is_dir(), reason="the folder reproduce/ was deleted")
-
 TINY_LSR = LSRConfig(
     num_scales=1,
     num_blocks=1,

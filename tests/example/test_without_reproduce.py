@@ -26,7 +26,6 @@ def example_alone(folder: Path) -> Path:
 REFUSED = {  # the option that needs the folder, and a command with it
     "--hider hinet": ("train.py", "--hider", "hinet", "--minutes", 0),
     "--restorer nafnet": ("train.py", "--restorer", "nafnet", "--minutes", 0),
-    "--other-weights": ("evaluate.py", "--data", ".", "--out", "none", "--other-weights", "lih.safetensors"),
 }
 
 
@@ -59,10 +58,7 @@ def test_scripts_run(alone: Alone) -> None:
         assert name in REFUSED or result.status == 0, result.err
     report = alone.folder / "report"
     results = strict_json((report / "results.json").read_text())
-    assert "security" not in results
-    assert results["notes"][-1] == "No attacks: the folder examples/pirnet/reproduce is missing."
-    assert "## Security" not in (report / "results.md").read_text()
-    assert not list(report.glob("*-attacks.png"))
+    assert results["pairs"] == 1
 
 
 @pytest.mark.slow

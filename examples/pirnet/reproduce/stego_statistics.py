@@ -3,7 +3,6 @@
 import statistics
 
 import torch
-from pirnet.evaluation import Example
 from pirnet.pixels import grey_levels
 from torch import Tensor
 
@@ -21,11 +20,10 @@ class StegoStatistics:
         self.features: dict[str, list[Tensor]] = {"cover": [], "stego": []}
 
     @torch.no_grad()
-    def add(self, example: Example) -> None:
-        """Adds the next pair."""
-        cover = example.cover
-        self.histograms.append((_variation(cover, example.stego), _variation(cover[..., ::2], cover[..., 1::2])))
-        for name, image in (("cover", cover), ("stego", example.stego)):
+    def add(self, cover: Tensor, stego: Tensor) -> None:
+        """Adds the next pair of images (1, 3, H, W)."""
+        self.histograms.append((_variation(cover, stego), _variation(cover[..., ::2], cover[..., 1::2])))
+        for name, image in (("cover", cover), ("stego", stego)):
             self.features[name].append(_detail_statistics(image))
 
     def summary(self) -> dict[str, object]:

@@ -3,17 +3,18 @@
 import pytest
 import torch
 from pirnet.band_hider import Bands
-from pirnet.evaluation import Example
 from pirnet.metrics import psnr
 from pirnet.model import LIH
 from pirnet.support.files import to_json
-from reproduce.attacks import Attacks, LeastSquares, leaks, shuffled, similarity
+from reproduce.attacks import Attacks, correlation, haar_bands, levelled, likest, shuffled, similarity
+from reproduce.attacks_learned import LeastSquares, leaked_pairs, learned
+from reproduce.security_pipeline import Sent, fresh_key
 from reproduce.stego_statistics import StegoStatistics
 from torch import Tensor
 
-from liftlayers.functional import haar_analysis, haar_synthesis
+from liftlayers.functional import haar_analysis, haar_synthesis, scramble_blocks, unscramble_blocks
 from liftlayers.testing import randomise_
-from tests.example.helpers import smooth_image, strict_json, tiny
+from tests.example.helpers import smooth_image, smooth_photos, strict_json, tiny
 
 
 def photo(seed: int, height: int = 48, width: int = 64) -> Tensor:
@@ -29,30 +30,18 @@ def in_the_diagonal(cover: Tensor, secret: Tensor, strength: float = 0.5) -> Ten
     return haar_synthesis(approx, torch.cat((detail[:, :6], strength * miniature.expand(-1, 3, -1, -1)), dim=1))
 
 
-def example(number: int, stego: Tensor | None = None, *, size: tuple[int, int] = (48, 64)) -> Example:
-    """A grey secret that is not degraded, inside the cover's diagonal detail or inside the given stego image."""
-    cover, secret = photo(2 * number, *size), photo(2 * number + 1, *size)
-    secret = secret.mean(dim=1, keepdim=True).expand_as(secret)
-    stego = in_the_diagonal(cover, secret) if stego is None else stego
-    return Example("denoise", secret, secret, cover, stego, secret, stego, secret)
+def sent(number: int, *, block: int | None = None, size: tuple[int, int] = (48, 64)) -> Sent:
+    """A grey secret that is not degraded, scrambled if there is a block, and hidden in the cover's diagonal detail."""
+    cover, truth, key = photo(2 * number, *size), photo(2 * number + 1, *size), fresh_key(number)
+    truth = truth.mean(dim=1, keepdim=True).expand_as(truth)
+    scrambled = truth if block is None else scramble_blocks(truth, key, block=block)
+    stego = in_the_diagonal(cover, scrambled)
+    return Sent("denoise", block, key, truth, truth, cover, stego, stego, scrambled, scrambled)
 
 
-def summary_of(found: Attacks | StegoStatistics) -> dict:
-    """The summary as a reader of results.json receives it."""
-    return strict_json(to_json(found.summary()))
-
-
-def test_as_many_pairs_are_attacked_as_are_leaked() -> None:
-    """No more pairs are leaked than are left to attack."""
-    assert [leaks(pairs) for pairs in (1, 2, 7, 8, 31, 32, 1000)] == [
-        (),
-        (1,),
-        (1,),
-        (1, 4),
-        (1, 4),
-        (1, 4, 16),
-        (1, 4, 16),
-    ]
+def rows_of(attacks: Attacks) -> dict[str, dict]:
+    """The rows by attack, as a reader of results.json receives them."""
+    return {row["attack"]: row for row in strict_json(to_json({"rows": attacks.rows()}))["rows"]}
 
 
 def test_the_truth_is_like_the_truth() -> None:
@@ -60,7 +49,7 @@ def test_the_truth_is_like_the_truth() -> None:
     truth = photo(0)
     found = similarity(truth, truth)
     assert found["psnr"] == found["fitted_psnr"] == float("inf")
-    assert [found["correlation"], found["detail_correlation"]] == pytest.approx([1, 1])
+    assert [found["correlation"], found["detail_correlation"], correlation(truth, truth)] == pytest.approx([1, 1, 1])
 
 
 def test_gain_and_offset_are_fitted_and_signs_forgiven() -> None:
@@ -86,7 +75,7 @@ def test_what_knows_nothing_is_like_the_mean_colour() -> None:
 
 
 def test_shuffled_weights_are_the_same_numbers_elsewhere() -> None:
-    """A shuffled key has the same numbers in every tensor, leaves the original unchanged, and does not reveal."""
+    """Shuffled weights have the same numbers in every tensor, leave the original unchanged, and do not reveal."""
     lih = randomise_(LIH(tiny().lih))
     before = {name: tensor.clone() for name, tensor in lih.state_dict().items()}
     wrong = shuffled(lih)
@@ -119,55 +108,94 @@ def test_least_squares_learns_a_linear_hiding_from_one_pair() -> None:
     assert similarity(solved(photo(2, 128, 160)), secret)["detail_correlation"] < 0.1
 
 
-def test_leaked_pairs_are_learned_from_and_the_others_attacked() -> None:
-    """Leaked pairs only train the least squares; every attack is measured on the other pairs."""
+def test_leaked_pairs_are_hidden_with_fresh_keys() -> None:
+    """Each pair is scrambled with a key of its own; without a key the secret is hidden as it is."""
     lih = randomise_(LIH(tiny().lih))
-    attacks = Attacks(lih, others={"another run's key": lih}, leaked=(1, 4))
-    for number in range(8):
-        attacks.add(example(number))
-    found = {row["attack"]: row for row in summary_of(attacks)["attacks"]}
-    assert {row["pairs"] for row in found.values()} == {4}
-    assert found["the key"]["correlation"] == 1
-    assert found["mean colour"]["correlation"] == 0
+    leaks = leaked_pairs(lih, smooth_photos(), 2, block=16, tasks=("denoise", "sr"), crop=32)
+    for number, (stego, secret, scrambled) in enumerate(leaks):
+        assert stego.shape == secret.shape == (1, 3, 32, 32)
+        assert torch.equal(stego, (255 * stego).round() / 255)
+        assert torch.allclose(unscramble_blocks(scrambled, fresh_key(-1, number), block=16), secret, atol=1e-6)
+        assert not torch.allclose(scrambled, secret, atol=0.01)
+    (plain,) = leaked_pairs(lih, smooth_photos(), 1, block=None, tasks=("denoise",), crop=32)
+    assert torch.equal(plain[1], plain[2])
+
+
+def test_maps_are_learned_from_the_first_pairs() -> None:
+    """For each number of pairs there are a linear map and a U-Net, and with keys a linear map to scrambled secrets."""
+    leaks = [(in_the_diagonal(photo(i), photo(i + 9)), photo(i + 9), photo(i + 9)) for i in range(2)]
+    maps = learned(leaks, counts=(1, 2), steps=2, keyed=True)
+    counts = ("1 leaked pair", "2 leaked pairs")
+    assert maps.keys() == {
+        *(f"{kind}, {count}" for kind in ("least squares", "U-Net") for count in counts),
+        *(f"least squares, {count} with keys" for count in counts),
+    }
+    assert all(estimate(photo(5)).shape == (1, 3, 48, 64) for estimate in maps.values())
+    assert set(learned(leaks, counts=(1,), steps=2, keyed=False)) == {
+        "least squares, 1 leaked pair",
+        "U-Net, 1 leaked pair",
+    }
+
+
+def test_a_trained_unet_learns_to_reveal() -> None:
+    """After some steps the U-Net's estimate of a leaked secret is like that secret."""
+    secret = photo(1)
+    stego = in_the_diagonal(photo(0), secret, strength=1)
+    before, after = (
+        learned([(stego, secret, secret)], counts=(1,), steps=steps, keyed=False)["U-Net, 1 leaked pair"](stego)
+        for steps in (1, 120)
+    )
+    assert correlation(after, secret) > 0.5
+    assert float(psnr(after, secret)) > float(psnr(before, secret)) + 3
+
+
+def test_secrets_without_a_key_are_found() -> None:
+    """Without a key, the Haar band shows the photo itself."""
+    attacks = Attacks({"blind": torch.zeros_like})
+    for number in range(3):
+        attacks.add(sent(number))
+    found = rows_of(attacks)
+    assert {row["pairs"] for row in found.values()} == {3}
+    assert found["LIH's weights and the key"]["correlation"] == 1
+    assert found["LIH's weights without the key"]["correlation"] == 1
+    assert found["mean colour"]["correlation"] == found["blind"]["correlation"] == 0
     assert found["Haar band of the stego image"]["correlation"] > 0.9
     assert found["Haar band of stego minus cover"]["correlation"] > 0.8
     assert found["Haar band of the cover, by chance"]["correlation"] < 0.4
     assert found["Haar band of what the cloud changed"]["correlation"] == 0
-    assert found["least squares, 1 leaked pair"]["correlation"] > found["stego image"]["correlation"]
-    assert found["least squares, 4 leaked pairs"]["psnr"] > found["mean colour"]["psnr"]
-    assert "another run's key" in found
-    assert [panel.title for panel in attacks.panels] == ["truth", *found]
-    assert all(float(panel.image.min()) >= 0 and float(panel.image.max()) <= 1 for panel in attacks.panels)
+    assert all(row["blocks_correlation"] == pytest.approx(row["correlation"]) for row in found.values())
 
 
-def test_captions_say_which_gain_and_offset_were_fitted() -> None:
-    """They turn the attacker's picture into the one on the sheet, which is clamped."""
-    attacks, pair = Attacks(LIH(tiny().lih), others={}, leaked=()), example(0)
-    attacks.add(pair)
-    panels = {panel.title: panel for panel in attacks.panels}
-    correlation, gain, offset = panels["stego image"].caption.splitlines()
-    assert correlation.startswith("correlation 0.")
-    gains, offsets = (torch.tensor([float(x) for x in line.split(" ", 1)[1].split(",")]) for line in (gain, offset))
-    shown = (gains[:, None, None] * pair.stego[0] + offsets[:, None, None]).clamp(0, 1)
-    assert (shown - panels["stego image"].image).abs().max() < 0.02  # two decimals
-    assert panels["mean colour"].caption.splitlines()[1] == "gain 0.00, 0.00, 0.00"
+def test_keyed_secrets_show_only_their_blocks() -> None:
+    """With a key, the Haar band and LIH's weights show the scrambled photo, and little of the photo."""
+    attacks = Attacks({})
+    for number in range(3):
+        attacks.add(sent(number, block=8))
+    found = rows_of(attacks)
+    assert found["LIH's weights and the key"]["correlation"] > 0.99  # the borders of blocks are smoothed
+    for attack in ("Haar band of the stego image", "LIH's weights without the key"):
+        assert found[attack]["correlation"] < 0.35
+        assert found[attack]["blocks_correlation"] > 0.9
 
 
-def test_one_pair_is_attacked_without_leaks() -> None:
-    """A single pair is attacked, without least squares, which would need a second pair."""
-    attacks = Attacks(LIH(tiny().lih), others={}, leaked=leaks(1))
-    attacks.add(example(0, size=(16, 16)))
-    names = [row["attack"] for row in summary_of(attacks)["attacks"]]
-    assert "the key" in names
-    assert not any("least squares" in name for name in names)
+def test_the_likest_band_is_chosen() -> None:
+    """Of nine bands the one with the hidden miniature is chosen; its levels are then those of the truth."""
+    pair = sent(0)
+    bands = haar_bands(pair.stego)
+    assert len(bands) == 9
+    best = likest(bands, pair.truth)
+    assert any(torch.equal(best, band) for band in bands[6:])
+    shown = levelled(best, pair.truth)
+    assert 0 <= float(shown.min()) <= float(shown.max()) <= 1
+    assert shown.mean() == pytest.approx(float(pair.truth.mean()), abs=0.02)
 
 
 def test_a_stego_image_that_is_the_cover_has_its_statistics() -> None:
     """If the stego image is the cover, their statistics are equal and the detector only guesses."""
     traces = StegoStatistics()
     for number in range(8):
-        traces.add(example(number, photo(2 * number)))
-    found = summary_of(traces)
+        traces.add(photo(2 * number), photo(2 * number))
+    found = strict_json(to_json(traces.summary()))
     assert found["histogram"]["stego_cover"] == 0 < found["histogram"]["cover_halves"]
     assert found["detector_accuracy"] == 0.5
     for band in ("horizontal", "vertical", "diagonal"):
@@ -180,10 +208,11 @@ def test_hiding_shows_in_the_statistics() -> None:
     """A badly hidden secret changes the statistics, and the detector finds it from eight pairs on."""
     traces = StegoStatistics()
     for number in range(8):
-        traces.add(example(number))
+        pair = sent(number)
+        traces.add(pair.cover, pair.stego)
         if number == 6:
-            assert summary_of(traces)["detector_accuracy"] is None
-    found = summary_of(traces)
+            assert traces.summary()["detector_accuracy"] is None
+    found = strict_json(to_json(traces.summary()))
     assert found["detector_accuracy"] == 1
     assert found["histogram"]["stego_cover"] > found["histogram"]["cover_halves"] / 2
     cover, stego = (row for row in found["bands"] if row["band"] == "diagonal")
@@ -194,8 +223,8 @@ def test_statistics_of_noise_are_those_of_noise() -> None:
     """White noise gives its own standard deviation and the kurtosis 3 of a normal distribution."""
     noise = (0.5 + 0.1 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     traces = StegoStatistics()
-    traces.add(example(0, noise, size=(256, 256)))
-    for row in summary_of(traces)["bands"]:
+    traces.add(photo(0, 256, 256), noise)
+    for row in strict_json(to_json(traces.summary()))["bands"]:
         if row["image"] == "stego":
             assert row["std"] == pytest.approx(25.5, rel=0.02)
             assert row["kurtosis"] == pytest.approx(3, abs=0.1)

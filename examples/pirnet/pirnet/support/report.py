@@ -30,18 +30,6 @@ LEGEND = """*Stego* is the stego image against its cover: before the cloud in *n
 *Secret* is against the truth. *Revealed* is the secret revealed without the cloud, against the degraded one. *Gain* is
 the gain by the cloud, ours minus no restoration; *price* is the price of privacy, in the clear minus ours; *key* is the
 price of the key, *no key* minus *ours*."""
-SECURITY_LEGEND = """*PSNR* is of the attacker's picture against the truth; *fitted PSNR* the same after the best gain
-and offset for each channel, which an attacker does not know; *correlation* is with the truth; *of detail* is the same
-after a blur of sigma 2 is subtracted. Compare all rows with *mean colour* and *by chance*, which use no information,
-and with *the key*. Least squares learns from the first pairs; attacks are measured on the others. Histograms differ by
-their total variation. The detector is a linear classifier on the statistics below, for one image at a time; guessing is
-right on 50 %."""
-
-
-ATTACKS = (
-    "what attacks obtain from a stego image: {task}. Shown at the brightness and contrast of the truth, by a gain and "
-    "an offset for red, green and blue, which an attacker does not know."
-)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -139,7 +127,7 @@ class Report:
         rows = [asdict(mean(each)) | {"pairs": len(each), "std": deviations(each)} for each in self._sorted()]
         return {"rows": rows, "differences": [asdict(difference) for difference in differences(self.means())]}
 
-    def save(self, folder: Path, results: Mapping[str, object], attacks: Mapping[str, Sequence[Panel]]) -> None:
+    def save(self, folder: Path, results: Mapping[str, object]) -> None:
         """Writes all files of the report into an existing folder."""
         files.write_json(folder / "results.json", results)
         files.write_text(folder / "results.md", markdown(results))
@@ -149,19 +137,15 @@ class Report:
             if not (only and end == "best"):
                 name, which = (f"{task}-pair.png", "only") if only else (f"{task}-{end}.png", end)
                 save_sheet(folder / name, [row[:-4], row[-4:]], heading=f"{which} pair, {heading}")
-        for task, row in attacks.items():
-            rows = [row[start : start + 5] for start in range(0, len(row), 5)]
-            save_sheet(folder / f"{task}-attacks.png", rows, heading=ATTACKS.format(task=task))
 
     def _sorted(self) -> list[list[Row]]:
         return sorted(self.figures.values(), key=lambda rows: rows[0].pipeline != "uint8")
 
 
 def markdown(results: Mapping) -> str:
-    """The results as a page; without attacks if there are none in the results."""
+    """The results as a page."""
     published = [(task.title, *map(number, task.published)) for task in TASKS.values() if task.published]
     pairs = [(pair["secret"], pair["cover"], f"{pair['height']} x {pair['width']}") for pair in results["names"]]
-    security = results.get("security", {"tasks": {}})
     parts = [
         "# Evaluation",
         f"{results['data']}, {counted(results['pairs'], 'pair')}. Means ± standard deviations over the pairs; PSNR in "
@@ -172,10 +156,6 @@ def markdown(results: Mapping) -> str:
         _verdicts(results),
         PAPER_TITLE,
         tables.markdown(("task", "restored stego", "restored secret"), published),
-        f"## Security\n\nOn the stego images of the {security['pipeline']} pipeline. {SECURITY_LEGEND}"
-        if security["tasks"]
-        else "",
-        *(_security(task, found) for task, found in security["tasks"].items()),
         "## Pairs",
         tables.markdown(("secret", "cover", "height x width"), pairs),
     ]
@@ -205,23 +185,6 @@ def _verdicts(results: Mapping) -> str:
             which, gain = f"{TASKS[each['task']].title}, {each['pipeline']}", each["over_nothing"]
             lines.append(f"- {which}: ours does not beat doing nothing ({gain:+.2f} dB).")
     return "\n".join(lines)
-
-
-def _security(task: str, found: Mapping) -> str:
-    names = ("psnr", "fitted_psnr", "correlation", "detail_correlation")
-    attacks = [(row["attack"], str(row["pairs"]), *(number(row[name]) for name in names)) for row in found["attacks"]]
-    statistics = found["traces"]
-    histogram, accuracy = statistics["histogram"], statistics["detector_accuracy"]
-    bands = [(row["band"], row["image"], f"{row['std']:.2f}", f"{row['kurtosis']:.1f}") for row in statistics["bands"]]
-    detector = "not measured on so few pairs" if accuracy is None else f"right on {100 * accuracy:.0f} % of the images"
-    parts = [
-        f"### {TASKS[task].title}",
-        tables.markdown(("attack", "pairs", "PSNR", "fitted PSNR", "correlation", "of detail"), attacks),
-        f"Histograms of stego and cover differ by {histogram['stego_cover']:.4f}, those of a cover's even "
-        f"and odd columns by {histogram['cover_halves']:.4f}. The detector: {detector}.",
-        tables.markdown(("Haar detail", "image", "deviation, grey levels", "kurtosis"), bands),
-    ]
-    return "\n\n".join(parts)
 
 
 def _spread(row: Mapping, name: str, digits: int) -> str:

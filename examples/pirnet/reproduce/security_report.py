@@ -1,0 +1,158 @@
+"""The figures of the attacks as text: tables and sentences that stand between marks on a page."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from pirnet.support.tables import markdown, number
+from pirnet.support.text import counted
+
+from reproduce.attacks_repeated import LEAKED, ONE_PUZZLE, READ, SAME_COVER, SAME_SECRET, TWO_PUZZLES, TWO_SECRETS
+from reproduce.security_pipeline import MODES
+
+MARKS = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+KEYED = tuple(name for name, block in MODES.items() if block is not None)
+CLIENT, BAND = "LIH's weights and the key", "Haar band of the stego image"
+WEIGHTS = "LIH's weights without the key"
+USES = {
+    SAME_SECRET: "the same secret in two covers, two keys: mean of both reveals",
+    SAME_COVER: "the same secret in the same cover, two keys: Haar band of the difference",
+    TWO_SECRETS: "two secrets in the same cover, two keys: Haar band of the difference",
+    LEAKED: "one key for two secrets, one of them leaked: the other one",
+    READ: "the same: share of blocks whose place is read off",
+    ONE_PUZZLE: "a key for each secret: share of neighbours found",
+    TWO_PUZZLES: "one key for two secrets: share of neighbours found",
+}
+SOURCES = {
+    "truth": "the clean photo itself, as a perfect view",
+    "revealed": "LIH's weights and the stego image",
+    "restored": "LIH's weights and the restored stego image",
+}
+
+
+def filled(page: str, results: Mapping) -> str:
+    """The page with the figures of the results between each pair of marks.
+
+    Raises:
+        ValueError: If the page has no marks, or names figures that do not exist.
+    """
+    if unknown := {name for _, name, _ in MARKS.findall(page)} - FIGURES.keys():
+        raise ValueError(f"the page needs figures among {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")
+    if not MARKS.search(page):
+        raise ValueError("the page needs marks such as <!-- figures: attacks --> ... <!-- end of figures -->")
+    return MARKS.sub(lambda found: f"{found[1]}\n{FIGURES[found[2]](results)}\n\n{found[3]}", page)
+
+
+def highest(results: Mapping, mode: str, attack: str, figure: str = "correlation") -> float | None:
+    """A figure of an attack at the task at which it is the highest; None if the mode has no such attack."""
+    rows = [row for task in results["modes"][mode]["attacks"].values() for row in task if row["attack"] == attack]
+    return max((row[figure] for row in rows), default=None)
+
+
+def _attacks(results: Mapping) -> str:
+    names = dict.fromkeys(row["attack"] for mode in results["modes"].values() for row in _first(mode["attacks"]))
+    lines = []
+    for name in names:
+        cells = []
+        for mode, block in MODES.items():
+            photo, blocks = (highest(results, mode, name, figure) for figure in ("correlation", "blocks_correlation"))
+            both = block is not None and photo is not None and name != CLIENT
+            cells.append(f"{number(photo)} ({number(blocks)})" if both else number(photo))
+        lines.append((name, *cells))
+    return markdown(("attack", *MODES), lines)
+
+
+def _protected(results: Mapping) -> str:
+    bands, weights = ([highest(results, mode, attack) or 0 for mode in MODES] for attack in (BAND, WEIGHTS))
+    lines = [
+        f"- The best Haar band of the stego image has a correlation of {bands[0]:.2f} with the photo if there is no "
+        f"key, and at most {max(bands[1:]):.2f} if there is one.",
+        f"- What LIH's weights reveal without the key has {weights[0]:.2f} if there is none, and at most "
+        f"{max(weights[1:]):.2f} if there is one.",
+    ]
+    return "\n".join(map(_wrapped, lines))
+
+
+def _jigsaw(results: Mapping) -> str:
+    lines = []
+    for source, title in SOURCES.items():
+        cells = []
+        for mode in KEYED:
+            tasks = results["modes"][mode]["jigsaw"].values()
+            shares = ([task[part][source] for task in tasks if source in task[part]] for part in ("found", "kept"))
+            cells.append(" / ".join(number(max(each)) for each in shares if each))
+        lines.append((title, *cells))
+    return markdown(("blocks are seen through", *KEYED), lines)
+
+
+def _repeated(results: Mapping) -> str:
+    lines = []
+    for figure, title in USES.items():
+        cells = []
+        for mode in results["modes"].values():
+            values = [task[figure] for task in mode["repeated"].values() if figure in task]
+            cells.append(number(max(values)) if values else "")
+        lines.append((title, *cells))
+    return markdown(("use", *MODES), lines)
+
+
+def _detection(results: Mapping) -> str:
+    rows = results["detection"]
+    if not rows:
+        return "Not measured: sealwatch and conseal were not installed."
+    counts = list(dict.fromkeys(row["pairs"] for row in rows))
+    found = {(row["trained_on"], row["stego"], row["pairs"]): row["accuracy"] for row in rows}
+    lines = []
+    for trained_on, stego in dict.fromkeys((row["trained_on"], row["stego"]) for row in rows):
+        title = stego if trained_on == stego else f"{stego}, by a classifier of {trained_on}"
+        lines.append((title, *(f"{100 * found[trained_on, stego, count]:.0f} %" for count in counts)))
+    return markdown(("stego images", *(counted(count, "pair") for count in counts)), lines)
+
+
+def _traces(results: Mapping) -> str:
+    lines = []
+    for name, mode in results["modes"].items():
+        traces = list(mode["traces"].values())
+        right = [trace["detector_accuracy"] for trace in traces if trace["detector_accuracy"] is not None]
+        accuracy = f"{100 * min(right):.0f} to {100 * max(right):.0f} %" if right else "not measured on so few pairs"
+        distances = [trace["histogram"]["stego_cover"] for trace in traces]
+        spread = f"{min(distances):.2f} to {max(distances):.2f}"
+        lines.append((name, accuracy, spread, f"{traces[0]['histogram']['cover_halves']:.2f}"))
+    return markdown(("stego images", "right", "histogram, stego and cover", "histogram, halves of one cover"), lines)
+
+
+def _setting(results: Mapping) -> str:
+    settings = results["settings"]
+    tasks = counted(len(settings["tasks"]), "kind of damage", "kinds of damage")
+    text = f"Measured with the weights that come with the example on {counted(results['pairs'], 'pair')} of "
+    text += (
+        f"{results['data']}, in 8 bit, with {tasks}. Leaked pairs are crops of {' and '.join(results['train_data'])}. "
+    )
+    few = min(settings["few"], results["pairs"])
+    text += f"Solved puzzles and repeated use: {few} of the pairs, the first by name."
+    return _wrapped(text)
+
+
+def _wrapped(text: str) -> str:
+    """Wraps a paragraph or an item of a list at 120 letters."""
+    words, lines, indent = text.split(" "), [""], "  " if text.startswith("- ") else ""
+    for word in words:
+        if len(lines[-1]) + len(word) + 1 > 120:
+            lines.append(indent + word)
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines)
+
+
+def _first(tasks: Mapping[str, Sequence[Mapping]]) -> Iterable[Mapping]:
+    return next(iter(tasks.values()))
+
+
+FIGURES: dict[str, Callable[[Mapping], str]] = {
+    "setting": _setting,
+    "protected": _protected,
+    "attacks": _attacks,
+    "jigsaw": _jigsaw,
+    "repeated": _repeated,
+    "detection": _detection,
+    "traces": _traces,
+}
