@@ -219,7 +219,6 @@ class FolderPairs(Sequence[Pair]):
         paths = photo_paths(folder)
         pairs = [(paths[i], paths[(i + 1) % len(paths)]) for i in range(0, len(paths), 2)][:limit]
         self.multiple = multiple
-        self.unswapped = len(pairs)
         self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
         sizes = sizes_of(list(dict.fromkeys(path for pair in pairs for path in pair)))
         named = [{file_name(path.name): sizes[path] for path in pair} for pair in pairs]
