@@ -27,7 +27,7 @@ def shown(value: float | None) -> str:
 def test_the_table_of_cbsd68(task: str) -> None:
     report, rows = figures("cbsd68")
     assert report["pairs"] == 68
-    for row in ("do nothing", "no restoration", "ours", "in the clear"):
+    for row in ("do nothing", "no restoration", "ours", "no key"):
         eight_bit, floats = rows["uint8", task, row], rows["float", task, row]
         secret = f"**{shown(eight_bit['secret_psnr'])}**" if row == "ours" else shown(eight_bit["secret_psnr"])
         first = LONG_NAMES[task] if row == "do nothing" else ""
@@ -36,7 +36,7 @@ def test_the_table_of_cbsd68(task: str) -> None:
         assert f"| {first} | {row} | {' | '.join(cells)} |" in README
 
 
-@pytest.mark.parametrize("row", ["do nothing", "no restoration", "ours", "in the clear"])
+@pytest.mark.parametrize("row", ["do nothing", "no restoration", "ours", "no key"])
 def test_the_table_of_likeness(row: str) -> None:
     """The README's table of SSIM, MS-SSIM and LPIPS has the figures of CBSD68."""
     rows = figures("cbsd68")[1]
@@ -52,7 +52,7 @@ def test_the_table_of_the_small_sets(name: str, title: str) -> None:
         first = "" if number else f"{title}, {report['pairs']}"
         secrets = [rows["uint8", task, row]["secret_psnr"] for row in ("do nothing", "no restoration", "ours")]
         cells = [shown(rows["uint8", task, "ours"]["stego_psnr"]), *map(shown, secrets[:2]), f"**{secrets[2]:.2f}**"]
-        cells.append(shown(rows["uint8", task, "in the clear"]["secret_psnr"]))
+        cells.append(shown(rows["uint8", task, "no key"]["secret_psnr"]))
         assert f"| {first} | {NAMES[task]} | {' | '.join(cells)} |" in README
 
 
@@ -104,11 +104,11 @@ def test_what_large_photos_take() -> None:
     assert words in " ".join(README.split())
 
 
-def test_what_the_cloud_adds_and_what_hiding_costs() -> None:
-    """The README's sentences about the cloud's gain and the price of privacy have the measured figures."""
+def test_what_the_cloud_adds_and_what_the_key_costs() -> None:
+    """The README's sentences about the cloud's gain and the price of the key have the measured figures."""
     differences = {row["task"]: row for row in figures("cbsd68")[0]["differences"] if row["pipeline"] == "uint8"}
     gains = [f"{differences[task]['cloud_gain']:.1f}" for task in NAMES]
-    prices = [f"{differences[task]['price_of_privacy']:.1f}" for task in NAMES]
+    prices = [f"{differences[task]['price_of_key']:.1f}" for task in NAMES]
     text = " ".join(README.split())
     assert f"the cloud's gain: {gains[0]}, {gains[1]} and {gains[2]} dB on CBSD68" in text
-    assert f"the price of privacy: {prices[0]}, {prices[1]} and {prices[2]} dB" in text
+    assert f"the price of the key: {prices[0]}, {prices[1]} and {prices[2]} dB" in text
