@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pirnet.support.tables import markdown, number
 from pirnet.support.text import counted
+from pirnet.tasks import TASKS
 
 from reproduce.attacks_repeated import LEAKED, ONE_PUZZLE, READ, SAME_COVER, SAME_SECRET, TWO_PUZZLES, TWO_SECRETS
 from reproduce.security_pipeline import MODES
@@ -73,15 +74,16 @@ def _protected(results: Mapping) -> str:
 
 
 def _jigsaw(results: Mapping) -> str:
+    puzzles = {mode: results["modes"][mode]["jigsaw"] for mode in KEYED}
     lines = []
     for source, title in SOURCES.items():
-        cells = []
-        for mode in KEYED:
-            tasks = results["modes"][mode]["jigsaw"].values()
-            shares = ([task[part][source] for task in tasks if source in task[part]] for part in ("found", "kept"))
-            cells.append(" / ".join(number(max(each)) for each in shares if each))
-        lines.append((title, *cells))
-    return markdown(("blocks are seen through", *KEYED), lines)
+        for task in next(iter(puzzles.values())):
+            shares = [(found[task]["found"].get(source), found[task]["kept"].get(source)) for found in puzzles.values()]
+            if shares[0][0] is not None:  # the clean photo is the same for all tasks
+                damage = "" if source == "truth" else TASKS[task].title
+                cells = (" / ".join(number(share) for share in pair if share is not None) for pair in shares)
+                lines.append((title, damage, *cells))
+    return markdown(("blocks are seen through", "damage", *KEYED), lines)
 
 
 def _repeated(results: Mapping) -> str:
