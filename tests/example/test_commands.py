@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 from pirnet.model import LIH
+from pirnet.support.keys import new_key, new_key_file
 from pirnet.support.lpips import LPIPS
 from pirnet.weights import save_weights
 
@@ -27,11 +29,15 @@ from tests.example.helpers import EXAMPLE, TINY, Script, save_image, tiny
 
 ROOT = EXAMPLE.parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
-SCRIPTS = [*sorted(EXAMPLE.glob("*.py")), *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding"))]
+SCRIPTS = [
+    *sorted(EXAMPLE.glob("*.py")),
+    *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding", "security")),
+]
 SCRIPT_PATHS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) for script in SCRIPTS}
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
+ELSEWHERE = ("serve.py", "reproduce/security.py")  # their commands run in test_serve.py and test_security.py
 REPEATED: set[tuple[str, ...]] = set()  # commands that have run: several pages have some of them
 ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}
 
@@ -96,6 +102,9 @@ def given(words: list[str], desk: Path) -> None:
     for name in {"stego.png", "restored.png"} & {word for word in words if words[words.index(word) - 1] != "-o"}:
         if not (desk / name).exists():
             save_image(desk / name, 2, 48, 64)
+    if "stego.key" in words and not (desk / "stego.key").exists():
+        with new_key_file(new_key(desk / "stego.key", torch.zeros(3, 48, 64), block=16, weights="")):
+            pass
     if DNCNN in words:
         from reproduce.baselines.dncnn import DnCNN
         from reproduce.baselines.published import DNCNN as LAYERS
@@ -116,7 +125,7 @@ def run(words: list[str], script: Script, desk: Path) -> None:
         pytest.skip("reproduce/ was deleted")
     name = SCRIPT_PATHS[path]
     arguments = [*words[words.index(path) + 1 :], *made_small(name, words)]
-    if (name, *arguments) in REPEATED:
+    if name in ELSEWHERE or "--server" in words or (name, *arguments) in REPEATED:
         return
     given(words, desk)
     if words[0] == "python":

@@ -66,7 +66,7 @@ class Running:
 
     def children(self) -> list[int]:
         """The processes that restore."""
-        found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], stdout=-1, text=True)
+        found = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)], stdout=-1, text=True)
         return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
 
 
