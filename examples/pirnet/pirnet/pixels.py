@@ -98,7 +98,7 @@ def upright(image: Tensor, orientation: int) -> Tensor:
 
 
 def oriented(image: Tensor, number: int) -> Tensor:
-    """One of the eight flips and quarter turns of a square image (..., H, W), 0 to 7."""
+    """One of the eight flips and quarter turns of an image (..., H, W), 0 to 7; from 4 on, the sides change places."""
     for bit, dim in ((1, -1), (2, -2)):
         image = image.flip(dim) if number & bit else image
     return image.transpose(-1, -2) if number & 4 else image

@@ -9,6 +9,7 @@ from itertools import permutations
 
 import torch
 from einops import rearrange
+from pirnet.pixels import oriented
 from torch import Tensor
 
 VIEWS = 96
@@ -38,10 +39,7 @@ def grid_of(image: Tensor, block: int) -> tuple[int, int]:
 
 def views(blocks: Tensor) -> Tensor:
     """All views (N, 96, 3, t, t) of blocks (N, 3, t, t); the first is the block itself, the last 48 are negatives."""
-    turned = blocks[:, None]
-    for flip in (-1, -2):
-        turned = torch.cat((turned, turned.flip(flip)), dim=1)
-    turned = torch.cat((turned, turned.transpose(-1, -2)), dim=1)  # (N, 8, 3, t, t)
+    turned = torch.stack([oriented(blocks, number) for number in range(8)], dim=1)  # (N, 8, 3, t, t)
     coloured = torch.cat([turned[:, :, list(order)] for order in COLOURS], dim=1)  # (N, 48, 3, t, t)
     return torch.cat((coloured, _negative(coloured)), dim=1)
 
@@ -154,8 +152,7 @@ def upright(picture: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
 
 def _whole_views(image: Tensor) -> list[Tensor]:
     """The 96 views of an image (3, H, W), which may be oblong."""
-    turned = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
-    turned += [each.transpose(-1, -2) for each in turned]
+    turned = [oriented(image, number) for number in range(8)]
     coloured = [each[list(order)] for order in COLOURS for each in turned]
     return coloured + [_negative(each) for each in coloured]
 

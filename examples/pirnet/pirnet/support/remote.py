@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from pirnet.support.progress import progress_bar
 
 TIMEOUT = 300.0  # seconds without any answer
-LONGEST_WAIT = 60.0  # seconds before the second try, whatever the service asks for
+LONGEST_WAIT = 60.0  # seconds before the second try, even if the service asks for more
 BUSY = (429, 503)
 LARGE, PART = 2**21, 2**16  # bytes: bodies with a progress bar, and its steps
 

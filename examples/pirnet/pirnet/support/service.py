@@ -9,10 +9,9 @@ import hmac
 import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -76,7 +75,7 @@ class Workers:
             self.count,
             mp_context=get_context("spawn"),
             initializer=service_worker.start,
-            initargs=(self.weights, 1),
+            initargs=(self.weights,),
             max_tasks_per_child=TASKS_PER_PROCESS,
         )
 
@@ -137,13 +136,7 @@ class Service:
                 Route("/metrics", self.metrics),
             ],
             middleware=[cors] if origins else [],
-            lifespan=self._lifespan,
         )
-
-    @asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        yield
-        await asyncio.get_running_loop().run_in_executor(None, self.workers.end)
 
     async def health(self, _request: Request) -> Response:
         """200 while requests are accepted, 503 while the last ones are finished."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _lsr: "LSR | CheckpointError | None" = None
 
 
-def start(weights: Path, threads: int) -> None:
+def start(weights: Path) -> None:
     """Loads the network once for all tasks of this process, which ends if its parent does; `tasks` reports errors."""
     global _lsr
     for number in signals.ENDING:
@@ -29,7 +29,7 @@ def start(weights: Path, threads: int) -> None:
     from pirnet.weights import load_lsr
 
     keep_memory()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         _lsr = load_lsr(weights)
     except CheckpointError as error:
