@@ -48,8 +48,8 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
 
 
 def straight_through(value: Tensor, x: Tensor) -> Tensor:
-    """Returns a value that was rounded from `x`, with the gradient of `x` (straight-through estimator)."""
-    return value.detach() + (x - x.detach()) if x.requires_grad else value  # adds a zero that has the gradient
+    """Returns a value that was rounded from `x`, with the gradient of `x`: adds a zero that has it."""
+    return value + (x - x.detach())
 
 
 def grid_limit(dtype: torch.dtype, bits: int) -> float:

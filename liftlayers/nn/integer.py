@@ -23,10 +23,22 @@ MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a c
 
 
 class IntegerNetwork(nn.Module):
-    """Base of the networks that return the same numbers on every device, as ``exact(chain, anywhere=True)`` needs them.
+    r"""Base of the networks that return the same numbers on every device, as ``exact(chain, anywhere=True)`` needs them.
+
+    .. math:: f_{\text{any device}}(x) = f_{\text{integers}}(x)
 
     A subclass promises that all of its arithmetic is that of `IntegerConv2d`, or treats every number for itself and
-    without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise.
+    without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise. `nn.Sequential` of such
+    networks needs no class of its own.
+
+    Shape:
+        - As the subclass defines; integers are returned for integers.
+
+    Raises:
+        TypeError: If the input is in half precision; the networks of this library raise it.
+
+    References:
+        [Balle2019]_; :doc:`/exactness`.
 
     Example:
         >>> network = IntegerPredictor(3, 9)
@@ -46,10 +58,12 @@ class IntegerNetwork(nn.Module):
 
 
 def frozen(module: M) -> M:
-    """Returns a copy of a module in which every `IntegerConv2d` has int8 weights, int32 biases and int8 shifts.
+    r"""Returns a copy of a module in which every `IntegerConv2d` has int8 weights, int32 biases and int8 shifts.
 
-    The copy computes the same numbers and cannot be trained. Its state dict is a third of the size and has nothing
-    that another machine could round in another way: it is the form to publish.
+    .. math:: \operatorname{frozen}(f)(x) = f(x)
+
+    The copy computes the same numbers and cannot be trained. It is the form to publish: its state dict takes about a
+    quarter of the space, and no other machine can round it in another way.
 
     Args:
         module: A network, or a chain or any other module that contains some.
@@ -60,6 +74,9 @@ def frozen(module: M) -> M:
     Raises:
         ValueError: When it loads a state dict of other dtypes, or with a bound above :math:`2^{22}`; the message has
             the channel and the figure.
+
+    References:
+        [Balle2019]_, who publish integers, too.
 
     Example:
         >>> block = frozen(LiftingBlock(IntegerPredictor(1, 3), IntegerPredictor(3, 1)))
