@@ -12,8 +12,7 @@ from liftlayers._checks import require_float, require_same_device
 from liftlayers._maps import same_map, stating_class
 from liftlayers.functional.lossless import DTYPES
 from liftlayers.invertible import Invertible, VolumePreserving
-from liftlayers.nn._networks import input_is_written, require_network, takes_condition
-from liftlayers.nn.integer import is_integer
+from liftlayers.nn._networks import input_is_written, is_integer, require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
 

@@ -1,8 +1,4 @@
-"""Networks of integers that floats hold: they return the same numbers with every kernel, on every device.
-
-A float32 holds every integer up to 2^24. So if inputs, weights and biases are integers and no partial sum of a
-convolution can exceed that, every addition is exact, in any order, and all kernels that only multiply and add agree.
-"""
+"""Networks of integers that floats hold: they return the same numbers with every kernel, on every device."""
 
 import copy
 from abc import abstractmethod
@@ -23,9 +19,11 @@ MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a c
 
 
 class IntegerNetwork(nn.Module):
-    r"""Base of the networks that return the same numbers on every device, as ``exact(chain, anywhere=True)`` needs them.
+    r"""Base of the networks that return the same numbers on every device.
 
     .. math:: f_{\text{any device}}(x) = f_{\text{integers}}(x)
+
+    ``exact(chain, anywhere=True)`` and bands of integers need such networks.
 
     A subclass promises that all of its arithmetic is that of `IntegerConv2d`, or treats every number for itself and
     without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise. `nn.Sequential` of such
@@ -42,8 +40,6 @@ class IntegerNetwork(nn.Module):
 
     Example:
         >>> network = IntegerPredictor(3, 9)
-        >>> int(network.bounds().max()) < 2**22
-        True
         >>> {name.split(".")[-1]: str(numbers.dtype) for name, numbers in network.frozen().state_dict().items()}
         {'weight': 'torch.int8', 'bias': 'torch.int32', 'shift': 'torch.int8'}
     """
@@ -86,21 +82,17 @@ def frozen(module: M) -> M:
     if isinstance(module, IntegerConv2d):
         return cast(M, FrozenIntegerConv2d(module))
     copied = copy.deepcopy(module)
-    for name, layer in module.named_modules():
+    forms: dict[nn.Module, FrozenIntegerConv2d] = {}  # one for each layer, which may have several names
+    for name, layer in module.named_modules(remove_duplicate=False):
         if isinstance(layer, IntegerConv2d):
-            copied.set_submodule(name, FrozenIntegerConv2d(layer))
+            copied.set_submodule(name, forms.setdefault(layer, FrozenIntegerConv2d(layer)))
     return copied
-
-
-def is_integer(network: nn.Module) -> bool:
-    """Whether a network is an `IntegerNetwork`, or a sequence of some."""
-    if isinstance(network, nn.Sequential):
-        return all(is_integer(layer) for layer in network)
-    return isinstance(network, IntegerNetwork)
 
 
 class _Convolution(IntegerNetwork):
     """What the trained and the frozen form of `IntegerConv2d` have in common: the arithmetic."""
+
+    weight: Tensor
 
     def __init__(self, *, signed: bool) -> None:
         super().__init__()
@@ -125,6 +117,10 @@ class _Convolution(IntegerNetwork):
             require_integers("IntegerConv2d", sums, scale)
             return straight_through(sums.detach().floor(), sums) if sums.requires_grad else sums.floor_()
 
+    def extra_repr(self) -> str:
+        out_channels, in_channels, *_, kernel_size = self.weight.shape
+        return f"{in_channels}, {out_channels}, kernel_size={kernel_size}, signed={self.signed}"
+
 
 class IntegerConv2d(_Convolution):
     r"""A convolution of integers that returns the same numbers with every kernel, on every device.
@@ -147,9 +143,9 @@ class IntegerConv2d(_Convolution):
     order, kernel, layout, number of threads or batch. `bounds` returns :math:`B`; every pass and `frozen`
     ask for :math:`B \le 2^{22}`.
 
-    **What is outside of it.** Kernels that compute other things than sums of products, as Winograd's and Fourier
-    transforms do: NNPACK's are never used, and a sample of the sums is tested for being integers in every pass on CPUs
-    and CUDA, without synchronisation. Half precision, which is refused; autocast is switched off inside.
+    **What is outside of it.** Kernels that do more than multiply and add, as Winograd's and Fourier transforms do:
+    NNPACK's are never used, and every pass tests a sample of the sums for being integers, on CPUs and CUDA, without
+    synchronisation. Half precision is refused; autocast is switched off inside.
 
     Args:
         in_channels: Channels of the input.
@@ -204,33 +200,29 @@ class IntegerConv2d(_Convolution):
     def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
         if self.weight.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {self.weight.dtype}")
-        weight, bias = self.weight, self.bias
-        if self.zero_mean:
-            weight = weight - weight.mean((2, 3), keepdim=True)
         with torch.no_grad():  # the largest exponent that gives weights of seven bits and sums within the bound
-            exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-            excess = bounds_of(*self._rounded(weight, bias, exponent)) * (1.0625 / LARGEST_SUM)
+            exponent = (7 - torch.frexp(self.weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
+            excess = bounds_of(*self._rounded(exponent)[:2]) * (1.0625 / LARGEST_SUM)
             exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
-        return *self._rounded(weight, bias, exponent), self.in_bits + exponent - self.out_bits
+        return self._rounded(exponent)
 
-    def _rounded(self, weight: Tensor, bias: Tensor, exponent: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns weights and biases as integers, for the exponent of each output channel."""
-        weight = weight * power_of_two(exponent, weight.dtype)[:, None, None, None]
-        weight = straight_through(weight.round().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT), weight)
-        bias = bias * power_of_two(exponent + self.in_bits, bias.dtype)
+    def _rounded(self, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what `_integers` does, for the exponent of each output channel."""
+        weight = self.weight * power_of_two(exponent, self.weight.dtype)[:, None, None, None]
+        rounded = weight.detach().round()
+        if self.zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
+            rounded = rounded - rounded.mean((2, 3), keepdim=True).round()
+            weight = weight - weight.mean((2, 3), keepdim=True)
+        weight = straight_through(rounded.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT), weight)
+        bias = self.bias * power_of_two(exponent + self.in_bits, self.bias.dtype)
         shift = exponent + self.in_bits - self.out_bits
         half = power_of_two(shift - 1, bias.dtype) * (shift > 0)
-        return weight, straight_through(bias.round() + half, bias)
-
-    def extra_repr(self) -> str:
-        channels = f"{self.weight.shape[1]}, {self.weight.shape[0]}, kernel_size={self.weight.shape[-1]}"
-        return f"{channels}, in_bits={self.in_bits}, out_bits={self.out_bits}, signed={self.signed}"
+        return weight, straight_through(bias.detach().round() + half, bias), shift
 
 
 class FrozenIntegerConv2d(_Convolution):
     """What `frozen` makes of an `IntegerConv2d`: the same numbers from int8 weights, int32 biases and int8 shifts."""
 
-    weight: Tensor
     bias: Tensor
     shift: Tensor
 
@@ -252,12 +244,7 @@ class FrozenIntegerConv2d(_Convolution):
             if given is not None and given.dtype != buffer.dtype:
                 raise ValueError(f"a frozen IntegerConv2d needs {prefix}{name} in {buffer.dtype}, got {given.dtype}")
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
-        bounds = self.bounds()
-        if bounds.numel() and int(bounds.max()) > LARGEST_SUM:
-            found = f"{int(bounds.max())} in channel {int(bounds.argmax())} of {prefix.removesuffix('.') or 'it'}"
+        largest, channel = self.bounds().max(0)
+        if largest > LARGEST_SUM:
+            found = f"{int(largest)} in channel {int(channel)} of {prefix.removesuffix('.') or 'it'}"
             raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.weight.shape[1]}, {self.weight.shape[0]}, kernel_size={self.weight.shape[-1]}, signed={self.signed}"
-        )
