@@ -1,10 +1,15 @@
 """Sums of products of integers that floats hold."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from liftlayers._bands import has_values
+from liftlayers._graphs import constant_in_graphs
+from liftlayers.functional.grid import straight_through
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
@@ -34,20 +39,47 @@ def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
     return bias.detach().abs() + LARGEST * weight.detach().abs().sum((1, 2, 3))
 
 
-def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, shift: Tensor) -> Tensor:
+    r"""Returns a convolution of integers, divided by :math:`2^s` and rounded down."""
+    scale = power_of_two(-shift, weight.dtype)  # exact, so the weights may be scaled instead of the sums
+    sums = _convolution(codes, weight * scale[:, None, None, None], bias * scale)
+    _require_integers(who, sums, scale)
+    return _rounded_down(sums)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Returns a convolution that NNPACK does not compute: it takes batches of 16 where oneDNN is off."""
     padding = weight.shape[-1] // 2
-    if x.device.type != "cpu" or torch.backends.mkldnn.enabled or len(x) < NNPACK_BATCH:
+    if x.device.type != "cpu" or _onednn_is_on() or x.shape[0] < NNPACK_BATCH:
         return F.conv2d(x, weight, bias, padding=padding)
     return torch.cat([F.conv2d(part, weight, bias, padding=padding) for part in x.split(NNPACK_BATCH - 1)])
 
 
-def require_integers(who: str, sums: Tensor, scale: Tensor) -> None:
+@constant_in_graphs
+def _onednn_is_on() -> bool:
+    return bool(torch.backends.mkldnn.enabled)
+
+
+def _rounded_down(sums: Tensor) -> Tensor:
+    """Rounds sums down, with the gradient of the sums if one may be needed, and else in place."""
+    if sums.requires_grad or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return straight_through(sums.detach().floor(), sums)
+    return sums.floor_()
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Switches autocast off, if it is on."""
+    on = torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
+
+
+def _require_integers(who: str, sums: Tensor, scale: Tensor) -> None:
     """Raises unless a row of the sums, which are scaled, are integers.
 
     Kernels that transform their input, such as Winograd's, have rounding errors almost everywhere.
     """
-    if sums.device.type not in ("cpu", "cuda") or not has_values(sums) or torch.onnx.is_in_onnx_export():
+    untraced = has_values(sums) and not torch._C._are_functorch_transforms_active()
+    if sums.device.type not in ("cpu", "cuda") or not untraced or torch.onnx.is_in_onnx_export():
         return
     row = sums.detach()[:1, :, sums.shape[2] // 2 : sums.shape[2] // 2 + 1] / scale[:, None, None]
     message = f"{who} needs sums that are integers: its input is not, or this kernel does more than multiply and add"

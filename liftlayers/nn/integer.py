@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from liftlayers._checks import require_four_axes, require_positive, require_tensors, require_whole
 from liftlayers.functional.grid import straight_through
-from liftlayers.nn._integer_sums import LARGEST, bounds_of, convolution, power_of_two, require_integers, whole
+from liftlayers.nn._integer_sums import LARGEST, bounds_of, power_of_two, rounded_sums, whole, without_autocast
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -108,14 +108,12 @@ class _Convolution(IntegerNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         require_tensors("IntegerConv2d", x)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             weight, bias, shift = self._integers()
             require_four_axes("IntegerConv2d", x, channels=weight.shape[1])
             codes = whole("IntegerConv2d", x, weight.dtype).clamp(-LARGEST if self.signed else 0, LARGEST)
-            scale = power_of_two(-shift, weight.dtype)  # exact, so the weights may be scaled instead of the sums
-            sums = convolution(codes, weight * scale[:, None, None, None], bias * scale)
-            require_integers("IntegerConv2d", sums, scale)
-            return straight_through(sums.detach().floor(), sums) if sums.requires_grad else sums.floor_()
+            y = rounded_sums("IntegerConv2d", codes, weight, bias, shift=shift)
+        return y if x.is_floating_point() else y.to(torch.int32)
 
     def extra_repr(self) -> str:
         out_channels, in_channels, *_, kernel_size = self.weight.shape
@@ -158,7 +156,7 @@ class IntegerConv2d(_Convolution):
 
     Shape:
         - Input :math:`(B, C_{in}, H, W)`, whole numbers in any integer dtype, float32 or float64; output
-          :math:`(B, C_{out}, H, W)`, whole numbers in the dtype of the weights, float32 or float64.
+          :math:`(B, C_{out}, H, W)`, whole numbers in int32 for integers, and otherwise in the dtype of the weights.
 
     Raises:
         TypeError: If a number is no integer, or input or weights are in half precision or complex.
@@ -170,10 +168,8 @@ class IntegerConv2d(_Convolution):
 
     Example:
         >>> conv = IntegerConv2d(1, 2, out_bits=3)
-        >>> conv(torch.randint(256, (1, 1, 8, 8), dtype=torch.uint8)).frac().abs().max()
-        tensor(0., grad_fn=<MaxBackward1>)
-        >>> conv.frozen().weight.dtype
-        torch.int8
+        >>> conv(torch.randint(256, (1, 1, 8, 8), dtype=torch.uint8)).dtype, conv.frozen().weight.dtype
+        (torch.int32, torch.int8)
     """
 
     def __init__(
