@@ -22,10 +22,13 @@ than eight taps, because the search would take too long. `wavelet_filters` compu
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from mpmath import asin, atan, mpf, sin, tan
+
+sys.path.insert(0, str(Path(__file__).parent))  # for an import from another folder
 from wavelet_filters import Filter, filters
 
 NEGLIGIBLE = 1e-25  # terms below this count as cancelled by a division; filters have fifty digits

@@ -14,7 +14,6 @@ PyWavelets under the boundary rule "periodization". PyWavelets does not have bio
 from functools import reduce
 from string import ascii_lowercase
 
-import pywt
 from mpmath import binomial, conj, lu_solve, matrix, mp, mpf, polyroots, re, sqrt
 
 mp.dps = 50
@@ -92,6 +91,8 @@ def _symlet(order: int) -> Taps:
 
 def _coiflet(order: int) -> Taps:
     """Solves the conditions on orthogonality and on the moments, which are as many as there are taps."""
+    import pywt  # not at the top: the documentation is built without it
+
     taps = [mpf(tap) for tap in pywt.Wavelet(f"coif{order}").rec_lo]
     num = len(taps)
     n = [mpf(i - 2 * order) / num for i in range(num)]
