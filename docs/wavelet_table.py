@@ -1,21 +1,28 @@
-"""Sphinx extension that writes a table of the wavelets' properties, computed from their lifting steps."""
+"""Sphinx extension that writes tables of the wavelets' properties, computed from their lifting steps."""
 
+import math
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from liftlayers.functional import dwt1d, idwt1d, wavelets
+from liftlayers.functional.lifting import lifting_sum
 from liftlayers.functional.schemes import SCHEMES
 
 sys.path.insert(0, str(Path(__file__).parent / "derivations"))
 from lifting_schemes import Laurent, condition
 
 SIZE, MIDDLE = 128, 32  # samples, and the coefficient whose taps are read
-HEADER = """\
-| name | taps, analysis | taps, synthesis | vanishing moments | symmetric | orthogonal | condition number |
-|---|---|---|---|---|---|---|
+PROPERTIES = """\
+| name | taps, low-pass and high-pass | vanishing moments, analysis and synthesis | symmetric | orthogonal | condition |
+|---|---|---|---|---|---|
+"""
+INTEGERS = """\
+| name | bits for 8-bit images | growth along a line | rounding, approximation | rounding, detail |
+|---|---|---|---|---|
 """
 
 
@@ -25,20 +32,53 @@ def setup(app):
 
 
 def write(app):
-    """Writes the table into _generated."""
+    """Writes the tables into _generated."""
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)
-    (folder / "wavelets.md").write_text(HEADER + "".join(map(row, wavelets())))
+    (folder / "wavelets.md").write_text(PROPERTIES + "".join(map(properties, wavelets())))
+    (folder / "lossless-wavelets.md").write_text(INTEGERS + "".join(map(integers, wavelets())))
 
 
-def row(name):
+def properties(name):
     analysis, synthesis = filters(name)
     symmetric = all(np.allclose(np.abs(taps), np.abs(taps[::-1])) for taps in map(trimmed, analysis))
     orthogonal = np.allclose(analysis, synthesis)
-    lengths = [" and ".join(str(len(trimmed(taps))) for taps in pair) for pair in (analysis, synthesis)]
+    lengths = " and ".join(str(len(trimmed(taps))) for taps in analysis)
     moments = " and ".join(str(vanishing_moments(trimmed(pair[1]))) for pair in (analysis, synthesis))
-    words = [name, *lengths, moments, "yes" if symmetric else "no", "yes" if orthogonal else "no"]
+    words = [name, lengths, moments, "yes" if symmetric else "no", "yes" if orthogonal else "no"]
     return f"| {' | '.join(words)} | {condition_number(name):.1f} |\n"
+
+
+def integers(name):
+    largest, *rounding = growth(name)
+    return f"| {name} | {bits(name)} | {largest:.1f} | {rounding[0]:.1f} | {rounding[1]:.1f} |\n"
+
+
+def bits(name):
+    """Returns how many bits, with a sign, hold all values of one level of an 8-bit image."""
+    largest, *rounding = growth(name)
+    return math.ceil(math.log2((255 * largest + max(rounding)) * largest + max(rounding))) + 1
+
+
+@lru_cache
+def growth(name):
+    """Returns bounds of the lossless transform of a line: of values, for samples up to 1, and of both bands' errors.
+
+    Each step adds a rounding error of up to 1/2. Every half is a matrix of its dependence on samples and errors.
+    """
+    largest = np.zeros(3)
+    for size in range(2, 41):
+        halves = {"approx": torch.eye(size, dtype=torch.float64)[:, 0::2]}
+        halves["detail"] = torch.eye(size, dtype=torch.float64)[:, 1::2]
+        for step in SCHEMES[name].steps:
+            num, other = halves[step.target].shape[1], "detail" if step.target == "approx" else "approx"
+            change = lifting_sum(halves[other], step, length=num, dim=-1, boundary="reflect")
+            halves[step.target] = torch.cat((halves[step.target] + change, torch.eye(num, dtype=torch.float64) / 2))
+            halves[other] = torch.nn.functional.pad(halves[other], (0, 0, 0, num))
+            largest[0] = max(largest[0], *(float(half[:size].abs().sum(0).max()) for half in halves.values()))
+        for i, half in enumerate(halves.values(), 1):
+            largest[i] = max(largest[i], float(half[size:].abs().sum(0).max()))
+    return tuple(largest)
 
 
 def filters(name):

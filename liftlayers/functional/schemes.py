@@ -57,7 +57,9 @@ def _reversed_twin(scheme: Scheme) -> Scheme:
     The inverse of a step has the opposite taps. Transposing it swaps the halves and reverses the taps.
     """
     first, second = scheme.scales
-    return Scheme(scheme.name.replace("bior", "rbio"), tuple(map(_transposed_inverse, scheme.steps)), (1 / first, 1 / second))
+    return Scheme(
+        scheme.name.replace("bior", "rbio"), tuple(map(_transposed_inverse, scheme.steps)), (1 / first, 1 / second)
+    )
 
 
 def _transposed_inverse(step: LiftingStep) -> LiftingStep:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from liftlayers._checks import require_detail, require_even, require_four_axes, require_tensors
-from liftlayers.functional._integer_steps import lossless_steps
 from liftlayers.functional.lossless import lossless_dwt2d, lossless_idwt2d
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import VolumePreserving
 
 
@@ -15,12 +15,13 @@ class LosslessWavelet(VolumePreserving):
     .. math:: (a, d) = (c_A, [c_H; c_V; c_D]), \qquad (c_A, (c_H, c_V, c_D)) = \operatorname{lossless\_dwt2d}(x)
 
     It has no gradient, and no rounding accumulates: chains and pyramids of any depth invert bit for bit, on any device.
-    For bands without wrap-around choose a dtype with spare bits: ``.to(torch.int16)`` for 8-bit images, at any depth.
+    It rounds each lifting step of the wavelet and leaves out its scales. For bands without wrap-around choose a dtype
+    with spare bits: ``.to(torch.int16)`` for 8-bit images, with ``"5/3"`` and ``"haar"`` at any depth.
     uint8 is not cast; its sums wrap around, and it is inverted exactly too.
 
     Args:
-        name: ``"5/3"``, also called ``"bior2.2"``, the reversible transform of JPEG 2000, or ``"haar"``, the
-            S-transform.
+        name: A name that `liftlayers.functional.wavelets` lists, or an alias. ``"5/3"`` is the reversible transform of
+            JPEG 2000, ``"haar"`` the S-transform.
 
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
@@ -47,7 +48,7 @@ class LosslessWavelet(VolumePreserving):
 
     def __init__(self, name: str = "5/3") -> None:
         super().__init__()
-        lossless_steps("LosslessWavelet", name)
+        require_scheme("LosslessWavelet", name)
         self.name = name
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,18 +38,19 @@ def oracle(name: str) -> Any:
         rest = (np.convolve(Y, Y) + linear * np.pad(Y, 1)) / constant + [0, 0, 1, 0, 0]
         dual = [FLAT, FLAT, [0, 1, 0] - Y / root]
         return _symmetric(name, reduce(np.convolve, [FLAT, FLAT, rest]), reduce(np.convolve, dual))
-    if name == "bior6.8":  # (1 - y)^7 and a polynomial of degree 6, two pairs of roots to four of its seven factors
-        first, second, third = (np.convolve(pair[0], pair[1]).real for pair in _quadratics(7))
+    if name == "bior6.8":  # (1 - y)^7 times three quadratic factors, of which the analysis filter has two
+        first, second, third = _quadratics(7)
         low, dual = reduce(np.convolve, [*[FLAT] * 4, first, third]), reduce(np.convolve, [*[FLAT] * 3, second])
         return _symmetric(name, low, dual)
     return pywt.Wavelet(name)
 
 
-def _quadratics(order: int) -> list[list[np.ndarray]]:
+def _quadratics(order: int) -> list[np.ndarray]:
     """Factors of the half-band filter for its pairs of roots, by descending real part."""
     roots = np.roots([comb(order - 1 + k, k) for k in reversed(range(order))])
     upper = sorted((y for y in roots if y.imag > 0), key=lambda y: -y.real)
-    return [[np.array([0, 1, 0]) - Y / y for y in (root, root.conj())] for root in upper]
+    linear = [np.array([0, 1, 0]) - Y / y for y in upper]
+    return [np.real(np.convolve(factor, factor.conj())) for factor in linear]
 
 
 def _symlet(name: str, order: int) -> np.ndarray:
