@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers.functional.lifting import lifting_sum
+from liftlayers.functional.lifting import halves, lifting_sum, merged
 from liftlayers.functional.schemes import LiftingStep, require_scheme
 
 FRACTION = 30  # bits of a tap after the binary point: 2^31 times the taps of a step, less than 4 in all, fits 64 bits
@@ -39,6 +39,31 @@ def integer_scheme(who: str, wavelet: str) -> IntegerScheme:
     scheme = require_scheme(who, wavelet)
     rounded = tuple(IntegerStep(step.target, partial(rounded_sum, step)) for step in scheme.steps)
     return IntegerScheme(WITHOUT_TAPS.get(scheme.name, rounded), scheme.scales[0] < 0)
+
+
+def lift_integers(x: Tensor, scheme: IntegerScheme, *, dim: int) -> tuple[Tensor, Tensor]:
+    """Splits lines of integers along an axis, counted from the end, into approximation and detail."""
+    approx, detail = halves(x.transpose(dim, -1), dim=-1)
+    for step in scheme.steps:
+        if step.target == "detail":
+            detail = detail + step.change(approx, detail.shape[-1])
+        else:
+            approx = approx + step.change(detail, approx.shape[-1])
+    return (-approx if scheme.negated else approx).transpose(dim, -1), detail.transpose(dim, -1)
+
+
+def unlift_integers(who: str, approx: Tensor, detail: Tensor, *, scheme: IntegerScheme, dim: int) -> Tensor:
+    """Inverts `lift_integers`; raises `ValueError`, naming `who`, if there are too few or too many details."""
+    num, num_detail = approx.shape[dim], detail.shape[dim]
+    if num - num_detail not in (0, 1):
+        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
+    approx, detail = (-approx if scheme.negated else approx).transpose(dim, -1), detail.transpose(dim, -1)
+    for step in reversed(scheme.steps):
+        if step.target == "detail":
+            detail = detail - step.change(approx, num_detail)
+        else:
+            approx = approx - step.change(detail, num)
+    return merged(approx.transpose(dim, -1), detail.transpose(dim, -1), dim)
 
 
 def rounded_sum(step: LiftingStep, source: Tensor, length: int) -> Tensor:

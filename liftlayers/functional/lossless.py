@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._checks import four_bands, require_fitting_bands, require_sides, require_tensors
-from liftlayers.functional._integer_steps import IntegerScheme, integer_scheme
-from liftlayers.functional.lifting import halves, merged
+from liftlayers.functional._integer_steps import IntegerScheme, integer_scheme, lift_integers, unlift_integers
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # those that torch can add and shift
 
@@ -67,7 +66,7 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
         (tensor([1, 7, 8]), tensor([0, 2]))
     """
     scheme = _checked_scheme("lossless_dwt1d", wavelet, 1, x)
-    return _lift(x, scheme)
+    return lift_integers(x, scheme, dim=-1)
 
 
 def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
@@ -101,7 +100,7 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
     """
     scheme = _checked_scheme("lossless_idwt1d", wavelet, 1, approx, detail)
     require_fitting_bands("lossless_idwt1d", approx, detail)
-    return merged(*_unlift("lossless_idwt1d", approx, detail, scheme=scheme), dim=-1)
+    return unlift_integers("lossless_idwt1d", approx, detail, scheme=scheme, dim=-1)
 
 
 def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -153,9 +152,9 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 3]), torch.Size([3, 2, 3]))
     """
     scheme = _checked_scheme("lossless_dwt2d", wavelet, 2, x)
-    low, high = _lift(x.mT, scheme)
-    approx, vertical = _lift(low.mT, scheme)
-    horizontal, diagonal = _lift(high.mT, scheme)
+    low, high = lift_integers(x, scheme, dim=-2)
+    approx, vertical = lift_integers(low, scheme, dim=-1)
+    horizontal, diagonal = lift_integers(high, scheme, dim=-1)
     return approx, (horizontal, vertical, diagonal)
 
 
@@ -190,33 +189,9 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
     approx, horizontal, vertical, diagonal = bands = four_bands("lossless_idwt2d", coefficients)
     scheme = _checked_scheme("lossless_idwt2d", wavelet, 2, *bands)
     require_fitting_bands("lossless_idwt2d", *bands)
-    low = merged(*_unlift("lossless_idwt2d", approx, vertical, scheme=scheme), dim=-1)
-    high = merged(*_unlift("lossless_idwt2d", horizontal, diagonal, scheme=scheme), dim=-1)
-    even, odd = _unlift("lossless_idwt2d", low.mT, high.mT, scheme=scheme)
-    return merged(even.mT, odd.mT, dim=-2)
-
-
-def _lift(x: Tensor, scheme: IntegerScheme) -> tuple[Tensor, Tensor]:
-    approx, detail = halves(x, dim=-1)
-    for step in scheme.steps:
-        if step.target == "detail":
-            detail = detail + step.change(approx, detail.shape[-1])
-        else:
-            approx = approx + step.change(detail, approx.shape[-1])
-    return -approx if scheme.negated else approx, detail
-
-
-def _unlift(who: str, approx: Tensor, detail: Tensor, *, scheme: IntegerScheme) -> tuple[Tensor, Tensor]:
-    num, num_detail = approx.shape[-1], detail.shape[-1]
-    if num - num_detail not in (0, 1):
-        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
-    approx = -approx if scheme.negated else approx
-    for step in reversed(scheme.steps):
-        if step.target == "detail":
-            detail = detail - step.change(approx, num_detail)
-        else:
-            approx = approx - step.change(detail, num)
-    return approx, detail
+    low = unlift_integers("lossless_idwt2d", approx, vertical, scheme=scheme, dim=-1)
+    high = unlift_integers("lossless_idwt2d", horizontal, diagonal, scheme=scheme, dim=-1)
+    return unlift_integers("lossless_idwt2d", low, high, scheme=scheme, dim=-2)
 
 
 def _checked_scheme(who: str, wavelet: str, num_axes: int, *bands: Tensor) -> IntegerScheme:
