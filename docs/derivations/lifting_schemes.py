@@ -1,7 +1,7 @@
-"""Derives the lifting steps in `liftlayers.functional.schemes` and computes their condition numbers.
+"""Derives the lifting steps in `liftlayers.functional._scheme_tables` and computes their condition numbers.
 
     python docs/derivations/lifting_schemes.py db4 bior5.5     # steps, scales and figures of these wavelets
-    python docs/derivations/lifting_schemes.py                 # of all wavelets in the library
+    python docs/derivations/lifting_schemes.py                 # of all wavelets in the tables
 
 The analysis of a signal is a 2 x 2 matrix of Laurent polynomials in the shift S, from even and odd samples to
 approximation and detail (Daubechies and Sweldens, 1998). Subtracting a multiple of one entry of the first row from the
