@@ -13,6 +13,8 @@ from liftlayers.mixing.conv1x1 import InvertibleConv1x1
 from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
 from liftlayers.mixing.scrambling import BlockScrambling
 from liftlayers.nn.dense import DensePredictor
+from liftlayers.nn.integer import IntegerConv2d, IntegerNetwork, frozen
+from liftlayers.nn.integer_predictor import IntegerPredictor
 from liftlayers.nn.multitask import MultiTaskNAFUNet
 from liftlayers.nn.naf import LayerNorm2d, NAFBlock, SimpleGate
 from liftlayers.nn.predictors import BiasFreePredictor, ConvPredictor, ResidualPredictor
@@ -34,6 +36,9 @@ __all__ = [
     "DensePredictor",
     "Exact",
     "Haar",
+    "IntegerConv2d",
+    "IntegerNetwork",
+    "IntegerPredictor",
     "Inverse",
     "InverseCheck",
     "Invertible",
@@ -63,6 +68,7 @@ __all__ = [
     "Wavelet",
     "check_inverse",
     "exact",
+    "frozen",
     "functional",
     "interop",
     "set_memory",

@@ -9,6 +9,7 @@ import liftlayers
 from liftlayers import (
     Coupling,
     Exact,
+    IntegerPredictor,
     Invertible,
     LosslessColour,
     LosslessWavelet,
@@ -56,7 +57,7 @@ def test_every_public_layer_with_an_inverse_has_a_row() -> None:
     bases = (Invertible, VolumePreserving, Coupling)
     # `Exact` and `ToGrid` are made by `exact`, which has a row; the lossless layers take integers only.
     without = {kind.__name__ for kind in (*bases, Exact, ToGrid, LosslessColour, LosslessWavelet)}
-    networks = {kind.__name__ for kind in (NAFBlock, NAFUNet, MultiTaskNAFUNet)}
+    networks = {kind.__name__ for kind in (IntegerPredictor, NAFBlock, NAFUNet, MultiTaskNAFUNet)}
     assert set(ROWS) == invertible - without | networks | {"exact"}
 
 
