@@ -8,6 +8,7 @@ from liftlayers.exact import Exact, OnGrid, ToGrid, exact
 from liftlayers.invertible import Inverse, Invertible, VolumePreserving
 from liftlayers.memory import set_memory
 from liftlayers.mixing.actnorm import ActNorm
+from liftlayers.mixing.colour import LosslessColour
 from liftlayers.mixing.conv1x1 import InvertibleConv1x1
 from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
 from liftlayers.mixing.scrambling import BlockScrambling
@@ -46,6 +47,7 @@ __all__ = [
     "LearnedWavelet",
     "LiftingBlock",
     "LiftingPyramid",
+    "LosslessColour",
     "LosslessWavelet",
     "MultiTaskNAFUNet",
     "NAFBlock",

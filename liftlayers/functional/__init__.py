@@ -20,6 +20,7 @@ __all__ = [
     "scramble_blocks",
     "unscramble_blocks",
     "wavedec2",
+    "wavelets",
     "waverec2",
 ]
 
@@ -28,6 +29,6 @@ from liftlayers.functional.grid import grid_limit, round_to_grid
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt1d, lossless_idwt2d
 from liftlayers.functional.padding import pad_to_multiple
-from liftlayers.functional.schemes import LiftingStep, Scheme, scheme
+from liftlayers.functional.schemes import LiftingStep, Scheme, scheme, wavelets
 from liftlayers.functional.scrambling import scramble_blocks, unscramble_blocks
 from liftlayers.functional.wavedec import wavedec2, waverec2

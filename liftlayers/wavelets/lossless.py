@@ -7,14 +7,13 @@ from torch import Tensor
 
 from liftlayers._bands import has_values
 from liftlayers._checks import require_detail, require_even, require_four_axes, require_tensors
-from liftlayers.functional._integer_steps import lossless_steps
 from liftlayers.functional.grid import straight_through
 from liftlayers.functional.lifting import lift, unlift
 from liftlayers.functional.lossless import lossless_dwt2d, lossless_idwt2d
 from liftlayers.functional.schemes import Scheme, require_scheme
 from liftlayers.invertible import VolumePreserving
 
-LARGEST = 2**20  # of whole numbers in floats: float32 holds their bands, too
+LARGEST = 2**18  # of whole numbers in floats: bands are at most 57 times as large, which float32 holds
 
 
 class LosslessWavelet(VolumePreserving):
@@ -22,16 +21,17 @@ class LosslessWavelet(VolumePreserving):
 
     .. math:: (a, d) = (c_A, [c_H; c_V; c_D]), \qquad (c_A, (c_H, c_V, c_D)) = \operatorname{lossless\_dwt2d}(x)
 
-    No rounding accumulates: chains and pyramids of any depth invert bit for bit, on any device.
-    For bands without wrap-around choose a dtype with spare bits: ``.to(torch.int16)`` for 8-bit images, at any depth.
-    uint8 is not cast; its sums wrap around, and it is inverted exactly too.
+    It rounds each lifting step of the wavelet and leaves out its scales. Chains and pyramids of any depth invert bit
+    for bit, on any device. For bands without wrap-around choose a dtype with spare bits: ``.to(torch.int16)`` for 8-bit
+    images, with ``"5/3"`` and ``"haar"`` at any depth. uint8 is not cast; its sums wrap around, and it is inverted
+    exactly too.
 
     Integers have no gradient. To train what depends on the bands, give the layer whole numbers in floats: it returns
     the same bands in floats, with the gradient of the transform without rounding (straight-through estimator).
 
     Args:
-        name: ``"5/3"``, also called ``"bior2.2"``, the reversible transform of JPEG 2000, or ``"haar"``, the
-            S-transform.
+        name: A name that `liftlayers.functional.wavelets` lists, or an alias. ``"5/3"`` is the reversible transform of
+            JPEG 2000, ``"haar"`` the S-transform.
 
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
@@ -43,7 +43,7 @@ class LosslessWavelet(VolumePreserving):
         TypeError: If a tensor has none of these dtypes, or the bands' dtypes differ; `Wavelet` takes floats of any
             value.
         ValueError: If the name is unknown, a tensor is not four-dimensional, a side is odd, the bands do not fit
-            together, or floats are not whole numbers up to :math:`2^{20}`.
+            together, or floats are not whole numbers up to :math:`2^{18}`.
 
     References:
         `liftlayers.functional.lossless_dwt2d` has the ranges, `liftlayers.functional.lossless_dwt1d` the equations;
@@ -60,7 +60,7 @@ class LosslessWavelet(VolumePreserving):
 
     def __init__(self, name: str = "5/3") -> None:
         super().__init__()
-        lossless_steps("LosslessWavelet", name)
+        require_scheme("LosslessWavelet", name)
         self.name = name
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,7 @@ def _as_integers(who: str, x: Tensor) -> Tensor:
         wrong = ~((x == x.round()) & (x.abs() <= LARGEST))  # nan is wrong, too
         if wrong.any():
             found = f"got {float(x[wrong][0])}; for floats of any value use the layer Wavelet"
-            raise ValueError(f"{who} needs whole numbers up to 2^20 in floats, {found}")
+            raise ValueError(f"{who} needs whole numbers up to 2^18 in floats, {found}")
     return x.to(torch.int32)
 
 
