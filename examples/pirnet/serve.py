@@ -20,40 +20,22 @@ import math
 import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from pirnet.support import cli
-from pirnet.support.places import LSR_WEIGHTS, SHIPPED
+from pirnet.support.places import LSR_WEIGHTS
 from pirnet.support.remote import TIMEOUT, read_api_key
-from pirnet.support.settings import Count, CountOrZero, Positive
+from pirnet.support.service_options import ServiceOptions
+from pirnet.support.settings import Count
 
 KEEP_ALIVE = 10  # seconds without a request after which a connection is closed
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ServiceOptions):
     """Restore stego images over the network."""
 
-    weights: Path = SHIPPED
-    """Folder with lsr.safetensors."""
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 is every network, where a key and a proxy with TLS are needed."""
-    port: CountOrZero = 8000
-    """Port to listen on; 0 chooses a free one and prints it."""
     workers: Count = 1
     """Processes that restore, each on one core; about 600 MB of memory each, and more for large photos."""
-    queue: CountOrZero = 64
-    """Requests that may wait while all processes work; others are answered 429."""
-    megabytes: Positive = 64.0
-    """Largest body."""
-    megapixels: Positive = 24.0
-    """Largest picture."""
-    timeout: Positive = 30.0
-    """Seconds in which a body has to arrive, and after which a client that takes nothing of its answer is left."""
-    api_key_file: Path | None = None
-    """File with a key on its first line, which clients have to send; without it, everybody may call."""
-    allow_origin: tuple[str, ...] = ()
-    """Web pages whose scripts may call the service, such as http://127.0.0.1:8001."""
 
 
 @functools.cache
