@@ -34,7 +34,7 @@ class Options(ServiceOptions):
     """Restore stego images on several machines."""
 
     port: Count = 8000
-    """Port to listen on, on every machine."""
+    """Port to listen on, on the machine that is the head of the cluster."""
     replicas: Count = 2
     """Processes that restore, each on one core of some machine; Ray decides where."""
 
@@ -49,6 +49,7 @@ if __name__ == "__main__":
     cli.run(read_options)  # --help and wrong options end here
 
 NOT_SENT = ["reproduce", "results", "runs", "weights"]  # folders of the example that no replica needs
+PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine needs more than Ray's five
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
@@ -137,9 +138,9 @@ def application(options: Options) -> serve.Application:
 def main() -> None:
     options, ended = read_options(), threading.Event()
     restoring = application(options)
-    ray.init(runtime_env={"working_dir": str(Path(__file__).parent), "excludes": NOT_SENT})
+    ray.init(runtime_env={"working_dir": str(Path(__file__).parent), "excludes": NOT_SENT, "env_vars": PATIENCE})
     try:
-        serve.start(http_options={"host": options.host, "port": options.port})
+        serve.start("HeadOnly", http_options={"host": options.host, "port": options.port})
         front = serve.run(restoring, name="pirnet")
         with signals.handled(lambda *_: ended.set(), signal.SIGTERM, signal.SIGINT):
             address = f"http://{options.host}:{options.port}"
