@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -201,6 +202,34 @@ def test_a_killed_worker_is_replaced(running: Running, stego: bytes) -> None:
     after = running.restore(stego)
     assert (after.status, after.body) == (200, before.body)
     assert running.children() != [child]
+
+
+def test_an_unexpected_error_is_one_line_without_its_message(caplog: pytest.LogCaptureFixture) -> None:
+    from pirnet.support.service import Limits, Service  # needs the extra
+
+    class Failing:
+        lost = 0
+
+        async def restore(self, content: bytes, task: str) -> bytes:
+            raise KeyError(f"{task} of {content!r}")
+
+    async def ask() -> list[dict]:
+        sent: list[dict] = []
+        messages: asyncio.Queue[dict] = asyncio.Queue()  # after the body, no client leaves
+        messages.put_nowait({"type": "http.request", "body": picture("PNG"), "more_body": False})
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(dict(message))
+
+        scope = {"type": "http", "method": "POST", "path": "/restore", "query_string": b"task=sr", "headers": []}
+        await Service(Failing(), ["sr"], Limits(1, 1, 1.0, 1.0, 1.0)).app(scope, messages.get, send)
+        return sent
+
+    start, body = asyncio.run(ask())
+    assert start["status"] == 500
+    assert json.loads(body["body"]) == {"error": "this picture could not be restored"}
+    assert "failed with KeyError" in caplog.text
+    assert "PNG" not in caplog.text
 
 
 def test_mistakes_at_the_start_are_one_line(script: Script, random_weights: Path, tmp_path: Path) -> None:
