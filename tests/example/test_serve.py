@@ -159,10 +159,10 @@ def test_slow_clients_are_left(running: Running, stego: bytes) -> None:
 
 
 def test_a_connection_is_kept_for_many_requests(running: Running, stego: bytes) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
-    for _ in range(12):  # longer than the time after which an idle connection is closed
+    connection, expected = http.client.HTTPConnection("127.0.0.1", running.port), running.restore(stego, "sr").body
+    for _ in range(20):  # longer than the time after which an idle connection is closed
         connection.request("POST", "/restore?task=sr", stego, {"Authorization": f"Bearer {KEY}"})
-        assert connection.getresponse().read() == running.restore(stego, "sr").body
+        assert connection.getresponse().read() == expected
         assert connection.sock is not None
         time.sleep(0.1)
     connection.close()
