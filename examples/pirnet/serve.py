@@ -35,7 +35,7 @@ class Options(ServiceOptions):
     """Restore stego images over the network."""
 
     workers: Count = 1
-    """Processes that restore, each on one core; about 600 MB of memory each, and more for large photos."""
+    """Processes that restore, each on one core; about 1 GB of memory each for a megapixel, 2 GB for twelve."""
 
 
 @functools.cache
