@@ -37,7 +37,7 @@ SCRIPT_PATHS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) 
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
-ELSEWHERE = ("serve.py", "reproduce/security.py")  # their commands run in test_serve.py and test_security.py
+ELSEWHERE = ("serve.py", "cluster.py", "reproduce/security.py")  # their commands run in tests of their own
 REPEATED: set[tuple[str, ...]] = set()  # commands that have run: several pages have some of them
 ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}
 
