@@ -104,10 +104,8 @@ def _float64(module: nn.Module, bands: Outputs) -> Outputs:
 
 
 def _without_onednn(module: nn.Module, bands: Outputs) -> Outputs:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # setting the flag mentions those of Intel's GPUs
-        with torch.backends.mkldnn.flags(enabled=False):
-            return _batch_of(16)(module, bands)
+    with _without_warnings(), torch.backends.mkldnn.flags(enabled=False):
+        return _batch_of(16)(module, bands)
 
 
 def _products(module: nn.Module, bands: Outputs) -> Outputs:
@@ -122,14 +120,14 @@ def _autocast(module: nn.Module, bands: Outputs) -> Outputs:
 
 def _compiled(module: nn.Module, bands: Outputs) -> Outputs:
     compiled: Callable[..., Bands] = torch.compile(copy.deepcopy(module))
-    return as_tuple(compiled(*bands))
+    with _without_warnings():
+        return as_tuple(compiled(*bands))
 
 
 def _onnxruntime(module: nn.Module, bands: Outputs) -> Outputs:
     import onnxruntime
 
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with _without_warnings(), contextlib.redirect_stderr(io.StringIO()):
         program = torch.onnx.export(frozen(module).eval(), bands, dynamo=True, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
@@ -152,6 +150,14 @@ def _threads(number: int) -> Callable[[nn.Module, Outputs], Outputs]:
             return as_tuple(module(*bands))
 
     return evaluate
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hides warnings of PyTorch about its own code: deprecated parts of compilers, flags of other devices."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager

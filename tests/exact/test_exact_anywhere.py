@@ -48,8 +48,6 @@ def test_all_paths_agree_in_both_directions(seed: int, bits: int, dtype: torch.d
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 @pytest.mark.parametrize("path", ["compiled", "onnxruntime"])
 def test_compilers_agree(path: str) -> None:
     assert_same_integers(chain(0), tensor(0, 1, 1, 16, 12, positive=True), paths=[path])

@@ -35,8 +35,6 @@ def test_all_paths_return_the_same_numbers(drawn: tuple[Network, Tensor]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["compiled", "onnxruntime"])
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 def test_compilers_return_the_same_numbers(path: str) -> None:
     network = randomise_(IntegerPredictor(3, 9, num_hidden=2))
     assert_same_integers(network, numbers(0, 2, 3, 24, 20, dtype=torch.int16), paths=[path])
