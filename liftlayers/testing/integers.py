@@ -119,8 +119,8 @@ def _autocast(module: nn.Module, bands: Outputs) -> Outputs:
 
 
 def _compiled(module: nn.Module, bands: Outputs) -> Outputs:
-    compiled: Callable[..., Bands] = torch.compile(copy.deepcopy(module))
     with _without_warnings():
+        compiled: Callable[..., Bands] = torch.compile(copy.deepcopy(module))
         return as_tuple(compiled(*bands))
 
 
