@@ -23,7 +23,6 @@ from pirnet.support.places import SHIPPED
 from pirnet.support.settings import CountOrZero
 
 WEB = Path(__file__).parent / "web"
-BUILT = WEB / "dist"
 
 
 @dataclass(frozen=True)
@@ -42,20 +41,12 @@ class Options:
 
 def main() -> None:
     options = cli.parse(Options, __doc__)
-    sent = web_page.headers(options.service)
-    if not (BUILT / "index.html").is_file():
-        raise ValueError(f"the page is not built: run npm ci && npm run build in {WEB}")
-    expected = digest(options.weights)
-    if read_manifest(options.graphs).get("weights") != expected:
+    sent, known = web_page.headers(options.service), web_page.built_files(WEB / "dist")
+    if read_manifest(options.graphs).get("weights") != digest(options.weights):
         print("writing the graphs of these weights, which takes half a minute", flush=True)
         export(options)
-    manifest = read_manifest(options.graphs)
-    known = web_page.files(BUILT, options.graphs, service=options.service, manifest=manifest)
-    try:
-        server = web_page.Server(options.port, known, sent)
-    except OSError as error:
-        raise ValueError(f"cannot listen on 127.0.0.1:{options.port}: {error.strerror or error}") from error
-    with server:
+    known |= web_page.graph_files(options.graphs, options.service)
+    with web_page.server(options.port, known, sent) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         print(f"{address} is the page; it sends to {options.service} only. End it with Ctrl-C", flush=True)
         server.serve_forever()

@@ -1,0 +1,310 @@
+"""The page in Chromium: hides, sends, reveals and saves what the scripts do, and talks to nobody else."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from tests.example.browser import CHROMIUM, Browser, chromium
+from tests.example.helpers import EXAMPLE, Script
+from tests.example.test_serve import KEY, service
+
+pytestmark = pytest.mark.slow
+
+WIDTH, HEIGHT = 311, 241
+WEB = EXAMPLE / "web"
+MISSING = [
+    *([] if CHROMIUM else ["Chromium (apt-get install chromium)"]),
+    *([] if (WEB / "dist").exists() else ["web/dist (npm ci && npm run build)"]),
+]
+
+
+class Recorder(socketserver.ThreadingTCPServer):
+    """Passes connections on to a service, and keeps what clients send."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.port, self.target = self.server_address[1], 0
+        self.received = bytearray()
+
+
+class Passing(socketserver.BaseRequestHandler):
+    """One connection of a `Recorder`, until both ends have closed."""
+
+    def handle(self) -> None:
+        assert isinstance(self.server, Recorder)
+        with socket.create_connection(("127.0.0.1", self.server.target)) as service:
+            answers = threading.Thread(target=self.copy, args=(service, self.request, bytearray()))
+            answers.start()
+            self.copy(self.request, service, self.server.received)
+            answers.join()
+
+    @staticmethod
+    def copy(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
+        with suppress(ConnectionError):
+            while part := source.recv(2**16):
+                kept += part
+                target.sendall(part)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+
+@dataclass
+class Desk:
+    """The page in a browser, a service, and what the service receives."""
+
+    browser: Browser
+    page: str
+    recorder: Recorder
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def pixels(self, name: str) -> np.ndarray:
+        return np.asarray(Image.open(self.path(name)).convert("RGB"), int)
+
+    def finish(self, form: str, section: str) -> str:
+        """Sends a form; returns the error, or nothing once the section is shown."""
+        self.browser.evaluate(f"document.querySelector('{section}').hidden = true")
+        self.browser.click(f"{form} button")
+        done = f"!document.querySelector('{section}').hidden"
+        self.browser.wait(f"{done} && !document.querySelector('{form} progress') || !!{self.error(form)}")
+        return str(self.browser.evaluate(f"{self.error(form)}?.textContent ?? ''"))
+
+    @staticmethod
+    def error(form: str) -> str:
+        return f"document.querySelector('{form} .error')"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    if MISSING:
+        reason = f"the page needs {' and '.join(MISSING)}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("desk")
+    write_photos(folder)
+    with Recorder() as recorder:
+        threading.Thread(target=recorder.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        with (
+            page(f"http://127.0.0.1:{recorder.port}") as address,
+            service(EXAMPLE / "weights", folder, "--allow-origin", address) as running,
+            chromium(tmp_path_factory.mktemp("profile")) as browser,
+        ):
+            recorder.target = running.port
+            browser.open(f"{address}/")
+            browser.wait("!!document.querySelector('#tasks input')")
+            yield Desk(browser, address, recorder, folder)
+        recorder.shutdown()
+
+
+@contextmanager
+def page(service: str) -> Iterator[str]:
+    """Runs page.py for a service; the address of the page. Ctrl-C ends it with one line."""
+    command = [sys.executable, EXAMPLE / "page.py", "--port", "0", "--service", service]
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        line = next((line for line in process.stdout if "is the page" in line), "")  # after the graphs are written
+        address = re.match(r"http://127.0.0.1:\d+", line)
+        try:
+            assert address, line
+            yield address[0]
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.read() == "page.py: interrupted\n"
+        finally:
+            process.kill()
+
+
+def write_photos(folder: Path) -> None:
+    """A noisy photo of odd size, turned by an orientation tag in a JPEG file, and a cover of the same size."""
+    clean = Image.fromarray(data.astronaut()).resize((WIDTH, HEIGHT))
+    noise = np.random.default_rng(0).normal(0, 25, (HEIGHT, WIDTH, 3))
+    noisy = Image.fromarray(np.clip(np.asarray(clean) + noise, 0, 255).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noisy.transpose(Image.Transpose.ROTATE_90).save(folder / "holiday.jpg", quality=95, exif=exif)
+    cover = Image.fromarray(data.coffee())
+    cover.resize((WIDTH, HEIGHT)).save(folder / "cover.png")
+    cover.resize((200, 300)).save(folder / "tall.jpg")
+    clean.convert("P").save(folder / "palette.png")
+    (folder / "text.png").write_text("no picture")
+
+
+def assert_same_levels(page: np.ndarray, scripts: np.ndarray) -> None:
+    """Asserts that a step of the page and of a script differ by rounding only."""
+    assert page.shape == scripts.shape
+    assert np.abs(page - scripts).max() <= 1
+    assert (page != scripts).mean() <= 1e-4
+
+
+@pytest.fixture(scope="module")
+def restored(desk: Desk) -> dict[str, bytes]:
+    """What is saved after a photo was hidden, restored and revealed in the page, by the names of the files."""
+    desk.browser.choose("#photo", desk.path("holiday.jpg"))
+    desk.browser.choose("#cover", desk.path("cover.png"))
+    desk.browser.wait("!document.querySelector('#hide button').disabled")
+    assert desk.browser.evaluate("document.querySelector('#fit').hidden")
+    assert desk.finish("#hide", "#sending") == ""
+    assert "answered 401, needs the header Authorization" in desk.finish("#send", "#revealed")
+    desk.browser.evaluate(f"document.querySelector('#api-key').value = '{KEY}'")
+    assert desk.finish("#send", "#revealed") == ""
+    links = {"stego": "stego.png", "key": "stego.key", "restored": "restored.png", "photo": "revealed.png"}
+    return {name: desk.browser.save(f"#save-{link}", desk.folder, name) for link, name in links.items()}
+
+
+def test_each_step_is_that_of_the_scripts(desk: Desk, restored: dict[str, bytes], script: Script) -> None:
+    script.folder = desk.folder
+    shutil.copy(desk.path("stego.key"), desk.path("mine.key"))
+    hide = ("conceal.py", "cover.png", "holiday.jpg", "-o", "mine.png", "--key", "mine.key", "--reuse-key")
+    assert script(*hide) == (0, "", "")
+    assert_same_levels(desk.pixels("stego.png"), desk.pixels("mine.png"))
+
+    assert script("restore.py", "stego.png", "-o", "same.png", "--task", "denoise") == (0, "", "")
+    assert desk.path("same.png").read_bytes() == restored["restored.png"]
+
+    assert script("reveal.py", "restored.png", "-o", "photo.png", "--key", "stego.key") == (0, "", "")
+    assert_same_levels(desk.pixels("revealed.png"), desk.pixels("photo.png"))
+
+    assert script("restore.py", "mine.png", "-o", "mine-restored.png", "--task", "denoise") == (0, "", "")
+    assert script("reveal.py", "mine-restored.png", "-o", "mine-photo.png", "--key", "mine.key") == (0, "", "")
+    assert desk.pixels("revealed.png").shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(desk.pixels("revealed.png") - desk.pixels("mine-photo.png")).max() <= 3
+
+
+@pytest.mark.usefixtures("restored")
+def test_only_the_stego_image_is_sent(desk: Desk) -> None:
+    addresses = {(method, address) for method, address in desk.browser.requests if not address.startswith("blob:")}
+    foreign = {each for each in addresses if not each[1].startswith(f"{desk.page}/")}
+    target = f"http://127.0.0.1:{desk.recorder.port}/restore?task=denoise"
+    assert foreign == {("OPTIONS", target), ("POST", target)}
+    files = {path.name for path in (WEB / "dist").iterdir()} | {"", "page.json", "conceal.onnx", "reveal.onnx"}
+    own = addresses - foreign
+    assert {method for method, _ in own} == {"GET"}
+    assert {address.removeprefix(f"{desk.page}/") for _, address in own} <= files
+    refused = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
+    assert desk.browser.messages == [refused], "nothing else was blocked or failed"
+
+
+def test_the_service_receives_nothing_of_photo_and_key(desk: Desk, restored: dict[str, bytes]) -> None:
+    received, stego = bytes(desk.recorder.received), restored["stego.png"]
+    assert received.count(stego) == 2  # without and with the API key
+    key = re.search(rb'"key": "(\w+)"', restored["stego.key"])
+    assert key is not None
+    heads = received.replace(stego, b"")
+    assert len(heads) < 6000
+    kinds = re.findall(rb"^[A-Z]+ \S+", heads, re.MULTILINE)
+    assert {kind.split()[0] for kind in kinds} == {b"OPTIONS", b"POST"}
+    photo = desk.path("holiday.jpg").read_bytes()
+    hidden = [key[1], bytes.fromhex(key[1].decode()), b"holiday", b"cover.png", photo[:64], photo[-64:]]
+    hidden += [photo[start : start + 32] for start in range(0, len(photo), 1024)]
+    hidden += [desk.pixels(name)[100, 100:132].astype(np.uint8).tobytes() for name in ("revealed.png", "holiday.jpg")]
+    pixels = Image.open(io.BytesIO(stego))
+    assert pixels.info == {}
+    for secret in hidden:
+        assert secret not in received
+        assert secret not in pixels.tobytes()
+
+
+def blocked(address: str) -> str:
+    """JavaScript that tries to reach an address, and returns the three directives that do not let it."""
+    return f"""new Promise(resolve => {{
+        const found = [];
+        document.addEventListener("securitypolicyviolation", event => {{
+            found.push(event.effectiveDirective);
+            if (found.length === 3) resolve(found.sort().join());
+        }});
+        fetch("{address}").catch(() => {{}});
+        new Image().src = "{address}";
+        document.head.append(Object.assign(document.createElement("script"), {{ src: "{address}" }}));
+    }})"""
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_policy_blocks_a_third_address(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        third = f"http://127.0.0.1:{other.getsockname()[1]}/"
+        assert desk.browser.evaluate(blocked(third)) == "connect-src,img-src,script-src-elem"
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    desk.browser.evaluate(f"document.querySelector('#address').value = '{third}'")
+    service = f"http://127.0.0.1:{desk.recorder.port}"
+    message = f"This page may send to {service} only; for another service, start page.py with --service ADDRESS"
+    assert desk.finish("#send", "#revealed") == message
+
+
+def test_saved_files_are_revealed_later(desk: Desk, restored: dict[str, bytes]) -> None:
+    desk.browser.open(f"{desk.page}/?later")
+    desk.browser.wait("!!document.querySelector('#tasks input')")
+    desk.browser.choose("#later-stego", desk.path("restored.png"))
+    desk.browser.choose("#later-key", desk.path("stego.key"))
+    assert desk.finish("#later", "#revealed") == ""
+    (desk.folder / "later").mkdir()
+    assert desk.browser.save("#save-photo", desk.folder / "later", "revealed.png") == restored["revealed.png"]
+
+
+@pytest.mark.parametrize(
+    ("stego", "key", "message"),
+    [
+        ("holiday.jpg", "stego.key", "holiday.jpg: needs to be a PNG file; what is hidden does not survive other"),
+        ("palette.png", "stego.key", "palette.png: a palette or gray picture cannot carry a hidden one"),
+        ("small.png", "stego.key", "stego.key: is the key of a photo of 311 x 241 pixels, this one has 32 x 16"),
+        ("restored.png", "text.png", "text.png: needs to be a key file that was saved with a stego image"),
+        ("restored.png", "damaged.key", "damaged.key: the key file is damaged"),
+    ],
+)
+def test_files_that_cannot_be_revealed(
+    stego: str, key: str, message: str, desk: Desk, restored: dict[str, bytes]
+) -> None:
+    Image.new("RGB", (32, 16)).save(desk.path("small.png"))
+    desk.path("damaged.key").write_bytes(restored["stego.key"].replace(b'"block": 16', b'"block": 0'))
+    desk.browser.choose("#later-stego", desk.path(stego))
+    desk.browser.choose("#later-key", desk.path(key))
+    assert desk.finish("#later", "#revealed").startswith(message)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_cover_of_another_size_is_cropped_and_resized(desk: Desk) -> None:
+    desk.browser.choose("#photo", desk.path("text.png"))
+    desk.browser.wait(f"!!{desk.error('#hide')}")
+    error = desk.browser.evaluate(f"{desk.error('#hide')}.textContent")
+    assert error == "text.png: needs to be a PNG or JPEG picture"
+    desk.browser.choose("#photo", desk.path("revealed.png"))
+    desk.browser.choose("#cover", desk.path("tall.jpg"))
+    desk.browser.wait("!document.querySelector('#hide button').disabled")
+    assert not desk.browser.evaluate("document.querySelector('#fit').hidden")
+    assert desk.finish("#hide", "#sending") == ""
+    (desk.folder / "resized").mkdir()
+    for name, link in (("stego.png", "#save-stego"), ("stego.key", "#save-key")):
+        desk.browser.save(link, desk.folder / "resized", name)
+    assert desk.pixels("resized/stego.png").shape == (HEIGHT, WIDTH, 3)
+    desk.browser.choose("#later-stego", desk.path("resized/stego.png"))
+    desk.browser.choose("#later-key", desk.path("resized/stego.key"))
+    assert desk.finish("#later", "#revealed") == ""
+    desk.browser.save("#save-photo", desk.folder / "resized", "revealed.png")
+    error = np.abs(desk.pixels("resized/revealed.png") - desk.pixels("revealed.png"))
+    assert error.mean() < 5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_the_whole_width(theme: str, desk: Desk) -> None:
+    desk.browser.send("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    desk.browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    assert desk.browser.evaluate("document.documentElement.scrollWidth") == 360
+    colour = str(desk.browser.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+    assert (int(re.findall(r"\d+", colour)[0]) < 128) == (theme == "dark")
