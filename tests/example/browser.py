@@ -1,16 +1,22 @@
-"""Chromium without a window, driven through its DevTools protocol over a pipe: no package is needed for that."""
+"""Chromium without a window, driven through its DevTools protocol over a pipe, which needs no package; and page.py."""
 
 import json
 import os
+import re
 import select
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pirnet"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
     "--headless=new",
@@ -22,19 +28,32 @@ OPTIONS = (
     "--remote-debugging-pipe",
 )
 READ, WRITE = 3, 4  # the numbers that --remote-debugging-pipe means
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds
+
+MISSING = [
+    *([] if CHROMIUM else ["Chromium (apt-get install chromium)"]),
+    *([] if (EXAMPLE / "web" / "dist").exists() else ["web/dist (npm ci && npm run build)"]),
+]
+"""What the page needs and this machine lacks."""
+
+
+def require_page() -> None:
+    """Skips a test where something that the page needs is missing, and fails it in CI."""
+    if MISSING:
+        reason = f"needs {' and '.join(MISSING)}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 class Browser:
     """One page of a running Chromium.
 
     Attributes:
-        requests: Method, address and address of the worker or page of each request, in their order.
+        requests: Method and address of each request of the page and its workers, in their order.
         messages: What was printed on the console, and errors that nothing caught.
     """
 
     def __init__(self, read: int, write: int) -> None:
-        self._read, self._write, self._buffer, self._count = read, write, b"", 0
+        self._read, self._write, self._buffer, self._count = read, write, bytearray(), 0
         self._session = ""
         self.requests: list[tuple[str, str]] = []
         self.messages: list[str] = []
@@ -45,8 +64,16 @@ class Browser:
         self.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
 
     def send(self, method: str, **parameters: object) -> dict:
-        """Sends a command and waits for its result."""
-        number = self._post(method, self._session, parameters)
+        """Sends a command about the page, and waits for its result."""
+        return self._result(method, self._post(method, self._session, parameters))
+
+    def processor_seconds(self) -> float:
+        """The processor time of all processes of the browser so far."""
+        method = "SystemInfo.getProcessInfo"
+        found = self._result(method, self._post(method, "", {}))
+        return sum(process["cpuTime"] for process in found["processInfo"])
+
+    def _result(self, method: str, number: int) -> dict:
         while True:
             message = self._next()
             if message.get("id") == number:
@@ -65,12 +92,13 @@ class Browser:
         end = time.monotonic() + PATIENCE
         while not (value := self.evaluate(script)):
             assert time.monotonic() < end, f"{script} is still false; {self.evaluate('document.body.innerText')}"
-            time.sleep(0.02)
+            time.sleep(0.05)
         return value
 
     def open(self, address: str) -> None:
         """Opens a page and waits until its scripts have run."""
-        self.send("Page.navigate", url=address)
+        failed = self.send("Page.navigate", url=address).get("errorText")
+        assert not failed, f"{address}: {failed}"
         self.wait(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
 
     def choose(self, selector: str, path: Path) -> None:
@@ -108,14 +136,17 @@ class Browser:
         return self._count
 
     def _next(self) -> dict:
-        while b"\0" not in self._buffer:
+        searched = 0
+        while (end := self._buffer.find(b"\0", searched)) < 0:  # an event with the body of a request is large
+            searched = len(self._buffer)
             ready, _, _ = select.select([self._read], [], [], PATIENCE)
             assert ready, "Chromium does not answer"
             data = os.read(self._read, 2**20)
             assert data, "Chromium has ended"
             self._buffer += data
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(message)
+        message = json.loads(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return message
 
     def _note(self, message: dict) -> None:
         """Keeps what an event says; workers wait until their requests are also seen."""
@@ -152,3 +183,21 @@ def chromium(profile: Path) -> Iterator[Browser]:
             process.kill()
             os.close(commands[1])
             os.close(answers[0])
+
+
+@contextmanager
+def page(service: str) -> Iterator[str]:
+    """Runs page.py for a service; yields the address of the page. Ctrl-C ends it with one line."""
+    heard = ["env", "--default-signal=INT"]  # a shell ignores Ctrl-C for what it starts in the background
+    words = [*heard, sys.executable, str(EXAMPLE / "page.py"), "--port", "0", "--service", service]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        line = next((line for line in process.stdout if "is the page" in line), "")  # after the graphs are written
+        address = re.match(r"http://127.0.0.1:\d+", line)
+        try:
+            assert address, line
+            yield address[0]
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.read() == "page.py: interrupted\n"
+        finally:
+            process.kill()

@@ -1,17 +1,13 @@
 """The page in Chromium: hides, sends, reveals and saves what the scripts do, and talks to nobody else."""
 
 import io
-import os
 import re
 import shutil
-import signal
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +16,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tests.example.browser import CHROMIUM, Browser, chromium
+from tests.example.browser import Browser, chromium, page, require_page
 from tests.example.helpers import EXAMPLE, Script
 from tests.example.test_serve import KEY, service
 
@@ -28,10 +24,6 @@ pytestmark = pytest.mark.slow
 
 WIDTH, HEIGHT = 311, 241
 WEB = EXAMPLE / "web"
-MISSING = [
-    *([] if CHROMIUM else ["Chromium (apt-get install chromium)"]),
-    *([] if (WEB / "dist").exists() else ["web/dist (npm ci && npm run build)"]),
-]
 
 
 class Recorder(socketserver.ThreadingTCPServer):
@@ -94,9 +86,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    if MISSING:
-        reason = f"the page needs {' and '.join(MISSING)}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    require_page()
     folder = tmp_path_factory.mktemp("desk")
     write_photos(folder)
     with Recorder() as recorder:
@@ -111,23 +101,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             browser.wait("!!document.querySelector('#tasks input')")
             yield Desk(browser, address, recorder, folder)
         recorder.shutdown()
-
-
-@contextmanager
-def page(service: str) -> Iterator[str]:
-    """Runs page.py for a service; the address of the page. Ctrl-C ends it with one line."""
-    command = [sys.executable, EXAMPLE / "page.py", "--port", "0", "--service", service]
-    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        line = next((line for line in process.stdout if "is the page" in line), "")  # after the graphs are written
-        address = re.match(r"http://127.0.0.1:\d+", line)
-        try:
-            assert address, line
-            yield address[0]
-            process.send_signal(signal.SIGINT)
-            assert process.stdout.read() == "page.py: interrupted\n"
-        finally:
-            process.kill()
 
 
 def write_photos(folder: Path) -> None:
@@ -299,6 +272,33 @@ def test_a_cover_of_another_size_is_cropped_and_resized(desk: Desk) -> None:
     desk.browser.save("#save-photo", desk.folder / "resized", "revealed.png")
     error = np.abs(desk.pixels("resized/revealed.png") - desk.pixels("revealed.png"))
     assert error.mean() < 5
+
+
+def test_a_lost_photo_is_reported(desk: Desk) -> None:
+    Image.effect_noise((64, 48), 120).convert("RGB").save(desk.path("noise.png"))
+    Image.new("RGB", (64, 48), "white").save(desk.path("white.png"))
+    desk.browser.choose("#photo", desk.path("noise.png"))
+    desk.browser.choose("#cover", desk.path("white.png"))
+    desk.browser.wait("document.querySelector('[for=cover]').innerText.includes('white.png, 64 × 48')")
+    desk.browser.wait("!document.querySelector('#hide button').disabled")
+    assert desk.finish("#hide", "#sending") == ""
+    message = str(desk.browser.evaluate(f"{desk.error('#sending')}.textContent"))
+    assert re.fullmatch(r"The photo is lost: it is revealed at only [\d.]+ dB\. Choose another cover\.", message)
+
+
+def test_files_can_be_dropped_and_borders_moved(desk: Desk) -> None:
+    dropping = """(() => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(["no picture"], "dropped.txt"));
+        const options = { dataTransfer, bubbles: true, cancelable: true };
+        document.querySelector("#photo").dispatchEvent(new DragEvent("drop", options));
+    })()"""
+    desk.browser.evaluate(dropping)
+    desk.browser.wait(f"{desk.error('#hide')}?.textContent === 'dropped.txt: needs to be a PNG or JPEG picture'")
+    desk.browser.evaluate("document.querySelector('#hidden-in input').focus()")
+    for kind in ("keyDown", "keyUp"):
+        desk.browser.send("Input.dispatchKeyEvent", type=kind, key="Home", code="Home", windowsVirtualKeyCode=36)
+    assert desk.browser.evaluate("document.querySelector('#hidden-in').style.getPropertyValue('--split')") == "0%"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

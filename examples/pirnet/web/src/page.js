@@ -6,7 +6,7 @@ import { call } from "./work.js";
 
 const byId = (id) => document.getElementById(id);
 const settings = await (await fetch("page.json")).json(); // of page.py: service, tasks and graphs
-const opened = {}; // photo and cover: { url, width, height, notes }
+const opened = {}; // photo and cover: { file, url, width, height, notes }
 let hidden; // the last result of hiding: { stego, key, quality, lost, distance, size, photo }
 const urls = {}; // of pictures that are shown or can be saved, by what they are
 
@@ -29,7 +29,8 @@ async function step(form, name, work) {
   progress(0);
   bar.removeAttribute("value"); // until the first share is known
   try {
-    say(status, await work(progress));
+    await work(progress);
+    say(status, []);
   } catch (error) {
     say(status, [error.message], "error");
   } finally {
@@ -45,14 +46,17 @@ function say(status, lines, kind = "note") {
 async function open(role, file) {
   const [drop, status] = [byId(role).parentElement, byId("hide").querySelector(".status")];
   const image = drop.querySelector("img");
+  const text = drop.querySelector("label span");
   delete opened[role];
   byId("hide").querySelector("button").disabled = true;
+  text.textContent = `${file.name} …`;
   try {
     const size = await call("open", [role, file]);
-    opened[role] = { ...size, url: address(role, file, file.type) };
+    opened[role] = { ...size, file, url: address(role, file, file.type) };
     image.src = opened[role].url;
-    drop.querySelector("label span").textContent = `${file.name}, ${size.width} × ${size.height}`;
+    text.textContent = `${file.name}, ${size.width} × ${size.height}`;
   } catch (error) {
+    text.textContent = "Choose another file";
     say(status, [error.message], "error");
     return;
   } finally {
@@ -83,19 +87,20 @@ for (const role of ["photo", "cover"]) {
 byId("hide").onsubmit = (event) => {
   event.preventDefault();
   step(byId("hide"), "Hiding", async (progress) => {
+    const { photo, cover } = opened;
     const fit = byId("fit").hidden ? "" : new FormData(byId("hide")).get("fit");
     hidden = await call("hide", [fit, settings.graphs], progress);
-    hidden.photo = { url: opened.photo.url, label: "photo" };
-    const cover = { url: opened.cover.url, label: "cover", fit: fit === "cover" ? "cover" : "fill" };
-    const stego = { url: address("stego", hidden.stego), label: "stego image" };
-    compare(byId("hidden-in"), cover, stego, hidden.size);
+    hidden.photo = { url: address("before", photo.file, photo.file.type), label: "Photo" };
+    const before = { url: cover.url, label: "Cover", fit: fit === "cover" ? "cover" : "fill" };
+    const stego = { url: address("stego", hidden.stego), label: "Stego image" };
+    compare(byId("hidden-in"), before, stego, hidden.size);
     byId("save-stego").href = stego.url;
     byId("save-key").href = address("key", hidden.key, "application/json");
     byId("revealed").hidden = true;
-    reach("sending", "send-title");
-    const lines = [`The stego image is ${hidden.distance.toFixed(1)} dB from the cover.`];
+    const seen = `The stego image is ${hidden.distance.toFixed(1)} dB from the cover.`;
     const lost = `The photo is lost: it is revealed at only ${hidden.quality.toFixed(1)} dB. Choose another cover.`;
-    return hidden.lost ? [lost] : lines;
+    say(byId("sending").querySelector(".status"), [hidden.lost ? lost : seen], hidden.lost ? "error" : "note");
+    reach("sending", "send-title");
   });
 };
 
@@ -107,7 +112,6 @@ byId("send").onsubmit = (event) => {
     const task = new FormData(byId("hide")).get("task");
     const restored = await restore({ ...request, task, stego });
     await reveal({ name: "The answer", bytes: restored }, { name: "key", text: key }, photo, progress);
-    return [];
   });
 };
 
@@ -117,14 +121,13 @@ byId("later").onsubmit = (event) => {
     const [stego, key] = ["later-stego", "later-key"].map((id) => byId(id).files[0]);
     const bytes = new Uint8Array(await stego.arrayBuffer());
     await reveal({ name: stego.name, bytes }, { name: key.name, text: await key.text() }, null, progress);
-    return [];
   });
 };
 
 /** Reveals and shows a photo, next to the one that was hidden if that is known. */
 async function reveal(stego, key, before, progress) {
   const found = await call("reveal", [stego, key, settings.graphs], (share) => progress(share, "Revealing"));
-  const after = { url: address("revealed", found.photo), label: "restored" };
+  const after = { url: address("revealed", found.photo), label: "Restored" };
   if (before) compare(byId("result"), before, after, found.size);
   else show(byId("result"), after);
   byId("save-photo").href = after.url;
@@ -137,7 +140,7 @@ async function reveal(stego, key, before, progress) {
 function reach(section, title) {
   byId(section).hidden = false;
   byId(title).focus({ preventScroll: true });
-  byId(section).scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion)").matches ? "auto" : "smooth" });
+  byId(section).scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }
 
 byId("address").value = settings.service;
