@@ -63,17 +63,19 @@ def main() -> None:
     path = options.weights / LIH_WEIGHTS
     lih = load_lih(path)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / MANIFEST).unlink(missing_ok=True)  # until both graphs are of these weights
+    graphs = {}
     for name, network in ((CONCEAL, Conceal(lih)), (REVEAL, Reveal(lih))):
-        graph = exported(network)
-        levels, share = difference(graph, network)
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_bytes(graph)
+        graphs[name] = exported(network)
+        levels, share = difference(graphs[name], network)
         distance = f"{counted(levels, 'grey level')} at most, in {share:.4%} of values"
         print(f"{options.out / name}: differs from PyTorch by {distance}", flush=True)
     with torch.inference_mode():
-        overlap = max(reach(lih.conceal, lih, num_images=2), reach(lih.reveal, lih))
+        overlap = min(max(reach(lih.conceal, lih, num_images=2), reach(lih.reveal, lih)), cli.MAX_OVERLAP)
     about = {"weights": digest(options.weights), "run": run_of(path), "overlap": overlap, "opset": OPSET}
+    (options.out / MANIFEST).unlink(missing_ok=True)  # until both graphs are of these weights
+    for name, graph in graphs.items():
+        with atomic_path(options.out / name) as temporary:
+            temporary.write_bytes(graph)
     write_json(options.out / MANIFEST, about)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 from skimage import data
 
 from tests.example.browser import Browser, chromium, page, require_page
-from tests.example.helpers import EXAMPLE, Script
+from tests.example.helpers import EXAMPLE, Script, png_of_16_bits
 from tests.example.test_serve import KEY, service
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,19 @@ class Desk:
         done = f"!document.querySelector('{section}').hidden"
         self.browser.wait(f"{done} && !document.querySelector('{form} progress') || !!{self.error(form)}")
         return str(self.browser.evaluate(f"{self.error(form)}?.textContent ?? ''"))
+
+    def later(self, stego: str, key: str) -> str:
+        """Reveals from saved files; returns the error or nothing."""
+        self.browser.choose("#later-stego", self.path(stego))
+        self.browser.choose("#later-key", self.path(key))
+        return self.finish("#later", "#revealed")
+
+    def revealed_later(self, stego: str, key: str) -> np.ndarray:
+        """The pixels of the photo that is saved after it was revealed from saved files."""
+        assert self.later(stego, key) == ""
+        with TemporaryDirectory(dir=self.folder) as folder:
+            content = self.browser.save("#save-photo", Path(folder), "revealed.png")
+        return np.asarray(Image.open(io.BytesIO(content)), int)
 
     @staticmethod
     def error(form: str) -> str:
@@ -157,6 +171,7 @@ def test_each_step_is_that_of_the_scripts(desk: Desk, restored: dict[str, bytes]
     assert script("reveal.py", "mine-restored.png", "-o", "mine-photo.png", "--key", "mine.key") == (0, "", "")
     assert desk.pixels("revealed.png").shape == (HEIGHT, WIDTH, 3)
     assert np.abs(desk.pixels("revealed.png") - desk.pixels("mine-photo.png")).max() <= 3
+    assert_same_levels(desk.revealed_later("mine-restored.png", "mine.key"), desk.pixels("mine-photo.png"))
 
 
 @pytest.mark.usefixtures("restored")
@@ -221,14 +236,17 @@ def test_the_policy_blocks_a_third_address(desk: Desk) -> None:
     assert desk.finish("#send", "#revealed") == message
 
 
-def test_saved_files_are_revealed_later(desk: Desk, restored: dict[str, bytes]) -> None:
+@pytest.mark.usefixtures("restored")
+def test_saved_files_are_revealed_later(desk: Desk) -> None:
     desk.browser.open(f"{desk.page}/?later")
     desk.browser.wait("!!document.querySelector('#tasks input')")
-    desk.browser.choose("#later-stego", desk.path("restored.png"))
-    desk.browser.choose("#later-key", desk.path("stego.key"))
-    assert desk.finish("#later", "#revealed") == ""
-    (desk.folder / "later").mkdir()
-    assert desk.browser.save("#save-photo", desk.folder / "later", "revealed.png") == restored["revealed.png"]
+    assert np.array_equal(desk.revealed_later("restored.png", "stego.key"), desk.pixels("revealed.png"))
+    notes = "document.querySelector('#revealed .status').textContent"
+    assert desk.browser.evaluate(notes) == ""
+    other = re.sub(r'"weights": "\w+"', '"weights": "0f"', desk.path("stego.key").read_text())
+    desk.path("other.key").write_text(other)
+    assert desk.later("restored.png", "other.key") == ""
+    assert str(desk.browser.evaluate(notes)).startswith("the photo was hidden with the weights of another run")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +257,7 @@ def test_saved_files_are_revealed_later(desk: Desk, restored: dict[str, bytes]) 
         ("small.png", "stego.key", "stego.key: is the key of a photo of 311 x 241 pixels, this one has 32 x 16"),
         ("restored.png", "text.png", "text.png: needs to be a key file that was saved with a stego image"),
         ("restored.png", "damaged.key", "damaged.key: the key file is damaged"),
+        ("restored.png", "new.key", "new.key: needs version 1 of the key file"),
     ],
 )
 def test_files_that_cannot_be_revealed(
@@ -246,17 +265,49 @@ def test_files_that_cannot_be_revealed(
 ) -> None:
     Image.new("RGB", (32, 16)).save(desk.path("small.png"))
     desk.path("damaged.key").write_bytes(restored["stego.key"].replace(b'"block": 16', b'"block": 0'))
-    desk.browser.choose("#later-stego", desk.path(stego))
-    desk.browser.choose("#later-key", desk.path(key))
-    assert desk.finish("#later", "#revealed").startswith(message)
+    desk.path("new.key").write_bytes(restored["stego.key"].replace(b'"version": 1', b'"version": 2'))
+    assert desk.later(stego, key).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text.png", "needs to be a PNG or JPEG picture"),
+        ("deep.png", "has more than 8 bits a channel; convert it to 8 bits first"),
+        ("bits.png", "has fewer than 8 bits a pixel; convert it to RGB first"),
+        ("thin.png", "needs at least 16 x 16 pixels, has 40 x 15"),
+        ("half.png", "cannot be read, damaged or truncated"),
+        ("cmyk.jpg", "cannot be read, damaged or not in RGB or gray"),
+    ],
+)
+def test_pictures_that_cannot_be_opened(name: str, message: str, desk: Desk) -> None:
+    desk.path("deep.png").write_bytes(png_of_16_bits(40, 32))
+    Image.new("1", (40, 32)).save(desk.path("bits.png"))
+    Image.new("RGB", (40, 15)).save(desk.path("thin.png"))
+    desk.path("half.png").write_bytes(desk.path("cover.png").read_bytes()[:20_000])
+    Image.new("CMYK", (40, 32)).save(desk.path("cmyk.jpg"))
+    desk.browser.evaluate("document.querySelector('#hide .status').replaceChildren()")
+    desk.browser.choose("#photo", desk.path(name))
+    desk.browser.wait(f"!!{desk.error('#hide')}")
+    assert desk.browser.evaluate(f"{desk.error('#hide')}.textContent") == f"{name}: {message}"
+
+
+def test_what_is_not_kept_is_said(desk: Desk) -> None:
+    clear, wide = Image.new("RGBA", (32, 32)), Image.new("RGB", (32, 32))
+    clear.save(desk.path("clear.png"))
+    wide.save(desk.path("wide.jpg"), icc_profile=b"Display P3" * 20)
+    desk.browser.choose("#photo", desk.path("clear.png"))
+    desk.browser.choose("#cover", desk.path("wide.jpg"))
+    desk.browser.wait("!document.querySelector('#hide button').disabled")
+    notes = desk.browser.evaluate("document.querySelector('#hide .status').innerText")
+    assert set(str(notes).split("\n")) - {""} == {
+        "clear.png: its transparency is not kept",
+        "wide.jpg: its colour profile is not kept, so shades may change",
+    }
 
 
 @pytest.mark.usefixtures("restored")
 def test_a_cover_of_another_size_is_cropped_and_resized(desk: Desk) -> None:
-    desk.browser.choose("#photo", desk.path("text.png"))
-    desk.browser.wait(f"!!{desk.error('#hide')}")
-    error = desk.browser.evaluate(f"{desk.error('#hide')}.textContent")
-    assert error == "text.png: needs to be a PNG or JPEG picture"
     desk.browser.choose("#photo", desk.path("revealed.png"))
     desk.browser.choose("#cover", desk.path("tall.jpg"))
     desk.browser.wait("!document.querySelector('#hide button').disabled")
@@ -266,11 +317,8 @@ def test_a_cover_of_another_size_is_cropped_and_resized(desk: Desk) -> None:
     for name, link in (("stego.png", "#save-stego"), ("stego.key", "#save-key")):
         desk.browser.save(link, desk.folder / "resized", name)
     assert desk.pixels("resized/stego.png").shape == (HEIGHT, WIDTH, 3)
-    desk.browser.choose("#later-stego", desk.path("resized/stego.png"))
-    desk.browser.choose("#later-key", desk.path("resized/stego.key"))
-    assert desk.finish("#later", "#revealed") == ""
-    desk.browser.save("#save-photo", desk.folder / "resized", "revealed.png")
-    error = np.abs(desk.pixels("resized/revealed.png") - desk.pixels("revealed.png"))
+    revealed = desk.revealed_later("resized/stego.png", "resized/stego.key")
+    error = np.abs(revealed - desk.pixels("revealed.png"))
     assert error.mean() < 5
 
 

@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -31,23 +34,27 @@ const module = await import(`${source}/${job.module}`);
 const image = { width: job.width, height: job.height, data: bytes(job.data) };
 if (job.floats) image.data = new Float32Array(image.data.buffer);
 let found = await module[job.name](image, ...job.values.map((each) => (each.bytes ? bytes(each.bytes) : each)));
-found = found ?? image; // a function that works in place
+found ??= image; // a function that works in place
 process.stdout.write(Buffer.from((found.data ?? found).buffer));
 """
 
 
-def in_node(module: str, name: str, image: Tensor, *values: object) -> bytes:
-    """What a function of a module makes of an image (3, H, W), uint8 or float32."""
+def node(program: str, *values: object) -> bytes:
+    """What a program prints, whose last arguments are values as JSON."""
     if shutil.which("node") is None:
         reason = "needs node"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    words = ["node", "--input-type=module", "-e", program, "--", *map(json.dumps, values)]
+    return subprocess.run(words, capture_output=True, check=True).stdout
+
+
+def in_node(module: str, name: str, image: Tensor, *values: object) -> bytes:
+    """What a function of a module makes of an image (3, H, W), uint8 or float32."""
     content = base64.b64encode(image.contiguous().numpy().tobytes()).decode()
     packed = [{"bytes": base64.b64encode(each).decode()} if isinstance(each, bytes) else each for each in values]
     height, width = image.shape[1:]
     job = {"module": module, "name": name, "height": height, "width": width, "data": content, "values": packed}
-    job |= {"floats": image.is_floating_point()}
-    words = ["node", "--input-type=module", "-e", PROGRAM, "--", json.dumps(str(SOURCE)), json.dumps(job)]
-    return subprocess.run(words, capture_output=True, check=True).stdout
+    return node(PROGRAM, str(SOURCE), job | {"floats": image.is_floating_point()})
 
 
 def noise(height: int, width: int) -> Tensor:
@@ -96,3 +103,55 @@ def test_png_files_hold_every_value(size: tuple[int, int]) -> None:
     picture = Image.open(io.BytesIO(in_node("png.js", "encodePng", image)))
     assert (picture.mode, picture.info) == ("RGB", {})
     assert np.array_equal(np.asarray(picture), image.permute(1, 2, 0).numpy())
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A service that answers as the class says, one answer after the other, and keeps what it receives."""
+
+    answers: ClassVar[list[tuple[int, bytes]]] = []
+    received: ClassVar[list[tuple[str, str | None, bytes]]] = []
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.received.append((self.path, self.headers["Authorization"], content))
+        status, answer = self.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+REQUEST = """
+const [source, request] = process.argv.slice(-2).map((each) => JSON.parse(each));
+globalThis.location = { origin: "http://127.0.0.1:8001" };
+const { restore } = await import(`${source}/service.js`);
+const show = (found) => process.stdout.write(found);
+await restore({ ...request, stego: new TextEncoder().encode("stego") }).then(show, (error) => show(error.message));
+"""
+
+
+def restored(address: str, **request: str) -> str:
+    return node(REQUEST, str(SOURCE), {"address": address, "allowed": address, "task": "sr"} | request).decode()
+
+
+def test_a_busy_service_is_asked_once_more() -> None:
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        Busy.answers[:] = [(503, b""), (200, b"done")]
+        assert restored(f"{address}/pirnet/", apiKey="word") == "done"
+        assert Busy.received == [("/pirnet/restore?task=sr", "Bearer word", b"stego")] * 2
+        Busy.answers[:] = [(429, b""), (429, b'{"error": "needs a free place"}')]
+        assert restored(address, apiKey="") == f"{address}: answered 429, needs a free place"
+        assert Busy.received[-1] == ("/restore?task=sr", None, b"stego")
+        Busy.answers[:] = [(500, b"")]
+        assert restored(address) == f"{address}: answered 500, Internal Server Error"
+        server.shutdown()
+        thread.join()
+    hint = "is serve.py running, with --allow-origin http://127.0.0.1:8001?"
+    assert restored(address) == f"{address}: cannot be reached; {hint}"

@@ -1,15 +1,17 @@
 // The service that restores: it receives the stego image, the task and the API key, and nothing else.
 
 const TIMEOUT = 300_000; // milliseconds
-const WAIT = 2_000; // before the second try, as the service asks for
 const BUSY = [429, 503];
+const WAIT = 2; // seconds before the second try, where a page may not see what the service asks for
+const LONGEST_WAIT = 60;
 
 /** The restored stego image, as a PNG file. */
 export async function restore({ address, allowed, apiKey, task, stego }) {
   const url = target(address, allowed, task);
   let answer = await post(url, apiKey, stego);
   if (BUSY.includes(answer.status)) {
-    await new Promise((resolve) => setTimeout(resolve, WAIT));
+    const seconds = Math.min(Number(answer.headers.get("Retry-After") ?? WAIT) || 0, LONGEST_WAIT);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
     answer = await post(url, apiKey, stego);
   }
   if (!answer.ok) throw new Error(`${url.origin}: answered ${answer.status}, ${await reason(answer)}`);
@@ -17,7 +19,6 @@ export async function restore({ address, allowed, apiKey, task, stego }) {
 }
 
 function target(address, allowed, task) {
-  if (!URL.canParse(address)) throw new Error(`The service needs an address such as ${allowed}, got ${address}`);
   const url = new URL(address);
   const origin = new URL(allowed).origin;
   if (url.origin !== origin) {
