@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,10 +120,6 @@ class Browser:
             self.evaluate("0")
             time.sleep(0.02)
         return (folder / name).read_bytes()
-
-    def picture(self) -> bytes:
-        """The whole page as a PNG file."""
-        return b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
     def _post(self, method: str, session: str, parameters: dict) -> int:
         self._count += 1

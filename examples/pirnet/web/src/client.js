@@ -12,11 +12,14 @@ const LARGEST = 2 ** 21; // pixels; larger photos are processed in tiles
 const TILE = 1024;
 const LOST = 18; // dB, below which a hidden photo is lost
 
-const sessions = new Map();
+const sessions = {};
 
-function session(name) {
-  if (!sessions.has(name)) sessions.set(name, ort.InferenceSession.create(`${name}.onnx`));
-  return sessions.get(name);
+async function session(name) {
+  try {
+    return (sessions[name] ??= await ort.InferenceSession.create(`${name}.onnx`));
+  } catch {
+    throw new Error("The network cannot be loaded; is page.py still running?");
+  }
 }
 
 /** Hides a photo in a cover of the same size: the stego image, its key and the PSNR of what it reveals, in dB. */

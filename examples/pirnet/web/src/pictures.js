@@ -44,7 +44,7 @@ async function fromJpeg(name, bytes) {
   } catch {
     throw new Error(`${name}: cannot be read, damaged or not in RGB or gray`);
   }
-  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 2 ** 16));
+  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 2 ** 18));
   const at = head.indexOf("ICC_PROFILE");
   const profile = at < 0 ? undefined : bytes.subarray(at, at + 4096);
   return { ...planes(decoded.width, decoded.height, decoded.data, 4), notes: notes(name, false, profile) };

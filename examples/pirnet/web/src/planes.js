@@ -1,7 +1,7 @@
 // Images as three planes, { width, height, data }, with data of 8 bits or floats: what happens to them around the graphs.
 
-export function emptyLike(image, width, height, Kind = image.data.constructor) {
-  return { width, height, data: new Kind(3 * width * height) };
+export function emptyLike(image, width, height) {
+  return { width, height, data: new image.data.constructor(3 * width * height) };
 }
 
 /** Copies a rectangle of an image to a place in another one. */

@@ -1,6 +1,6 @@
 // Resizing without a canvas, which some browsers read back with noise: bicubic with antialiasing, as PyTorch and Pillow.
 
-import { cropped, emptyLike, toBytes } from "./planes.js";
+import { cropped, toBytes } from "./planes.js";
 
 /** Keys' cubic with a = -1/2. */
 function cubic(x) {
@@ -23,27 +23,21 @@ function kernels(from, to) {
   });
 }
 
-/** One direction: `count` output positions along an axis of step `step`, for `lines` lines that are `stride` apart. */
-function along(source, target, channel, found, [step, newStep], lines, [stride, newStride], [plane, newPlane]) {
-  found.forEach(({ first, weights }, i) => {
-    for (let line = 0; line < lines; line++) {
-      const start = channel * plane + line * stride + first * step;
+/** Resizes the width and exchanges the two sides, so that the second call resizes the height. */
+function turned({ width, height, data }, count) {
+  const target = { width: height, height: count, data: new Float32Array(3 * height * count) };
+  kernels(width, count).forEach(({ first, weights }, i) => {
+    for (let line = 0; line < 3 * height; line++) {
       let sum = 0;
-      for (let j = 0; j < weights.length; j++) sum += weights[j] * source[start + j * step];
-      target[channel * newPlane + line * newStride + i * newStep] = sum;
+      for (let j = 0; j < weights.length; j++) sum += weights[j] * data[line * width + first + j];
+      target.data[(Math.floor(line / height) * count + i) * height + (line % height)] = sum;
     }
   });
+  return target;
 }
 
 export function resized(image, width, height) {
-  const wide = emptyLike(image, width, image.height, Float32Array);
-  const result = emptyLike(image, width, height, Float32Array);
-  const [across, down] = [kernels(image.width, width), kernels(image.height, height)];
-  const areas = [image, wide, result].map((each) => each.width * each.height);
-  for (let channel = 0; channel < 3; channel++) {
-    along(image.data, wide.data, channel, across, [1, 1], image.height, [image.width, width], [areas[0], areas[1]]);
-    along(wide.data, result.data, channel, down, [width, width], width, [1, 1], [areas[1], areas[2]]);
-  }
+  const result = turned(turned(image, width), height);
   for (let i = 0; i < result.data.length; i++) result.data[i] /= 255;
   return toBytes(result);
 }
