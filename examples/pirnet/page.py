@@ -43,7 +43,7 @@ def main() -> None:
     options = cli.parse(Options, __doc__)
     sent, known = web_page.headers(options.service), web_page.built_files(WEB / "dist")
     if read_manifest(options.graphs).get("weights") != digest(options.weights):
-        print("writing the graphs of these weights, which takes half a minute", flush=True)
+        print("writing the graphs of these weights, once; this may take a minute", flush=True)
         export(options)
     known |= web_page.graph_files(options.graphs, options.service)
     with web_page.server(options.port, known, sent) as server:
