@@ -75,6 +75,7 @@ class Layer:
     build: Callable[[Parts], nn.Module]
     channels: Callable[[int, int], tuple[int, ...]] = pair  # of its bands
     multiple: int = 1  # height and width are multiples of it
+    rank: int = 2  # spatial axes of its bands
     any_rank: bool = False  # bands may be vectors, lines, images or volumes
     options: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # values of each; the first is the default
     inverts: bool = True  # as floats do, up to rounding: the laws hold
@@ -148,7 +149,9 @@ REGISTRY: dict[str, Layer] = {
     "NAFBlock": Layer(lambda p: NAFBlock(p.a), image, inverts=False),
     "NAFUNet": Layer(lambda p: NAFUNet(p.a, 4, encoder=(1,), middle=0, decoder=(0,)), image, inverts=False),
     "MultiTaskNAFUNet": Layer(lambda p: OneTask(p.a), image, inverts=False),
-    # Compositions that users make; the matrix needs no rows for them.
+    # The same layers for lines and volumes, and compositions that users make; the matrix needs no rows for them.
+    "Haar, of lines": Layer(lambda _: Haar(spatial_dims=1), image, 2, rank=1, row=False),
+    "Wavelet, of volumes": Layer(lambda _: Wavelet("db2", spatial_dims=3), image, 2, rank=3, row=False),
     "Sequential, empty": Layer(lambda _: Sequential(), any_rank=True, row=False),
     "Sequential, image to image": Layer(
         lambda p: Sequential(Haar(), haar_block(p), haar_block(p), Inverse(Haar())), image, 2, row=False
@@ -175,7 +178,7 @@ def predictor(in_channels: int, out_channels: int) -> nn.Module:
 def listed(name: str, seed: int = 0, *, batch: int = 2, dtype: torch.dtype = torch.float32) -> Case:
     """A layer of the registry with its default options and the smallest bands that show every effect."""
     layer = REGISTRY[name]
-    size = (3, 2) if layer.multiple == 1 else (4, 4)
+    size = (3, 2) if layer.multiple == 1 else (4,) * layer.rank
     module = build(lambda: layer.make(predictor, 1, 3), seed, dtype)
     bands = (tensor(seed + i, batch, c, *size, dtype=dtype) for i, c in enumerate(layer.channels(1, 3)))
     return Case(module, tuple(bands))  # type: ignore[arg-type]

@@ -3,11 +3,13 @@
 __all__ = [
     "LiftingStep",
     "Scheme",
+    "dwt",
     "dwt1d",
     "dwt2d",
     "grid_limit",
     "haar_analysis",
     "haar_synthesis",
+    "idwt",
     "idwt1d",
     "idwt2d",
     "lossless_dwt1d",
@@ -19,7 +21,9 @@ __all__ = [
     "scheme",
     "scramble_blocks",
     "unscramble_blocks",
+    "wavedec",
     "wavedec2",
+    "waverec",
     "waverec2",
 ]
 
@@ -30,4 +34,5 @@ from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossl
 from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.functional.schemes import LiftingStep, Scheme, scheme
 from liftlayers.functional.scrambling import scramble_blocks, unscramble_blocks
-from liftlayers.functional.wavedec import wavedec2, waverec2
+from liftlayers.functional.separable import dwt, idwt  # after the module that is named dwt
+from liftlayers.functional.wavedec import wavedec, wavedec2, waverec, waverec2

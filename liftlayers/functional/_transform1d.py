@@ -1,5 +1,7 @@
 """Analysis and synthesis along one axis under every boundary rule, and the checks of their arguments."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -9,6 +11,15 @@ from liftlayers.functional import lifting
 from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
 from liftlayers.functional.schemes import Scheme, filter_length, require_scheme
 
+
+class Named(Protocol):
+    """An object that stands for the wavelet of its name, such as a ``pywt.Wavelet``."""
+
+    @property
+    def name(self) -> str: ...
+
+
+WaveletName = str | Named
 NON_EXPANSIVE = ("periodization", "reflect")
 EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
 
@@ -79,9 +90,14 @@ def _margin(length: int) -> tuple[int, int]:
     return left, (left + 1 - length // 2) // 2
 
 
-def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
+def scheme_named(who: str, wavelet: WaveletName) -> Scheme:
+    """Returns the scheme of a wavelet, given by its name or by an object that has a name; raises if it is unknown."""
+    return require_scheme(who, getattr(wavelet, "name", wavelet))  # type: ignore[arg-type]
+
+
+def scheme_for(who: str, wavelet: WaveletName, boundary: str, *tensors: Tensor) -> Scheme:
     """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
-    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    scheme, rules = scheme_named(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
     if boundary not in rules:
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
     require_float(who, *tensors)
