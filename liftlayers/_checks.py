@@ -156,7 +156,6 @@ def require_axes(who: str, axes: Sequence[int]) -> int:
 
 def dims_for(who: str, axes: Sequence[int], num_axes: int) -> tuple[int, ...]:
     """Returns axes of a tensor as numbers that count from the end; raises unless they exist and are different."""
-    require_axes(who, axes)
     dims = tuple(axis - num_axes if axis >= 0 else axis for axis in axes)
     if len(set(dims)) < len(dims) or not all(-num_axes <= dim < 0 for dim in dims):
         raise ValueError(f"{who} needs different axes of a tensor of {num_axes} axes, got {tuple(axes)}")

@@ -12,6 +12,7 @@ __all__ = [
     "idwt",
     "idwt1d",
     "idwt2d",
+    "iswt",
     "lossless_dwt1d",
     "lossless_dwt2d",
     "lossless_idwt1d",
@@ -20,6 +21,7 @@ __all__ = [
     "round_to_grid",
     "scheme",
     "scramble_blocks",
+    "swt",
     "unscramble_blocks",
     "wavedec",
     "wavedec2",
@@ -35,4 +37,5 @@ from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.functional.schemes import LiftingStep, Scheme, scheme
 from liftlayers.functional.scrambling import scramble_blocks, unscramble_blocks
 from liftlayers.functional.separable import dwt, idwt  # after the module that is named dwt
+from liftlayers.functional.undecimated import iswt, swt
 from liftlayers.functional.wavedec import wavedec, wavedec2, waverec, waverec2

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from liftlayers._checks import dims_for, require_named_bands, require_positive
-from liftlayers.functional._transform1d import EXPANSIVE, WaveletName, analysis, scheme_for, synthesis
+from liftlayers._checks import dims_for, require_axes, require_named_bands, require_positive
+from liftlayers.functional._transform1d import EXPANSIVE, analysis, scheme_for, synthesis
 from liftlayers.functional.schemes import Scheme, filter_length
 
 Details = tuple[Tensor, Tensor, Tensor]
 PartlyZero = Mapping[str, Tensor | None]  # bands by name; None stands for zeros
 Detail = PartlyZero | Sequence[Tensor | None] | None  # of one level
+Levels = tuple[Tensor | None, Sequence[PartlyZero]]  # the approximation, and details from the coarsest to the finest
 Sizes = Sequence[int | None]  # of what bands merge to, along each axis; None where the bands determine it
 
 
@@ -52,23 +54,28 @@ class Transform(NamedTuple):
     who: str
     scheme: Scheme
     dims: tuple[int, ...]
-    boundary: str
+    boundary: str = "periodization"
+    spacing: int = 0  # of the samples that the finest level of an undecimated transform reads, else 0
 
     @property
     def expands(self) -> bool:
         return self.boundary in EXPANSIVE
 
-    def analyse(self, x: Tensor) -> dict[str, Tensor]:
-        """Returns all bands of one level."""
-        return split_axes(x, self.dims, lambda x, dim: analysis(x, self.scheme, dim=dim, boundary=self.boundary))
+    def analyse(self, x: Tensor, number: int = 0) -> dict[str, Tensor]:
+        """Returns all bands of a level; the finest has the number 0."""
+        if 0 in (x.shape[dim] for dim in self.dims):
+            raise ValueError(f"{self.who} needs a tensor without empty sides along {self.dims}, got {tuple(x.shape)}")
+        options = {"boundary": self.boundary, "spacing": self.spacing << number}
+        return split_axes(x, self.dims, lambda x, dim: analysis(x, self.scheme, dim=dim, **options))
 
-    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes) -> Tensor:
-        """Merges the bands of one level."""
+    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes, number: int) -> Tensor:
+        """Merges the bands of a level."""
         require_named_bands(self.who, bands, self.dims)
         size = dict(zip(self.dims, sizes, strict=True))
 
         def merge(approx: Tensor, detail: Tensor, dim: int) -> Tensor:
-            return synthesis(self.who, approx, detail, self.scheme, dim=dim, boundary=self.boundary, size=size[dim])
+            options = {"boundary": self.boundary, "spacing": self.spacing << number}
+            return synthesis(self.who, approx, detail, self.scheme, dim=dim, size=size[dim], **options)
 
         return merge_axes(bands, self.dims, merge)
 
@@ -79,8 +86,8 @@ class Transform(NamedTuple):
             level = max(1, (shortest // (filter_length(self.scheme) - 1)).bit_length() - 1)
         require_positive(self.who, level=level)
         details = []
-        for _ in range(level):
-            bands = self.analyse(x)
+        for number in range(level):
+            bands = self.analyse(x, number)
             x = bands["a" * len(self.dims)]
             details.append({key: bands[key] for key in detail_keys(len(self.dims))})
         return x, details[::-1]
@@ -94,7 +101,7 @@ class Transform(NamedTuple):
             bands = self._filled({"a" * len(self.dims): x, **detail}, targets[number])
             if number and not self.expands:  # the bands determine the size; the next level checks whether it fits
                 targets[number] = [None] * len(self.dims)
-            x = self.synthesise(bands, targets[number])
+            x = self.synthesise(bands, targets[number], number)
         assert x is not None
         return x
 
@@ -124,39 +131,47 @@ class Transform(NamedTuple):
             yield (size + longer) // 2 if count is None and size is not None else count
 
 
-def transform_of(who: str, x: Tensor, wavelet: WaveletName, *, axes: Sequence[int], boundary: str) -> Transform:
-    """Returns the transform of a tensor along axes; raises unless they exist, are different and are not empty."""
-    scheme = scheme_for(who, wavelet, boundary, x)
-    dims = dims_for(who, axes, x.ndim)
-    if 0 in (x.shape[dim] for dim in dims):
-        raise ValueError(f"{who} needs a tensor without empty sides along {tuple(axes)}, got {tuple(x.shape)}")
-    return Transform(who, scheme, dims, boundary)
+def transform_of(
+    who: str, wavelet: str, *tensors: Tensor, axes: Sequence[int], boundary: str = "periodization"
+) -> Transform:
+    """Returns the transform along axes of tensors; raises unless they hold floats, and have these axes."""
+    scheme = scheme_for(who, wavelet, boundary, *tensors)
+    least = require_axes(who, axes)
+    return Transform(who, scheme, dims_for(who, axes, max([x.ndim for x in tensors] or [least])), boundary)
 
 
 def recompose(
-    who: str,
-    coefficients: tuple[Tensor | None, Sequence[PartlyZero]],
-    wavelet: WaveletName,
-    *,
-    axes: Sequence[int],
-    boundary: str,
-    size: Sequence[int] | None,
+    who: str, levels: Levels, wavelet: str, *, axes: Sequence[int], boundary: str, size: Sequence[int] | None
 ) -> Tensor:
     """Merges an approximation and the details of all levels, the coarsest first, along axes."""
-    approx, details = coefficients
-    given = [band for part in ({"": approx}, *details) for band in part.values() if band is not None]
-    scheme = scheme_for(who, wavelet, boundary, *given)
-    dims = dims_for(who, axes, max((band.ndim for band in given), default=len(axes)))
+    transform = transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary)
     if size is not None:
-        if not isinstance(size, Sequence) or len(size) != len(dims):
-            needed = "two numbers, height and width" if len(dims) == 2 else f"{len(dims)} numbers, one for each axis"
+        if not isinstance(size, Sequence) or len(size) != len(axes):
+            needed = "two numbers, height and width" if len(axes) == 2 else f"{len(axes)} numbers, one for each axis"
             raise ValueError(f"{who} needs a size of {needed}, got {size}")
         for number in size:
             require_positive(who, size=number)
-    return Transform(who, scheme, dims, boundary).recompose(approx, details, size or (None,) * len(dims))
+    return transform.recompose(*levels, size or (None,) * len(axes))
 
 
-def levels_of(who: str, coefficients: object, num_axes: int) -> tuple[Tensor | None, list[PartlyZero]]:
+def present(levels: Levels) -> list[Tensor]:
+    """Returns all bands that are not `None`."""
+    approx, details = levels
+    return [band for part in ({"": approx}, *details) for band in part.values() if band is not None]
+
+
+def stacked(bands: Mapping[str, Tensor]) -> Tensor:
+    """Stacks the details of a level band by band."""
+    return torch.cat([bands[key] for key in detail_keys(len(next(iter(bands))))], dim=1)
+
+
+def unstacked(detail: Tensor, num_axes: int) -> dict[str, Tensor]:
+    """Splits details that are stacked band by band: the inverse of `stacked`."""
+    keys = detail_keys(num_axes)
+    return dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True))
+
+
+def levels_of(who: str, coefficients: object, num_axes: int) -> Levels:
     """Returns the approximation and the details of each level by name; raises if they are nested in another way."""
     if not isinstance(coefficients, Sequence):
         raise TypeError(f"{who} needs [approx, details, ...], coarsest first, got {type(coefficients).__name__}")

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from liftlayers._checks import four_bands, require_fitting_bands, require_sides
 from liftlayers.functional._axes import Details, by_name, recompose, transform_of
-from liftlayers.functional._transform1d import WaveletName, analysis, scheme_for, synthesis
+from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
 
 Size = tuple[int, int]
 
 
-def dwt1d(x: Tensor, wavelet: WaveletName, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
+def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
     r"""Transforms lines, along the last axis, into approximation and detail.
 
     .. math::
@@ -68,7 +68,7 @@ def dwt1d(x: Tensor, wavelet: WaveletName, *, boundary: str = "periodization") -
 
 
 def idwt1d(
-    approx: Tensor, detail: Tensor, wavelet: WaveletName, *, boundary: str = "periodization", size: int | None = None
+    approx: Tensor, detail: Tensor, wavelet: str, *, boundary: str = "periodization", size: int | None = None
 ) -> Tensor:
     r"""Merges approximation and detail into lines: the inverse of `dwt1d`.
 
@@ -112,7 +112,7 @@ def idwt1d(
     return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
 
 
-def dwt2d(x: Tensor, wavelet: WaveletName, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
+def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
     r"""Transforms images, the last two axes, into approximation and horizontal, vertical and diagonal detail.
 
     .. math:: c_A = A_r A_c x, \qquad c_H = D_r A_c x, \qquad c_V = A_r D_c x, \qquad c_D = D_r D_c x
@@ -142,13 +142,13 @@ def dwt2d(x: Tensor, wavelet: WaveletName, *, boundary: str = "periodization") -
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 4]))
     """
     require_sides("dwt2d", x, num_axes=2)
-    bands = transform_of("dwt2d", x, wavelet, axes=(-2, -1), boundary=boundary).analyse(x)
+    bands = transform_of("dwt2d", wavelet, x, axes=(-2, -1), boundary=boundary).analyse(x)
     return bands["aa"], (bands["da"], bands["ad"], bands["dd"])
 
 
 def idwt2d(
     coefficients: tuple[Tensor | None, Sequence[Tensor | None]],
-    wavelet: WaveletName,
+    wavelet: str,
     *,
     boundary: str = "periodization",
     size: Size | None = None,

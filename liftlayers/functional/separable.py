@@ -6,12 +6,9 @@ from torch import Tensor
 
 from liftlayers._checks import require_axes
 from liftlayers.functional._axes import PartlyZero, by_name, recompose, transform_of
-from liftlayers.functional._transform1d import WaveletName
 
 
-def dwt(
-    x: Tensor, wavelet: WaveletName, *, axes: Sequence[int] = (-1,), boundary: str = "periodization"
-) -> dict[str, Tensor]:
+def dwt(x: Tensor, wavelet: str, *, axes: Sequence[int] = (-1,), boundary: str = "periodization") -> dict[str, Tensor]:
     r"""Transforms a tensor along any number of axes into bands, each named by one letter for each axis.
 
     .. math:: x_{l_1 \dots l_n} = T_{l_n} \cdots T_{l_1} x, \qquad l_i \in \{\mathrm a, \mathrm d\}
@@ -45,12 +42,12 @@ def dwt(
         >>> bands["aad"].shape
         torch.Size([2, 2, 3, 4])
     """
-    return transform_of("dwt", x, wavelet, axes=axes, boundary=boundary).analyse(x)
+    return transform_of("dwt", wavelet, x, axes=axes, boundary=boundary).analyse(x)
 
 
 def idwt(
     bands: PartlyZero,
-    wavelet: WaveletName,
+    wavelet: str,
     *,
     axes: Sequence[int] = (-1,),
     boundary: str = "periodization",

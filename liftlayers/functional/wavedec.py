@@ -6,13 +6,12 @@ from torch import Tensor
 
 from liftlayers._checks import four_bands, require_axes, require_sides
 from liftlayers.functional._axes import Detail, Details, levels_of, recompose, transform_of
-from liftlayers.functional._transform1d import WaveletName
 from liftlayers.functional.dwt import Size
 
 
 def wavedec(
     x: Tensor,
-    wavelet: WaveletName,
+    wavelet: str,
     *,
     axes: Sequence[int] = (-1,),
     boundary: str = "periodization",
@@ -45,13 +44,13 @@ def wavedec(
         >>> approx.shape, coarse["d"].shape, fine["d"].shape
         (torch.Size([3, 10]), torch.Size([3, 10]), torch.Size([3, 20]))
     """
-    approx, details = transform_of("wavedec", x, wavelet, axes=axes, boundary=boundary).decompose(x, level)
+    approx, details = transform_of("wavedec", wavelet, x, axes=axes, boundary=boundary).decompose(x, level)
     return [approx, *details]
 
 
 def waverec(
     coefficients: Sequence[Tensor | Detail],
-    wavelet: WaveletName,
+    wavelet: str,
     *,
     axes: Sequence[int] = (-1,),
     boundary: str = "periodization",
@@ -95,7 +94,7 @@ def waverec(
 
 
 def wavedec2(
-    x: Tensor, wavelet: WaveletName, *, boundary: str = "periodization", level: int | None = None
+    x: Tensor, wavelet: str, *, boundary: str = "periodization", level: int | None = None
 ) -> list[Tensor | Details]:
     r"""Transforms images, then their approximations, level by level.
 
@@ -125,13 +124,13 @@ def wavedec2(
         (torch.Size([3, 3, 4]), [(3, 4, 7), (3, 5, 6), (3, 4, 6)])
     """
     require_sides("wavedec2", x, num_axes=2)
-    approx, details = transform_of("wavedec2", x, wavelet, axes=(-2, -1), boundary=boundary).decompose(x, level)
+    approx, details = transform_of("wavedec2", wavelet, x, axes=(-2, -1), boundary=boundary).decompose(x, level)
     return [approx, *((detail["da"], detail["ad"], detail["dd"]) for detail in details)]
 
 
 def waverec2(
     coefficients: Sequence[Tensor | Sequence[Tensor | None] | None],
-    wavelet: WaveletName,
+    wavelet: str,
     *,
     boundary: str = "periodization",
     size: Size | None = None,

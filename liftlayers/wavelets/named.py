@@ -1,11 +1,10 @@
 """The Haar transform and the named wavelet transforms as layers."""
 
-import torch
 from torch import Tensor
 
 from liftlayers._checks import require_even, require_image, require_image_bands, require_spatial_dims
-from liftlayers.functional._axes import detail_keys
-from liftlayers.functional._transform1d import WaveletName, scheme_named
+from liftlayers.functional._axes import stacked, unstacked
+from liftlayers.functional._transform1d import scheme_named
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.separable import dwt, idwt
 from liftlayers.invertible import VolumePreserving
@@ -98,7 +97,7 @@ class Wavelet(VolumePreserving):
         (torch.Size([2, 3, 4, 4]), torch.Size([2, 9, 4, 4]))
     """
 
-    def __init__(self, name: WaveletName, *, boundary: str = "periodization", spatial_dims: int = 2) -> None:
+    def __init__(self, name: str, *, boundary: str = "periodization", spatial_dims: int = 2) -> None:
         if boundary not in ("periodization", "reflect"):
             raise ValueError(f"Wavelet needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         super().__init__()
@@ -125,7 +124,7 @@ def _analysis(
     require_image(who, x, spatial_dims=spatial_dims)
     require_even(who, x, spatial_dims=spatial_dims)
     bands = dwt(x, name, axes=range(-spatial_dims, 0), boundary=boundary)
-    return bands["a" * spatial_dims], torch.cat([bands[key] for key in detail_keys(spatial_dims)], dim=1)
+    return bands["a" * spatial_dims], stacked(bands)
 
 
 def _synthesis(
@@ -133,8 +132,7 @@ def _synthesis(
 ) -> Tensor:
     """Inverts `_analysis`."""
     require_image_bands(f"{who}.inverse", approx, detail, spatial_dims=spatial_dims)
-    keys = detail_keys(spatial_dims)
-    bands = {"a" * spatial_dims: approx, **dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True))}
+    bands = {"a" * spatial_dims: approx, **unstacked(detail, spatial_dims)}
     return idwt(bands, name, axes=range(-spatial_dims, 0), boundary=boundary)
 
 
