@@ -1,6 +1,6 @@
 """Separable transforms along several axes, with bands by name: a letter for each axis, "a" or "d"."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -16,25 +16,6 @@ PartlyZero = Mapping[str, Tensor | None]  # bands by name; None stands for zeros
 Detail = PartlyZero | Sequence[Tensor | None] | None  # of one level
 Levels = tuple[Tensor | None, Sequence[PartlyZero]]  # the approximation, and details from the coarsest to the finest
 Sizes = Sequence[int | None]  # of what bands merge to, along each axis; None where the bands determine it
-
-
-def split_axes(x: Tensor, dims: Sequence[int], split: Callable[[Tensor, int], Sequence[Tensor]]) -> dict[str, Tensor]:
-    """Splits a tensor in two along every axis in turn; each split adds a letter to the names."""
-    bands = {"": x}
-    for dim in dims:
-        halves = {key: split(band, dim) for key, band in bands.items()}
-        bands = {key + letter: half for key, pair in halves.items() for letter, half in zip("ad", pair, strict=True)}
-    return bands
-
-
-def merge_axes(
-    bands: Mapping[str, Tensor], dims: Sequence[int], merge: Callable[[Tensor, Tensor, int], Tensor]
-) -> Tensor:
-    """Merges bands in pairs along the last axis, then along the one before it: the inverse of `split_axes`."""
-    for position, dim in reversed(list(enumerate(dims))):
-        keys = dict.fromkeys(key[:position] for key in bands)
-        bands = {key: merge(bands[key + "a"], bands[key + "d"], dim) for key in keys}
-    return bands[""]
 
 
 def detail_keys(num_axes: int) -> list[str]:
@@ -61,23 +42,32 @@ class Transform(NamedTuple):
     def expands(self) -> bool:
         return self.boundary in EXPANSIVE
 
+    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:
+        """Splits along one axis in two; the finest level has the number 0."""
+        return analysis(x, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing << number)
+
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:
+        """Inverts `split`."""
+        options = {"dim": dim, "boundary": self.boundary, "size": size, "spacing": self.spacing << number}
+        return synthesis(self.who, approx, detail, self.scheme, **options)  # type: ignore[arg-type]
+
     def analyse(self, x: Tensor, number: int = 0) -> dict[str, Tensor]:
-        """Returns all bands of a level; the finest has the number 0."""
+        """Splits along every axis in turn; each split adds a letter to the names of the bands."""
         if 0 in (x.shape[dim] for dim in self.dims):
             raise ValueError(f"{self.who} needs a tensor without empty sides along {self.dims}, got {tuple(x.shape)}")
-        options = {"boundary": self.boundary, "spacing": self.spacing << number}
-        return split_axes(x, self.dims, lambda x, dim: analysis(x, self.scheme, dim=dim, **options))
+        bands = {"": x}
+        for dim in self.dims:
+            halves = {key: self.split(band, dim, number) for key, band in bands.items()}
+            bands = {key + letter: half for key, two in halves.items() for letter, half in zip("ad", two, strict=True)}
+        return bands
 
     def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes, number: int) -> Tensor:
-        """Merges the bands of a level."""
+        """Merges bands in pairs along the last axis, then along the one before it: the inverse of `analyse`."""
         require_named_bands(self.who, bands, self.dims)
-        size = dict(zip(self.dims, sizes, strict=True))
-
-        def merge(approx: Tensor, detail: Tensor, dim: int) -> Tensor:
-            options = {"boundary": self.boundary, "spacing": self.spacing << number}
-            return synthesis(self.who, approx, detail, self.scheme, dim=dim, size=size[dim], **options)
-
-        return merge_axes(bands, self.dims, merge)
+        for position, (dim, size) in reversed(list(enumerate(zip(self.dims, sizes, strict=True)))):
+            keys = dict.fromkeys(key[:position] for key in bands)
+            bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, number=number, size=size) for k in keys}
+        return bands[""]
 
     def decompose(self, x: Tensor, level: int | None) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Returns the approximation and the details of several levels, the coarsest first."""
@@ -92,43 +82,41 @@ class Transform(NamedTuple):
             details.append({key: bands[key] for key in detail_keys(len(self.dims))})
         return x, details[::-1]
 
-    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], sizes: Sizes) -> Tensor:
+    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], size: Sizes | None = None) -> Tensor:
         """Merges the bands of all levels, the coarsest first."""
-        targets = [sizes]
+        unknown = [None] * len(self.dims)
+        sizes: list[Sizes] = [size or unknown]
         for finer in reversed(details[1:]):
-            targets.append(list(self._approximation(finer, targets[-1])))
+            sizes.append([counts.get("a") for counts in self._counts(finer, sizes[-1])])
         for number, detail in zip(reversed(range(len(details))), details, strict=True):
-            bands = self._filled({"a" * len(self.dims): x, **detail}, targets[number])
-            if number and not self.expands:  # the bands determine the size; the next level checks whether it fits
-                targets[number] = [None] * len(self.dims)
-            x = self.synthesise(bands, targets[number], number)
+            bands = self._filled({"a" * len(self.dims): x, **detail}, sizes[number])
+            determined = number and not self.expands  # by the bands; the next level checks whether it fits
+            x = self.synthesise(bands, unknown if determined else sizes[number], number)
         assert x is not None
         return x
 
     def _filled(self, bands: PartlyZero, sizes: Sizes) -> dict[str, Tensor]:
         """Puts zeros in the place of bands that are `None`, of the shape that the other bands and the sizes imply."""
-        known = {key: band for key, band in bands.items() if band is not None}
-        if not known:
+        like = next((band for band in bands.values() if band is not None), None)
+        if like is None:
             raise ValueError(f"{self.who} needs at least one band on the coarsest level, got None for all of them")
-        like = next(iter(known.values()))
         shapes = {key: list(like.shape) for key in bands}
-        for position, (dim, size) in enumerate(zip(self.dims, sizes, strict=True)):
-            counts = {key[position]: band.shape[dim] for key, band in known.items()}
-            for letter, other in ("ad", "da"):
-                if letter not in counts:
-                    rest = counts[other] if size is None or self.expands else size - counts[other]
-                    counts[letter] = max(0, rest)
+        for position, (dim, counts) in enumerate(zip(self.dims, self._counts(bands, sizes), strict=True)):
             for key, shape in shapes.items():
                 shape[dim] = counts[key[position]]
         return {key: like.new_zeros(shapes[key]) if band is None else band for key, band in bands.items()}
 
-    def _approximation(self, detail: PartlyZero, sizes: Sizes) -> Iterator[int | None]:
-        """Yields the size of a level's approximation along each axis, if its details or its own size imply it."""
-        longer = filter_length(self.scheme) - 1 if self.expands else 1
+    def _counts(self, bands: PartlyZero, sizes: Sizes) -> Iterator[dict[str, int]]:
+        """Yields how many approximations and details each axis has, as far as the bands and the sizes imply it."""
         for position, (dim, size) in enumerate(zip(self.dims, sizes, strict=True)):
-            counts = {key[position]: band.shape[dim] for key, band in detail.items() if band is not None}
-            count = counts.get("a", counts.get("d") if self.expands else None)
-            yield (size + longer) // 2 if count is None and size is not None else count
+            counts = {key[position]: band.shape[dim] for key, band in bands.items() if band is not None}
+            if not counts and size is not None:
+                counts["a"] = (size + (filter_length(self.scheme) - 1 if self.expands else 1)) // 2
+            for letter, other in ("ad", "da"):
+                if letter not in counts and other in counts:
+                    rest = counts[other] if size is None or self.expands else size - counts[other]
+                    counts[letter] = max(0, rest)
+            yield counts
 
 
 def transform_of(
@@ -151,7 +139,7 @@ def recompose(
             raise ValueError(f"{who} needs a size of {needed}, got {size}")
         for number in size:
             require_positive(who, size=number)
-    return transform.recompose(*levels, size or (None,) * len(axes))
+    return transform.recompose(*levels, size)
 
 
 def present(levels: Levels) -> list[Tensor]:

@@ -98,7 +98,7 @@ def iswt(
     if any(band.shape != bands[0].shape for band in bands):
         shapes = ", ".join(str(tuple(band.shape)) for band in bands)
         raise ValueError(f"iswt needs bands of one shape, got {shapes}")
-    return transform.recompose(*levels, (None,) * len(axes))
+    return transform.recompose(*levels)
 
 
 def _without_decimation(transform: Transform, norm: bool) -> Transform:
