@@ -30,6 +30,7 @@ def test_thresholding_agrees_with_pywavelets(mode: str, threshold: float, seed: 
 
 
 @modes
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, on the first jvp
 def test_gradients_of_numbers_and_thresholds(mode: str) -> None:
     x = tensor(0, 4, 5, dtype=torch.float64).requires_grad_()
     threshold = torch.full((5,), 0.7, dtype=torch.float64, requires_grad=True)
