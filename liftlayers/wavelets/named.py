@@ -51,12 +51,10 @@ class Haar(VolumePreserving):
         self.spatial_dims = spatial_dims
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return haar_analysis(x) if self.spatial_dims == 2 else _analysis("Haar", x, "haar", self.spatial_dims)
+        return haar_analysis(x, spatial_dims=self.spatial_dims)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
-        if self.spatial_dims == 2:
-            return haar_synthesis(approx, detail)
-        return _synthesis("Haar", approx, detail, "haar", self.spatial_dims)
+        return haar_synthesis(approx, detail, spatial_dims=self.spatial_dims)
 
     def extra_repr(self) -> str:
         return _dims_repr(self.spatial_dims)
@@ -107,33 +105,19 @@ class Wavelet(VolumePreserving):
         self.spatial_dims = spatial_dims
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _analysis("Wavelet", x, self.name, self.spatial_dims, boundary=self.boundary)
+        require_image("Wavelet", x, spatial_dims=self.spatial_dims)
+        require_even("Wavelet", x, spatial_dims=self.spatial_dims)
+        bands = dwt(x, self.name, axes=range(-self.spatial_dims, 0), boundary=self.boundary)
+        return bands["a" * self.spatial_dims], stacked(bands)
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
-        return _synthesis("Wavelet", approx, detail, self.name, self.spatial_dims, boundary=self.boundary)
+        require_image_bands("Wavelet.inverse", approx, detail, spatial_dims=self.spatial_dims)
+        bands = {"a" * self.spatial_dims: approx, **unstacked(detail, self.spatial_dims)}
+        return idwt(bands, self.name, axes=range(-self.spatial_dims, 0), boundary=self.boundary)
 
     def extra_repr(self) -> str:
         dims = _dims_repr(self.spatial_dims)
         return f"{self.name!r}, boundary={self.boundary!r}{', ' if dims else ''}{dims}"
-
-
-def _analysis(
-    who: str, x: Tensor, name: str, spatial_dims: int, *, boundary: str = "periodization"
-) -> tuple[Tensor, Tensor]:
-    """Returns the approximation, and the details stacked band by band."""
-    require_image(who, x, spatial_dims=spatial_dims)
-    require_even(who, x, spatial_dims=spatial_dims)
-    bands = dwt(x, name, axes=range(-spatial_dims, 0), boundary=boundary)
-    return bands["a" * spatial_dims], stacked(bands)
-
-
-def _synthesis(
-    who: str, approx: Tensor, detail: Tensor, name: str, spatial_dims: int, *, boundary: str = "periodization"
-) -> Tensor:
-    """Inverts `_analysis`."""
-    require_image_bands(f"{who}.inverse", approx, detail, spatial_dims=spatial_dims)
-    bands = {"a" * spatial_dims: approx, **unstacked(detail, spatial_dims)}
-    return idwt(bands, name, axes=range(-spatial_dims, 0), boundary=boundary)
 
 
 def _dims_repr(spatial_dims: int) -> str:
