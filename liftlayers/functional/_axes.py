@@ -134,11 +134,12 @@ def recompose(
     """Merges an approximation and the details of all levels, the coarsest first, along axes."""
     transform = transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary)
     if size is not None:
+        images = tuple(axes) == (-2, -1)
         if not isinstance(size, Sequence) or len(size) != len(axes):
-            needed = "two numbers, height and width" if len(axes) == 2 else f"{len(axes)} numbers, one for each axis"
+            needed = "two numbers, height and width" if images else f"{len(axes)} numbers, one for each axis"
             raise ValueError(f"{who} needs a size of {needed}, got {size}")
-        for number in size:
-            require_positive(who, size=number)
+        names = ("height", "width") if images else (f"size along axis {axis}" for axis in axes)
+        require_positive(who, **dict(zip(names, size, strict=True)))
     return transform.recompose(*levels, size)
 
 

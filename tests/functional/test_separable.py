@@ -228,7 +228,7 @@ def test_bands_that_do_not_fit_are_refused() -> None:
         idwt({"a": x, "d": x[0]}, "haar")
     with pytest.raises(ValueError, match="waverec needs a size of 1 numbers, one for each axis, got 4"):
         waverec([x, {"d": x}], "haar", size=4)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="idwt needs size of at least 1, got 0"):
+    with pytest.raises(ValueError, match="idwt needs size along axis -1 of at least 1, got 0"):
         idwt({"a": x, "d": x}, "haar", size=(0,))
     with pytest.raises(TypeError, match="idwt needs a sequence of axes, got 1"):
         idwt({"a": x}, "haar", axes=1)  # type: ignore[arg-type]
