@@ -88,12 +88,8 @@ def _split(transform: _Transform, x: Tensor) -> tuple[Tensor, Tensor]:
     dim, spacing, size = transform.dim, transform.spacing, x.shape[transform.dim]
     approx, detail = (_empty(x, dim, size if spacing else (size + more) // 2) for more in (1, 0))
     for line, a, d in _blocks(dim, x, approx, detail):
-        a.copy_(line if spacing else line[:, 0::2])
-        if spacing:
-            for begin, source, num in _turns(spacing, size):
-                d.narrow(1, begin, num).copy_(line.narrow(1, source, num))
-        else:
-            d.copy_(line[:, 1::2])
+        for samples, half in _places(line, a, d, spacing):
+            half.copy_(samples)
         for step in transform.scheme.steps:
             _add_step(step, a, d, transform)
         for half, scale in zip((a, d), transform.factors, strict=True):
@@ -110,16 +106,17 @@ def _merge(transform: _Transform, approx: Tensor, detail: Tensor) -> Tensor:
         a, d = (scaled(half, scale) for half, scale in zip(halves, transform.factors, strict=True))
         for step in reversed(transform.scheme.steps):
             _add_step(step, a, d, transform)
-        if spacing:
-            for begin, source, num in _turns(spacing, size):
-                torch.add(
-                    *(half.narrow(1, at, num) for half, at in ((a, source), (d, begin))),
-                    out=line.narrow(1, source, num),
-                )
-        else:
-            line[:, 0::2].copy_(a)
-            line[:, 1::2].copy_(d)
+        for number, (samples, half) in enumerate(_places(line, a, d, spacing)):
+            samples.add_(half) if spacing and number else samples.copy_(half)
     return x
+
+
+def _places(line: Tensor, approx: Tensor, detail: Tensor, spacing: int) -> list[tuple[Tensor, Tensor]]:
+    """Returns pairs of samples and of the half that takes them: even and odd ones, or with a spacing all, twice."""
+    if not spacing:
+        return [(line[:, 0::2], approx), (line[:, 1::2], detail)]
+    turns = _turns(spacing, line.shape[1])
+    return [(line, approx), *((line.narrow(1, source, n), detail.narrow(1, begin, n)) for begin, source, n in turns)]
 
 
 def _empty(like: Tensor, dim: int, num: int) -> Tensor:
