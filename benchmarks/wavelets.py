@@ -1,8 +1,8 @@
-"""Compares wavelet transforms of images: liftlayers, PyWavelets, ptwt, pytorch_wavelets, FrEIA and strided slicing.
+"""Compares wavelet transforms of images and volumes: liftlayers, PyWavelets, ptwt, pytorch_wavelets, FrEIA, slicing.
 
     pip install -c constraints.txt -e . FrEIA==0.2 PyWavelets==1.9.0
     pip install -c constraints.txt --no-deps ptwt==1.0.1 pytorch_wavelets==1.3.0 "setuptools<80"
-    python benchmarks/wavelets.py                   all figures, one to three minutes on one core
+    python benchmarks/wavelets.py                   all figures, five to ten minutes on one core
     python benchmarks/wavelets.py --quick           only the Haar transform of one image; writes nothing
 
 Writes benchmarks/results/wavelets-DEVICE.json and .md; the documentation shows the .md file. --table regenerates the
@@ -31,15 +31,22 @@ from invertible import processor
 from torch import Tensor
 
 import liftlayers
-from liftlayers.functional import haar_analysis, haar_synthesis
+from liftlayers.functional import haar_analysis, haar_synthesis, iswt, swt, wavedec, waverec
 
 Figures = dict[str, dict[str, float | str]]  # variant -> pass -> ratio or error
 Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # image to bands in any container, and the inverse
 
 LARGE, BATCH, WIDE = (1, 3, 1024, 1024), (16, 3, 224, 224), (16, 12, 256, 256)
+VOLUME, PHOTO, LINES = (1, 2, 96, 128, 128), (1, 3, 512, 512), (64, 1, 16384)
 RESULTS = Path(__file__).parent / "results"
 PASSES = ("forward", "inverse", "forward + backward")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+LAST_THREE = (-3, -2, -1)
+PERIODIC = {  # the names of variants, with their boundary rules
+    "PyWavelets": "PyWavelets (periodization)",
+    "ptwt": "ptwt (periodic)",
+    "pytorch_wavelets": "pytorch_wavelets (periodic)",
+}
 PEERS = ("PyWavelets", "ptwt", "pytorch_wavelets", "FrEIA")
 CALLS = 10  # calls between two timing events on a GPU
 
@@ -52,6 +59,25 @@ def ours_9_7(_x: Tensor) -> Transform:
     from liftlayers.functional import wavedec2, waverec2
 
     return lambda x: wavedec2(x, "bior4.4", level=3), lambda bands: waverec2(bands, "bior4.4")
+
+
+def ours_haar_volume(_x: Tensor) -> Transform:
+    return (
+        lambda x: haar_analysis(x, spatial_dims=3),
+        lambda bands: haar_synthesis(*bands, spatial_dims=3),
+    )
+
+
+def ours_volume(_x: Tensor, *, wavelet: str, level: int) -> Transform:
+    return (
+        lambda x: wavedec(x, wavelet, axes=LAST_THREE, level=level),
+        lambda bands: waverec(bands, wavelet, axes=LAST_THREE),
+    )
+
+
+def ours_undecimated(x: Tensor, *, wavelet: str, level: int) -> Transform:
+    axes = range(2 - x.ndim, 0)
+    return lambda x: swt(x, wavelet, axes=axes, level=level), lambda bands: iswt(bands, wavelet, axes=axes)
 
 
 def sliced_haar(_x: Tensor) -> Transform:
@@ -94,6 +120,55 @@ def pywavelets(x: Tensor, *, wavelet: str, level: int) -> Transform:
     )
 
 
+def pywavelets_volume(_x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import pywt
+
+    return (
+        lambda x: pywt.wavedecn(x.numpy(), wavelet, "periodization", level, LAST_THREE),
+        lambda bands: pywt.waverecn(bands, wavelet, "periodization", LAST_THREE),
+    )
+
+
+def pywavelets_undecimated(x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import pywt
+
+    if x.ndim == 3:  # lines
+        return (
+            lambda x: pywt.swt(x.numpy(), wavelet, level, trim_approx=True),
+            lambda bands: pywt.iswt(bands, wavelet),
+        )
+    return (
+        lambda x: pywt.swt2(x.numpy(), wavelet, level, trim_approx=True),
+        lambda bands: pywt.iswt2(bands, wavelet),
+    )
+
+
+def ptwt_volume(_x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import ptwt  # pyright: ignore[reportMissingImports]
+
+    return (
+        lambda x: ptwt.wavedec3(x, wavelet, mode="periodic", level=level),
+        lambda bands: ptwt.waverec3(bands, wavelet),
+    )
+
+
+def ptwt_undecimated(x: Tensor, *, wavelet: str, level: int) -> Transform:
+    import ptwt  # pyright: ignore[reportMissingImports]
+
+    if x.ndim != 3:
+        raise NotImplementedError("ptwt transforms lines only")
+    return lambda x: ptwt.swt(x, wavelet, level=level), lambda bands: ptwt.iswt(bands, wavelet)
+
+
+def pytorch_wavelets_undecimated(x: Tensor, *, wavelet: str, level: int) -> Transform:
+    from pytorch_wavelets.dwt.transform2d import SWTForward  # pyright: ignore[reportMissingImports]
+
+    def missing(_bands: Any) -> Any:
+        raise NotImplementedError("pytorch_wavelets has no inverse")
+
+    return SWTForward(J=level, wave=wavelet, mode="periodic").to(x.device), missing
+
+
 def ptwt(_x: Tensor, *, wavelet: str, level: int) -> Transform:
     import ptwt  # pyright: ignore[reportMissingImports]
 
@@ -126,12 +201,32 @@ CDF_9_7: dict[str, Callable[[Tensor], Transform]] = {
 }
 
 
+def named(wavelet: str, level: int, **builders: Callable[..., Transform]) -> dict[str, Callable[[Tensor], Transform]]:
+    """Returns the variants of one wavelet by the name of their library."""
+    return {
+        PERIODIC.get(name, name): lambda x, build=build: build(x, wavelet=wavelet, level=level)
+        for name, build in builders.items()
+    }
+
+
+HAAR_VOLUME = {"liftlayers": ours_haar_volume, **named("haar", 1, PyWavelets=pywavelets_volume, ptwt=ptwt_volume)}
+CDF_VOLUME = named("bior4.4", 2, liftlayers=ours_volume, PyWavelets=pywavelets_volume, ptwt=ptwt_volume)
+UNDECIMATED = named(
+    "db2",
+    3,
+    liftlayers=ours_undecimated,
+    PyWavelets=pywavelets_undecimated,
+    ptwt=ptwt_undecimated,
+    pytorch_wavelets=pytorch_wavelets_undecimated,
+)
+
+
 def tensors(bands: Any) -> Iterator[Tensor]:
     """Yields the tensors in nested tuples and lists."""
     if isinstance(bands, Tensor):
         yield bands
-    elif isinstance(bands, tuple | list):
-        for band in bands:
+    elif isinstance(bands, tuple | list | dict):
+        for band in bands.values() if isinstance(bands, dict) else bands:
             yield from tensors(band)
 
 
@@ -213,8 +308,12 @@ def cases(device: str, *, quick: bool) -> Iterator[tuple[str, Figures]]:
     if not quick:
         plans += [("Haar", HAAR, BATCH), ("9/7 of three levels", CDF_9_7, LARGE)]
         plans += [("Haar", HAAR, WIDE)] if device != "cpu" else []
+        plans += [("Haar", HAAR_VOLUME, VOLUME), ("9/7 of two levels", CDF_VOLUME, VOLUME)]
+        plans += [("undecimated db2 of three levels", UNDECIMATED, shape) for shape in (PHOTO, LINES)]
     for title, variants, shape in plans:
         for layout, memory_format in LAYOUTS.items():
+            if layout != "contiguous" and variants not in (HAAR, CDF_9_7):
+                continue
             x = torch.rand(shape, device=device).contiguous(memory_format=memory_format)
             yield f"{title}, {'x'.join(map(str, shape))}, {layout}", measure(variants, x, rounds=11)
 

@@ -22,6 +22,8 @@ from liftlayers.nn.unet import NAFUNet
 from liftlayers.wavelets.learned import LearnedWavelet, NonseparableLearnedWavelet
 from liftlayers.wavelets.lossless import LosslessWavelet
 from liftlayers.wavelets.named import Haar, Wavelet
+from liftlayers.wavelets.packed import Packed
+from liftlayers.wavelets.undecimated import UndecimatedWavelet
 
 __version__ = "0.1.0"
 
@@ -54,6 +56,7 @@ __all__ = [
     "NAFUNet",
     "NonseparableLearnedWavelet",
     "OnGrid",
+    "Packed",
     "Parallel",
     "PixelUnshuffle",
     "Predict",
@@ -63,6 +66,7 @@ __all__ = [
     "Split",
     "Swap",
     "ToGrid",
+    "UndecimatedWavelet",
     "Update",
     "VolumePreserving",
     "Wavelet",

@@ -1,6 +1,6 @@
 """Checks of arguments, used throughout the library: each error names the caller, what it needs and what it got."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 from torch import Tensor
@@ -38,40 +38,54 @@ def require_alike(who: str, *bands: Tensor) -> None:
 
 def require_four_axes(who: str, tensor: Tensor, *, channels: int | None = None) -> None:
     """Raises `ValueError` unless the tensor is (B, C, H, W), with C equal to `channels` if that is given."""
-    if tensor.ndim != 4 or (channels is not None and tensor.shape[1] != channels):
-        needed = "C" if channels is None else channels
-        raise ValueError(f"{who} needs a (B, {needed}, H, W) tensor, got {tuple(tensor.shape)}")
+    _require_shape(who, tensor, channels, 2)
 
 
-def require_image(who: str, tensor: Tensor, *, channels: int | None = None) -> None:
-    """Raises unless the tensor is a floating-point (B, C, H, W), with C equal to `channels` if that is given."""
+def require_image(who: str, tensor: Tensor, *, channels: int | None = None, spatial_dims: int = 2) -> None:
+    """Raises unless the tensor is a floating-point (B, C, H, W), with C equal to `channels` if that is given.
+
+    For another number of spatial axes it is (B, C, W) or (B, C, D, H, W).
+    """
     require_float(who, tensor)
-    require_four_axes(who, tensor, channels=channels)
+    _require_shape(who, tensor, channels, spatial_dims)
 
 
-def require_even(who: str, x: Tensor) -> None:
-    """Raises `ValueError` unless height and width are even, and not zero."""
-    require_sides(who, x, num_axes=2)
-    height, width = x.shape[-2:]
-    if height % 2 or width % 2:
-        raise ValueError(f"{who} needs an even height and width, got {height} x {width}")
+def _require_shape(who: str, tensor: Tensor, channels: int | None, spatial_dims: int) -> None:
+    if tensor.ndim != 2 + spatial_dims or (channels is not None and tensor.shape[1] != channels):
+        needed = ", ".join(["B", "C" if channels is None else str(channels), *"DHW"[-spatial_dims:]])
+        raise ValueError(f"{who} needs a ({needed}) tensor, got {tuple(tensor.shape)}")
+
+
+def require_even(who: str, x: Tensor, *, spatial_dims: int = 2) -> None:
+    """Raises `ValueError` unless the spatial sides, the last ones, are even, and not zero."""
+    require_sides(who, x, num_axes=spatial_dims)
+    sides = x.shape[-spatial_dims:]
+    if any(side % 2 for side in sides):
+        needed = ("width", "height and width", "depth, height and width")[spatial_dims - 1]
+        raise ValueError(f"{who} needs an even {needed}, got {' x '.join(map(str, sides))}")
 
 
 def require_detail(who: str, approx: Tensor, detail: Tensor) -> None:
-    """Raises unless `detail` stacks the detail bands of an approximation (B, C, H, W), of its dtype and device."""
+    """Raises unless `detail` stacks the detail bands of an approximation (B, C, ...), of its dtype and device."""
     batch, channels, *size = approx.shape
-    needed = batch, 3 * channels, *size
+    needed = batch, (2 ** len(size) - 1) * channels, *size
     if detail.shape != needed:
         given = f"an approximation of shape {tuple(approx.shape)}"
         raise ValueError(f"{who} needs a detail of shape {needed} for {given}, got {tuple(detail.shape)}")
     require_alike(who, approx, detail)
 
 
-def require_image_bands(who: str, approx: Tensor, detail: Tensor) -> None:
+def require_image_bands(who: str, approx: Tensor, detail: Tensor, *, spatial_dims: int = 2) -> None:
     """Raises unless the two are the floating-point bands of an image, the detail bands stacked."""
-    require_image(who, approx)
-    require_image(who, detail)
+    require_image(who, approx, spatial_dims=spatial_dims)
+    require_image(who, detail, spatial_dims=spatial_dims)
     require_detail(who, approx, detail)
+
+
+def require_spatial_dims(who: str, spatial_dims: int) -> None:
+    """Raises `ValueError` unless the number of spatial axes is 1, 2 or 3: lines, images or volumes."""
+    if spatial_dims not in (1, 2, 3):
+        raise ValueError(f"{who} needs spatial_dims of 1, 2 or 3, got {spatial_dims!r}")
 
 
 def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
@@ -101,29 +115,51 @@ def require_positive(who: str, **numbers: int) -> None:
 
 
 def require_sides(who: str, x: Tensor, *, num_axes: int) -> None:
-    """Raises `ValueError` unless the tensor has the transformed axes, one or two, and they are not empty."""
+    """Raises `ValueError` unless the tensor has the transformed axes, one to three, and they are not empty."""
+    require_tensors(who, x)
     if x.ndim < num_axes or 0 in x.shape[-num_axes:]:
-        needed = "(..., N)" if num_axes == 1 else "(..., H, W)"
+        needed = "(..., N)" if num_axes == 1 else f"(..., {', '.join('DHW'[-num_axes:])})"
         raise ValueError(f"{who} needs a tensor of shape {needed} without empty sides, got {tuple(x.shape)}")
 
 
 def require_fitting_bands(who: str, approx: Tensor, *details: Tensor) -> None:
+    """Raises unless bands are alike and fit together: one detail for lines, three for images."""
+    keys = ("a", "d") if len(details) == 1 else ("aa", "da", "ad", "dd")
+    require_named_bands(who, dict(zip(keys, (approx, *details), strict=True)), range(-len(keys[0]), 0))
+
+
+def require_named_bands(who: str, bands: Mapping[str, Tensor], dims: Sequence[int]) -> None:
     """Raises unless bands are alike and fit together: shapes differ along the transformed axes only, consistently.
 
-    One detail belongs to a transform of lines, three (horizontal, vertical, diagonal) to a transform of images.
+    Each letter of a band's name, "a" or "d", belongs to one of the transformed axes, which count from the end.
     """
-    require_alike(who, approx, *details)
-    shapes = [tuple(band.shape) for band in (approx, *details)]
-    fit = min([len(shape) for shape in shapes]) > len(details) // 2
-    if fit and len(details) == 1:
-        fit = shapes[0][:-1] == shapes[1][:-1]
-    elif fit:
-        *leading, rows, columns = shapes[0]
-        detail_rows, detail_columns = shapes[1][-2], shapes[2][-1]
-        sizes = (detail_rows, columns), (rows, detail_columns), (detail_rows, detail_columns)
-        fit = shapes[1:] == [(*leading, *size) for size in sizes]
+    require_alike(who, *bands.values())
+    num_axes, sizes = max(band.ndim for band in bands.values()), {}
+    fit = num_axes >= -min(dims) and all(band.ndim == num_axes for band in bands.values())
+    for key, band in bands.items():
+        letters = dict(zip(dims, key, strict=True))
+        for axis, size in enumerate(band.shape, -num_axes):
+            fit = fit and sizes.setdefault((axis, letters.get(axis)), size) == size
     if not fit:
-        raise ValueError(f"{who} needs bands that fit together, got shapes {', '.join(map(str, shapes))}")
+        shapes = ", ".join(str(tuple(band.shape)) for band in bands.values())
+        raise ValueError(f"{who} needs bands that fit together, got shapes {shapes}")
+
+
+def require_axes(who: str, axes: Sequence[int]) -> int:
+    """Returns how many axes there are; raises `TypeError` unless they are a sequence of whole numbers."""
+    if not isinstance(axes, Sequence) or isinstance(axes, str) or not axes:
+        raise TypeError(f"{who} needs a sequence of axes, got {axes!r}")
+    for axis in axes:
+        require_whole(who, axis=axis)
+    return len(axes)
+
+
+def dims_for(who: str, axes: Sequence[int], num_axes: int) -> tuple[int, ...]:
+    """Returns axes of a tensor as numbers that count from the end; raises unless they exist and are different."""
+    dims = tuple(axis - num_axes if axis >= 0 else axis for axis in axes)
+    if len(set(dims)) < len(dims) or not all(-num_axes <= dim < 0 for dim in dims):
+        raise ValueError(f"{who} needs different axes of a tensor of {num_axes} axes, got {tuple(axes)}")
+    return dims
 
 
 def four_bands(who: str, coefficients: object) -> list[Tensor]:

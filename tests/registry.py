@@ -31,6 +31,7 @@ from liftlayers import (
     NAFBlock,
     NAFUNet,
     NonseparableLearnedWavelet,
+    Packed,
     Parallel,
     PixelUnshuffle,
     Predict,
@@ -38,6 +39,7 @@ from liftlayers import (
     Sequential,
     Split,
     Swap,
+    UndecimatedWavelet,
     Update,
     Wavelet,
     exact,
@@ -76,6 +78,7 @@ class Layer:
     build: Callable[[Parts], nn.Module]
     channels: Callable[[int, int], tuple[int, ...]] = pair  # of its bands
     multiple: int = 1  # height and width are multiples of it
+    rank: int = 2  # spatial axes of its bands
     any_rank: bool = False  # bands may be vectors, lines, images or volumes
     options: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # values of each; the first is the default
     inverts: bool = True  # as floats do, up to rounding: the laws hold
@@ -136,6 +139,7 @@ REGISTRY: dict[str, Layer] = {
     "Update": Layer(lambda p: Update(p.network(p.b, p.a))),
     "LiftingBlock": Layer(block),
     "LiftingPyramid": Layer(lambda p: LiftingPyramid([Sequential(Haar(), haar_block(p)), Haar()]), image, 4),
+    "Packed": Layer(lambda _: Packed(1), haar_bands),
     "Split": Layer(lambda p: Split(p.a, p.b), lambda a, b: (a + b,), any_rank=True),
     "Swap": Layer(lambda _: Swap(), any_rank=True),
     "Parallel": Layer(lambda p: Parallel(PixelUnshuffle(2), act_norm(p.b)), multiple=2),
@@ -147,10 +151,13 @@ REGISTRY: dict[str, Layer] = {
     "Inverse": Layer(lambda p: Inverse(Sequential(Haar(), haar_block(p))), haar_bands),
     "exact": Layer(lambda p: exact(Sequential(Haar(), haar_block(p), Inverse(Haar()))), image, 2, inverts=False),
     "IntegerPredictor": Layer(lambda p: IntegerPredictor(p.a, p.b, bits=8), image, inverts=False),
+    "UndecimatedWavelet": Layer(lambda _: UndecimatedWavelet("5/3", num_levels=2), image, inverts=False),
     "NAFBlock": Layer(lambda p: NAFBlock(p.a), image, inverts=False),
     "NAFUNet": Layer(lambda p: NAFUNet(p.a, 4, encoder=(1,), middle=0, decoder=(0,)), image, inverts=False),
     "MultiTaskNAFUNet": Layer(lambda p: OneTask(p.a), image, inverts=False),
-    # Compositions that users make; the matrix needs no rows for them.
+    # The same layers for lines and volumes, and compositions that users make; the matrix needs no rows for them.
+    "Haar, of lines": Layer(lambda _: Haar(spatial_dims=1), image, 2, rank=1, row=False),
+    "Wavelet, of volumes": Layer(lambda _: Wavelet("db2", spatial_dims=3), image, 2, rank=3, row=False),
     "Sequential, empty": Layer(lambda _: Sequential(), any_rank=True, row=False),
     "Sequential, image to image": Layer(
         lambda p: Sequential(Haar(), haar_block(p), haar_block(p), Inverse(Haar())), image, 2, row=False
@@ -177,7 +184,7 @@ def predictor(in_channels: int, out_channels: int) -> nn.Module:
 def listed(name: str, seed: int = 0, *, batch: int = 2, dtype: torch.dtype = torch.float32) -> Case:
     """A layer of the registry with its default options and the smallest bands that show every effect."""
     layer = REGISTRY[name]
-    size = (3, 2) if layer.multiple == 1 else (4, 4)
+    size = (3, 2) if layer.multiple == 1 else (4,) * layer.rank
     module = build(lambda: layer.make(predictor, 1, 3), seed, dtype)
     bands = (tensor(seed + i, batch, c, *size, dtype=dtype) for i, c in enumerate(layer.channels(1, 3)))
     return Case(module, tuple(bands))  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def cases(
     layer, numbers = REGISTRY[name], st.integers(1, 4 if largest > 2 else 2)
     a, b, network, seed = draw(numbers), draw(numbers), draw(networks()), draw(seeds())
     options = {option: draw(st.sampled_from(values)) for option, values in layer.options.items()}
-    rank = draw(st.integers(0, 3)) if layer.any_rank else 2
+    rank = draw(st.integers(0, 3)) if layer.any_rank else layer.rank
     sides = [layer.multiple * draw(st.integers(1, max(1, largest // layer.multiple))) for _ in range(rank)]
     kind, num = dtype or draw(dtypes), batch or draw(st.integers(1, 2))
     given = (tensor(seed + i, num, c, *sides, dtype=kind) for i, c in enumerate(layer.channels(a, b)))

@@ -25,10 +25,11 @@ from liftlayers import (
     Sequential,
     Split,
     ToGrid,
+    UndecimatedWavelet,
     Wavelet,
     exact,
 )
-from liftlayers.functional import dwt2d, idwt2d, wavedec2
+from liftlayers.functional import dwt2d, idwt2d, unpack
 from liftlayers.testing import assert_inverts
 
 x = torch.zeros(1, 3, 8, 8)
@@ -43,7 +44,11 @@ def unet(width: Any) -> NAFUNet:
 
 
 WHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "wavedec2": (lambda n: wavedec2(x, "haar", level=n), "wavedec2 needs a whole number as level"),
+    "unpack": (lambda n: unpack(x, level=n), "unpack needs a whole number as level"),
+    "UndecimatedWavelet": (
+        lambda n: UndecimatedWavelet("haar", num_levels=n),
+        "UndecimatedWavelet needs a whole number as num_levels",
+    ),
     "idwt2d": (lambda n: synthesis((7, n)), "idwt2d needs a whole number as width"),
     "Split": (lambda n: Split(1, n), "Split needs a whole number as size"),
     "PixelUnshuffle": (PixelUnshuffle, "PixelUnshuffle needs a whole number as factor"),

@@ -152,7 +152,7 @@ def _visit_leaf(step: Invertible, inverted: bool, bands: Bands, links: list[Link
             bands = Bands(bands.take(2))
             links.append(Link(step, kind, bands.deepest()))
             return bands
-    if isinstance(step, Haar):
+    if isinstance(step, Haar) and step.spatial_dims == 2:  # with one or three axes, the scale is no power of two
         return _visit_inverse_haar(step, bands, links) if inverted else _visit_haar(step, bands, links)
     if step.exact_on_grid:
         kind = stating_class(type(step), lambda kind: "exact_on_grid" in vars(kind))
@@ -161,9 +161,10 @@ def _visit_leaf(step: Invertible, inverted: bool, bands: Bands, links: list[Link
     remedy = "; a learned wavelet has none with scale=None" if isinstance(step, ScalePair) else ""
     if isinstance(step, LosslessWavelet):
         remedy = "; with networks of integers, a chain of it is exact on integers as it is"
+    name = repr(step) if isinstance(step, Haar) else type(step).__name__
     raise TypeError(
-        "exact needs additive couplings, Haar transforms and steps that only move numbers to other places, without "
-        f"arithmetic (exact_on_grid = True says so), got {type(step).__name__} as step {len(links)}{remedy}"
+        "exact needs additive couplings, Haar transforms of images and steps that only move numbers to other places, "
+        f"without arithmetic (exact_on_grid = True says so), got {name} as step {len(links)}{remedy}"
     )
 
 

@@ -1,5 +1,6 @@
 """Implementations of the Haar transform: a plain one, which defines it, and faster ones that give the same bits."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -11,29 +12,53 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from liftlayers.functional.lifting import halves
+
 BLOCK = 2**19  # elements of an image for each thread: with bands and intermediate results, about what a cache holds
 FEW = 6  # with fewer channels, last in memory, it is faster to process each channel alone (measured)
 SMALL = 2**16  # for fewer elements, and for transposed images, the plain form is faster (measured)
 KERNEL_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
+# By the number of axes, of lines, images and volumes: which sums and differences are stacked, with the bands ordered by
+# name (aa, ad, da, dd), and how the even and odd places of all axes are joined.
+STACKED = {3: (1,), 4: (2, 1, 3), 5: (1, 2, 3, 4, 5, 6, 7)}
+JOINED = {
+    3: "r b c w -> b c (w r)",
+    4: "(r s) b c h w -> b c (h r) (w s)",
+    5: "(r s t) b c d h w -> b c (d r) (h s) (w t)",
+}
+
+
 def plain_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
-    top, bottom = x[..., 0::2, :], x[..., 1::2, :]
-    sums, differences = top + bottom, top - bottom  # of rows
-    left, right = sums[..., 0::2], sums[..., 1::2]
-    left_difference, right_difference = differences[..., 0::2], differences[..., 1::2]
-    horizontal = left_difference + right_difference
-    vertical = left - right
-    diagonal = left_difference - right_difference
-    return 0.5 * (left + right), 0.5 * torch.cat((horizontal, vertical, diagonal), dim=1)
+    bands, scale = _bands(x, 2), _scale(x)
+    return scale * bands[0], scale * torch.cat([bands[k] for k in STACKED[x.ndim]], dim=1)
+
+
+def _bands(x: Tensor, dim: int) -> list[Tensor]:
+    """Returns sums and differences of pairs along all axes from `dim` on, ordered by name."""
+    if dim == x.ndim:
+        return [x]
+    even, odd = halves(x, dim - x.ndim)
+    return [*_bands(even + odd, dim + 1), *_bands(even - odd, dim + 1)]
 
 
 def plain_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
-    horizontal, vertical, diagonal = detail.chunk(3, dim=1)
-    left, right = approx + vertical, approx - vertical
-    left_difference, right_difference = horizontal + diagonal, horizontal - diagonal
-    quarters = [left + left_difference, right + right_difference, left - left_difference, right - right_difference]
-    return 0.5 * rearrange(quarters, "(r s) b c h w -> b c (h r) (w s)", r=2)
+    parts, rank = _ordered(approx, detail), approx.ndim - 2
+    for bit in (2**axis for axis in range(rank)):  # the last axis first
+        parts = [parts[k ^ bit] - part if k & bit else part + parts[k ^ bit] for k, part in enumerate(parts)]
+    return _scale(approx) * rearrange(parts, JOINED[approx.ndim], **dict.fromkeys("rs"[: rank - 1], 2))
+
+
+def _ordered(approx: Tensor, detail: Tensor) -> list[Tensor]:
+    """Returns all bands ordered by name."""
+    order = STACKED[approx.ndim]
+    details = detail.chunk(len(order), dim=1)
+    return [approx, *(details[k - 1] for k in order)]  # the order is its own inverse
+
+
+def _scale(x: Tensor) -> float:
+    return 2 ** (1 - x.ndim / 2)
 
 
 def must_be_plain(*tensors: Tensor) -> bool:
@@ -55,7 +80,7 @@ def must_be_plain(*tensors: Tensor) -> bool:
 
 def analysis(x: Tensor) -> tuple[Tensor, Tensor]:
     """Runs the fastest form for the tensor's device and layout; autograd does not record it."""
-    if x.device.type == "cpu" and 1 in (x.stride(1), x.stride(3)):
+    if x.device.type == "cpu" and 1 in (x.stride(1), x.stride(-1)):
         return _blocked_analysis(x)
     kernels = _kernels_for(x)
     return kernels.analysis(x) if kernels else plain_analysis(x)
@@ -73,51 +98,61 @@ def synthesis(approx: Tensor, detail: Tensor) -> Tensor:
 
 
 def _blocked_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
-    batch, channels, height, width = x.shape
-    layout = torch.channels_last if x.stride(1) == 1 < x.stride(3) else torch.contiguous_format
+    batch, channels, *sides = x.shape
+    layout = torch.channels_last if x.ndim == 4 and x.stride(1) == 1 < x.stride(3) else torch.contiguous_format
     approx, detail = (
-        torch.empty((batch, num, height // 2, width // 2), dtype=x.dtype, device=x.device, memory_format=layout)
-        for num in (channels, 3 * channels)
+        torch.empty((batch, num, *(side // 2 for side in sides)), dtype=x.dtype, device=x.device, memory_format=layout)
+        for num in (channels, (2 ** len(sides) - 1) * channels)
     )
+    few = layout is torch.channels_last and channels < FEW
     for image, low, high in _blocks(x, approx, detail):
-        top, bottom = image[:, :, 0::2], image[:, :, 1::2]
-        sums, differences = top + bottom, top - bottom
-        halves = (half[..., side::2] for half in (sums, differences) for side in (0, 1))
-        few = layout is torch.channels_last and channels < FEW
-        for left, right, left_difference, right_difference, average, horizontal, vertical, diagonal in zip(
-            *(part.unbind(1) if few else [part] for part in (*halves, low, *high.chunk(3, dim=1))), strict=True
-        ):
-            torch.add(left, right, out=average)
-            torch.add(left_difference, right_difference, out=horizontal)
-            torch.sub(left, right, out=vertical)
-            torch.sub(left_difference, right_difference, out=diagonal)
-        low.mul_(0.5)  # after the sums, as in the plain form: halving tiny numbers rounds them
-        high.mul_(0.5)
+        _split_into(_ordered(low, high), image, 2, few)
+        low.mul_(_scale(x))  # after the sums, as in the plain form: halving tiny numbers rounds them
+        high.mul_(_scale(x))
     return approx, detail
 
 
+def _split_into(bands: list[Tensor], x: Tensor, dim: int, few: bool) -> None:
+    """Writes what `_bands` returns."""
+    even, odd = halves(x, dim - x.ndim)
+    half = len(bands) // 2
+    if half > 1:
+        _split_into(bands[:half], even + odd, dim + 1, few)
+        _split_into(bands[half:], even - odd, dim + 1, few)
+        return
+    for first, second, total, difference in zip(
+        *(y.unbind(1) if few else [y] for y in (even, odd, *bands)), strict=True
+    ):
+        torch.add(first, second, out=total)
+        torch.sub(first, second, out=difference)
+
+
 def _blocked_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
-    batch, channels, height, width = approx.shape
-    x = approx.new_empty(batch, channels, 2 * height, 2 * width)
+    batch, channels, *sides = approx.shape
+    x = approx.new_empty(batch, channels, *(2 * side for side in sides))
     for image, low, high in _blocks(x, approx, detail):
-        top, bottom = image[:, :, 0::2], image[:, :, 1::2]
-        sums = torch.empty_like(top)
-        horizontal, vertical, diagonal = high.chunk(3, dim=1)
-        torch.add(low, vertical, out=sums[..., 0::2])
-        torch.sub(low, vertical, out=sums[..., 1::2])
-        torch.add(horizontal, diagonal, out=bottom[..., 0::2])  # holds differences until the rows are known
-        torch.sub(horizontal, diagonal, out=bottom[..., 1::2])
-        torch.add(sums, bottom, out=top)
-        torch.sub(sums, bottom, out=bottom)
-        image.mul_(0.5)
+        _merge_into(image, _ordered(low, high), 2)
+        image.mul_(_scale(x))
     return x
+
+
+def _merge_into(x: Tensor, bands: list[Tensor], dim: int) -> None:
+    """Writes sums and differences of bands into even and odd places of an image, along all axes from `dim` on."""
+    even, odd = halves(x, dim - x.ndim)
+    half, sums, differences = len(bands) // 2, bands[0], bands[-1]
+    if half > 1:
+        sums, differences = torch.empty_like(even), odd  # odd places hold differences until their sums are known
+        _merge_into(sums, bands[:half], dim + 1)
+        _merge_into(differences, bands[half:], dim + 1)
+    torch.add(sums, differences, out=even)
+    torch.sub(sums, differences, out=odd)
 
 
 def _blocks(x: Tensor, approx: Tensor, detail: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields views of an image and its bands that belong together: of several images, of one, or of rows of one."""
-    _, channels, height, width = x.shape
-    size = BLOCK * torch.get_num_threads()
-    images, rows = (max(1, size // max(1, each)) for each in (channels * height * width, 2 * channels * width))
+    channels, height, *others = x.shape[1:]
+    row, size = channels * math.prod(others), BLOCK * torch.get_num_threads()
+    images, rows = (max(1, size // max(1, each)) for each in (height * row, 2 * row))
     for parts in zip(x.split(images), approx.split(images), detail.split(images), strict=True):
         counts = (2 * rows, rows, rows)
         yield from zip(*(part.split(n, dim=2) for part, n in zip(parts, counts, strict=True)), strict=True)
@@ -128,7 +163,9 @@ def _blocks(x: Tensor, approx: Tensor, detail: Tensor) -> Iterator[tuple[Tensor,
 
 def _kernels_for(*tensors: Tensor) -> ModuleType | None:
     """Returns the module of Triton kernels, or None if it is not available or cannot take these tensors."""
-    fit = all(x.is_cuda and x.dtype in KERNEL_DTYPES and x.is_contiguous() and x.numel() for x in tensors)
+    fit = all(
+        x.ndim == 4 and x.is_cuda and x.dtype in KERNEL_DTYPES and x.is_contiguous() and x.numel() for x in tensors
+    )
     return _kernels() if fit else None
 
 

@@ -19,14 +19,16 @@ from liftlayers.functional.schemes import LiftingStep, Scheme
 BLOCK = 2**21  # bytes processed at a time: few enough for a processor's cache, many enough to outweigh the calls
 
 
-def lift_in_place(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
+def lift_in_place(x: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0) -> tuple[Tensor, Tensor]:
     """Computes what `lift` computes."""
-    return _Lifting.apply(_Transform(scheme, dim, boundary), x)
+    return _Lifting.apply(_Transform(scheme, dim, boundary, spacing), x)
 
 
-def unlift_in_place(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> Tensor:
+def unlift_in_place(
+    approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0
+) -> Tensor:
     """Computes what `unlift` computes."""
-    return _Lifting.apply(_Transform(scheme, dim, boundary, inverse=True), approx, detail)
+    return _Lifting.apply(_Transform(scheme, dim, boundary, spacing, inverse=True), approx, detail)
 
 
 class _Transform(NamedTuple):
@@ -35,6 +37,7 @@ class _Transform(NamedTuple):
     scheme: Scheme
     dim: int
     boundary: str
+    spacing: int = 0  # of the samples of an undecimated transform
     inverse: bool = False  # subtracts the steps and divides by the scales
     transposed: bool = False
 
@@ -42,6 +45,12 @@ class _Transform(NamedTuple):
     def merges(self) -> bool:
         """True if the transform takes two bands and returns lines."""
         return self.inverse != self.transposed
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """What halves are multiplied or divided by; the inverse of an undecimated transform takes a mean."""
+        approx, detail = self.scheme.scales
+        return (2 * approx, 2 * detail) if self.spacing and self.inverse else (approx, detail)
 
 
 class _Lifting(torch.autograd.Function):
@@ -76,30 +85,38 @@ class _Lifting(torch.autograd.Function):
 
 def _split(transform: _Transform, x: Tensor) -> tuple[Tensor, Tensor]:
     """Splits lines into halves, takes the steps from first to last, then scales."""
-    scheme, dim = transform.scheme, transform.dim
-    approx, detail = (_empty(x, dim, (x.shape[dim] + more) // 2) for more in (1, 0))
+    dim, spacing, size = transform.dim, transform.spacing, x.shape[transform.dim]
+    approx, detail = (_empty(x, dim, size if spacing else (size + more) // 2) for more in (1, 0))
     for line, a, d in _blocks(dim, x, approx, detail):
-        a.copy_(line[:, 0::2])
-        d.copy_(line[:, 1::2])
-        for step in scheme.steps:
+        for samples, half in _places(line, a, d, spacing):
+            half.copy_(samples)
+        for step in transform.scheme.steps:
             _add_step(step, a, d, transform)
-        for half, scale in zip((a, d), scheme.scales, strict=True):
+        for half, scale in zip((a, d), transform.factors, strict=True):
             half.div_(scale) if transform.inverse else half.mul_(scale)
     return approx, detail
 
 
 def _merge(transform: _Transform, approx: Tensor, detail: Tensor) -> Tensor:
     """Scales two halves, takes the steps from last to first, then merges the halves into lines."""
-    scheme, dim = transform.scheme, transform.dim
-    x = _empty(approx, dim, approx.shape[dim] + detail.shape[dim])
+    dim, spacing, size = transform.dim, transform.spacing, approx.shape[transform.dim]
+    x = _empty(approx, dim, size if spacing else size + detail.shape[dim])
     scaled = torch.div if transform.inverse else torch.mul
     for line, *halves in _blocks(dim, x, approx, detail):
-        a, d = (scaled(half, scale) for half, scale in zip(halves, scheme.scales, strict=True))
-        for step in reversed(scheme.steps):
+        a, d = (scaled(half, scale) for half, scale in zip(halves, transform.factors, strict=True))
+        for step in reversed(transform.scheme.steps):
             _add_step(step, a, d, transform)
-        line[:, 0::2].copy_(a)
-        line[:, 1::2].copy_(d)
+        for number, (samples, half) in enumerate(_places(line, a, d, spacing)):
+            samples.add_(half) if spacing and number else samples.copy_(half)
     return x
+
+
+def _places(line: Tensor, approx: Tensor, detail: Tensor, spacing: int) -> list[tuple[Tensor, Tensor]]:
+    """Returns pairs of samples and of the half that takes them: even and odd ones, or with a spacing all, twice."""
+    if not spacing:
+        return [(line[:, 0::2], approx), (line[:, 1::2], detail)]
+    turns = _turns(spacing, line.shape[1])
+    return [(line, approx), *((line.narrow(1, source, n), detail.narrow(1, begin, n)) for begin, source, n in turns)]
 
 
 def _empty(like: Tensor, dim: int, num: int) -> Tensor:
@@ -130,7 +147,8 @@ Link = tuple[int, int, int, float]  # part of a step: index in the target, index
 def _add_step(step: LiftingStep, approx: Tensor, detail: Tensor, transform: _Transform) -> None:
     """Adds or subtracts a step, or its transpose, in place; lines are along axis 1."""
     target, source = (detail, approx) if step.target == "detail" else (approx, detail)
-    for begin, begin_in_source, num, weight in _links(step, target.shape[1], source.shape[1], transform.boundary):
+    sizes = target.shape[1], source.shape[1]
+    for begin, begin_in_source, num, weight in _links(step, *sizes, transform.boundary, transform.spacing):
         to, of = target.narrow(1, begin, num), source.narrow(1, begin_in_source, num)
         if transform.transposed:
             to, of = of, to
@@ -138,8 +156,11 @@ def _add_step(step: LiftingStep, approx: Tensor, detail: Tensor, transform: _Tra
 
 
 @lru_cache(maxsize=1024)
-def _links(step: LiftingStep, num_target: int, num_source: int, boundary: str) -> tuple[Link, ...]:
+def _links(step: LiftingStep, num_target: int, num_source: int, boundary: str, spacing: int) -> tuple[Link, ...]:
     """Lists a step's links: one for each tap inside the source, and one for each sample read beyond its ends."""
+    if spacing:
+        taps = enumerate(step.taps, step.first)
+        return tuple((*turn, weight) for n, weight in taps for turn in _turns(2 * spacing * n, num_source))
     if num_source == 0:
         return ()
     links: list[Link] = []
@@ -152,3 +173,9 @@ def _links(step: LiftingStep, num_target: int, num_source: int, boundary: str) -
             inside = index_inside(n + offset, step, size=num_source, total=num_target + num_source, boundary=boundary)
             links.append((n, inside, 1, weight))
     return tuple(links)
+
+
+def _turns(shift: int, size: int) -> list[tuple[int, int, int]]:
+    """Returns the two pieces of a periodic line that is read from a shift on: target, source, number of samples."""
+    shift %= size
+    return [(0, shift, size - shift), (size - shift, 0, shift)][: 2 if shift else 1]

@@ -13,11 +13,11 @@ NON_EXPANSIVE = ("periodization", "reflect")
 EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
 
 
-def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
-    """Returns approximation and detail along an axis, counted from the end."""
+def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0) -> tuple[Tensor, Tensor]:
+    """Returns approximation and detail along an axis, counted from the end; undecimated if there is a spacing."""
     lift = lifting.lift if torch.compiler.is_compiling() else lift_in_place  # compilers fuse the plain form
     if boundary in NON_EXPANSIVE:
-        return lift(x, scheme, dim=dim, boundary=boundary)
+        return lift(x, scheme, dim=dim, boundary=boundary, spacing=spacing)
     length = filter_length(scheme)
     num = (x.shape[dim] + length - 1) // 2
     left, first = _margin(length)
@@ -28,7 +28,15 @@ def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Ten
 
 
 def synthesis(
-    who: str, approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str, size: int | None
+    who: str,
+    approx: Tensor,
+    detail: Tensor,
+    scheme: Scheme,
+    *,
+    dim: int,
+    boundary: str,
+    size: int | None,
+    spacing: int = 0,
 ) -> Tensor:
     """Returns the lines along an axis, counted from the end."""
     unlift = lifting.unlift if torch.compiler.is_compiling() else unlift_in_place
@@ -39,7 +47,7 @@ def synthesis(
             raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
         if size not in (None, total):
             raise ValueError(f"{who} needs a size of {total} for {num} + {num_detail} coefficients, got {size}")
-        return unlift(approx, detail, scheme, dim=dim, boundary=boundary)
+        return unlift(approx, detail, scheme, dim=dim, boundary=boundary, spacing=spacing)
     length = filter_length(scheme)
     even = 2 * num - length + 2
     if num != num_detail or even < 2:
@@ -79,9 +87,14 @@ def _margin(length: int) -> tuple[int, int]:
     return left, (left + 1 - length // 2) // 2
 
 
+def scheme_named(who: str, wavelet: str) -> Scheme:
+    """Returns the scheme of a wavelet, given by its name or by an object that has one, such as a ``pywt.Wavelet``."""
+    return require_scheme(who, getattr(wavelet, "name", wavelet))
+
+
 def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
     """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
-    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    scheme, rules = scheme_named(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
     if boundary not in rules:
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
     require_float(who, *tensors)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_fitting_bands, require_positive, require_sides
+from liftlayers._checks import four_bands, require_fitting_bands, require_sides
+from liftlayers.functional._axes import Details, by_name, recompose, transform_of
 from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
 
-Details = tuple[Tensor, Tensor, Tensor]
-Coefficients = tuple[Tensor, Details]
 Size = tuple[int, int]
 
 
@@ -43,7 +42,8 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 
     Args:
         x: Lines :math:`(\dots, n)`, :math:`n \ge 1`, of any floating-point dtype and range.
-        wavelet: A name that `scheme` knows: PyWavelets', or ``"5/3"`` or ``"9/7"``.
+        wavelet: A name that `scheme` knows: PyWavelets', or ``"5/3"`` or ``"9/7"``; or an object with such a ``name``,
+            as a ``pywt.Wavelet`` is.
         boundary: One of the six rules.
 
     Returns:
@@ -141,21 +141,17 @@ def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx.shape, horizontal.shape, vertical.shape
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 4]))
     """
-    return analysis2d("dwt2d", x, wavelet, boundary=boundary)
-
-
-def analysis2d(who: str, x: Tensor, wavelet: str, *, boundary: str) -> tuple[Tensor, Details]:
-    """Computes `dwt2d`; errors name `who` as the function that was called."""
-    steps = scheme_for(who, wavelet, boundary, x)
-    require_sides(who, x, num_axes=2)
-    low, high = analysis(x, steps, dim=-2, boundary=boundary)
-    approx, vertical = analysis(low, steps, dim=-1, boundary=boundary)
-    horizontal, diagonal = analysis(high, steps, dim=-1, boundary=boundary)
-    return approx, (horizontal, vertical, diagonal)
+    require_sides("dwt2d", x, num_axes=2)
+    bands = transform_of("dwt2d", wavelet, x, axes=(-2, -1), boundary=boundary).analyse(x)
+    return bands["aa"], (bands["da"], bands["ad"], bands["dd"])
 
 
 def idwt2d(
-    coefficients: tuple[Tensor, Details], wavelet: str, *, boundary: str = "periodization", size: Size | None = None
+    coefficients: tuple[Tensor | None, Sequence[Tensor | None]],
+    wavelet: str,
+    *,
+    boundary: str = "periodization",
+    size: Size | None = None,
 ) -> Tensor:
     r"""Merges the four bands into images: the inverse of `dwt2d`.
 
@@ -165,7 +161,8 @@ def idwt2d(
     the rows axis :math:`r`.
 
     Args:
-        coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of one floating-point dtype and any range.
+        coefficients: :math:`(c_A, (c_H, c_V, c_D))`, of one floating-point dtype and any range. A band that is `None`
+            is zero.
         wavelet: The wavelet that was given to `dwt2d`.
         boundary: The rule that was given to `dwt2d`.
         size: Height and width, needed where images of two sizes have the same number of coefficients (see `idwt1d`);
@@ -176,8 +173,8 @@ def idwt2d(
 
     Raises:
         TypeError: If a band is not floating-point, or their dtypes differ.
-        ValueError: If the bands do not fit together or do not fit `size`, the bands are on different devices, or the
-            wavelet or the rule is unknown.
+        ValueError: If all bands are `None`, the bands do not fit together or do not fit `size`, the bands are on
+            different devices, or the wavelet or the rule is unknown.
 
     References:
         As for `dwt1d`.
@@ -187,19 +184,6 @@ def idwt2d(
         >>> torch.allclose(idwt2d(dwt2d(x, "5/3"), "5/3"), x, atol=1e-6)
         True
     """
-    return synthesis2d("idwt2d", coefficients, wavelet, boundary=boundary, size=size)
-
-
-def synthesis2d(who: str, coefficients: Coefficients, wavelet: str, *, boundary: str, size: Size | None) -> Tensor:
-    """Computes `idwt2d`; errors name `who` as the function that was called."""
-    approx, horizontal, vertical, diagonal = bands = four_bands(who, coefficients)
-    steps = scheme_for(who, wavelet, boundary, *bands)
-    require_fitting_bands(who, *bands)
-    if not (size is None or (isinstance(size, Sequence) and len(size) == 2)):
-        raise ValueError(f"{who} needs a size of two numbers, height and width, got {size}")
-    if size is not None:
-        require_positive(who, height=size[0], width=size[1])
-    height, width = size or (None, None)
-    low = synthesis(who, approx, vertical, steps, dim=-1, boundary=boundary, size=width)
-    high = synthesis(who, horizontal, diagonal, steps, dim=-1, boundary=boundary, size=width)
-    return synthesis(who, low, high, steps, dim=-2, boundary=boundary, size=height)
+    approx, *details = four_bands("idwt2d", coefficients)
+    detail = by_name("idwt2d", details, 2)
+    return recompose("idwt2d", (approx, [detail]), wavelet, axes=(-2, -1), boundary=boundary, size=size)

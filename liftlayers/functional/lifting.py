@@ -1,12 +1,14 @@
 """A scheme along one axis: splits lines into approximation and detail by lifting steps, and merges them again."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from liftlayers.functional.schemes import LiftingStep, Scheme
 
 
-def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor, Tensor]:
+def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0) -> tuple[Tensor, Tensor]:
     r"""Splits lines into even and odd samples, takes the steps of a scheme in order, and scales.
 
     .. math::
@@ -16,14 +18,19 @@ def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor,
 
     Each :math:`S_i` is a `lifting_sum`. The scheme says which half changes first.
 
+    With a spacing :math:`s > 0` the transform is undecimated: :math:`a_n = x_n` and :math:`d_n = x_{n+s}` for every
+    :math:`n` of the periodic line, and the steps read samples that are :math:`2s` apart.
+
     Args:
         x: Lines of any length :math:`n` along the axis `dim`.
         scheme: The steps and the scales.
         dim: The axis, counted from the end.
         boundary: As for `lifting_sum`.
+        spacing: The number :math:`s`, or 0 for the decimated transform.
 
     Returns:
-        :math:`\lceil n/2 \rceil` approximations and :math:`\lfloor n/2 \rfloor` details along that axis.
+        :math:`\lceil n/2 \rceil` approximations and :math:`\lfloor n/2 \rfloor` details along that axis, or
+        :math:`n` of each if the transform is undecimated.
 
     Example:
         >>> from liftlayers.functional.schemes import scheme
@@ -31,27 +38,32 @@ def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> tuple[Tensor,
         >>> approx / 2**0.5, detail.abs()
         (tensor([0., 2., 4.]), tensor([0., 0.]))
     """
-    approx, detail = halves(x, dim)
+    approx, detail = (x, x.roll(-spacing, dim)) if spacing else halves(x, dim)
+    added = partial(lifting_sum, dim=dim, boundary=boundary, spacing=spacing)
     for step in scheme.steps:
         if step.target == "detail":
-            detail = detail + lifting_sum(approx, step, length=detail.shape[dim], dim=dim, boundary=boundary)
+            detail = detail + added(approx, step, length=detail.shape[dim])
         else:
-            approx = approx + lifting_sum(detail, step, length=approx.shape[dim], dim=dim, boundary=boundary)
+            approx = approx + added(detail, step, length=approx.shape[dim])
     return scheme.scales[0] * approx, scheme.scales[1] * detail
 
 
-def unlift(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str) -> Tensor:
-    """Inverts `lift`: undoes the scales, then the steps from the last to the first, and merges the halves."""
+def unlift(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0) -> Tensor:
+    """Inverts `lift`: undoes the scales, then the steps from the last to the first, and merges the halves.
+
+    Undecimated halves hold every sample twice, and the mean of both is returned.
+    """
     approx, detail = approx / scheme.scales[0], detail / scheme.scales[1]
+    added = partial(lifting_sum, dim=dim, boundary=boundary, spacing=spacing)
     for step in reversed(scheme.steps):
         if step.target == "detail":
-            detail = detail - lifting_sum(approx, step, length=detail.shape[dim], dim=dim, boundary=boundary)
+            detail = detail - added(approx, step, length=detail.shape[dim])
         else:
-            approx = approx - lifting_sum(detail, step, length=approx.shape[dim], dim=dim, boundary=boundary)
-    return merged(approx, detail, dim)
+            approx = approx - added(detail, step, length=approx.shape[dim])
+    return 0.5 * (approx + detail.roll(spacing, dim)) if spacing else merged(approx, detail, dim)
 
 
-def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, boundary: str) -> Tensor:
+def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, boundary: str, spacing: int = 0) -> Tensor:
     r"""Computes what a step adds to its target.
 
     .. math:: S(o)_n = \sum_j c_j \, o_{n + f + j}, \qquad n = 0, \dots, N - 1
@@ -62,6 +74,7 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
         length: The number :math:`N` of samples of the target: as many as the source has, or one more or less.
         dim: The axis of the lines, counted from the end.
         boundary: ``"periodization"`` repeats the source; ``"reflect"`` mirrors the line at its first and last sample.
+        spacing: With a number :math:`s > 0`, the sum is that of :math:`o_{n + 2s(f + j)}`, with a periodic :math:`o`.
 
     Returns:
         A tensor shaped like `source`, but with :math:`N` samples along `dim`; zeros if the source is empty there.
@@ -72,6 +85,9 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
         >>> lifting_sum(torch.tensor([0.0, 2.0, 4.0]), predict, length=3, dim=-1, boundary="reflect")
         tensor([-1., -3., -4.])
     """
+    if spacing:
+        far = 2 * spacing
+        return sum(tap * source.roll(-far * n, dim) for n, tap in enumerate(step.taps, step.first))  # type: ignore[return-value]
     size = source.shape[dim]
     if length == 0:
         return source.narrow(dim, 0, 0)

@@ -56,6 +56,7 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("layout kept", "BlockScrambling"): CONTIGUOUS,
     ("layout kept", "Haar"): CONTIGUOUS,
     ("layout kept", "Wavelet"): CONTIGUOUS,
+    ("layout kept", "UndecimatedWavelet"): CONTIGUOUS,
     ("layout kept", "LearnedWavelet"): CONTIGUOUS,
     ("layout kept", "NonseparableLearnedWavelet"): CONTIGUOUS,
     ("layout kept", "LiftingPyramid"): CONTIGUOUS,
@@ -77,8 +78,9 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("second derivative", "exact"): Refusal(GradcheckError, "numerical:0.0", "rounding"),
 }
 REASONS = {
-    "contiguous": "The inverses of all wavelets, both directions of `Wavelet` and of `BlockScrambling`, "
-    "and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are the same.",
+    "contiguous": "The inverses of all wavelets, both directions of `Wavelet`, `UndecimatedWavelet` and "
+    "`BlockScrambling`, and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are the "
+    "same.",
     "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, "
     "and exported for a fixed one.",
     "frozen": "Export `frozen(network)`, as a test does: it has integers where the trained network has floats.",
@@ -95,12 +97,23 @@ REASONS = {
     "The networks of this layer get the channels as part of the batch, which is then $2C$ times as large.",
     "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix instead, as shown below.",
 }
-NO_INVERSE = {("ONNX of the inverse", name) for name in ("IntegerPredictor", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")}
+NO_INVERSE = {
+    ("ONNX of the inverse", name)
+    for name in ("IntegerPredictor", "UndecimatedWavelet", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")
+}
 # Compiling or exporting a layer takes a second or more, so the default tests keep one layer of each kind. `Sequential`
 # contains a Haar transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and
 # ActNorm; `NAFUNet` contains NAFBlocks. An exact chain is compiled in tests/compatibility/test_graphs.py.
 EXPORTED = ("AffineCoupling", "Split", "Parallel", "InvertibleConv1x1", "Sequential")
-LONG = ("LearnedWavelet", "NonseparableLearnedWavelet", "LiftingPyramid", "MultiTaskNAFUNet", "Inverse", "exact")
+LONG = (
+    "UndecimatedWavelet",
+    "LearnedWavelet",
+    "NonseparableLearnedWavelet",
+    "LiftingPyramid",
+    "MultiTaskNAFUNet",
+    "Inverse",
+    "exact",
+)
 SLOW = {("compile", name) for name in LONG}
 SLOW |= {("compile, any size", name) for name in ROWS if name not in ("Sequential", "NAFUNet", "AffineCoupling")}
 SLOW |= {("export", name) for name in ROWS if name not in EXPORTED}

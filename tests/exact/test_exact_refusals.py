@@ -140,6 +140,17 @@ def test_a_layer_that_changes_the_map_of_its_base_is_refused(step: Invertible) -
         exact(Sequential(step))(*inputs)
 
 
+@pytest.mark.parametrize("spatial_dims", [1, 3])
+def test_haar_of_lines_and_volumes_is_refused(spatial_dims: int) -> None:
+    """Its scale is no power of two, so its bands are on no grid."""
+    step = Haar(spatial_dims=spatial_dims)
+    for chain in (Sequential(step), LiftingPyramid([step]), Inverse(step)):
+        with pytest.raises(
+            TypeError, match=rf"Haar transforms of images .*, got Haar\(spatial_dims={spatial_dims}\) as"
+        ):
+            exact(chain)
+
+
 def test_another_layer_with_levels_is_not_taken_for_a_pyramid() -> None:
     class Tripled(Invertible):
         def __init__(self) -> None:

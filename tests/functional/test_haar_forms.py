@@ -80,6 +80,19 @@ def test_blocked_form_gives_the_same_bits(
     assert all(torch.equal(y, z) for y, z in zip((x, approx, detail), before, strict=True))
 
 
+@given(sides=st.lists(st.integers(1, 4), min_size=1, max_size=3), numbers=st.sampled_from([1, 50]), seed=seeds())
+def test_blocked_form_gives_the_same_bits_for_lines_and_volumes(sides: list[int], numbers: int, seed: int) -> None:
+    x = tensor(seed, 2, 3, *(2 * side for side in sides)).requires_grad_()
+    dims = len(sides)
+    with blocks_of(numbers):
+        bands = haar_analysis(x, spatial_dims=dims)
+        returned = haar_synthesis(*bands, spatial_dims=dims)
+        gradient = torch.autograd.grad(sum((band * band.detach()).sum() for band in bands), x)[0]  # type: ignore[arg-type]
+    assert all(map(torch.equal, bands, forms.plain_analysis(x)))
+    assert torch.equal(returned, forms.plain_synthesis(*bands))
+    torch.testing.assert_close(gradient, x.detach(), rtol=0, atol=1e-5)  # of an orthogonal transform
+
+
 def test_images_above_the_threshold_take_the_blocked_form() -> None:
     """Without a patch: a batch in blocks of images, an image in blocks of rows, with a smaller last block."""
     for shape in ((5, 3, 224, 240), (1, 3, 700, 612)):

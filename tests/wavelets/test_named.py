@@ -14,7 +14,7 @@ from liftlayers.functional.schemes import SCHEMES
 from liftlayers.functional.wavedec import wavedec2
 from liftlayers.wavelets.named import Wavelet
 from tests.functional.wavelets import NON_EXPANSIVE, flat
-from tests.laws import assert_inverts_both_ways, assert_log_dets, assert_modes_agree
+from tests.laws import assert_inverts_both_ways, assert_log_dets, assert_modes_agree, flat_jacobian
 from tests.strategies import images, tensor
 
 names = st.sampled_from(list(SCHEMES))
@@ -64,6 +64,46 @@ def test_a_pyramid_is_wavedec2() -> None:
 
 def test_repr() -> None:
     assert repr(Wavelet("9/7", boundary="reflect")) == "Wavelet('bior4.4', boundary='reflect')"
+    assert repr(Wavelet("haar", spatial_dims=3)) == "Wavelet('haar', boundary='periodization', spatial_dims=3)"
+    assert (repr(Haar()), repr(Haar(spatial_dims=1))) == ("Haar()", "Haar(spatial_dims=1)")
+
+
+# Lines and volumes
+
+
+@pytest.mark.parametrize("spatial_dims", [1, 3])
+def test_lines_and_volumes_have_the_bands_of_pywavelets(spatial_dims: int) -> None:
+    pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `test`")
+    x = tensor(0, 2, 3, *[4, 6, 8][-spatial_dims:], dtype=torch.float64)
+    theirs = list(pywt.dwtn(x.numpy(), "haar", "periodization", range(2, x.ndim)).values())
+    for layer in (Haar(spatial_dims=spatial_dims), Wavelet(pywt.Wavelet("haar"), spatial_dims=spatial_dims)):
+        approx, detail = layer(x)
+        expected = torch.cat([torch.from_numpy(band) for band in theirs], dim=1)
+        torch.testing.assert_close(torch.cat((approx, detail), dim=1), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(layer.inverse(approx, detail), x, rtol=0, atol=1e-12)
+
+
+def test_haar_of_volumes_is_orthogonal_and_doubles_more_than_that_of_images() -> None:
+    matrix = flat_jacobian(Haar(spatial_dims=3), tensor(0, 1, 1, 4, 2, 4, dtype=torch.float64))
+    torch.testing.assert_close(matrix.T @ matrix, torch.eye(32).double(), rtol=0, atol=1e-12)
+    approx, detail = Haar(spatial_dims=3)(torch.ones(1, 1, 2, 2, 2))
+    assert float(approx) == pytest.approx(2**1.5)
+    assert not detail.any()
+
+
+def test_pyramids_of_volumes_invert() -> None:
+    pyramid = LiftingPyramid([Wavelet("db2", spatial_dims=3), Haar(spatial_dims=3)])
+    assert [band.shape[1] for band in pyramid(tensor(0, 1, 2, 4, 8, 4))] == [2, 14, 14]
+    assert_inverts_both_ways(pyramid, tensor(0, 1, 2, 4, 8, 4))
+
+
+@pytest.mark.slow
+def test_wavelets_of_volumes_compile_for_any_size() -> None:
+    layer = Wavelet("5/3", spatial_dims=3)
+    compiled = torch.compile(layer, fullgraph=True, backend="eager", dynamic=True)
+    for sides in ((4, 8, 6), (2, 12, 10)):
+        x = tensor(0, 2, 1, *sides)
+        torch.testing.assert_close(compiled(x), layer(x))
 
 
 # Errors
@@ -74,6 +114,25 @@ def test_unknown_names_and_expansive_rules_are_refused() -> None:
         Wavelet("db99")
     with pytest.raises(ValueError, match="Wavelet needs a boundary of 'periodization' or 'reflect', got 'zero'"):
         Wavelet("haar", boundary="zero")
+
+
+def test_lines_and_volumes_that_do_not_fit_are_refused() -> None:
+    for kind in (lambda dims: Haar(spatial_dims=dims), lambda dims: Wavelet("haar", spatial_dims=dims)):
+        for dims in (0, 4, "3"):
+            with pytest.raises(ValueError, match=rf"(Haar|Wavelet) needs spatial_dims of 1, 2 or 3, got {dims!r}$"):
+                kind(dims)
+        with pytest.raises(ValueError, match=r"needs a \(B, C, D, H, W\) tensor, got \(1, 1, 4, 4\)"):
+            kind(3)(torch.zeros(1, 1, 4, 4))
+        with pytest.raises(ValueError, match=r"needs an even depth, height and width, got 4 x 3 x 2"):
+            kind(3)(torch.zeros(1, 1, 4, 3, 2))
+        with pytest.raises(ValueError, match=r"needs an even width, got 3"):
+            kind(1)(torch.zeros(1, 1, 3))
+        with pytest.raises(ValueError, match=r"needs a detail of shape \(1, 7, 2, 2, 2\) for .*, got \(1, 3, 2"):
+            kind(3).inverse(torch.zeros(1, 1, 2, 2, 2), torch.zeros(1, 3, 2, 2, 2))
+    with pytest.raises(
+        ValueError, match=r"haar_analysis needs a tensor of shape \(\.\.\., D, H, W\) without empty sides"
+    ):
+        Haar(spatial_dims=3)(torch.zeros(1, 1, 4, 0, 2))
 
 
 def test_images_that_do_not_fit_are_refused() -> None:

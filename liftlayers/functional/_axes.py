@@ -1,0 +1,182 @@
+"""Separable transforms along several axes, with bands by name: a letter for each axis, "a" or "d"."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from liftlayers._checks import dims_for, require_axes, require_named_bands, require_positive
+from liftlayers.functional._transform1d import EXPANSIVE, analysis, scheme_for, synthesis
+from liftlayers.functional.schemes import Scheme, filter_length
+
+Details = tuple[Tensor, Tensor, Tensor]
+PartlyZero = Mapping[str, Tensor | None]  # bands by name; None stands for zeros
+Detail = PartlyZero | Sequence[Tensor | None] | None  # of one level
+Levels = tuple[Tensor | None, Sequence[PartlyZero]]  # the approximation, and details from the coarsest to the finest
+Sizes = Sequence[int | None]  # of what bands merge to, along each axis; None where the bands determine it
+
+
+def detail_keys(num_axes: int) -> list[str]:
+    """Returns the names of the detail bands in the order in which layers stack them: PyWavelets' order.
+
+    Example:
+        >>> detail_keys(2), detail_keys(3)
+        (['da', 'ad', 'dd'], ['aad', 'ada', 'add', 'daa', 'dad', 'dda', 'ddd'])
+    """
+    keys = ["".join(letters) for letters in product("ad", repeat=num_axes)]
+    return ["da", "ad", "dd"] if num_axes == 2 else keys[1:]  # horizontal, vertical, diagonal
+
+
+class Transform(NamedTuple):
+    """A named wavelet transform along several axes; errors name `who` as the function that was called."""
+
+    who: str
+    scheme: Scheme
+    dims: tuple[int, ...]
+    boundary: str = "periodization"
+    spacing: int = 0  # of the samples that the finest level of an undecimated transform reads, else 0
+
+    @property
+    def expands(self) -> bool:
+        return self.boundary in EXPANSIVE
+
+    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:
+        """Splits along one axis in two; the finest level has the number 0."""
+        return analysis(x, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing << number)
+
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:
+        """Inverts `split`."""
+        options = {"dim": dim, "boundary": self.boundary, "size": size, "spacing": self.spacing << number}
+        return synthesis(self.who, approx, detail, self.scheme, **options)  # type: ignore[arg-type]
+
+    def analyse(self, x: Tensor, number: int = 0) -> dict[str, Tensor]:
+        """Splits along every axis in turn; each split adds a letter to the names of the bands."""
+        if 0 in (x.shape[dim] for dim in self.dims):
+            raise ValueError(f"{self.who} needs a tensor without empty sides along {self.dims}, got {tuple(x.shape)}")
+        bands = {"": x}
+        for dim in self.dims:
+            halves = {key: self.split(band, dim, number) for key, band in bands.items()}
+            bands = {key + letter: half for key, two in halves.items() for letter, half in zip("ad", two, strict=True)}
+        return bands
+
+    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes, number: int) -> Tensor:
+        """Merges bands in pairs along the last axis, then along the one before it: the inverse of `analyse`."""
+        require_named_bands(self.who, bands, self.dims)
+        for position, (dim, size) in reversed(list(enumerate(zip(self.dims, sizes, strict=True)))):
+            keys = dict.fromkeys(key[:position] for key in bands)
+            bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, number=number, size=size) for k in keys}
+        return bands[""]
+
+    def decompose(self, x: Tensor, level: int | None) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """Returns the approximation and the details of several levels, the coarsest first."""
+        if level is None:  # until lines would be shorter than the filters, as in PyWavelets
+            shortest = min(x.shape[dim] for dim in self.dims)
+            level = max(1, (shortest // (filter_length(self.scheme) - 1)).bit_length() - 1)
+        require_positive(self.who, level=level)
+        details = []
+        for number in range(level):
+            bands = self.analyse(x, number)
+            x = bands["a" * len(self.dims)]
+            details.append({key: bands[key] for key in detail_keys(len(self.dims))})
+        return x, details[::-1]
+
+    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], size: Sizes | None = None) -> Tensor:
+        """Merges the bands of all levels, the coarsest first."""
+        unknown = [None] * len(self.dims)
+        sizes: list[Sizes] = [size or unknown]
+        for finer in reversed(details[1:]):
+            sizes.append([counts.get("a") for counts in self._counts(finer, sizes[-1])])
+        for number, detail in zip(reversed(range(len(details))), details, strict=True):
+            bands = self._filled({"a" * len(self.dims): x, **detail}, sizes[number])
+            determined = number and not self.expands  # by the bands; the next level checks whether it fits
+            x = self.synthesise(bands, unknown if determined else sizes[number], number)
+        assert x is not None
+        return x
+
+    def _filled(self, bands: PartlyZero, sizes: Sizes) -> dict[str, Tensor]:
+        """Puts zeros in the place of bands that are `None`, of the shape that the other bands and the sizes imply."""
+        like = next((band for band in bands.values() if band is not None), None)
+        if like is None:
+            raise ValueError(f"{self.who} needs at least one band on the coarsest level, got None for all of them")
+        shapes = {key: list(like.shape) for key in bands}
+        for position, (dim, counts) in enumerate(zip(self.dims, self._counts(bands, sizes), strict=True)):
+            for key, shape in shapes.items():
+                shape[dim] = counts[key[position]]
+        return {key: like.new_zeros(shapes[key]) if band is None else band for key, band in bands.items()}
+
+    def _counts(self, bands: PartlyZero, sizes: Sizes) -> Iterator[dict[str, int]]:
+        """Yields how many approximations and details each axis has, as far as the bands and the sizes imply it."""
+        for position, (dim, size) in enumerate(zip(self.dims, sizes, strict=True)):
+            counts = {key[position]: band.shape[dim] for key, band in bands.items() if band is not None}
+            if not counts and size is not None:
+                counts["a"] = (size + (filter_length(self.scheme) - 1 if self.expands else 1)) // 2
+            for letter, other in ("ad", "da"):
+                if letter not in counts and other in counts:
+                    rest = counts[other] if size is None or self.expands else size - counts[other]
+                    counts[letter] = max(0, rest)
+            yield counts
+
+
+def transform_of(
+    who: str, wavelet: str, *tensors: Tensor, axes: Sequence[int], boundary: str = "periodization"
+) -> Transform:
+    """Returns the transform along axes of tensors; raises unless they hold floats, and have these axes."""
+    scheme = scheme_for(who, wavelet, boundary, *tensors)
+    least = require_axes(who, axes)
+    return Transform(who, scheme, dims_for(who, axes, max([x.ndim for x in tensors] or [least])), boundary)
+
+
+def recompose(
+    who: str, levels: Levels, wavelet: str, *, axes: Sequence[int], boundary: str, size: Sequence[int] | None
+) -> Tensor:
+    """Merges an approximation and the details of all levels, the coarsest first, along axes."""
+    transform = transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary)
+    if size is not None:
+        images = tuple(axes) == (-2, -1)
+        if not isinstance(size, Sequence) or len(size) != len(axes):
+            needed = "two numbers, height and width" if images else f"{len(axes)} numbers, one for each axis"
+            raise ValueError(f"{who} needs a size of {needed}, got {size}")
+        names = ("height", "width") if images else (f"size along axis {axis}" for axis in axes)
+        require_positive(who, **dict(zip(names, size, strict=True)))
+    return transform.recompose(*levels, size)
+
+
+def present(levels: Levels) -> list[Tensor]:
+    """Returns all bands that are not `None`."""
+    approx, details = levels
+    return [band for part in ({"": approx}, *details) for band in part.values() if band is not None]
+
+
+def stacked(bands: Mapping[str, Tensor]) -> Tensor:
+    """Stacks the details of a level band by band."""
+    return torch.cat([bands[key] for key in detail_keys(len(next(iter(bands))))], dim=1)
+
+
+def unstacked(detail: Tensor, num_axes: int) -> dict[str, Tensor]:
+    """Splits details that are stacked band by band: the inverse of `stacked`."""
+    keys = detail_keys(num_axes)
+    return dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True))
+
+
+def levels_of(who: str, coefficients: object, num_axes: int) -> Levels:
+    """Returns the approximation and the details of each level by name; raises if they are nested in another way."""
+    if not isinstance(coefficients, Sequence):
+        raise TypeError(f"{who} needs [approx, details, ...], coarsest first, got {type(coefficients).__name__}")
+    if len(coefficients) < 2:
+        raise ValueError(f"{who} needs an approximation and at least one level of details, got {len(coefficients)}")
+    approx, *details = coefficients
+    return approx, [by_name(who, detail, num_axes) for detail in details]
+
+
+def by_name(who: str, detail: Detail, num_axes: int) -> PartlyZero:
+    """Returns the details of a level by name, `None` for those that are missing; raises if a name is unknown."""
+    keys = detail_keys(num_axes)
+    if num_axes == 2 and isinstance(detail, Sequence) and len(detail) == 3:  # as from `wavedec2`
+        return dict(zip(keys, detail, strict=True))
+    bands = {} if detail is None else detail
+    if not isinstance(bands, Mapping) or bands.keys() - set(keys):
+        given = ", ".join(map(str, bands)) if isinstance(bands, Mapping) else type(bands).__name__
+        raise TypeError(f"{who} needs the details of a level as a mapping from {', '.join(keys)}, got {given}")
+    return {key: bands.get(key) for key in keys}

@@ -1,0 +1,96 @@
+"""All bands of a transform in one tensor of the shape of what was transformed."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from liftlayers._checks import require_axes, require_whole
+from liftlayers.functional._axes import Detail, Transform, levels_of, present, transform_of
+
+
+def pack(coefficients: Sequence[Tensor | Detail], *, axes: Sequence[int] = (-2, -1)) -> Tensor:
+    r"""Puts the bands of all levels into one tensor: the approximation in the first corner, details beyond it.
+
+    .. math::
+
+        \operatorname{pack}(a_L, d_L, \dots, d_1) = \begin{pmatrix}
+        \operatorname{pack}(a_L, d_L, \dots, d_2) & c_V \\ c_H & c_D \end{pmatrix}, \qquad d_1 = (c_H, c_V, c_D)
+
+    Along every axis, approximation comes before detail, for any number of axes. The layout is that of
+    ``pywt.coeffs_to_array``. The bands fill the tensor, so `unpack` needs no slices.
+
+    Args:
+        coefficients: :math:`[a_L, d_L, \dots, d_1]` from `wavedec2` or `wavedec`, under a boundary rule that is not
+            expansive; of one floating-point dtype and any range. A band that is `None` is zero, as for `waverec`.
+        axes: The axes of the transform.
+
+    Returns:
+        Tensor of the shape of what was transformed.
+
+    Raises:
+        TypeError: If the coefficients are nested or named in another way, a band is not floating-point, or the bands'
+            dtypes differ.
+        ValueError: If there are no details, the coarsest level has no band, the bands do not fit together or are those
+            of an expansive rule, they are on different devices, or the axes are wrong.
+
+    References:
+        [Lee2019]_; [Mallat2009]_, section 7.7.
+
+    Example:
+        >>> bands = wavedec2(torch.rand(3, 9, 13), "9/7", level=2)
+        >>> pack(bands).shape
+        torch.Size([3, 9, 13])
+    """
+    levels = levels_of("pack", coefficients, require_axes("pack", axes))
+    return _packing("pack", *present(levels), axes=axes).recompose(*levels)
+
+
+def unpack(x: Tensor, *, level: int, axes: Sequence[int] = (-2, -1)) -> list[Tensor | dict[str, Tensor]]:
+    r"""Takes the bands of all levels out of a tensor: the inverse of `pack`.
+
+    .. math:: (a_l, d_l) \text{ from the first } \lceil n / 2 \rceil \text{ and the other } \lfloor n / 2 \rfloor
+        \text{ samples of } a_{l-1}
+
+    The bands are views of the tensor.
+
+    Args:
+        x: What `pack` returned.
+        level: The number :math:`L` of levels.
+        axes: The axes that were given to `pack`.
+
+    Returns:
+        :math:`[a_L, d_L, \dots, d_1]`, nested as from `wavedec`; `waverec` takes it.
+
+    Raises:
+        TypeError: If `x` is not floating-point or `level` is not an integer.
+        ValueError: If `level` is below one, or the axes are wrong.
+
+    References:
+        As for `pack`.
+
+    Example:
+        >>> bands = unpack(pack(wavedec2(torch.rand(3, 9, 13), "9/7", level=2)), level=2)
+        >>> bands[0].shape, bands[1]["da"].shape
+        (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]))
+    """
+    require_whole("unpack", level=level)
+    approx, details = _packing("unpack", x, axes=axes).decompose(x, level)
+    return [approx, *details]
+
+
+class _Packing(Transform):
+    """Splits lines in the middle and joins them again, instead of a wavelet transform."""
+
+    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:  # noqa: ARG002
+        return x.tensor_split([(x.shape[dim] + 1) // 2], dim)
+
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:  # noqa: ARG002
+        if approx.shape[dim] - detail.shape[dim] not in (0, 1):
+            sizes = f"{detail.shape[dim]} for {approx.shape[dim]}"
+            raise ValueError(f"{self.who} needs as many details as approximations or one fewer, got {sizes}")
+        return torch.cat((approx, detail), dim)
+
+
+def _packing(who: str, *tensors: Tensor, axes: Sequence[int]) -> Transform:
+    return _Packing(*transform_of(who, "haar", *tensors, axes=axes))

@@ -1,0 +1,55 @@
+"""Thresholding functions: PyWavelets, gradients, and what they refuse."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from liftlayers.functional import garrote_threshold, hard_threshold, soft_threshold
+from tests.functional.wavelets import assert_equals
+from tests.strategies import seeds, tensor
+
+pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `test`")
+
+MODES = {"soft": soft_threshold, "hard": hard_threshold, "garrote": garrote_threshold}
+modes = pytest.mark.parametrize("mode", list(MODES))
+
+
+@modes
+@given(threshold=st.floats(1e-3, 3), seed=seeds())
+def test_thresholding_agrees_with_pywavelets(mode: str, threshold: float, seed: int) -> None:
+    x = tensor(seed, 4, 5, dtype=torch.float64)
+    x[0, 0] = threshold
+    assert_equals(MODES[mode](x, threshold), pywt.threshold(x.numpy(), threshold, mode))
+    assert torch.equal(MODES[mode](x, 0), x)
+    thresholds = torch.full((5,), threshold, dtype=x.dtype)
+    torch.testing.assert_close(MODES[mode](x, thresholds), MODES[mode](x, threshold), rtol=0, atol=1e-12)
+
+
+@modes
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, on the first jvp
+def test_gradients_of_numbers_and_thresholds(mode: str) -> None:
+    x = tensor(0, 4, 5, dtype=torch.float64).requires_grad_()
+    threshold = torch.full((5,), 0.7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(MODES[mode], (x, threshold), check_forward_ad=True)
+    zeros = torch.zeros(3, requires_grad=True)
+    MODES[mode](zeros, torch.tensor(0.5)).sum().backward()
+    assert zeros.grad is not None
+    assert torch.equal(zeros.grad, torch.zeros(3))
+
+
+@modes
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_the_dtype_is_kept(mode: str, dtype: torch.dtype) -> None:
+    assert MODES[mode](torch.ones(3, dtype=dtype), 0.5).dtype == dtype
+
+
+@pytest.mark.parametrize("function", MODES.values())
+def test_negative_thresholds_and_integers_are_refused(function: Callable[..., Tensor]) -> None:
+    with pytest.raises(ValueError, match=rf"{function.__name__} needs a threshold of at least 0, got -0\.5$"):
+        function(torch.zeros(2), -0.5)
+    with pytest.raises(TypeError, match=rf"{function.__name__} needs floating-point tensors, got torch\.int64"):
+        function(torch.zeros(2).long(), 0.5)
