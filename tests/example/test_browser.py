@@ -19,7 +19,7 @@ from skimage import data
 
 from tests.example.browser import Browser, chromium, page, require_page
 from tests.example.helpers import EXAMPLE, Script, png_of_16_bits
-from tests.example.test_serve import KEY, service
+from tests.example.services import KEY, service
 
 pytestmark = pytest.mark.slow
 
