@@ -9,7 +9,7 @@ from pathlib import Path
 
 import liftlayers
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the extensions `benchmark_charts` and `mathml`
+sys.path.insert(0, str(Path(__file__).parent))  # for the extensions `benchmark_charts`, `mathml` and `wavelet_table`
 
 project = "liftlayers"
 author = "The liftlayers developers"
@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "wavelet_table",
 ]
 exclude_patterns = ["_build", "_templates", "gallery"]  # sphinx-gallery writes its pages to auto_gallery
 templates_path = ["_templates"]
@@ -97,7 +98,7 @@ nitpicky = True
 nitpick_ignore = [("py:obj", name) for name in sorted(set(parameter_names()))]
 nitpick_ignore_regex = [
     ("py:.*", r"torch(\..+)?|collections\.abc\..+"),
-    ("py:class", r"liftlayers\.(testing|memory)\.M|liftlayers\.exact\._\w+\.\w+"),  # private names in public signatures
+    ("py:class", r"liftlayers\.(testing\.laws|memory|nn\.integer)\.M|liftlayers\.exact\._\w+\.\w+"),  # private names in public signatures
 ]
 
 

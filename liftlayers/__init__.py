@@ -8,10 +8,13 @@ from liftlayers.exact import Exact, OnGrid, ToGrid, exact
 from liftlayers.invertible import Inverse, Invertible, VolumePreserving
 from liftlayers.memory import set_memory
 from liftlayers.mixing.actnorm import ActNorm
+from liftlayers.mixing.colour import LosslessColour
 from liftlayers.mixing.conv1x1 import InvertibleConv1x1
 from liftlayers.mixing.rearrange import PixelUnshuffle, Split, Swap
 from liftlayers.mixing.scrambling import BlockScrambling
 from liftlayers.nn.dense import DensePredictor
+from liftlayers.nn.integer import IntegerConv2d, IntegerNetwork, frozen
+from liftlayers.nn.integer_predictor import IntegerPredictor
 from liftlayers.nn.multitask import MultiTaskNAFUNet
 from liftlayers.nn.naf import LayerNorm2d, NAFBlock, SimpleGate
 from liftlayers.nn.predictors import BiasFreePredictor, ConvPredictor, ResidualPredictor
@@ -35,6 +38,9 @@ __all__ = [
     "DensePredictor",
     "Exact",
     "Haar",
+    "IntegerConv2d",
+    "IntegerNetwork",
+    "IntegerPredictor",
     "Inverse",
     "InverseCheck",
     "Invertible",
@@ -43,6 +49,7 @@ __all__ = [
     "LearnedWavelet",
     "LiftingBlock",
     "LiftingPyramid",
+    "LosslessColour",
     "LosslessWavelet",
     "MultiTaskNAFUNet",
     "NAFBlock",
@@ -65,6 +72,7 @@ __all__ = [
     "Wavelet",
     "check_inverse",
     "exact",
+    "frozen",
     "functional",
     "interop",
     "set_memory",

@@ -2,6 +2,7 @@
 
 __all__ = ["Bands", "as_tuple", "bare", "has_values", "is_differentiable", "zero_log_det"]
 
+import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -29,7 +30,8 @@ def is_differentiable(tensor: Tensor) -> bool:
 
 
 def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
-    """Returns a zero for each sample, of shape (B,), in the bands' dtype and on their device."""
+    """Returns a zero for each sample, of shape (B,), on the bands' device, in their dtype unless they hold integers."""
     if not bands or bands[0].ndim == 0:
         raise ValueError(f"a log-determinant needs bands of shape (B, ...), got {'()' if bands else 'none'}")
-    return bands[0].new_zeros(len(bands[0]))
+    dtype = bands[0].dtype if is_differentiable(bands[0]) else torch.get_default_dtype()
+    return bands[0].new_zeros(len(bands[0]), dtype=dtype)

@@ -25,7 +25,10 @@ LAYERS = (  # from the bottom up; packages and modules of one layer do not impor
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 LIBRARY_NEEDS = {"torch", "einops", "numpy", "liftlayers"}
-LIBRARY_MAY_FIND = {"functional/_haar_triton.py": "triton"}  # a file that is imported only where its need is met
+LIBRARY_MAY_FIND = {
+    "functional/_haar_triton.py": "triton",
+    "testing/integers.py": "onnxruntime",
+}  # a file that is imported only where its need is met
 PUBLIC_PARTS = {"functional": liftlayers.functional, "testing": liftlayers.testing}
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.example.browser import require_page
+
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
 OURS = {  # a row with figures that a script measures of ours
     "scripts": r"^\| restore \| [\d.]+ \| [\d.]+ \| \d+ \|$",
+    "service": r"^\| 32 x 32 \| serve.py, 2 workers \| [\d.]+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
+    "page": r"^\| 0.05 \|( [\d.]+ \|){4}$",
     "invertible": r"^\| liftlayers, reversible \| [\d.]+ \|",
     "pirnet": r"^\| training, .* GFLOP \| float32 \| [\d.]+ \| 1.00 \|",
     "wavelets": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
@@ -56,9 +60,19 @@ def test_sentences_about_pirnet_hold() -> None:
     assert all(60 < large[f"bf16, {name}"]["seconds"] < 120 for name in ("reversible", "checkpoint"))
 
 
+def test_the_sentence_about_the_page_holds() -> None:
+    rows = json.loads((FOLDER / "results" / "page-cpu.json").read_text())["rows"]
+    one, twelve = ([f"{rows[size][name]:.0f} s" for name in ("hide_cpu", "reveal_cpu")] for size in ("1", "12"))
+    text = (FOLDER.parent / "examples" / "pirnet" / "README.md").read_text()
+    sentence = f"1 megapixel takes {one[0]} of processor time to hide and {one[1]} to reveal; "
+    assert sentence + f"12 megapixels take {twelve[0]} and {twelve[1]}:" in " ".join(text.split())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", sorted({report.stem.rpartition("-")[0] for report in RESULTS}))
 def test_a_quick_run_prints_a_table_and_writes_nothing(script: str) -> None:
+    if script == "page":
+        require_page()
     before = {path.name: path.read_bytes() for path in (FOLDER / "results").iterdir()}
     command = [sys.executable, str(FOLDER / f"{script}.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,7 +1,7 @@
-"""Derives the lifting steps in `liftlayers.functional.schemes` and computes their condition numbers.
+"""Derives the lifting steps in `liftlayers.functional._scheme_tables` and computes their condition numbers.
 
     python docs/derivations/lifting_schemes.py db4 bior5.5     # steps, scales and figures of these wavelets
-    python docs/derivations/lifting_schemes.py                 # of all wavelets in the library
+    python docs/derivations/lifting_schemes.py                 # of all wavelets in the tables
 
 The analysis of a signal is a 2 x 2 matrix of Laurent polynomials in the shift S, from even and odd samples to
 approximation and detail (Daubechies and Sweldens, 1998). Subtracting a multiple of one entry of the first row from the
@@ -16,21 +16,24 @@ over all frequencies. It bounds the growth of a rounding error in any step. Fact
 priority over all others, because such steps preserve the mirror symmetry of an extended signal. If several have the
 same condition number, the script prefers fewer taps, and then a first step on the details.
 
-Filters are those of PyWavelets, read as exact fractions. Two wavelets are derived from their definitions: bior4.4,
-which PyWavelets tabulates to only twelve digits, and the cubic spline bior4.2, which PyWavelets does not have.
+Orthogonal wavelets are factored into plane rotations if these steps are ill-conditioned, or if their filters have more
+than eight taps, because the search would take too long. `wavelet_filters` computes the filters from their definitions.
 """
 
-import math
 import sys
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pywt
+from mpmath import asin, atan, mpf, sin, tan
 
-NEGLIGIBLE = 1e-8  # terms below this count as cancelled by a division; filters are rounded
+sys.path.insert(0, str(Path(__file__).parent))  # for an import from another folder
+from wavelet_filters import Filter, filters
+
+NEGLIGIBLE = 1e-25  # terms below this count as cancelled by a division; filters have fifty digits
 WELL = 5  # largest condition number for which an orthogonal wavelet keeps the steps of Euclid's algorithm
+LONGEST = 8  # taps of an orthogonal wavelet for which the script tries Euclid's algorithm
 FREQUENCIES = np.exp(2j * np.pi * np.arange(256) / 256)
 
 
@@ -38,7 +41,7 @@ class Laurent(NamedTuple):
     """The polynomial sum of terms[i] * S**(first + i)."""
 
     first: int
-    terms: tuple[Fraction, ...]
+    terms: tuple[mpf, ...]
 
     def __call__(self, shift: np.ndarray) -> np.ndarray:
         return sum((float(term) * shift ** (self.first + i) for i, term in enumerate(self.terms)), 0 * shift)
@@ -54,7 +57,7 @@ class Factorisation(NamedTuple):
     scales: tuple[float, float]
 
 
-def laurent(first: int, terms: list[Fraction]) -> Laurent:
+def laurent(first: int, terms: list[mpf]) -> Laurent:
     """Makes a polynomial and removes negligible terms at its ends."""
     kept = [i for i, term in enumerate(terms) if abs(term) > NEGLIGIBLE]
     return Laurent(first + kept[0], tuple(terms[kept[0] : kept[-1] + 1])) if kept else Laurent(0, ())
@@ -68,7 +71,7 @@ def minus_product(a: Laurent, b: Laurent, c: Laurent) -> Laurent:
     high = low + len(b.terms) + len(c.terms) - 1
     if a.terms:
         low, high = min(low, a.first), max(high, a.first + len(a.terms))
-    terms = [Fraction(0)] * (high - low)
+    terms = [mpf(0)] * (high - low)
     for i, term in enumerate(a.terms, a.first - low):
         terms[i] += term
     for i, left in enumerate(b.terms, b.first + c.first - low):
@@ -90,13 +93,13 @@ def divisions(a: Laurent, b: Laurent) -> Iterator[tuple[Laurent, Laurent]]:
             end = -1 if turn < num_top else 0
             place = rest.first - b.first + (len(rest.terms) - len(b.terms) if end else 0)
             term = Laurent(place, (rest.terms[end] / b.terms[end],))
-            quotient = minus_product(quotient, term, Laurent(0, (Fraction(-1),)))
+            quotient = minus_product(quotient, term, Laurent(0, (mpf(-1),)))
             rest = minus_product(rest, term, b)
         if len(rest.terms) < len(b.terms):
             yield quotient, rest
 
 
-def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
+def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[mpf, mpf]]]:
     """Yields every factorisation of the analysis matrix into steps and constants."""
     even, odd = low
     if not odd.terms:
@@ -104,7 +107,7 @@ def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[lis
         return
     if len(even.terms) >= len(odd.terms):
         # Haar has one term in each. Their sum works as a remainder, too, and then the first details are differences.
-        minus_one = Laurent(0, (Fraction(-1),))
+        minus_one = Laurent(0, (mpf(-1),))
         sums = [(minus_one, minus_product(even, minus_one, odd))] if not steps and len(even.terms) == 1 else []
         for quotient, rest in [*divisions(even, odd), *sums]:
             yield from factorisations((rest, odd), without(high, "detail", quotient), [*steps, ("detail", quotient)])
@@ -113,12 +116,10 @@ def factorisations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[lis
             yield from factorisations((even, rest), without(high, "approx", quotient), [*steps, ("approx", quotient)])
 
 
-def rotations(
-    low: Row, high: Row, steps: list[Step], target: str
-) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
+def rotations(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[mpf, mpf]]]:
     """Yields every factorisation of an orthogonal matrix into rotations.
 
-    Each rotation consists of three shears: of the target, of the other half, and of the target again.
+    Each rotation consists of three shears: of the detail, of the approximation, and of the detail again.
     """
     even, odd = low
     if not odd.terms:
@@ -126,16 +127,14 @@ def rotations(
         return
     if len(even.terms) != len(odd.terms):
         return
-    shifts = {"detail": even.first - odd.first, "approx": odd.first - even.first}
-    other = "approx" if target == "detail" else "detail"
-    for angle in (math.atan(even.terms[0] / odd.terms[0]), math.atan(-odd.terms[0] / even.terms[0])):
-        sign = 1 if target == "detail" else -1
-        rows, shears = (low, high), []
-        for half, weight in ((target, math.tan(angle / 2)), (other, -math.sin(angle)), (target, math.tan(angle / 2))):
-            shears.append((half, Laurent(shifts[half], (Fraction(sign * weight),))))
-            rows = without(rows[0], *shears[-1]), without(rows[1], *shears[-1])
+    shift = even.first - odd.first
+    for angle in (atan(even.terms[0] / odd.terms[0]), atan(-odd.terms[0] / even.terms[0])):
+        outer = "detail", Laurent(shift, (tan(angle / 2),))
+        shears, rows = [outer, ("approx", Laurent(-shift, (-sin(angle),))), outer], (low, high)
+        for shear in shears:
+            rows = without(rows[0], *shear), without(rows[1], *shear)
         if all(len(p.terms) < len(even.terms) for p in (rows[0] if len(even.terms) > 1 else rows[0][1:])):
-            yield from rotations(*rows, [*steps, *shears], target)
+            yield from rotations(*rows, [*steps, *shears])
 
 
 def without(row: Row, target: str, taps: Laurent) -> Row:
@@ -144,7 +143,7 @@ def without(row: Row, target: str, taps: Laurent) -> Row:
     return (minus_product(even, taps, odd), odd) if target == "detail" else (even, minus_product(odd, taps, even))
 
 
-def ending(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[Fraction, Fraction]]]:
+def ending(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step], tuple[mpf, mpf]]]:
     """Yields steps and scales if the scales are constants, with one more step for the remainder of the second row."""
     if all(len(p.terms) == 1 and p.first == 0 for p in (low[0], high[1])):
         last = Laurent(high[0].first, tuple(term / high[1].terms[0] for term in high[0].terms))
@@ -153,7 +152,7 @@ def ending(low: Row, high: Row, steps: list[Step]) -> Iterator[tuple[list[Step],
 
 def merged(steps: list[Step]) -> list[Step]:
     """Merges adjacent steps with the same target."""
-    minus_one = Laurent(0, (Fraction(-1),))
+    minus_one = Laurent(0, (mpf(-1),))
     together: list[Step] = []
     for target, taps in steps:
         if together and together[-1][0] == target:
@@ -184,59 +183,18 @@ def _norm(matrix: np.ndarray) -> float:
     return float(np.linalg.norm(matrix, 2, axis=(1, 2)).max())
 
 
-def polyphase(filters: dict[int, Fraction]) -> Row:
+def polyphase(taps: Filter) -> Row:
     """Splits a filter into its even and odd parts. The key m holds the tap for sample 2n + m."""
-    first, last = min(filters) - 2, max(filters) + 2
+    first, last = min(taps) - 2, max(taps) + 2
     first -= first % 2
-    even = laurent(first // 2, [filters.get(m, Fraction(0)) for m in range(first, last, 2)])
-    return even, laurent(first // 2, [filters.get(m + 1, Fraction(0)) for m in range(first, last, 2)])
+    even = laurent(first // 2, [taps.get(m, mpf(0)) for m in range(first, last, 2)])
+    return even, laurent(first // 2, [taps.get(m + 1, mpf(0)) for m in range(first, last, 2)])
 
 
 def analysis_matrix(name: str) -> tuple[Row, Row]:
     """Returns the rows for approximation and detail."""
-    if name in ("bior4.2", "bior4.4"):
-        return _symmetric(*_ROOTS[name]())
-    wavelet = pywt.Wavelet(name)
-    half = wavelet.dec_len // 2  # under periodization, tap j belongs to sample 2n + L/2 - j
-    low, high = ({half - j: Fraction(c) for j, c in enumerate(f)} for f in (wavelet.dec_lo, wavelet.dec_hi))
+    low, high = filters(name)
     return polyphase(low), polyphase(high)
-
-
-def _cubic_spline() -> tuple[np.ndarray, np.ndarray]:
-    """bior4.2: (1 - y)^2 is the cubic spline. The product of both is the maximally flat half-band filter of order 3."""
-    return np.polymul([-1, 1], [6, 3, 1]), np.polymul([-1, 1], [-1, 1])
-
-
-def _nine_seven() -> tuple[np.ndarray, np.ndarray]:
-    """bior4.4: (1 - y)^4 (1 + 4 y + 10 y^2 + 20 y^3), the maximally flat half-band filter, split at the real root."""
-    root = float(min(np.roots([20, 10, 4, 1]), key=lambda y: abs(y.imag)).real)
-    for _ in range(3):  # Newton's method, to machine precision
-        root -= np.polyval([20, 10, 4, 1], root) / np.polyval([60, 20, 4], root)
-    square = np.polymul([-1, 1], [-1, 1])
-    rest = np.polydiv([20, 10, 4, 1], [-1 / root, 1])[0]
-    return np.polymul(square, rest), np.polymul(square, [-1 / root, 1])
-
-
-_ROOTS = {"bior4.2": _cubic_spline, "bior4.4": _nine_seven}
-
-
-def _symmetric(analysis: np.ndarray, synthesis: np.ndarray) -> tuple[Row, Row]:
-    """Makes the rows from both low-pass filters, given as polynomials of y = sin(w/2)^2, highest power first."""
-    low, dual = (
-        np.sqrt(2) * sum((c * _power(k) for k, c in enumerate(reversed(p))), np.zeros(17))
-        for p in (analysis, synthesis)
-    )
-    high = {m + 1: Fraction(-c if m % 2 == 0 else c) for m, c in enumerate(dual, -8)}
-    return polyphase({m: Fraction(c) for m, c in enumerate(low, -8)}), polyphase(high)
-
-
-def _power(k: int) -> np.ndarray:
-    """Returns the taps -8 to 8 of y^k, with y = (2 - z - 1/z) / 4."""
-    taps = np.zeros(17)
-    taps[8] = 1
-    for _ in range(k):
-        taps = np.convolve(taps, [-0.25, 0.5, -0.25], mode="same")
-    return taps
 
 
 def symmetric(steps: list[Step]) -> bool:
@@ -249,28 +207,21 @@ def symmetric(steps: list[Step]) -> bool:
     )
 
 
-def tidy(value: Fraction | float) -> float:
-    """Rounds to a simple fraction if the difference is only a rounding error, and converts to float."""
-    simple = Fraction(value).limit_denominator(2**16)
-    return float(simple) if abs(simple - Fraction(value)) < 1e-14 * abs(simple) else float(value)
-
-
 def derive(name: str) -> Factorisation:
     """Returns the best-conditioned factorisation."""
     low, high = analysis_matrix(name)
-    found = ranked(factorisations(low, high, []))
+    taps = len(low[0].terms) + len(low[1].terms)
+    turned = list(rotations(low, high, []))
+    found = [] if turned and taps > LONGEST else ranked(factorisations(low, high, []))
+    if turned and not (found and found[0][0][1] <= WELL):
+        found = ranked(turned)
     if not found:
         raise ValueError(f"{name} has no factorisation: its filters do not reconstruct perfectly")
-    if found[0][0][1] > WELL:
-        turned = ranked(way for target in ("detail", "approx") for way in rotations(low, high, [], target))
-        found = turned or found
     order, steps, (first, second) = found[0]
-    tidied = [(target, Laurent(taps.first, tuple(Fraction(tidy(c)) for c in taps.terms))) for target, taps in steps]
-    scale = float(np.sqrt(tidy(first**2)) * np.sign(first))
-    return Factorisation(order[1], tidied, (scale, float(np.sign(second)) * abs(1 / scale)))
+    return Factorisation(order[1], steps, (first, float(np.sign(second)) * abs(1 / first)))
 
 
-def ranked(ways: Iterable[tuple[list[Step], tuple[Fraction, Fraction]]]) -> list[tuple[tuple, list[Step], tuple]]:
+def ranked(ways: Iterable[tuple[list[Step], tuple[mpf, mpf]]]) -> list[tuple[tuple, list[Step], tuple]]:
     """Sorts factorisations, best first, each with its sort key. Entry 1 of the key is the condition number."""
     found = []
     for steps, (first, second) in ways:
@@ -289,21 +240,30 @@ def error(name: str, found: Factorisation) -> float:
     return float(np.abs(matrices(found.steps, found.scales)[1] - expected).max())
 
 
+def entry(found: Factorisation) -> str:
+    """Writes a factorisation as in `liftlayers.functional._scheme_tables`."""
+    if all(len(taps.terms) == 1 for target, taps in found.steps if target == "approx") and len(found.steps) > 4:
+        sines = [(-taps.first, taps.terms[0]) for target, taps in found.steps if target == "approx"]
+        turns = [f"({offset}, {float(-tan(asin(sine) / 2))})" for offset, sine in sines]
+        steps = f"*rotations({', '.join(turns)})"
+    else:
+        letters = {"detail": "P", "approx": "U"}
+        numbers = [(target, taps.first, *(float(tap) for tap in taps.terms)) for target, taps in found.steps]
+        steps = ", ".join(f"{letters[target]}({', '.join(map(str, rest))})" for target, *rest in numbers)
+    return f"({found.scales}, {steps})"
+
+
 def main(names: list[str]) -> None:
     for name in names:
         found = derive(name)
         print(f"# {name}: condition {found.condition:.1f}, error relative to its filters {error(name, found):.0e}")
-        for target, taps in found.steps:
-            print(
-                f"    LiftingStep({target!r}, {tuple(float(c) for c in taps.terms)}, {taps.first}),".replace("'", '"')
-            )
-        print(f"    {found.scales}")
+        print(f'"{name}": {entry(found)},')
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(sys.argv[1:])
     else:
-        from liftlayers.functional.schemes import SCHEMES
+        from liftlayers.functional._scheme_tables import SCALES_AND_STEPS
 
-        main(list(SCHEMES))
+        main(list(SCALES_AND_STEPS))

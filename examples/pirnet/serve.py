@@ -11,45 +11,31 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
+import asyncio
 import contextlib
 import functools
 import ipaddress
 import logging
+import math
 import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from pirnet.support import cli
-from pirnet.support.places import LSR_WEIGHTS, SHIPPED
-from pirnet.support.remote import read_api_key
-from pirnet.support.settings import Count, CountOrZero, Positive
+from pirnet.support.places import LSR_WEIGHTS
+from pirnet.support.remote import TIMEOUT, read_api_key
+from pirnet.support.service_options import ServiceOptions
+from pirnet.support.settings import Count
+
+KEEP_ALIVE = 10  # seconds without a request after which a connection is closed
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ServiceOptions):
     """Restore stego images over the network."""
 
-    weights: Path = SHIPPED
-    """Folder with lsr.safetensors."""
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 is every network, where a key and a proxy with TLS are needed."""
-    port: CountOrZero = 8000
-    """Port to listen on; 0 chooses a free one and prints it."""
     workers: Count = 1
-    """Processes that restore, each on one core; about 600 MB of memory each, and more for large photos."""
-    queue: CountOrZero = 64
-    """Requests that may wait while all processes work; others are answered 429."""
-    megabytes: Positive = 64.0
-    """Largest body."""
-    megapixels: Positive = 24.0
-    """Largest picture."""
-    timeout: Positive = 30.0
-    """Seconds in which a body has to arrive."""
-    api_key_file: Path | None = None
-    """File with a key on its first line, which clients have to send; without it, everybody may call."""
-    allow_origin: tuple[str, ...] = ()
-    """Web pages whose scripts may call the service, such as http://127.0.0.1:8001."""
+    """Processes that restore, each on one core; about 1 GB of memory each for a megapixel, 2 GB for twelve."""
 
 
 @functools.cache
@@ -63,13 +49,36 @@ if __name__ == "__main__":
 
 try:
     import uvicorn
-    from pirnet.support.service import Limits, Service, Workers
+    from pirnet.support.service import Limits, Service
+    from pirnet.support.service_pool import Workers
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ModuleNotFoundError as missing:
     raise SystemExit(f'serve.py: error: {missing.name} is missing: pip install -e ".[serve]"') from None
 
 
+class Connection(H11Protocol):
+    """A connection, which is closed if no request starts in time: uvicorn waits for the rest of a header forever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the timer."""
+        super().connection_made(transport)
+        self._watch()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _watch(self) -> None:
+        self.loop.call_later(self.timeout_keep_alive, self._check, self.cycle, self._is_idle())
+
+    def _check(self, last_request: object, was_idle: bool) -> None:
+        if was_idle and self.cycle is last_request:
+            self.transport.close()
+        if not self.transport.is_closing():
+            self._watch()
+
+
 class Server(uvicorn.Server):
-    """The web server; a signal to end is also known to the service, which then accepts no more work."""
+    """The web server, which tells the service when a signal asks it to end; it then accepts no more work."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -90,16 +99,24 @@ def main() -> None:
         listening = socket.create_server((options.host, options.port), backlog=1024)
     except OSError as error:
         raise ValueError(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have the option of the socket that accepts them
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * options.timeout))
     limits = Limits(options.workers, options.queue, options.megabytes, options.megapixels, options.timeout)
-    workers = Workers(options.weights / LSR_WEIGHTS, options.workers)
+    workers = Workers(options.weights / LSR_WEIGHTS, options.workers, max_pixels=1e6 * options.megapixels)
     try:
-        service = Service(workers, limits, key=key, origins=options.allow_origin)
+        service = Service(workers, workers.tasks(), limits, key=key, origins=options.allow_origin)
         address = f"http://{options.host}:{listening.getsockname()[1]}"
         print(f"{address} restores {', '.join(service.tasks)}; end it with Ctrl-C", flush=True)
         if not key and not is_local(options.host):
             print("without --api-key-file, everybody who reaches this address may use it", file=sys.stderr)
         config = uvicorn.Config(
-            service.app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=10
+            service.app,
+            http=Connection,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=math.ceil(min(KEEP_ALIVE, options.timeout)),
+            timeout_graceful_shutdown=round(TIMEOUT),
         )
         with contextlib.suppress(SystemExit, KeyboardInterrupt):  # it raises the signal that ended it once more
             Server(config, service).run(sockets=[listening])

@@ -37,6 +37,8 @@ class AdditiveCoupling(VolumePreserving, Coupling):
         True
     """
 
+    takes_integers = True
+
     def change(self, target: Tensor, value: Tensor) -> Tensor:
         return target + value
 

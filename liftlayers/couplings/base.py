@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands
+from liftlayers._bands import Bands, zero_log_det
 from liftlayers._checks import require_float, require_same_device
 from liftlayers._maps import same_map, stating_class
+from liftlayers.functional.lossless import DTYPES
 from liftlayers.invertible import Invertible, VolumePreserving
-from liftlayers.nn._networks import input_is_written, require_network, takes_condition
+from liftlayers.nn._networks import input_is_written, is_integer, require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
 
@@ -26,20 +27,23 @@ class Coupling(Invertible):
     both directions, conditions, checks of the network's output, and training in every memory mode with one evaluation
     of the network. :doc:`/extending` builds a coupling in ten lines.
 
-    Three more things may be defined: ``log_det``, the log-determinant of ``change``, unless the class is
-    `VolumePreserving`; ``output_shape``, if the network's output has another shape than the target; and the class
-    attribute ``source``, the position of the source among the two bands, 0 or 1.
+    Four more things may be defined: ``log_det``, the log-determinant of ``change``, unless the class is
+    `VolumePreserving`; ``output_shape``, if the network's output has another shape than the target; the class
+    attribute ``source``, the position of the source among the two bands, 0 or 1; and ``takes_integers``, if the rule
+    maps integers to integers.
 
     Args:
         network: The function :math:`f`, from the shape of the source to ``output_shape``.
 
     Shape:
-        - Input and output: two bands of the shapes that the network maps between, floating-point, of any range. Both
-          keep their dtype, whichever dtype the network returns.
+        - Input and output: two bands of the shapes that the network maps between, floating-point, of any range; or
+          integers, if the rule takes them and the network is an `IntegerNetwork`. Sums of integers that leave the
+          range of their dtype wrap around, which the inverse undoes. Both bands keep their dtype, whichever dtype the
+          network returns.
 
     Raises:
-        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
-            no real tensor.
+        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, only one of them holds
+            integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than ``output_shape``
             says, or there is a condition and the network takes none.
         RuntimeError: If the network writes into its input or its condition. They have been changed by then.
@@ -64,6 +68,9 @@ class Coupling(Invertible):
     source: ClassVar[int] = 0
     """Which of the two bands is the source, 0 or 1; the other one is the target."""
 
+    takes_integers: ClassVar[bool] = False
+    """Whether the rule maps integers to integers, so that bands of integers need nothing but a network of integers."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         require_network(type(self).__name__, network)
@@ -84,7 +91,7 @@ class Coupling(Invertible):
             NotImplementedError: If the class neither defines it nor is `VolumePreserving`.
         """
         if isinstance(self, VolumePreserving):
-            return target.new_zeros(len(target))
+            return zero_log_det((target,))
         raise NotImplementedError(
             f"{type(self).__name__} needs log_det of its own, or VolumePreserving as its base, for a log-determinant"
         )
@@ -145,7 +152,7 @@ class Coupling(Invertible):
     def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         """Returns the network's output for a source, checked against the target that it is about to change."""
         who = type(self).__name__
-        require_float(who, source, target)
+        self._require_numbers(source, target)
         require_same_device(who, source, target)
         needed = self.output_shape(target)
         given = [source] if condition is None else [source, condition]
@@ -162,11 +169,19 @@ class Coupling(Invertible):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
         if value.is_complex():
             raise TypeError(f"{who} needs a network that returns real numbers, got {value.dtype}")
+        if value.is_floating_point() and not target.is_floating_point():
+            raise TypeError(f"{who} needs a network that returns integers for integers, got {value.dtype}")
         if value.shape != needed:  # else it would broadcast without notice
             raise ValueError(f"{who} needs a network output of shape {needed}, got {tuple(value.shape)}")
         # A wider dtype would widen the target. A narrower one, as under autocast, is left to the arithmetic itself.
         widens = torch.promote_types(value.dtype, target.dtype) != target.dtype
         return value.to(target.dtype) if widens else value
+
+    def _require_numbers(self, *bands: Tensor) -> None:
+        """Raises unless all bands are floating-point, or all hold integers and rule and network take those."""
+        integers = [isinstance(band, Tensor) and band.dtype in DTYPES for band in bands]
+        if not (all(integers) and self.takes_integers and is_integer(self.network)):
+            require_float(type(self).__name__, *bands)
 
     def _in_order(self, first: Tensor, second: Tensor) -> Pair:
         """Turns (a, b) into (source, target), and (source, target) into (a, b)."""

@@ -36,6 +36,8 @@ class Predict(VolumePreserving, Coupling):
         (torch.Size([1, 3, 8, 8]), torch.Size([1, 9, 8, 8]))
     """
 
+    takes_integers = True
+
     def change(self, target: Tensor, value: Tensor) -> Tensor:
         return target - value
 
@@ -74,6 +76,7 @@ class Update(VolumePreserving, Coupling):
     """
 
     source = 1  # the detail
+    takes_integers = True
 
     def change(self, target: Tensor, value: Tensor) -> Tensor:
         return target + value

@@ -24,7 +24,9 @@ from liftlayers.invertible import Invertible, is_made_of_steps, parts_of, unwrap
 from liftlayers.memory._inventory import HOOKS, has_hooks
 from liftlayers.memory._leaves import Position
 from liftlayers.memory.container import Container
+from liftlayers.nn._networks import is_integer
 from liftlayers.wavelets._learned_line import ScalePair
+from liftlayers.wavelets.lossless import LosslessWavelet
 from liftlayers.wavelets.named import Haar
 
 ADDITIVE = (AdditiveCoupling, Predict, Update)
@@ -87,11 +89,12 @@ class Bands(NamedTuple):
         return max((band.depth for band in self.known), default=self.depth)
 
 
-def plan(chain: Invertible, bits: int, batch_invariant: bool) -> tuple[list[Link], int]:
+def plan(chain: Invertible, bits: int, *, batch_invariant: bool, anywhere: bool) -> tuple[list[Link], int]:
     """Returns a link for each step of a chain, as fine as `leaves_of` takes it apart, and the depth of its outputs.
 
     Raises:
-        TypeError: If the chain is not `Invertible`, or a step is of a kind that has no exact form.
+        TypeError: If the chain is not `Invertible`, a step is of a kind that has no exact form, or `anywhere` is asked
+            for and the network of a coupling is no `IntegerNetwork`.
         ValueError: If a step in `Parallel` returns several bands, or transforms are nested deeper than there are bits.
     """
     if not isinstance(chain, Invertible):
@@ -103,6 +106,10 @@ def plan(chain: Invertible, bits: int, batch_invariant: bool) -> tuple[list[Link
     nested = max([depth, *(link.depth + abs(link.transform) for link in links)])
     if bits <= nested:
         raise ValueError(f"exact needs more bits than there are nested Haar transforms, got {bits} for {nested}")
+    for number, link in enumerate(links):
+        if anywhere and link.adds and not is_integer(link.step.network):  # type: ignore[arg-type]
+            found = f"{type(link.step.network).__name__} in {type(link.step).__name__}, step {number}"
+            raise TypeError(f"exact with anywhere=True needs networks that are an IntegerNetwork, got {found}")
     return [link.on_grid(bits, batch_invariant) for link in links], depth
 
 
@@ -152,6 +159,8 @@ def _visit_leaf(step: Invertible, inverted: bool, bands: Bands, links: list[Link
         links.append(Link(step, kind, bands.deepest()))
         return Bands(depth=bands.deepest())
     remedy = "; a learned wavelet has none with scale=None" if isinstance(step, ScalePair) else ""
+    if isinstance(step, LosslessWavelet):
+        remedy = "; with networks of integers, a chain of it is exact on integers as it is"
     name = repr(step) if isinstance(step, Haar) else type(step).__name__
     raise TypeError(
         "exact needs additive couplings, Haar transforms of images and steps that only move numbers to other places, "

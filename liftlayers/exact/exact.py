@@ -30,6 +30,7 @@ class Exact(VolumePreserving, WithMemory):
         chain: The chain whose steps are evaluated on the grid. Its state dict is that of the exact chain, too.
         bits: Exponent of the grid of the inputs.
         batch_invariant: Whether networks are evaluated sample by sample.
+        anywhere: Whether all networks have to be networks of integers.
         memory: As for `Sequential`; may be set later.
 
     Shape:
@@ -50,14 +51,20 @@ class Exact(VolumePreserving, WithMemory):
     """
 
     def __init__(
-        self, chain: Invertible, *, bits: int = 16, batch_invariant: bool = False, memory: Memory = "store"
+        self,
+        chain: Invertible,
+        *,
+        bits: int = 16,
+        batch_invariant: bool = False,
+        anywhere: bool = False,
+        memory: Memory = "store",
     ) -> None:
         super().__init__(memory=memory)
         require_bits("exact", bits)
         self.chain = chain
         self.to_grid = ToGrid(bits)
-        self.batch_invariant = batch_invariant
-        self._links, self.depth = plan(chain, bits, batch_invariant)
+        self.batch_invariant, self.anywhere = batch_invariant, anywhere
+        self._links, self.depth = self._plan()
         self.register_state_dict_post_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
 
@@ -79,7 +86,11 @@ class Exact(VolumePreserving, WithMemory):
         A compiler, which cannot follow that, uses the last plan.
         """
         if not torch.compiler.is_compiling():
-            self._links, self.depth = plan(self.chain, self.to_grid.bits, self.batch_invariant)
+            self._links, self.depth = self._plan()
+
+    def _plan(self) -> tuple[list[Link], int]:
+        bits = self.to_grid.bits
+        return plan(self.chain, bits, batch_invariant=self.batch_invariant, anywhere=self.anywhere)
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
         if isinstance(self.chain, Container):
@@ -125,7 +136,7 @@ class Exact(VolumePreserving, WithMemory):
         return super().load_state_dict(state_dict, *args, **options)
 
     def extra_repr(self) -> str:
-        return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}"
+        return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}, anywhere={self.anywhere}"
 
 
 def _everything(_step: Invertible) -> bool:
@@ -158,7 +169,7 @@ def _rename(state: dict[str, Any], old: str, new: str, *, keep: Collection[str] 
     state.update({new + name.removeprefix(old): state.pop(name) for name in names})
 
 
-def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -> Exact:
+def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False, anywhere: bool = False) -> Exact:
     r"""Makes a chain of additive couplings and Haar transforms invert bit for bit.
 
     .. math:: f^{-1}(f(x)) = Q(x), \qquad f(f^{-1}(y)) = Q'(y)
@@ -179,6 +190,10 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
     - networks are deterministic and keep no state: in evaluation mode, if they have dropout or batch norm;
     - both see the same batch, unless `batch_invariant`.
 
+    With `anywhere`, whose networks return the same numbers on every device, the first and the last condition do not
+    apply, and outputs are the same numbers wherever they are computed: one machine may go forward and another one back.
+    :doc:`/exactness` lists where this was tested.
+
     **The range.** With :math:`p` digits (24 in float32, 53 in float64), bands that went through :math:`l` Haar
     transforms must stay below :math:`2^{p - k - l}`, and images before the next transform below a quarter of that:
     256 and 64 for 16 bits in float32. Every pass checks this, with one synchronisation, and raises.
@@ -198,13 +213,16 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         bits: The exponent :math:`k` of the grid, up to 52. Sixteen cost a trained hiding chain less than 0.01 dB.
         batch_invariant: Whether the two directions may see a sample in different batches: networks are evaluated
             sample by sample.
+        anywhere: Whether the promise holds across devices, builds, numbers of threads and batches. All networks have
+            to be an `IntegerNetwork`, such as `IntegerPredictor`.
 
     Returns:
         The exact chain; its `memory` is that of `chain` if `chain` has one.
 
     Raises:
-        TypeError: If `chain` has a step of another kind, which is named, or `bits` is no integer; when used, if a
-            subclass of one of these layers computes something else than the layer.
+        TypeError: If `chain` has a step of another kind, which is named, `bits` is no integer, or a network is no
+            `IntegerNetwork` and `anywhere` is set; when used, if a subclass of one of these layers computes something
+            else than the layer.
         ValueError: If there are not more bits than nested Haar transforms, or more than 52, or a step in `Parallel`
             returns several bands; when used, if a value leaves the range.
 
@@ -219,4 +237,4 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False) -
         True
     """
     memory = chain.memory if isinstance(chain, WithMemory) else "store"
-    return Exact(chain, bits=bits, batch_invariant=batch_invariant, memory=memory)
+    return Exact(chain, bits=bits, batch_invariant=batch_invariant, anywhere=anywhere, memory=memory)

@@ -30,6 +30,7 @@ __all__ = [
     "unscramble_blocks",
     "wavedec",
     "wavedec2",
+    "wavelets",
     "waverec",
     "waverec2",
 ]
@@ -40,7 +41,7 @@ from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt1d, lossless_idwt2d
 from liftlayers.functional.packing import pack, unpack
 from liftlayers.functional.padding import pad_to_multiple
-from liftlayers.functional.schemes import LiftingStep, Scheme, scheme
+from liftlayers.functional.schemes import LiftingStep, Scheme, scheme, wavelets
 from liftlayers.functional.scrambling import scramble_blocks, unscramble_blocks
 from liftlayers.functional.separable import dwt, idwt  # after the module that is named dwt
 from liftlayers.functional.threshold import garrote_threshold, hard_threshold, soft_threshold

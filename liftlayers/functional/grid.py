@@ -44,7 +44,12 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
     with torch.no_grad():
         rounded = torch.round(x * 2.0**bits) * 2.0**-bits
         rounded = torch.where(x.abs() < grid_limit(x.dtype, bits), rounded, x)  # the product may overflow
-    return rounded + (x - x.detach())  # adds a zero that has the gradient of x
+    return straight_through(rounded, x)
+
+
+def straight_through(value: Tensor, x: Tensor) -> Tensor:
+    """Returns a value that was rounded from `x`, with the gradient of `x`: adds a zero that has it."""
+    return value + (x - x.detach())
 
 
 def grid_limit(dtype: torch.dtype, bits: int) -> float:

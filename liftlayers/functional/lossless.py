@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._checks import four_bands, require_fitting_bands, require_sides, require_tensors
-from liftlayers.functional._integer_steps import LosslessSteps, lossless_steps
-from liftlayers.functional.lifting import halves, merged
+from liftlayers.functional._integer_steps import IntegerScheme, integer_scheme, lift_integers, unlift_integers
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # those that torch can add and shift
 
@@ -13,31 +12,44 @@ DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # tho
 def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
     r"""Splits lines of integers into approximation and detail, which are integers too.
 
-    For ``"5/3"``, also called ``"bior2.2"``, it is the reversible transform of JPEG 2000,
+    It takes the lifting steps of `dwt1d`, in the order of `scheme`, and rounds what each of them adds,
+
+    .. math::
+
+        a, d = x_{2n}, x_{2n+1}; \qquad d \leftarrow d + \left\lfloor S_1(a) + \tfrac12 \right\rfloor, \quad
+        a \leftarrow a + \left\lfloor S_2(d) + \tfrac12 \right\rfloor, \quad \dots
+
+    with lines that are mirrored about their first and their last sample. For ``"5/3"``, also called ``"bior2.2"``, this
+    is the reversible transform of JPEG 2000,
 
     .. math::
 
         d_n = x_{2n + 1} - \left\lfloor \tfrac12 (x_{2n} + x_{2n + 2}) \right\rfloor, \qquad
         a_n = x_{2n} + \left\lfloor \tfrac14 (d_{n - 1} + d_n + 2) \right\rfloor
 
-    of a line that is mirrored about its first and its last sample. For ``"haar"`` it is the S-transform,
+    ``"haar"`` is an exception: it is the S-transform,
 
     .. math:: d_n = x_{2n + 1} - x_{2n}, \qquad a_n = x_{2n} + \left\lfloor \tfrac12 d_n \right\rfloor
 
     in which the last of an odd number of samples has no partner and is its own approximation.
 
-    **Range.** The dtype does not change. Sums that leave its range wrap around, and the inverse undoes this, so the
-    inverse returns every bit of **every** input, on any device. The bands are the integers of the equations as long as
-    all of these fit the dtype: for samples of :math:`b` bits, :math:`0 \le x < 2^b`, they need :math:`b + 1` signed
-    bits with ``"haar"`` and :math:`b + 2` with ``"5/3"``. To see the true bands of 8-bit samples, call
-    ``.to(torch.int16)`` first; bands in uint8 are remainders modulo 256.
+    **Exactness.** Taps are multiples of :math:`2^{-30}` and sums are sums of integers, so the bands have the same bits
+    on every device. The inverse computes the same sums, so it returns every bit of **every** input.
 
-    **Convention.** The detail is the odd sample minus its prediction, and nothing is scaled, as in the standard. The
-    bands of the orthonormal transforms are about :math:`\sqrt2 a` and :math:`-d / \sqrt2`, up to rounding.
+    **Range.** The dtype does not change. Results that leave its range wrap around, and the inverse undoes this. The
+    bands are the integers of the equations as long as these and all values between the steps fit the dtype:
+    :doc:`/conventions` has the number of bits for every wavelet. For samples of :math:`b` bits,
+    :math:`0 \le x < 2^b`, it is :math:`b + 1` signed bits with ``"haar"`` and :math:`b + 2` with ``"5/3"``. To see the
+    true bands of 8-bit samples, call ``.to(torch.int16)`` first.
+
+    **Convention.** The scales :math:`K` of the scheme are left out, because they are no integers. Only their sign
+    remains, for the approximation. The bands of `dwt1d` under ``"reflect"`` are about :math:`|K_a| a` and
+    :math:`K_d d`, and a constant :math:`c` has an approximation of about :math:`\sqrt2 \, c / |K_a|`.
+    :doc:`/conventions` says how much rounding can change each wavelet's bands.
 
     Args:
         x: Lines of shape :math:`(\dots, N)` in uint8, int8, int16, int32 or int64.
-        wavelet: ``"haar"``, ``"5/3"`` or ``"bior2.2"``.
+        wavelet: A name that `wavelets` lists, or an alias.
 
     Returns:
         Approximation :math:`(\dots, \lceil N / 2 \rceil)` and detail :math:`(\dots, \lfloor N / 2 \rfloor)`.
@@ -53,8 +65,8 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
         >>> lossless_dwt1d(torch.tensor([1, 3, 6, 8, 7]), "5/3")
         (tensor([1, 7, 8]), tensor([0, 2]))
     """
-    steps = _checked_steps("lossless_dwt1d", wavelet, 1, x)
-    return _lift(x, steps)
+    scheme = _checked_scheme("lossless_dwt1d", wavelet, 1, x)
+    return lift_integers(x, scheme, dim=-1)
 
 
 def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
@@ -64,8 +76,8 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
 
     .. math::
 
-        x_{2n} = a_n - \left\lfloor \tfrac14 (d_{n - 1} + d_n + 2) \right\rfloor, \qquad
-        x_{2n + 1} = d_n + \left\lfloor \tfrac12 (x_{2n} + x_{2n + 2}) \right\rfloor
+        \dots, \quad a \leftarrow a - \left\lfloor S_2(d) + \tfrac12 \right\rfloor, \quad
+        d \leftarrow d - \left\lfloor S_1(a) + \tfrac12 \right\rfloor; \qquad x_{2n}, x_{2n+1} = a, d
 
     Args:
         approx: Approximation of shape :math:`(\dots, \lceil N / 2 \rceil)`, of one of the integer dtypes and any range.
@@ -86,9 +98,9 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
         >>> lossless_idwt1d(torch.tensor([1, 7, 8]), torch.tensor([0, 2]), "5/3")
         tensor([1, 3, 6, 8, 7])
     """
-    steps = _checked_steps("lossless_idwt1d", wavelet, 1, approx, detail)
+    scheme = _checked_scheme("lossless_idwt1d", wavelet, 1, approx, detail)
     require_fitting_bands("lossless_idwt1d", approx, detail)
-    return merged(*_unlift("lossless_idwt1d", approx, detail, steps=steps), dim=-1)
+    return unlift_integers("lossless_idwt1d", approx, detail, scheme=scheme, dim=-1)
 
 
 def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -100,8 +112,9 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
     next, which comes first, and :math:`c` from one column to the next. Rounding makes the order matter; it is that of
     JPEG 2000.
 
-    **Range.** As for lines. The bands are those of the equations if the dtype holds the following ranges, for samples
-    of :math:`b` bits with :math:`M = 2^b - 1` and :math:`q = 2^{b - 2}`, :math:`b \ge 3`. Each limit is reached:
+    **Range.** As for lines. int16 holds the bands of 8-bit images for every wavelet. Those of ``"5/3"`` and ``"haar"``
+    are the integers of the equations if the dtype holds the following ranges, for samples of :math:`b` bits with
+    :math:`M = 2^b - 1` and :math:`q = 2^{b - 2}`, :math:`b \ge 3`. Each limit is reached:
 
     ===========  =================================  ========  ======================  ========
     band         ``"5/3"``                          8 bits    ``"haar"``              8 bits
@@ -113,11 +126,12 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
     ===========  =================================  ========  ======================  ========
 
     **Convention.** Names and order are those of the other transforms of this library: horizontal detail is the
-    difference of rows. The orthonormal bands are about :math:`2 c_A, -c_H, -c_V, c_D / 2`.
+    difference of rows. Scales are left out as for lines: with ``"haar"`` and ``"5/3"`` the bands of `dwt2d` are about
+    :math:`2 c_A, -c_H, -c_V, c_D / 2`.
 
     Args:
         x: Images of shape :math:`(\dots, H, W)` in uint8, int8, int16, int32 or int64.
-        wavelet: ``"haar"``, ``"5/3"`` or ``"bior2.2"``.
+        wavelet: As for `lossless_dwt1d`.
 
     Returns:
         :math:`(c_A, (c_H, c_V, c_D))`: with :math:`\lceil H / 2 \rceil` rows in :math:`c_A, c_V`,
@@ -137,10 +151,10 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
         >>> cA.shape, cH.shape, cV.shape, cD.shape
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 3]), torch.Size([3, 2, 3]))
     """
-    steps = _checked_steps("lossless_dwt2d", wavelet, 2, x)
-    low, high = _lift(x.mT, steps)
-    approx, vertical = _lift(low.mT, steps)
-    horizontal, diagonal = _lift(high.mT, steps)
+    scheme = _checked_scheme("lossless_dwt2d", wavelet, 2, x)
+    low, high = lift_integers(x, scheme, dim=-2)
+    approx, vertical = lift_integers(low, scheme, dim=-1)
+    horizontal, diagonal = lift_integers(high, scheme, dim=-1)
     return approx, (horizontal, vertical, diagonal)
 
 
@@ -173,35 +187,25 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
         True
     """
     approx, horizontal, vertical, diagonal = bands = four_bands("lossless_idwt2d", coefficients)
-    steps = _checked_steps("lossless_idwt2d", wavelet, 2, *bands)
+    scheme = _checked_scheme("lossless_idwt2d", wavelet, 2, *bands)
     require_fitting_bands("lossless_idwt2d", *bands)
-    low = merged(*_unlift("lossless_idwt2d", approx, vertical, steps=steps), dim=-1)
-    high = merged(*_unlift("lossless_idwt2d", horizontal, diagonal, steps=steps), dim=-1)
-    even, odd = _unlift("lossless_idwt2d", low.mT, high.mT, steps=steps)
-    return merged(even.mT, odd.mT, dim=-2)
+    low = unlift_integers("lossless_idwt2d", approx, vertical, scheme=scheme, dim=-1)
+    high = unlift_integers("lossless_idwt2d", horizontal, diagonal, scheme=scheme, dim=-1)
+    return unlift_integers("lossless_idwt2d", low, high, scheme=scheme, dim=-2)
 
 
-def _lift(x: Tensor, steps: LosslessSteps) -> tuple[Tensor, Tensor]:
-    even, odd = halves(x, dim=-1)
-    detail = odd - steps.predict(even, odd.shape[-1])
-    return even + steps.update(detail, even.shape[-1]), detail
-
-
-def _unlift(who: str, approx: Tensor, detail: Tensor, *, steps: LosslessSteps) -> tuple[Tensor, Tensor]:
-    num, num_detail = approx.shape[-1], detail.shape[-1]
-    if num - num_detail not in (0, 1):
-        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
-    even = approx - steps.update(detail, num)
-    return even, detail + steps.predict(even, num_detail)
-
-
-def _checked_steps(who: str, wavelet: str, num_axes: int, *bands: Tensor) -> LosslessSteps:
+def _checked_scheme(who: str, wavelet: str, num_axes: int, *bands: Tensor) -> IntegerScheme:
     """Returns the steps of a wavelet; raises unless it is known, all bands are integers, and the first is not empty."""
-    steps = lossless_steps(who, wavelet)
-    require_tensors(who, *bands)
-    for band in bands:
-        if band.dtype not in DTYPES:
-            needed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise TypeError(f"{who} needs integers ({needed}), got {band.dtype}; for floats use the layer Wavelet")
+    scheme = integer_scheme(who, wavelet)
+    require_integers(who, *bands, advice="; for floats use the layer Wavelet")
     require_sides(who, bands[0], num_axes=num_axes)
-    return steps
+    return scheme
+
+
+def require_integers(who: str, *tensors: Tensor, advice: str = "") -> None:
+    """Raises `TypeError` unless every tensor holds integers of a dtype that torch can add and shift."""
+    require_tensors(who, *tensors)
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            needed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+            raise TypeError(f"{who} needs integers ({needed}), got {tensor.dtype}{advice}")

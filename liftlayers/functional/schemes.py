@@ -1,7 +1,9 @@
 """Named wavelets as lists of lifting steps."""
 
-from itertools import pairwise
+from difflib import get_close_matches
 from typing import Literal, NamedTuple
+
+from liftlayers.functional._scheme_tables import SCALES_AND_STEPS
 
 
 class LiftingStep(NamedTuple):
@@ -49,92 +51,66 @@ class Scheme(NamedTuple):
     """The factors :math:`K_a` and :math:`K_d` of approximation and detail."""
 
 
-def P(first: int, *taps: float) -> LiftingStep:
-    """Returns a step that predicts the detail, with taps from the offset `first` on."""
-    return LiftingStep("detail", taps, first)
+def _reversed_twin(scheme: Scheme) -> Scheme:
+    """Returns the transposed inverse, whose analysis filters are the synthesis filters of the scheme, reversed in time.
 
-
-def U(first: int, *taps: float) -> LiftingStep:
-    """Returns a step that updates the approximation, with taps from the offset `first` on."""
-    return LiftingStep("approx", taps, first)
-
-
-def rotations(*turns: tuple[int, float, float]) -> list[LiftingStep]:
-    """Returns the steps of plane rotations: three shears each, of the detail, the approximation and the detail again.
-
-    Each turn by an angle A is given as an offset and the weights tan(A/2), of the outer shears, and -sin(A). The last
-    shear of a turn and the first of the next, at an adjacent offset, are one step.
+    The inverse of a step has the opposite taps. Transposing it swaps the halves and reverses the taps.
     """
-    first, last = turns[0], turns[-1]
-    steps = [P(first[0], first[1])]
-    for (offset, weight, sine), (next_offset, next_weight, _) in pairwise(turns):
-        taps = (weight, next_weight) if offset < next_offset else (next_weight, weight)
-        steps += [U(-offset, sine), P(min(offset, next_offset), *taps)]
-    return [*steps, U(-last[0], last[2]), P(last[0], last[1])]
+    first, second = scheme.scales
+    return Scheme(
+        scheme.name.replace("bior", "rbio"), tuple(map(_transposed_inverse, scheme.steps)), (1 / first, 1 / second)
+    )
 
 
-# Derived by docs/derivations/lifting_schemes.py, which also prints how well conditioned each scheme is. Haar, 5/3 and
-# 9/7 are the well-known steps of [Daubechies1998]_, section 7; db4 to db8 and coif2 are plane rotations.
-# fmt: off
-SCALES_AND_STEPS: dict[str, tuple[tuple[float, float], *tuple[LiftingStep, ...]]] = {
-    "haar": ((1.4142135623730951, -0.7071067811865475), P(0, -1.0), U(0, 0.5)),
-    "db2": ((1.1153550716504106, 0.8965754721680534), P(1, -0.5773502691896257),
-        U(-1, 0.43301270189221935, 0.20096189432334202), P(0, -0.3333333333333333)),
-    "db3": ((1.9182029462395351, -0.5213212720585224), U(0, -0.41228659505180554),
-        P(0, 0.35238765767485547, -1.565136279630835), U(-1, 0.4921518448877389, 0.028459089579716882),
-        P(0, -0.3896203899719369)),
-    "db4": ((-1.0, -1.0), *rotations(
-        (1, 0.7283723633123881, -0.951793332117205), (2, 0.47655055653720957, -0.7767099476886807),
-        (1, 0.12753810770545346, -0.2509935619340977), (0, -0.022987894335651682, 0.04595150590652606))),
-    "db5": ((-1.0, 1.0), *rotations(
-        (0, 0.13032101622130565, -0.2562893254436247), (1, 0.4324747144659353, -0.7286641772867809),
-        (2, 0.6616696477743482, -0.9203874725141453), (1, 0.06629955774171123, -0.1320188094648584),
-        (0, -0.010416344167014601, 0.020830428227862848))),
-    "db6": ((-1.0, -1.0), *rotations(
-        (1, -0.11135495921240474, 0.2199821557649571), (0, 0.33840109491867887, -0.6072614608381722),
-        (1, 0.2728597992498507, -0.5079048294020843), (2, 0.7860899136252646, -0.9717186051810325),
-        (1, 0.034957169058259914, -0.06982900681402066), (0, -0.004829069317577574, 0.009657913413478979))),
-    "db7": ((1.0, -1.0), *rotations(
-        (0, 0.09723622377030308, -0.19265095525775036), (1, 0.5442335153355771, -0.8397433482448978),
-        (2, -0.3333925058519167, 0.6000852035107188), (3, -0.7017066851004554, 0.940378341949196),
-        (2, -0.07071545015820052, 0.14072716949342295), (1, 0.018510241844085725, -0.03700780373941792),
-        (0, -0.0022716932697516346, 0.004543363093067708))),
-    "db8": ((1.0, 1.0), *rotations(
-        (1, -0.08631406521669435, 0.17135154125652335), (0, 0.2616398094404568, -0.48975336156777316),
-        (1, 0.3856648755462451, -0.6714587281861129), (2, -0.22843409870768075, 0.43421018201426564),
-        (3, -0.7974438794002424, 0.9749198837756637), (2, -0.041574583497512835, 0.08300569613215057),
-        (1, 0.009801849230125427, -0.019601815191386807), (0, -0.0010794342456241072, 0.0021588659757844474))),
-    "coif1": ((1.0217064953743347, -0.9787546663620047), U(0, 0.21525043702153018),
-        P(0, -0.2057189138830738, -0.36122779563076696), U(-1, 0.3460420308512752, 0.1970706341141656),
-        P(0, -0.22469652221889938)),
-    "coif2": ((1.0, 1.0), *rotations(
-        (1, -0.680053521017721, 0.9300050229913931), (2, 0.584822955656511, -0.8715576152127208),
-        (3, -0.05807591459993619, 0.11576138781849947), (2, -0.33658142446812245, 0.604662423526218),
-        (1, 0.08015253466098693, -0.15928177489800016), (0, -0.02197433104958853, 0.043927450797196115))),
-    "bior1.3": ((1.4142135623730951, -0.7071067811865475), P(0, -1.0), U(-1, 0.0625, 0.5, -0.0625)),
-    "bior1.5": ((1.4142135623730951, -0.7071067811865475), P(0, -1.0),
-        U(-2, -0.01171875, 0.0859375, 0.5, -0.0859375, 0.01171875)),
-    "bior2.2": ((1.4142135623730951, -0.7071067811865475), P(0, -0.5, -0.5), U(-1, 0.25, 0.25)),
-    "bior2.4": ((1.4142135623730951, -0.7071067811865475), P(0, -0.5, -0.5),
-        U(-2, -0.046875, 0.296875, 0.296875, -0.046875)),
-    "bior2.6": ((1.4142135623730951, -0.7071067811865475), P(0, -0.5, -0.5),
-        U(-3, 0.009765625, -0.076171875, 0.31640625, 0.31640625, -0.076171875, 0.009765625)),
-    "bior3.1": ((0.9428090415820634, 1.0606601717798212), P(1, -0.3333333333333333), U(-1, -0.375, 1.125),
-        P(0, -0.4444444444444444)),
-    "bior3.3": ((2.1213203435596424, 0.47140452079103173), U(-1, -0.3333333333333333), P(0, -1.125, -0.375),
-        U(-1, 0.08333333333333333, 0.4444444444444444, -0.08333333333333333)),
-    "bior3.5": ((2.1213203435596424, 0.47140452079103173), U(-1, -0.3333333333333333), P(0, -1.125, -0.375),
-        U(-2, -5 / 288, 17 / 144, 4 / 9, -17 / 144, 5 / 288)),
-    "bior4.2": ((2.8284271247461903, -0.35355339059327373), U(-1, -0.25, -0.25), P(0, -1.0, -1.0),
-        U(-1, 0.1875, 0.1875)),
-    "bior4.4": ((1.149604398860241, -0.8698644516247814), P(0, -1.5861343420599245, -1.5861343420599245),
-        U(-1, -0.05298011857296136, -0.05298011857296136), P(0, 0.8829110755309341, 0.8829110755309341),
-        U(-1, 0.443506852043971, 0.443506852043971)),
+def _transposed_inverse(step: LiftingStep) -> LiftingStep:
+    target: Literal["approx", "detail"] = "approx" if step.target == "detail" else "detail"
+    return LiftingStep(target, tuple(-tap for tap in reversed(step.taps)), 1 - step.first - len(step.taps))
+
+
+SCHEMES = {
+    name: Scheme(name, tuple(LiftingStep(*step) for step in steps), scales)
+    for name, (scales, *steps) in SCALES_AND_STEPS.items()
 }
-# fmt: on
+TWINS = [_reversed_twin(found) for name, found in SCHEMES.items() if name.startswith("bior")]
+SCHEMES |= {twin.name: twin for twin in TWINS}
+ALIASES = {"5/3": "bior2.2", "9/7": "bior4.4", "sym2": "db2", "sym3": "db3"}
+ALIASES |= dict.fromkeys(("db1", "bior1.1", "rbio1.1"), "haar")
 
-SCHEMES = {name: Scheme(name, tuple(steps), scales) for name, (scales, *steps) in SCALES_AND_STEPS.items()}
-ALIASES = {"5/3": "bior2.2", "9/7": "bior4.4", "db1": "haar", "bior1.1": "haar"}
+
+def wavelets(family: str | None = None) -> list[str]:
+    r"""Lists the names of all wavelets, or of one family.
+
+    The families are haar, db (Daubechies' wavelets with the shortest filters), sym (nearly symmetric), coif (whose
+    approximations have vanishing moments too), bior (biorthogonal) and rbio, their reversed twins. A twin's analysis
+    matrix is the transposed inverse of the other one's,
+
+    .. math:: \tilde P(S) = P(S^{-1})^{-\mathsf T}
+
+    so that analysis and synthesis swap their filters. :doc:`/conventions` has a table of the wavelets' properties.
+
+    Args:
+        family: ``"haar"``, ``"db"``, ``"sym"``, ``"coif"``, ``"bior"`` or ``"rbio"``; `None` for all of them.
+
+    Returns:
+        Names that `scheme` knows, without its aliases.
+
+    Raises:
+        ValueError: If there is no such family.
+
+    References:
+        [Daubechies1992]_ on db, sym and coif; [Cohen1992]_ on bior.
+
+    Example:
+        >>> wavelets("coif")
+        ['coif1', 'coif2', 'coif3']
+        >>> "rbio6.8" in wavelets()
+        True
+    """
+    families = {name: name.rstrip("0123456789.") for name in SCHEMES}
+    if family is not None and family not in families.values():
+        needed = ", ".join(map(repr, dict.fromkeys(families.values())))
+        raise ValueError(f"wavelets needs a family among {needed}, got {family!r}")
+    return [name for name, its in families.items() if family in (None, its)]
 
 
 def scheme(name: str) -> Scheme:
@@ -146,8 +122,9 @@ def scheme(name: str) -> Scheme:
         \begin{pmatrix} x_{2n} \\ x_{2n+1} \end{pmatrix}
 
     Args:
-        name: One of the names on :doc:`/conventions`, or an alias: ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for
-            ``"bior4.4"``, and, as in PyWavelets, ``"db1"`` or ``"bior1.1"`` for ``"haar"``.
+        name: A name that `wavelets` lists, or an alias: ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for ``"bior4.4"``, and
+            PyWavelets' ``"db1"``, ``"bior1.1"`` and ``"rbio1.1"`` for ``"haar"``, ``"sym2"`` for ``"db2"`` and
+            ``"sym3"`` for ``"db3"``.
 
     Returns:
         The `Scheme`, a tuple of Python numbers.
@@ -170,7 +147,9 @@ def require_scheme(who: str, name: str) -> Scheme:
     """Returns what `scheme` returns; errors name `who` as the function that was called."""
     found = SCHEMES.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
-        raise ValueError(f"{who} needs a wavelet among {', '.join([*SCHEMES, '5/3', '9/7'])}, got {name!r}")
+        close = get_close_matches(str(name), [*SCHEMES, *ALIASES]) or ["haar", "5/3", "9/7"]
+        known = f"that liftlayers.functional.wavelets() lists, such as {', '.join(map(repr, close))}"
+        raise ValueError(f"{who} needs a wavelet {known}, got {name!r}")
     return found
 
 

@@ -1,10 +1,11 @@
-"""Checks of the networks inside invertible layers: their type, and whether they take a condition."""
+"""Checks of the networks inside invertible layers: their type, whether they take a condition, and of what numbers."""
 
 from torch import nn
 
 from liftlayers._graphs import constant_in_graphs
 from liftlayers._maps import parameters_of
 from liftlayers.invertible import Invertible
+from liftlayers.nn.integer import IntegerNetwork
 
 
 def require_network(who: str, network: nn.Module) -> None:
@@ -41,3 +42,10 @@ def takes_condition(network: nn.Module) -> bool:
             if isinstance(inner := getattr(network, name, None), nn.Module):
                 return takes_condition(inner)
     return "condition" in parameters
+
+
+def is_integer(network: nn.Module) -> bool:
+    """Whether a network is an `IntegerNetwork`, or a sequence of some."""
+    if isinstance(network, nn.Sequential):
+        return all(is_integer(layer) for layer in network)
+    return isinstance(network, IntegerNetwork)

@@ -5,11 +5,14 @@ steps of training; a chain of 24 blocks with default initialisation amplifies it
 """
 
 import functools
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from liftlayers._checks import require_image, require_positive
 from liftlayers.nn._depthwise import DepthwiseConv2d
+
+C = TypeVar("C", bound=nn.Module)
 
 
 class ConvPredictor(nn.Module):
@@ -206,7 +209,7 @@ def _separable(channels: int, kernel_size: int, dilation: int) -> nn.Sequential:
     return nn.Sequential(depthwise, nn.Conv2d(channels, channels, 1, bias=False))
 
 
-def zero_(conv: nn.Conv2d) -> nn.Conv2d:
+def zero_(conv: C) -> C:
     """Sets a convolution's weight and bias to zero, in place, and returns it."""
     for parameter in conv.parameters():
         nn.init.zeros_(parameter)

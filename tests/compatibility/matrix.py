@@ -65,6 +65,10 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("layout kept", "Inverse"): CONTIGUOUS,
     ("layout kept", "exact"): CONTIGUOUS,
     ("bfloat16", "InvertibleConv1x1"): Refusal(TypeError, "float32 or float64 parameters, got torch.bfloat16", "half"),
+    ("bfloat16", "IntegerPredictor"): Refusal(TypeError, "float32 or float64, got torch.bfloat16", "integers"),
+    ("float16", "IntegerPredictor"): Refusal(TypeError, "float32 or float64, got torch.float16", "integers"),
+    ("ONNX", "IntegerPredictor"): Refusal(OnnxExporterError, "frexp", "frozen"),
+    ("second derivative", "IntegerPredictor"): Refusal(GradcheckError, "Jacobian mismatch", "rounding"),
     ("bfloat16", "exact"): Refusal(TypeError, "float32 or float64 tensor, got torch.bfloat16", "half"),
     ("float16", "InvertibleConv1x1"): Refusal(TypeError, "float32 or float64 parameters, got torch.float16", "half"),
     ("float16", "exact"): Refusal(TypeError, "float32 or float64 tensor, got torch.float16", "half"),
@@ -79,8 +83,10 @@ REASONS = {
     "same.",
     "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, "
     "and exported for a fixed one.",
+    "frozen": "Export `frozen(network)`, as a test does: it has integers where the trained network has floats.",
     "half": "The inverse needs float32 precision, so this layer refuses lower-precision inputs with an error. Under "
     "autocast it computes in float32.",
+    "integers": "Half precision does not hold the sums. The layer refuses it, and computes in float32 under autocast.",
     "range": "Every pass compares its largest value with its range, but Python cannot read values under `vmap`.",
     "reread": "Multiplications by the fixed taps and scales round. In the inverse, networks therefore get inputs that "
     "differ in the last digit of float32, and after conversion to bfloat16 some of them differ more. With "
@@ -92,7 +98,8 @@ REASONS = {
     "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix instead, as shown below.",
 }
 NO_INVERSE = {
-    ("ONNX of the inverse", name) for name in ("UndecimatedWavelet", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")
+    ("ONNX of the inverse", name)
+    for name in ("UndecimatedWavelet", "IntegerPredictor", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")
 }
 # Compiling or exporting a layer takes a second or more, so the default tests keep one layer of each kind. `Sequential`
 # contains a Haar transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and

@@ -9,7 +9,9 @@ import liftlayers
 from liftlayers import (
     Coupling,
     Exact,
+    IntegerPredictor,
     Invertible,
+    LosslessColour,
     LosslessWavelet,
     MultiTaskNAFUNet,
     NAFBlock,
@@ -53,9 +55,9 @@ def test_every_public_layer_with_an_inverse_has_a_row() -> None:
     public = {name for name in liftlayers.__all__ if isinstance(getattr(liftlayers, name), type)}
     invertible = {name for name in public if issubclass(getattr(liftlayers, name), Invertible)}
     bases = (Invertible, VolumePreserving, Coupling)
-    # `Exact` and `ToGrid` are made by `exact`, which has a row; `LosslessWavelet` takes integers only.
-    without = {kind.__name__ for kind in (*bases, Exact, ToGrid, LosslessWavelet)}
-    networks = {kind.__name__ for kind in (NAFBlock, NAFUNet, MultiTaskNAFUNet)}
+    # `Exact` and `ToGrid` are made by `exact`, which has a row; the lossless layers take integers only.
+    without = {kind.__name__ for kind in (*bases, Exact, ToGrid, LosslessColour, LosslessWavelet)}
+    networks = {kind.__name__ for kind in (IntegerPredictor, NAFBlock, NAFUNet, MultiTaskNAFUNet)}
     assert set(ROWS) == invertible - without | networks | {"exact", "UndecimatedWavelet"}
 
 

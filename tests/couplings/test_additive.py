@@ -8,12 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from liftlayers import AdditiveCoupling, AffineCoupling, Inverse, Invertible, Predict, Sequential, Swap, Update
+from liftlayers import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Coupling,
+    IntegerConv2d,
+    IntegerNetwork,
+    IntegerPredictor,
+    Inverse,
+    Invertible,
+    Predict,
+    Sequential,
+    Swap,
+    Update,
+)
 from liftlayers._bands import as_tuple
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import rebuild
 from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
-from tests.strategies import seeds, tensor
+from tests.strategies import part_of_the_examples, seeds, tensor
 
 widths = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
@@ -172,6 +185,39 @@ def test_integer_bands_are_refused(position: int, dtype: torch.dtype) -> None:
     for direction in (step, step.inverse):
         with pytest.raises(TypeError, match=f"AdditiveCoupling needs floating-point tensors, got {dtype}"):
             direction(*bands)
+
+
+@pytest.mark.parametrize("kind", [AdditiveCoupling, Predict, Update])
+@part_of_the_examples(2, least=10)
+@given(seed=seeds(), dtype=st.sampled_from([torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]))
+def test_networks_of_integers_take_integers(kind: type[Coupling], seed: int, dtype: torch.dtype) -> None:
+    step = randomise_(kind(nn.Sequential(IntegerConv2d(2, 2), IntegerPredictor(2, 2))), seed)
+    limits, generator = torch.iinfo(dtype), torch.Generator().manual_seed(seed)
+    a, b = (torch.randint(limits.min, limits.max, (1, 2, 4, 3), generator=generator).to(dtype) for _ in range(2))
+    outputs = step(a, b)
+    assert all(band.dtype == dtype for band in outputs)
+    assert all(torch.equal(x, y) for x, y in zip(step.inverse(*outputs), (a, b), strict=True))
+    expected = step(a.long(), b.long())  # sums wrap around
+    assert all(torch.equal(x, y.to(dtype)) for x, y in zip(outputs, expected, strict=True)) or dtype == torch.int64
+    assert step.forward_and_log_det(a, b)[1].dtype == torch.float32
+
+
+def test_a_network_that_returns_floats_for_integers_is_refused() -> None:
+    class Half(IntegerNetwork):
+        def forward(self, x: Tensor) -> Tensor:
+            return x / 2
+
+    with pytest.raises(
+        TypeError, match=r"AdditiveCoupling needs a network that returns integers for integers, got torch"
+    ):
+        AdditiveCoupling(Half())(torch.zeros(1, 2, dtype=torch.int16), torch.zeros(1, 2, dtype=torch.int16))
+
+
+def test_integers_and_floats_are_not_mixed() -> None:
+    step, bands = AdditiveCoupling(IntegerConv2d(1, 1)), [torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4).int()]
+    for a, b in (bands, bands[::-1]):
+        with pytest.raises(TypeError, match=r"AdditiveCoupling needs floating-point tensors, got torch\.int32"):
+            step(a, b)
 
 
 def test_other_objects_than_tensors_are_refused() -> None:

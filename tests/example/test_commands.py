@@ -29,6 +29,7 @@ from tests.example.helpers import EXAMPLE, TINY, Script, save_image, tiny
 
 ROOT = EXAMPLE.parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
+PAGES = [page for page in PAGES if "node_modules" not in page.parts]  # packages of the page have pages of their own
 SCRIPTS = [
     *sorted(EXAMPLE.glob("*.py")),
     *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding", "security")),
@@ -37,7 +38,8 @@ SCRIPT_PATHS = {str(script.relative_to(ROOT)): str(script.relative_to(EXAMPLE)) 
 FOLDERS = ("PHOTOS", "BSDS500", "CBSD68", "CLIC", "CID22", "DIV2K_valid_HR")
 DNCNN, LPIPS_FILE = "kair_dncnn_color_blind.safetensors", "lpips.safetensors"
 BRIEF = ("--minutes", "0.001", "--crop", "32", "--device", "cpu")
-ELSEWHERE = ("serve.py", "reproduce/security.py")  # their commands run in test_serve.py and test_security.py
+# Their commands run in tests of their own.
+ELSEWHERE = ("serve.py", "cluster.py", "page.py", "export.py", "reproduce/security.py")
 REPEATED: set[tuple[str, ...]] = set()  # commands that have run: several pages have some of them
 ROW = {"1": "sr-hidden-rlfn", "2": "sr-pirnet-k-2", "3": "sr-not-reversible"}
 

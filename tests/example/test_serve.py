@@ -1,8 +1,10 @@
 """serve.py as clients meet it: every answer, on the loopback interface."""
 
+import asyncio
 import http.client
 import io
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -12,89 +14,28 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from pirnet.support import remote
+from pirnet.support.service_pool import Workers
 
 from tests.example.helpers import EXAMPLE, Script, assert_refused, save_image
+from tests.example.services import KEY, Running, noise, service
 
-pytest.importorskip("starlette", reason="needs the extra serve")
-pytest.importorskip("uvicorn", reason="needs the extra serve")
-pytest.importorskip("prometheus_client", reason="needs the extra serve")
+for need in ("starlette", "uvicorn", "prometheus_client"):
+    pytest.importorskip(need, reason="needs the extra serve")
 
-KEY = "correct horse"
 PROC = Path("/proc/self/maps").exists()
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-    @property
-    def error(self) -> str:
-        return json.loads(self.body)["error"]
-
-
-@dataclass
-class Running:
-    """A service in a process of its own, and the address that it printed."""
-
-    process: subprocess.Popen
-    port: int
-
-    def ask(
-        self, path: str, body: object = None, *, method: str = "POST", key: str | None = KEY, **headers: str
-    ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        sent = headers | ({} if key is None else {"Authorization": f"Bearer {key}"})
-        connection.request(method, path, body, sent)  # type: ignore[arg-type]
-        answer = connection.getresponse()
-        found = Answer(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
-        connection.close()
-        return found
-
-    def restore(self, body: object, task: str = "denoise") -> Answer:
-        return self.ask(f"/restore?task={task}", body)
-
-    def children(self) -> list[int]:
-        """The processes that restore."""
-        found = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)], stdout=-1, text=True)
-        return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
-
-
-@contextmanager
-def service(weights: Path, folder: Path, *options: object) -> Iterator[Running]:
-    (folder / "key").write_text(f"{KEY}\n")
-    command = [sys.executable, EXAMPLE / "serve.py", "--weights", weights, "--port", "0", "--api-key-file", "key"]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(
-            [*map(str, [*command, *options])], cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.match(r"http://127.0.0.1:(\d+) restores denoise, deblur, sr; end it with Ctrl-C", line)
-            assert found, line + (folder / "log").read_text()
-            yield Running(process, int(found[1]))
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
 def stego() -> bytes:
-    image = io.BytesIO()
-    Image.effect_noise((40, 33), 50).convert("RGB").save(image, "PNG")
-    return image.getvalue()
+    return noise(40, 33)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +77,9 @@ def test_what_a_program_asks_first(running: Running) -> None:
     figures = running.ask("/metrics", method="GET", key=None)
     assert figures.headers["content-type"].startswith("text/plain")
     assert b"pirnet_inside 0.0" in figures.body
-    assert running.ask("/restore", method="GET").status == 405
-    assert running.ask("/nothing", method="GET").status == 404
+    for path, status in (("/restore", 405), ("/nothing", 404)):
+        refused = running.ask(path, method="GET")
+        assert (refused.status, refused.error[:24]) == (status, "needs POST /restore?task")
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -154,7 +96,11 @@ def picture(kind: str, mode: str = "RGB", size: tuple[int, int] = (32, 32)) -> b
     return content.getvalue()
 
 
-BOMB = png_header(32, 32) + chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(10**8)))
+def bomb() -> bytes:
+    """A picture with 200 MB of text, compressed a thousand times: the same block of ten megabytes, twenty times."""
+    packer = zlib.compressobj()
+    block = packer.compress(bytes(10**7)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return png_header(32, 32) + chunk(b"zTXt", b"Comment\x00\x00" + block + 19 * block[2:])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +114,8 @@ BOMB = png_header(32, 32) + chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(by
         (picture("PNG", size=(32, 15)), 422, "needs at least 16 x 16 pixels, got 15 x 32"),
         (picture("PNG")[:-30], 422, "cannot be read, damaged or truncated"),
         (png_header(32, 32), 422, "not a PNG, JPEG, WebP, BMP or TIFF picture"),
-        (BOMB, 422, "cannot be read, damaged or truncated"),
+        (png_header(32, 32) + png_header(400, 400)[8:] + picture("PNG")[33:], 422, "too large to open safely"),
+        (bomb(), 422, "cannot be read, damaged or truncated"),
         (png_header(60_000, 60_000), 413, "needs at most 0.1 megapixels, got 60000 x 60000"),
         (bytes(200_001), 413, "needs a body of at most 0.2 megabytes"),
         ((bytes(1000) for _ in range(500)), 413, "needs a body of at most 0.2 megabytes"),  # without a length
@@ -198,13 +145,34 @@ def test_keys_and_tasks_are_checked_first(running: Running, stego: bytes) -> Non
         assert refused.error.startswith("needs ?task= with one of denoise, deblur, sr, got ")
 
 
-def test_a_slow_body_is_refused(running: Running, stego: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
-        head = (
-            f"POST /restore?task=sr HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 9999\r\n\r\n"
-        )
-        connection.sendall(head.encode() + stego[:100])
-        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+def test_slow_clients_are_left(running: Running, stego: bytes) -> None:
+    """One that does not send its body is told so; one that sends nothing, or no whole header, is disconnected."""
+    address, head = ("127.0.0.1", running.port), b"POST /restore?task=sr HTTP/1.1\r\nHost: a\r\n"
+    slow, slower, silent = (socket.create_connection(address, timeout=30) for _ in range(3))
+    with slow, slower, silent:
+        rest = f"Authorization: Bearer {KEY}\r\nContent-Length: 9999\r\n\r\n"
+        slow.sendall(head + rest.encode() + stego[:100])
+        slower.sendall(head)
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert slower.recv(100) == b""
+        assert silent.recv(100) == b""
+
+
+def test_a_connection_is_kept_for_many_requests(running: Running, stego: bytes) -> None:
+    connection, expected = http.client.HTTPConnection("127.0.0.1", running.port), running.restore(stego, "sr").body
+    for _ in range(20):  # longer than the time after which an idle connection is closed
+        connection.request("POST", "/restore?task=sr", stego, {"Authorization": f"Bearer {KEY}"})
+        assert connection.getresponse().read() == expected
+        assert connection.sock is not None
+        time.sleep(0.1)
+    connection.close()
+
+
+def test_the_log_has_no_key_and_no_picture(running: Running, stego: bytes) -> None:
+    running.restore(stego)
+    running.ask("/restore?task=photo-of-anna", stego, key="battery staple")
+    for line in running.log.read_text().splitlines():
+        assert re.fullmatch(r"[\d:, -]+ (\d{3} (-|\w+ \d+x\d+) \d+ ms|a worker process was lost.*)", line)
 
 
 def test_a_web_page_may_call_it_if_it_is_named(running: Running) -> None:
@@ -212,6 +180,10 @@ def test_a_web_page_may_call_it_if_it_is_named(running: Running) -> None:
     for origin, allowed in (("http://127.0.0.1:1", True), ("http://127.0.0.1:2", False)):
         answer = running.ask("/restore", method="OPTIONS", key=None, Origin=origin, **ask)
         assert ("access-control-allow-origin" in answer.headers) == allowed
+        refused = running.ask("/restore", key=None, Origin=origin)  # a script may read errors, too
+        assert refused.status == 401
+        assert ("access-control-allow-origin" in refused.headers) == allowed
+        assert refused.headers["access-control-expose-headers"] == "Retry-After"
 
 
 @pytest.mark.skipif(not PROC, reason="needs /proc")
@@ -230,6 +202,34 @@ def test_a_killed_worker_is_replaced(running: Running, stego: bytes) -> None:
     after = running.restore(stego)
     assert (after.status, after.body) == (200, before.body)
     assert running.children() != [child]
+
+
+def test_an_unexpected_error_is_one_line_without_its_message(caplog: pytest.LogCaptureFixture) -> None:
+    from pirnet.support.service import Limits, Service  # needs the extra
+
+    class Failing:
+        lost = 0
+
+        async def restore(self, content: bytes, task: str) -> bytes:
+            raise KeyError(f"{task} of {content!r}")
+
+    async def ask() -> list[dict]:
+        sent: list[dict] = []
+        messages: asyncio.Queue[dict] = asyncio.Queue()  # after the body, no client leaves
+        messages.put_nowait({"type": "http.request", "body": picture("PNG"), "more_body": False})
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(dict(message))
+
+        scope = {"type": "http", "method": "POST", "path": "/restore", "query_string": b"task=sr", "headers": []}
+        await Service(Failing(), ["sr"], Limits(1, 1, 1.0, 1.0, 1.0)).app(scope, messages.get, send)
+        return sent
+
+    start, body = asyncio.run(ask())
+    assert start["status"] == 500
+    assert json.loads(body["body"]) == {"error": "this picture could not be restored"}
+    assert "failed with KeyError" in caplog.text
+    assert "PNG" not in caplog.text
 
 
 def test_mistakes_at_the_start_are_one_line(script: Script, random_weights: Path, tmp_path: Path) -> None:
@@ -310,11 +310,7 @@ def test_a_client_asks_a_busy_service_once_more(stego: bytes) -> None:
 @pytest.mark.slow
 def test_many_clients_get_their_own_answers(random_weights: Path, tmp_path: Path) -> None:
     """64 clients send 4 images each, over two processes."""
-    images = []
-    for number in range(256):
-        content = io.BytesIO()
-        Image.effect_noise((32 + number % 7, 32 + number % 5), 40).convert("RGB").save(content, "PNG")
-        images.append(content.getvalue())
+    images = [noise(32 + number % 7, 32 + number % 5) for number in range(256)]
     with service(random_weights, tmp_path, "--workers", 2, "--queue", 300) as running:
         alone = [running.restore(image) for image in images]
         with ThreadPoolExecutor(64) as clients:
@@ -326,16 +322,16 @@ def test_many_clients_get_their_own_answers(random_weights: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_full_queue_refuses_and_loses_nothing(random_weights: Path, stego: bytes, tmp_path: Path) -> None:
-    with service(random_weights, tmp_path, "--queue", 16) as running:
+    with service(random_weights, tmp_path, "--queue", 64) as running:
         expected = running.restore(stego).body
-        with ThreadPoolExecutor(100) as clients:
-            answers = list(clients.map(running.restore, [stego] * 100))
+        with ThreadPoolExecutor(200) as clients:
+            answers = list(clients.map(running.restore, [stego] * 200))
         assert running.restore(stego).body == expected
         figures = running.ask("/metrics", method="GET", key=None).body.decode()
     served = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status == 429]
-    assert len(served) + len(refused) == 100
-    assert served
+    assert len(served) + len(refused) == 200
+    assert len(served) >= 65
     assert {answer.body for answer in served} == {expected}
     assert all(answer.headers["retry-after"] == "2" for answer in refused)
     assert f'pirnet_requests_total{{status="200"}} {len(served) + 2}.0' in figures
@@ -400,6 +396,47 @@ def test_nothing_is_computed_for_clients_that_have_left(random_weights: Path, st
     log = (tmp_path / "log").read_text()
     assert log.count(" 499 sr 1024x1024 ") >= 8
     assert log.count(" 200 sr 1024x1024 ") <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_a_client_that_reads_nothing_is_left(random_weights: Path, tmp_path: Path) -> None:
+    """It holds no memory for long, and does not keep the service from ending."""
+    large = noise(1200, 1200)
+    with service(random_weights, tmp_path, "--timeout", 2) as running, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", running.port))
+        head = f"POST /restore?task=sr HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n"
+        connection.sendall(f"{head}Content-Length: {len(large)}\r\n\r\n".encode() + large)
+        while " 200 sr 1200x1200 " not in running.log.read_text():
+            time.sleep(0.05)
+        running.process.terminate()
+        assert running.process.wait(60) == 0
+        with pytest.raises(ConnectionResetError):
+            connection.makefile("rb").read()
+
+
+@pytest.mark.slow
+def test_processes_are_replaced_after_their_share(random_weights: Path, stego: bytes) -> None:
+    """All requests are answered while processes end and start."""
+    workers = Workers(random_weights / "lsr.safetensors", 2, max_pixels=1e6, tasks_per_process=3)
+    try:
+        assert workers.tasks() == ("denoise", "deblur", "sr")
+        first = {child.pid for child in multiprocessing.active_children()}
+
+        async def restore(count: int) -> list[bytes]:
+            turns = asyncio.Semaphore(2)
+
+            async def one() -> bytes:
+                async with turns:
+                    return await workers.restore(stego, "sr")
+
+            return await asyncio.gather(*(one() for _ in range(count)))
+
+        assert len(set(asyncio.run(restore(8)))) == 1
+        assert not first & {child.pid for child in multiprocessing.active_children()}
+    finally:
+        workers.end()
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_shipped_weights_keep_their_tasks(fourth_task: str) -> None:
 def test_the_worked_example_of_the_readme(photo_folder: Path, tmp_path: Path) -> None:
     """The README's function and row for JPEG artefacts are trained for two steps and then used by all scripts."""
     copy = tmp_path / "pirnet"
-    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("results", "runs", "__pycache__"))
+    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("results", "runs", "__pycache__", "node_modules"))
     readme = (EXAMPLE / "README.md").read_text()
     function, row = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     code, table = copy / "pirnet" / "degrade.py", copy / "pirnet" / "tasks.py"

@@ -19,7 +19,9 @@ ROOT = EXAMPLE.parents[1]
 def example_alone(folder: Path) -> Path:
     """Copies the example into a folder without `reproduce/` and the results."""
     copy = folder / "examples" / "pirnet"
-    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("reproduce", "results", "runs", "__pycache__"))
+    shutil.copytree(
+        EXAMPLE, copy, ignore=shutil.ignore_patterns("reproduce", "results", "runs", "__pycache__", "node_modules")
+    )
     return copy
 
 

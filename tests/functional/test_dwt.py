@@ -109,10 +109,15 @@ KINDS = ("normal", "image", "signs")
 
 
 @on_each_device
-@pytest.mark.parametrize("name", list(SCHEMES))
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-14), (torch.float32, 1e-6)], ids=str)
-@given(sizes=st.tuples(*[st.integers(1, 129)] * 2), seed=seeds(), boundary=boundaries, kind=st.sampled_from(KINDS))
-@settings(max_examples=8)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 2e-14), (torch.float32, 2e-6)], ids=str)
+@given(
+    name=names,
+    sizes=st.tuples(*[st.integers(1, 129)] * 2),
+    seed=seeds(),
+    boundary=boundaries,
+    kind=st.sampled_from(KINDS),
+)
+@settings(max_examples=100)
 def test_every_size_comes_back(
     name: str,
     dtype: torch.dtype,
@@ -130,6 +135,7 @@ def test_every_size_comes_back(
     assert returned.shape == x.shape
     assert returned.dtype == dtype
     error = returned - x
+    bound *= 4 if boundary in NON_EXPANSIVE else 1  # bands can be 20 times as large as samples
     assert float(error.norm()) <= bound * float(x.norm())
     assert float(error.abs().max()) <= (2 if kind == "signs" else 1) * bound * float(x.abs().max())
 

@@ -50,9 +50,9 @@ def test_autocast_changes_nothing() -> None:
 @pytest.mark.parametrize("function", [dwt1d, dwt2d])
 def test_other_names_rules_and_dtypes_are_refused(function) -> None:
     x, who = torch.zeros(4, 4), function.__name__
-    with pytest.raises(ValueError, match=rf"{who} needs a wavelet among haar, db2, .*, 9/7, got 'bior5\.5'$"):
+    with pytest.raises(ValueError, match=rf"{who} needs a wavelet .*, got 'bior5\.5'$"):
         function(x, "bior5.5")
-    with pytest.raises(ValueError, match=rf"{who} needs a wavelet among haar, .*, got \['haar'\]$"):
+    with pytest.raises(ValueError, match=rf"{who} needs a wavelet .*, got \['haar'\]$"):
         function(x, ["haar"])
     with pytest.raises(ValueError, match=f"{who} needs a boundary among 'periodization', 'reflect', .*, got 'wrap'$"):
         function(x, "haar", boundary="wrap")

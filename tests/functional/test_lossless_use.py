@@ -119,13 +119,15 @@ def test_missing_axes_and_empty_sides_are_refused() -> None:
 
 def test_unknown_wavelets_are_refused() -> None:
     x = torch.zeros(4, 4).int()
-    for who, function in {"lossless_dwt1d": lossless_dwt1d, "lossless_dwt2d": lossless_dwt2d}.items():
-        with pytest.raises(ValueError, match=f"{who} needs one of the wavelets 'haar', '5/3', 'bior2.2', got '9/7'"):
-            function(x, "9/7")
-    with pytest.raises(ValueError, match=r"lossless_idwt1d needs one of the wavelets .*, got 'db2'"):
-        lossless_idwt1d(x, x, "db2")
-    with pytest.raises(ValueError, match=r"lossless_idwt2d needs one of the wavelets .*, got 'db2'"):
-        lossless_idwt2d((x, (x, x, x)), "db2")
+    message = "needs a wavelet that .* lists, such as .*, got 'dmey'$"
+    with pytest.raises(ValueError, match=f"^lossless_dwt1d {message}"):
+        lossless_dwt1d(x, "dmey")
+    with pytest.raises(ValueError, match=f"^lossless_dwt2d {message}"):
+        lossless_dwt2d(x, "dmey")
+    with pytest.raises(ValueError, match=f"^lossless_idwt1d {message}"):
+        lossless_idwt1d(x, x, "dmey")
+    with pytest.raises(ValueError, match=f"^lossless_idwt2d {message}"):
+        lossless_idwt2d((x, (x, x, x)), "dmey")
 
 
 def not_fitting(*shapes: tuple[int, ...]) -> str:

@@ -105,8 +105,8 @@ def test_levels_below_one_are_refused(level: int) -> None:
 
 def test_errors_name_the_function_of_several_levels() -> None:
     """They do not name the function of one level."""
-    with pytest.raises(ValueError, match=r"^wavedec2 needs a wavelet among haar, .*, got 'sym4'$"):
-        wavedec2(torch.zeros(4, 4), "sym4", level=2)
+    with pytest.raises(ValueError, match=r"^wavedec2 needs a wavelet .*, got 'sym'$"):
+        wavedec2(torch.zeros(4, 4), "sym", level=2)
     with pytest.raises(TypeError, match=r"^wavedec2 needs floating-point tensors, got torch\.int64; "):
         wavedec2(torch.zeros(4, 4).long(), "haar", level=2)
     with pytest.raises(ValueError, match="waverec2 needs an approximation and at least one level of details, got 1"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pywt
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -73,7 +73,8 @@ def test_without_scales_bands_are_as_lifting_leaves_them(kind: type[Wavelet]) ->
     assert torch.equal(approx[:, 0], torch.tensor([0, 2, 4, 6.25]).expand(1, 4, 4))
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+@given(name=st.sampled_from(list(SCHEMES)))
+@settings(max_examples=10)
 def test_every_scheme_can_be_the_start(name: str) -> None:
     assert_inverts(randomise_(LearnedWavelet(name).double()), tensor(0, 1, 2, 6, 8, dtype=torch.float64), bound=128)
     s, t = SCHEMES[name].scales

@@ -198,7 +198,7 @@ def test_the_exact_form_names_the_layer_in_its_errors(kind: type[Wavelet]) -> No
 @kinds
 def test_unknown_options_are_refused(kind: type[Wavelet]) -> None:
     who = kind.__name__
-    with pytest.raises(ValueError, match=rf"{kind.__name__} needs a wavelet among haar, .*, got 'coiflet'"):
+    with pytest.raises(ValueError, match=rf"{kind.__name__} needs a wavelet .*, got 'coiflet'"):
         kind("coiflet")
     with pytest.raises(ValueError, match=f"^{who} needs a boundary of 'periodization' or 'reflect', got 'zero'$"):
         kind(boundary="zero")  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -37,8 +37,8 @@ def test_haar_is_haar(x: Tensor, boundary: str) -> None:
     torch.testing.assert_close(layer.inverse(*bands), x, rtol=0, atol=4 * torch.finfo(x.dtype).eps)
 
 
-@pytest.mark.parametrize("name", list(SCHEMES))
-@pytest.mark.parametrize("boundary", NON_EXPANSIVE)
+@given(name=names, boundary=boundaries)
+@settings(max_examples=8)
 def test_every_name_inverts_and_keeps_volume(name: str, boundary: str) -> None:
     layer = Wavelet(name, boundary=boundary)
     assert_inverts_both_ways(layer, tensor(0, 2, 3, 8, 6))
@@ -110,7 +110,7 @@ def test_wavelets_of_volumes_compile_for_any_size() -> None:
 
 
 def test_unknown_names_and_expansive_rules_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Wavelet needs a wavelet among haar, .*, got 'db99'"):
+    with pytest.raises(ValueError, match=r"Wavelet needs a wavelet .*, got 'db99'"):
         Wavelet("db99")
     with pytest.raises(ValueError, match="Wavelet needs a boundary of 'periodization' or 'reflect', got 'zero'"):
         Wavelet("haar", boundary="zero")

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def _post(server: str, content: bytes, task: str, key: str) -> _Answer:
     connection = _connection(server)
     try:
         connection.connect()
+    except ssl.SSLCertVerificationError as error:
+        raise ServiceError(f"{server}: its certificate is not accepted, {error.verify_message}") from error
     except OSError as error:
         raise ServiceError(f"{server}: cannot be reached, {error.strerror or error}") from error
     try:

@@ -1,7 +1,7 @@
 """The cloud as a web service: `POST /restore?task=...` with a stego image answers the restored one.
 
-This process receives, checks and answers; processes of their own restore, so torch is not imported here. Nothing of a
-request is written anywhere: the log has one line for each, with task, size and time.
+This process receives, checks and answers; other processes restore, so torch is not imported here. Nothing of a request
+is written anywhere: the log has one line for each, with task, size and time.
 """
 
 import asyncio
@@ -10,28 +10,25 @@ import logging
 import struct
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
-from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pirnet.support import service_worker
 from pirnet.support.outputs import ImageError
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MIN_SIDE = 16
 RETRY_AFTER = 2  # seconds
 CLIENT_LEFT = 499  # as nginx calls it; nobody receives this status
-TASKS_PER_PROCESS = 1000  # then a new one replaces it, so that memory cannot grow without end
+SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 300)  # of the histogram; clients wait up to 300
 
 log = logging.getLogger("pirnet.service")
 
@@ -63,70 +60,54 @@ class Refused(Exception):
         self.status = status
 
 
-class Workers:
-    """Processes that restore; if one is killed, all are started again, and what they worked on is tried once more."""
+class Restorer(Protocol):
+    """What restores for a service.
 
-    def __init__(self, weights: Path, count: int) -> None:
-        self.weights, self.count = weights, count
-        self.pool = self._new_pool()
+    Attributes:
+        lost: How many processes ended before their work was done.
+    """
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self.count,
-            mp_context=get_context("spawn"),
-            initializer=service_worker.start,
-            initargs=(self.weights,),
-            max_tasks_per_child=TASKS_PER_PROCESS,
-        )
+    lost: int
 
     async def restore(self, content: bytes, task: str) -> bytes:
-        """Restores in one of the processes; errors are those of `service_worker.restore`."""
-        loop, pool = asyncio.get_running_loop(), self.pool
-        try:
-            return await loop.run_in_executor(pool, service_worker.restore, content, task)
-        except BrokenProcessPool:
-            if self.pool is pool:  # else another request has replaced it
-                log.warning("a worker process has ended, all are started again")
-                self.pool = self._new_pool()
-            return await loop.run_in_executor(self.pool, service_worker.restore, content, task)
-
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that the weights were trained for; starts the first process and waits for it."""
-        return self.pool.submit(service_worker.tasks).result()
-
-    def end(self) -> None:
-        """Ends the processes after their work."""
-        self.pool.shutdown()
+        """As `service_worker.restore`."""
+        ...
 
 
 class Service:
     """The routes of the service, its limits and its figures.
 
     Args:
-        workers: The processes that restore.
+        restorer: What restores, such as `service_pool.Workers`.
+        tasks: The tasks that it can do.
         limits: What is accepted.
         key: What clients send as `Authorization: Bearer KEY`; empty for none.
         origins: Web pages whose scripts may call the service, such as `https://photos.example.org`.
     """
 
-    def __init__(self, workers: Workers, limits: Limits, *, key: str = "", origins: Sequence[str] = ()) -> None:
-        self.workers, self.limits, self.key = workers, limits, key
-        self.tasks = workers.tasks()
+    def __init__(
+        self, restorer: Restorer, tasks: Sequence[str], limits: Limits, *, key: str = "", origins: Sequence[str] = ()
+    ) -> None:
+        self.restorer, self.tasks, self.limits, self.key = restorer, tasks, limits, key
         self.draining = False
         self.turns = asyncio.Semaphore(limits.workers)
         self.inside = 0  # requests that wait or are worked on
-        self.registry = CollectorRegistry()
-        self.requests = Counter("pirnet_requests", "Requests by status", ["status"], registry=self.registry)
-        self.pixels = Counter("pirnet_pixels", "Restored pixels", registry=self.registry)
-        self.seconds = Histogram("pirnet_seconds", "Seconds until the answer", ["task"], registry=self.registry)
-        Gauge("pirnet_inside", "Requests that wait or are worked on", registry=self.registry).set_function(
-            lambda: self.inside
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("pirnet_requests", "Requests by status", ["status"], registry=registry)
+        self.pixels = Counter("pirnet_pixels", "Restored pixels", registry=registry)
+        self.seconds = Histogram(
+            "pirnet_seconds", "Seconds until the answer", ["task"], buckets=SECONDS, registry=registry
         )
+        inside = Gauge("pirnet_inside", "Requests that wait or are worked on", registry=registry)
+        inside.set_function(lambda: self.inside)
+        lost = Gauge("pirnet_lost_processes", "Processes that ended before their work was done", registry=registry)
+        lost.set_function(lambda: restorer.lost)
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After"],
         )
         self.app = Starlette(
             routes=[
@@ -136,7 +117,14 @@ class Service:
                 Route("/metrics", self.metrics),
             ],
             middleware=[cors] if origins else [],
+            exception_handlers={HTTPException: self.no_such_route},
         )
+
+    async def no_such_route(self, _request: Request, error: Exception) -> Response:
+        """404 or 405 as one line of JSON."""
+        assert isinstance(error, HTTPException)
+        needs = "needs POST /restore?task=..., or GET /tasks, /health or /metrics"
+        return JSONResponse({"error": needs}, error.status_code, error.headers)
 
     async def health(self, _request: Request) -> Response:
         """200 while requests are accepted, 503 while the last ones are finished."""
@@ -224,12 +212,14 @@ class Service:
         turn, left = asyncio.ensure_future(self.turns.acquire()), asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait((turn, left), return_when=asyncio.FIRST_COMPLETED)
-            if left.done() and not turn.done():
+            if left.done():
                 raise ClientDisconnect
-            return await self.workers.restore(content, task)
+            return await self.restorer.restore(content, task)
+        except ClientDisconnect:
+            raise
         except ImageError as error:
             raise Refused(422, str(error).removeprefix("stego image: ")) from error
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:  # its message might quote the picture
             log.error("a worker process failed with %s", type(error).__name__)
             raise Refused(500, "this picture could not be restored") from error
         finally:

@@ -1,5 +1,6 @@
 """The work of the service's processes: one restores one stego image at a time. Only these processes import torch."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -17,23 +18,36 @@ if TYPE_CHECKING:
 _lsr: "LSR | CheckpointError | None" = None
 
 
-def start(weights: Path) -> None:
-    """Loads the network once for all tasks of this process, which ends if its parent does; `tasks` reports errors."""
-    global _lsr
+def start(weights: Path, max_pixels: float) -> None:
+    """Prepares a process of `serve.py`, which ends if its parent does; arguments as in `load`."""
     for number in signals.ENDING:
         signal.signal(number, signal.SIG_IGN)  # the parent receives them, and ends this process after its work
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    load(weights, max_pixels)
+
+
+def load(weights: Path, max_pixels: float) -> None:
+    """Loads the network once for all tasks of this process; `tasks` reports errors.
+
+    Args:
+        weights: The file `lsr.safetensors`.
+        max_pixels: The size of the largest picture. It is checked again when Pillow has read all headers of a picture,
+            since the second one of a PNG file counts, and the service looks at the first.
+    """
+    global _lsr
     import torch
+    from PIL import Image
 
     from pirnet.support.allocator import keep_memory
     from pirnet.weights import load_lsr
 
     keep_memory()
     torch.set_num_threads(1)
+    Image.MAX_IMAGE_PIXELS = math.ceil(max_pixels / 2)  # Pillow refuses pictures of more than twice this size
     try:
         _lsr = load_lsr(weights)
     except CheckpointError as error:
-        _lsr = error  # an error here would end the process, and its reason would be lost
+        _lsr = error  # raised here, it would end the process, and its reason would be lost
 
 
 def tasks() -> tuple[str, ...]:
@@ -46,7 +60,7 @@ def tasks() -> tuple[str, ...]:
 
 
 def _network() -> "LSR":
-    assert _lsr is not None  # `start` ran before
+    assert _lsr is not None  # `load` ran before
     if isinstance(_lsr, CheckpointError):
         raise _lsr
     return _lsr

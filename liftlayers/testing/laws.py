@@ -1,9 +1,4 @@
-"""The laws of invertible modules as assertions, for this library's layers and for your own.
-
-Randomise the parameters first: many networks start at zero, where every block is the identity and every law holds.
-"""
-
-__all__ = ["assert_inverts", "assert_same_gradients", "randomise_"]
+"""The laws as assertions, and random parameters to test them with."""
 
 import math
 from typing import TypeVar

@@ -1,0 +1,31 @@
+"""The options that `serve.py` and `cluster.py` share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pirnet.support.places import SHIPPED
+from pirnet.support.settings import CountOrZero, Positive
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """What a service needs to know, however many machines restore."""
+
+    weights: Path = SHIPPED
+    """Folder with lsr.safetensors."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every network, where a key and a proxy with TLS are needed."""
+    port: CountOrZero = 8000
+    """Port to listen on; 0 chooses a free one and prints it."""
+    queue: CountOrZero = 64
+    """Requests that may wait while all processes work; others are answered 429."""
+    megabytes: Positive = 64.0
+    """Largest body."""
+    megapixels: Positive = 24.0
+    """Largest picture."""
+    timeout: Positive = 30.0
+    """Seconds in which a body has to arrive."""
+    api_key_file: Path | None = None
+    """File with a key on its first line, which clients have to send; without it, everybody may call."""
+    allow_origin: tuple[str, ...] = ()
+    """Web pages whose scripts may call the service, such as http://127.0.0.1:8001."""

@@ -1,0 +1,86 @@
+"""Sums of products of integers that floats hold."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from liftlayers._bands import has_values
+from liftlayers._graphs import constant_in_graphs
+from liftlayers.functional.grid import straight_through
+
+LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
+NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
+
+
+def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns integers, or whole numbers in floats, in another floating-point dtype; what cannot count is clipped."""
+    if x.dtype in (torch.int32, torch.int64):
+        x = x.clamp(-(2**20), 2**20)
+    elif x.dtype not in (torch.uint8, torch.int8, torch.int16, torch.float32, torch.float64):
+        raise TypeError(f"{who} needs integers, float32 or float64, got {x.dtype}")
+    return x.to(dtype)
+
+
+def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns powers of two from the bits of their exponents: powers that are computed may be off by one bit.
+
+    ONNX has no such operation; its powers of two are exact in onnxruntime.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return torch.ldexp(torch.ones((), dtype=dtype), exponent)
+    return ((exponent.to(torch.int32) + 127) << 23).view(torch.float32).to(dtype)
+
+
+def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
+    """Returns the largest absolute value that a sum of each output channel may have, as a float."""
+    return bias.detach().abs() + LARGEST * weight.detach().abs().sum((1, 2, 3))
+
+
+def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, shift: Tensor) -> Tensor:
+    r"""Returns a convolution of integers, divided by :math:`2^s` and rounded down."""
+    scale = power_of_two(-shift, weight.dtype)  # exact, so the weights may be scaled instead of the sums
+    sums = _convolution(codes, weight * scale[:, None, None, None], bias * scale)
+    _require_integers(who, sums, scale)
+    return _rounded_down(sums)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Returns a convolution that NNPACK does not compute: it takes batches of 16 where oneDNN is off."""
+    padding = weight.shape[-1] // 2
+    if x.device.type != "cpu" or _onednn_is_on() or x.shape[0] < NNPACK_BATCH:
+        return F.conv2d(x, weight, bias, padding=padding)
+    return torch.cat([F.conv2d(part, weight, bias, padding=padding) for part in x.split(NNPACK_BATCH - 1)])
+
+
+@constant_in_graphs
+def _onednn_is_on() -> bool:
+    return bool(torch.backends.mkldnn.enabled)
+
+
+def _rounded_down(sums: Tensor) -> Tensor:
+    """Rounds sums down, with the gradient of the sums if one may be needed, and else in place."""
+    if sums.requires_grad or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return straight_through(sums.detach().floor(), sums)
+    return sums.floor_()
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Switches autocast off, if it is on."""
+    on = torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
+
+
+def _require_integers(who: str, sums: Tensor, scale: Tensor) -> None:
+    """Raises unless a row of the sums, which are scaled, are integers.
+
+    Kernels that transform their input, such as Winograd's, have rounding errors almost everywhere.
+    """
+    untraced = has_values(sums) and not torch._C._are_functorch_transforms_active()
+    if sums.device.type not in ("cpu", "cuda") or not untraced or torch.onnx.is_in_onnx_export():
+        return
+    row = sums.detach()[:1, :, sums.shape[2] // 2 : sums.shape[2] // 2 + 1] / scale[:, None, None]
+    message = f"{who} needs sums that are integers: its input is not, or this kernel does more than multiply and add"
+    torch._assert_async((row == row.round()).all(), message)  # pyright: ignore[reportPrivateImportUsage]

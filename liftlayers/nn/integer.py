@@ -1,0 +1,246 @@
+"""Networks of integers that floats hold: they return the same numbers with every kernel, on every device."""
+
+import copy
+from abc import abstractmethod
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from liftlayers._checks import require_four_axes, require_positive, require_tensors, require_whole
+from liftlayers.functional.grid import straight_through
+from liftlayers.nn._integer_sums import LARGEST, bounds_of, power_of_two, rounded_sums, whole, without_autocast
+
+M = TypeVar("M", bound=nn.Module)
+
+LARGEST_WEIGHT = 127  # seven bits and a sign
+LARGEST_SUM = 2**22  # two binary digits below what float32 holds
+MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a channel of tiny weights would be large
+
+
+class IntegerNetwork(nn.Module):
+    r"""Base of the networks that return the same numbers on every device.
+
+    .. math:: f_{\text{any device}}(x) = f_{\text{integers}}(x)
+
+    ``exact(chain, anywhere=True)`` and bands of integers need such networks.
+
+    A subclass promises that all of its arithmetic is that of `IntegerConv2d`, or treats every number for itself and
+    without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise. `nn.Sequential` of such
+    networks needs no class of its own.
+
+    Shape:
+        - As the subclass defines; integers are returned for integers.
+
+    Raises:
+        TypeError: If the input is in half precision; the networks of this library raise it.
+
+    References:
+        [Balle2019]_; :doc:`/exactness`.
+
+    Example:
+        >>> network = IntegerPredictor(3, 9)
+        >>> {name.split(".")[-1]: str(numbers.dtype) for name, numbers in network.frozen().state_dict().items()}
+        {'weight': 'torch.int8', 'bias': 'torch.int32', 'shift': 'torch.int8'}
+    """
+
+    def bounds(self) -> Tensor:
+        """Returns the bounds of all channels of all convolutions, layer after layer, in int64: see `IntegerConv2d`."""
+        return torch.cat([layer.bounds() for layer in self.modules() if isinstance(layer, _Convolution)])
+
+    def frozen(self: M) -> M:
+        """Returns a frozen copy of the network: see `frozen`."""
+        return frozen(self)
+
+
+def frozen(module: M) -> M:
+    r"""Returns a copy of a module in which every `IntegerConv2d` has int8 weights, int32 biases and int8 shifts.
+
+    .. math:: \operatorname{frozen}(f)(x) = f(x)
+
+    The copy computes the same numbers and cannot be trained. It is the form to publish: its state dict takes about a
+    quarter of the space, and no other machine can round it in another way.
+
+    Args:
+        module: A network, or a chain or any other module that contains some.
+
+    Returns:
+        The copy; its class is that of `module`, unless `module` is an `IntegerConv2d` itself.
+
+    Raises:
+        ValueError: When it loads a state dict of other dtypes, or with a bound above :math:`2^{22}`; the message has
+            the channel and the figure.
+
+    References:
+        [Balle2019]_, who publish integers, too.
+
+    Example:
+        >>> block = frozen(LiftingBlock(IntegerPredictor(1, 3), IntegerPredictor(3, 1)))
+        >>> block.predict.network.last.weight.dtype
+        torch.int8
+    """
+    if isinstance(module, IntegerConv2d):
+        return cast(M, FrozenIntegerConv2d(module))
+    copied = copy.deepcopy(module)
+    forms: dict[nn.Module, FrozenIntegerConv2d] = {}  # one for each layer, which may have several names
+    for name, layer in module.named_modules(remove_duplicate=False):
+        if isinstance(layer, IntegerConv2d):
+            copied.set_submodule(name, forms.setdefault(layer, FrozenIntegerConv2d(layer)))
+    return copied
+
+
+class _Convolution(IntegerNetwork):
+    """What the trained and the frozen form of `IntegerConv2d` have in common: the arithmetic."""
+
+    weight: Tensor
+
+    def __init__(self, *, signed: bool) -> None:
+        super().__init__()
+        self.signed = signed
+
+    @abstractmethod
+    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns weights and biases, integers in a floating-point dtype, and the shift of each output channel."""
+
+    def bounds(self) -> Tensor:
+        weight, bias, _ = self._integers()
+        return bounds_of(weight, bias).long()
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_tensors("IntegerConv2d", x)
+        with without_autocast(x.device.type):
+            weight, bias, shift = self._integers()
+            require_four_axes("IntegerConv2d", x, channels=weight.shape[1])
+            codes = whole("IntegerConv2d", x, weight.dtype).clamp(-LARGEST if self.signed else 0, LARGEST)
+            y = rounded_sums("IntegerConv2d", codes, weight, bias, shift=shift)
+        return y if x.is_floating_point() else y.to(torch.int32)
+
+    def extra_repr(self) -> str:
+        out_channels, in_channels, *_, kernel_size = self.weight.shape
+        return f"{in_channels}, {out_channels}, kernel_size={kernel_size}, signed={self.signed}"
+
+
+class IntegerConv2d(_Convolution):
+    r"""A convolution of integers that returns the same numbers with every kernel, on every device.
+
+    .. math::
+
+        y = \left\lfloor 2^{-s} \Bigl( \sum_j W_j \operatorname{clip}(x_j) + b \Bigr) + \tfrac12 \right\rfloor,
+        \qquad W_j \in \{-127, \dots, 127\}, \qquad |\operatorname{clip}(x_j)| \le 255
+
+    Input and output are whole numbers that stand for multiples of :math:`2^{-i}` and :math:`2^{-o}`, the `in_bits` and
+    `out_bits`. Weight and bias are trained as real numbers :math:`w, \beta`. Each output channel has the largest
+    scale :math:`2^f` with weights of seven bits and sums within the bound below. With it,
+    :math:`W = \operatorname{round}(2^f w)`, :math:`b = \operatorname{round}(2^{i + f} \beta)` and the shift is
+    :math:`s = i + f - o`. Gradients pass through all roundings unchanged.
+
+    **Why it is exact.** Let :math:`B = |b| + 255 \sum_j |W_j| + 2^{s - 1}` be at most :math:`2^{24}`. (1) The half is
+    part of the bias, so every term of the sum is an integer. (2) Any partial sum, in any order, is an integer of
+    absolute value at most :math:`B`. (3) float32 holds each of them, so no addition rounds, fused with a product or
+    not. (4) Multiplying by :math:`2^{-s}` is exact, and so is rounding down. (5) So the result does not depend on
+    order, kernel, layout, number of threads or batch. `bounds` returns :math:`B`; every pass and `frozen`
+    ask for :math:`B \le 2^{22}`.
+
+    **What is outside of it.** Kernels that do more than multiply and add, as Winograd's and Fourier transforms do:
+    NNPACK's are never used, and every pass tests a sample of the sums for being integers, on CPUs and CUDA, without
+    synchronisation. Half precision is refused; autocast is switched off inside.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Height and width of the kernel, odd; padding with zeros keeps the size of the image.
+        in_bits: The exponent :math:`i`: 0 for grey levels, 3 for eighths of them.
+        out_bits: The exponent :math:`o`.
+        signed: Whether to clip to :math:`-255 \dots 255`. Otherwise to :math:`0 \dots 255`, which rectifies.
+        zero_mean: Whether the weights of each kernel get the mean zero, so that only differences of neighbours count.
+
+    Shape:
+        - Input :math:`(B, C_{in}, H, W)`, whole numbers in any integer dtype, float32 or float64; output
+          :math:`(B, C_{out}, H, W)`, whole numbers in int32 for integers, and otherwise in the dtype of the weights.
+
+    Raises:
+        TypeError: If a number is no integer, or input or weights are in half precision or complex.
+        ValueError: If a number of channels is below 1, `kernel_size` is even, or the input has another shape.
+        RuntimeError: If a sum is not an integer; on CUDA as an assertion of the device.
+
+    References:
+        [Balle2019]_, who hold integers of learned codecs in floats; [Bengio2013]_ for the gradient.
+
+    Example:
+        >>> conv = IntegerConv2d(1, 2, out_bits=3)
+        >>> conv(torch.randint(256, (1, 1, 8, 8), dtype=torch.uint8)).dtype, conv.frozen().weight.dtype
+        (torch.int32, torch.int8)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        in_bits: int = 0,
+        out_bits: int = 0,
+        signed: bool = True,
+        zero_mean: bool = False,
+    ) -> None:
+        super().__init__(signed=signed)
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
+        require_positive("IntegerConv2d", **numbers)
+        require_whole("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"IntegerConv2d needs an odd kernel_size, got {kernel_size}")
+        self.in_bits, self.out_bits, self.zero_mean = in_bits, out_bits, zero_mean
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size)  # for its initial weights
+        self.weight, self.bias = conv.weight, cast(nn.Parameter, conv.bias)
+
+    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        if self.weight.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {self.weight.dtype}")
+        with torch.no_grad():  # the largest exponent that gives weights of seven bits and sums within the bound
+            exponent = (7 - torch.frexp(self.weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
+            excess = bounds_of(*self._rounded(exponent)[:2]) * (1.0625 / LARGEST_SUM)
+            exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
+        return self._rounded(exponent)
+
+    def _rounded(self, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what `_integers` does, for the exponent of each output channel."""
+        weight = self.weight * power_of_two(exponent, self.weight.dtype)[:, None, None, None]
+        rounded = weight.detach().round()
+        if self.zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
+            rounded = rounded - rounded.mean((2, 3), keepdim=True).round()
+            weight = weight - weight.mean((2, 3), keepdim=True)
+        weight = straight_through(rounded.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT), weight)
+        bias = self.bias * power_of_two(exponent + self.in_bits, self.bias.dtype)
+        shift = exponent + self.in_bits - self.out_bits
+        half = power_of_two(shift - 1, bias.dtype) * (shift > 0)
+        return weight, straight_through(bias.detach().round() + half, bias), shift
+
+
+class FrozenIntegerConv2d(_Convolution):
+    """What `frozen` makes of an `IntegerConv2d`: the same numbers from int8 weights, int32 biases and int8 shifts."""
+
+    bias: Tensor
+    shift: Tensor
+
+    def __init__(self, conv: IntegerConv2d) -> None:
+        super().__init__(signed=conv.signed)
+        weight, bias, shift = (numbers.detach() for numbers in conv._integers())
+        self.register_buffer("weight", weight.to(torch.int8))
+        self.register_buffer("bias", bias.to(torch.int32))
+        self.register_buffer("shift", shift.to(torch.int8))
+        self.train(conv.training)
+
+    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.weight.float(), self.bias.float(), self.shift
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
+        """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""
+        for name, buffer in self.named_buffers():
+            given = state_dict.get(prefix + name)
+            if given is not None and given.dtype != buffer.dtype:
+                raise ValueError(f"a frozen IntegerConv2d needs {prefix}{name} in {buffer.dtype}, got {given.dtype}")
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        largest, channel = self.bounds().max(0)
+        if largest > LARGEST_SUM:
+            found = f"{int(largest)} in channel {int(channel)} of {prefix.removesuffix('.') or 'it'}"
+            raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")

@@ -1,0 +1,188 @@
+"""The law of integer networks: the same numbers with every kernel, layout, batch and number of threads."""
+
+import contextlib
+import copy
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from liftlayers._bands import Bands, as_tuple
+from liftlayers.nn.integer import frozen
+
+Outputs = tuple[Tensor, ...]
+FRACTION = 2**30  # weights and biases are multiples of its inverse
+
+
+def assert_same_integers(module: nn.Module, *bands: Tensor, paths: Sequence[str] | None = None) -> None:
+    r"""Asserts that a module of integer networks returns the same numbers in every way to evaluate it.
+
+    .. math:: f_{\text{path}}(x) = f_{\text{int64}}(x)
+
+    The reference computes every convolution in int64. The paths are ``"as it is"``, ``"frozen"``, ``"one thread"``,
+    ``"two threads"``, ``"batch of 8"``, ``"batch of 16"``, ``"channels last"``, ``"float64"``, ``"without oneDNN"``
+    (with a batch of 16, for which torch would use Winograd's transform), ``"matrix products"`` (instead of
+    convolutions) and ``"autocast"``. Two more take seconds: ``"compiled"`` needs a C++ compiler, and
+    ``"onnxruntime"`` the packages onnx, onnxscript and onnxruntime.
+
+    Args:
+        module: The network or chain; randomise it first. Pass ``Inverse(chain)`` to test the other direction.
+        bands: Its input, integers or floats on its grid, with the batch as the first axis.
+        paths: The names of the paths; by default all except the last two.
+
+    Raises:
+        AssertionError: If a path returns other numbers, of which the message has the path, how many and by how much; or
+            if a convolution is not one of integers.
+        ValueError: If a path is unknown.
+
+    References:
+        [Balle2019]_; :doc:`/exactness`.
+
+    Example:
+        >>> block = LiftingBlock(IntegerPredictor(1, 3), IntegerPredictor(3, 1))
+        >>> approx, detail = torch.randint(256, (2, 1, 8, 8)), torch.randint(-99, 99, (2, 3, 8, 8))
+        >>> assert_same_integers(randomise_(block), approx, detail)
+    """
+    chosen = tuple(name for name in PATHS if name not in SLOW) if paths is None else tuple(paths)
+    for name in chosen:
+        if name not in PATHS:
+            raise ValueError(f"assert_same_integers needs paths among {', '.join(map(repr, PATHS))}, got {name!r}")
+    with torch.no_grad():
+        with _Convolutions(_in_int64):
+            expected = as_tuple(module(*bands))
+        for name in chosen:
+            for position, (x, y) in enumerate(zip(expected, PATHS[name](module, bands), strict=True)):
+                wrong = x.double() != y.double()  # nan differs, too
+                if wrong.any():
+                    largest = float((x.double() - y.double()).abs().max())
+                    found = f"{int(wrong.sum())} of {wrong.numel()} numbers, by {largest:g} at most"
+                    raise AssertionError(f"output {position} of {type(module).__name__} differs in {found}: {name}")
+
+
+class _Convolutions(TorchFunctionMode):
+    """Inside, another function computes all two-dimensional convolutions."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (self.function if func is torch.conv2d else func)(*args, **(kwargs or {}))
+
+
+def _in_int64(x: Tensor, weight: Tensor, bias: Tensor, *options: Any, **named: Any) -> Tensor:
+    scaled = [numbers.double() * FRACTION for numbers in (weight, bias)]
+    if any(bool((numbers != numbers.round()).any()) for numbers in (*scaled, x)):
+        raise AssertionError("a convolution has inputs, weights or biases that are no integers, up to a power of two")
+    sums = torch.conv2d(x.long(), scaled[0].long(), scaled[1].long(), *options, **named)
+    return (sums.double() / FRACTION).to(x.dtype)
+
+
+def _as_products(x: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
+    columns = nn.functional.unfold(x, weight.shape[-1], padding=padding)
+    return (weight.flatten(1) @ columns + bias[:, None]).unflatten(-1, x.shape[-2:])
+
+
+def _as_it_is(module: nn.Module, bands: Outputs) -> Outputs:
+    return as_tuple(module(*bands))
+
+
+def _frozen(module: nn.Module, bands: Outputs) -> Outputs:
+    return as_tuple(frozen(module)(*bands))
+
+
+def _channels_last(module: nn.Module, bands: Outputs) -> Outputs:
+    return as_tuple(module(*(band.contiguous(memory_format=torch.channels_last) for band in bands)))
+
+
+def _float64(module: nn.Module, bands: Outputs) -> Outputs:
+    return as_tuple(copy.deepcopy(module).double()(*(x.double() if x.is_floating_point() else x for x in bands)))
+
+
+def _without_onednn(module: nn.Module, bands: Outputs) -> Outputs:
+    with _without_warnings(), torch.backends.mkldnn.flags(enabled=False):
+        return _batch_of(16)(module, bands)
+
+
+def _products(module: nn.Module, bands: Outputs) -> Outputs:
+    with _Convolutions(_as_products):
+        return as_tuple(module(*bands))
+
+
+def _autocast(module: nn.Module, bands: Outputs) -> Outputs:
+    with torch.autocast(bands[0].device.type, torch.bfloat16):
+        return as_tuple(module(*bands))
+
+
+def _compiled(module: nn.Module, bands: Outputs) -> Outputs:
+    with _without_warnings():
+        compiled: Callable[..., Bands] = torch.compile(copy.deepcopy(module))
+        return as_tuple(compiled(*bands))
+
+
+def _onnxruntime(module: nn.Module, bands: Outputs) -> Outputs:
+    import onnxruntime
+
+    with _without_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        program = torch.onnx.export(frozen(module).eval(), bands, dynamo=True, verbose=False)
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    given = {node.name: band.numpy() for node, band in zip(session.get_inputs(), bands, strict=True)}
+    return tuple(torch.from_numpy(output) for output in session.run(None, given))
+
+
+def _batch_of(size: int) -> Callable[[nn.Module, Outputs], Outputs]:
+    def evaluate(module: nn.Module, bands: Outputs) -> Outputs:
+        num = len(bands[0])
+        many = (torch.cat([band] * -(-size // num))[:size] if num < size else band for band in bands)
+        return tuple(output[:num] for output in as_tuple(module(*many)))
+
+    return evaluate
+
+
+def _threads(number: int) -> Callable[[nn.Module, Outputs], Outputs]:
+    def evaluate(module: nn.Module, bands: Outputs) -> Outputs:
+        with _num_threads(number):
+            return as_tuple(module(*bands))
+
+    return evaluate
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hides warnings of PyTorch about its own code: deprecated parts of compilers, flags of other devices."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _num_threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+PATHS: dict[str, Callable[[nn.Module, Outputs], Outputs]] = {
+    "as it is": _as_it_is,
+    "frozen": _frozen,
+    "one thread": _threads(1),
+    "two threads": _threads(2),
+    "batch of 8": _batch_of(8),
+    "batch of 16": _batch_of(16),
+    "channels last": _channels_last,
+    "float64": _float64,
+    "without oneDNN": _without_onednn,
+    "matrix products": _products,
+    "autocast": _autocast,
+    "compiled": _compiled,
+    "onnxruntime": _onnxruntime,
+}
+SLOW = ("compiled", "onnxruntime")
