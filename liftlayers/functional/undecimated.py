@@ -29,8 +29,8 @@ def swt(
         axes: As for `dwt`.
         level: The number :math:`L` of levels, as for `wavedec2`.
         norm: Whether the scales of every level are divided by :math:`\sqrt 2` for each axis. With an orthogonal wavelet
-            (haar, db, coif), the sum of squares of all bands is then that of `x`. Without it, white noise has the same
-            variance in all bands.
+            (haar, db, sym, coif), the sum of squares of all bands is then that of `x`. Without it, white noise has the
+            same variance in all bands.
 
     Returns:
         :math:`[a_L, d_L, \dots, d_1]`, nested as from `wavedec`, all of the shape of `x`.

@@ -42,7 +42,8 @@ def test_bands_of_every_size_come_back(sizes: list[int], level: int, boundary: s
 
 def test_both_nests_are_packed_and_missing_bands_are_zero() -> None:
     x = tensor(0, 3, 9, 13)
-    approx, coarse, fine = levels = wavedec2(x, "5/3", level=2)
+    levels: list[Any] = wavedec2(x, "5/3", level=2)
+    approx, coarse, fine = levels
     packed = pack(levels)
     assert torch.equal(packed, pack(wavedec(x, "5/3", axes=(1, 2), level=2), axes=(-2, -1)))
     assert torch.equal(packed[:, :3, :4], approx)

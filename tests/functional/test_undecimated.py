@@ -18,7 +18,7 @@ from tests.strategies import seeds, tensor
 pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `test`")
 
 names = st.sampled_from(list(SCHEMES))
-ORTHOGONAL = [name for name in SCHEMES if not name.startswith("bior")]
+ORTHOGONAL = [name for name in SCHEMES if name.startswith(("haar", "db", "sym", "coif"))]
 sizes = st.tuples(*[st.integers(1, 20)] * 2)
 
 
@@ -41,6 +41,7 @@ def test_lines_agree_with_pywavelets(name: str, size: int, level: int, seed: int
     assert_equals(back, pywt.iswt([band.numpy() for band in changed], oracle(name)), atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:norm=True")  # PyWavelets does not know that a given filter bank is orthogonal
 @given(name=names, norm=st.booleans(), size=st.tuples(*[st.integers(1, 3)] * 2), level=st.integers(1, 3), seed=seeds())
 def test_images_agree_with_pywavelets(name: str, norm: bool, size: tuple[int, int], level: int, seed: int) -> None:
     norm = norm and name in ORTHOGONAL  # PyWavelets takes the biorthogonal ones for not normalised
