@@ -98,7 +98,8 @@ nitpicky = True
 nitpick_ignore = [("py:obj", name) for name in sorted(set(parameter_names()))]
 nitpick_ignore_regex = [
     ("py:.*", r"torch(\..+)?|collections\.abc\..+"),
-    ("py:class", r"liftlayers\.(testing\.laws|memory|nn\.integer)\.M|liftlayers\.exact\._\w+\.\w+"),  # private names in public signatures
+    # private names in public signatures
+    ("py:class", r"liftlayers\.(testing\.laws|memory|nn\.integer)\.M|liftlayers\.exact\._\w+\.\w+"),
 ]
 
 
