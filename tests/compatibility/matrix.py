@@ -99,11 +99,7 @@ REASONS = {
 }
 NO_INVERSE = {
     ("ONNX of the inverse", name)
-<<<<<<< HEAD
     for name in ("UndecimatedWavelet", "IntegerPredictor", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")
-=======
-    for name in ("IntegerPredictor", "UndecimatedWavelet", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")
->>>>>>> waves
 }
 # Compiling or exporting a layer takes a second or more, so the default tests keep one layer of each kind. `Sequential`
 # contains a Haar transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and
