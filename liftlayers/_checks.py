@@ -38,7 +38,7 @@ def require_alike(who: str, *bands: Tensor) -> None:
 
 def require_four_axes(who: str, tensor: Tensor, *, channels: int | None = None) -> None:
     """Raises `ValueError` unless the tensor is (B, C, H, W), with C equal to `channels` if that is given."""
-    _require_shape(who, tensor, channels, 2)
+    require_shape(who, tensor, channels=channels)
 
 
 def require_image(who: str, tensor: Tensor, *, channels: int | None = None, spatial_dims: int = 2) -> None:
@@ -47,10 +47,12 @@ def require_image(who: str, tensor: Tensor, *, channels: int | None = None, spat
     For another number of spatial axes it is (B, C, W) or (B, C, D, H, W).
     """
     require_float(who, tensor)
-    _require_shape(who, tensor, channels, spatial_dims)
+    require_shape(who, tensor, channels=channels, spatial_dims=spatial_dims)
 
 
-def _require_shape(who: str, tensor: Tensor, channels: int | None, spatial_dims: int) -> None:
+def require_shape(who: str, tensor: Tensor, *, channels: int | None = None, spatial_dims: int = 2) -> None:
+    """Raises `ValueError` unless the tensor is (B, C, H, W), or has as many spatial axes as asked for."""
+    require_tensors(who, tensor)
     if tensor.ndim != 2 + spatial_dims or (channels is not None and tensor.shape[1] != channels):
         needed = ", ".join(["B", "C" if channels is None else str(channels), *"DHW"[-spatial_dims:]])
         raise ValueError(f"{who} needs a ({needed}) tensor, got {tuple(tensor.shape)}")

@@ -1,16 +1,18 @@
 """The lossless wavelet transforms as a layer."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from liftlayers._bands import has_values
-from liftlayers._checks import require_detail, require_even, require_four_axes, require_tensors
+from liftlayers._checks import require_detail, require_even, require_shape, require_spatial_dims, require_tensors
+from liftlayers.functional._axes import Transform, stacked, unstacked
+from liftlayers.functional._integer_steps import integer_scheme, lift_integers, unlift_integers
 from liftlayers.functional.grid import straight_through
-from liftlayers.functional.lifting import lift, unlift
-from liftlayers.functional.lossless import lossless_dwt2d, lossless_idwt2d
-from liftlayers.functional.schemes import Scheme, require_scheme
+from liftlayers.functional.lossless import require_integers
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import VolumePreserving
 
 LARGEST = 2**18  # of whole numbers in floats: bands are at most 57 times as large, which float32 holds
@@ -32,18 +34,19 @@ class LosslessWavelet(VolumePreserving):
     Args:
         name: A name that `liftlayers.functional.wavelets` lists, or an alias. ``"5/3"`` is the reversible transform of
             JPEG 2000, ``"haar"`` the S-transform.
+        spatial_dims: 2 for images, 1 for lines, 3 for volumes.
 
     Shape:
         - Forward: :math:`(B, C, H, W)`, :math:`H` and :math:`W` even, to approximation :math:`(B, C, H/2, W/2)` and
           detail :math:`(B, 3C, H/2, W/2)`, band by band; uint8, int8, int16, int32 or int64, of any range, or whole
-          numbers in float32 or float64.
+          numbers in float32 or float64. Lines and volumes as for `Haar`.
         - Inverse: the reverse.
 
     Raises:
         TypeError: If a tensor has none of these dtypes, or the bands' dtypes differ; `Wavelet` takes floats of any
             value.
-        ValueError: If the name is unknown, a tensor is not four-dimensional, a side is odd, the bands do not fit
-            together, or floats are not whole numbers up to :math:`2^{18}`.
+        ValueError: If the name is unknown, `spatial_dims` is not 1, 2 or 3, a tensor has another number of axes, a side
+            is odd, the bands do not fit together, or floats are not whole numbers up to :math:`2^{18}`.
 
     References:
         `liftlayers.functional.lossless_dwt2d` has the ranges, `liftlayers.functional.lossless_dwt1d` the equations;
@@ -58,52 +61,58 @@ class LosslessWavelet(VolumePreserving):
         True
     """
 
-    def __init__(self, name: str = "5/3") -> None:
+    def __init__(self, name: str = "5/3", *, spatial_dims: int = 2) -> None:
         super().__init__()
+        require_spatial_dims("LosslessWavelet", spatial_dims)
         require_scheme("LosslessWavelet", name)
-        self.name = name
+        self.name, self.spatial_dims = name, spatial_dims
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        require_tensors("LosslessWavelet", x)
-        require_four_axes("LosslessWavelet", x)
-        require_even("LosslessWavelet", x)
-        if x.is_floating_point():
-            rounded, smooth = self(_as_integers("LosslessWavelet", x)), self._smooth(x)
-            return _straight_through(rounded[0], smooth[0]), _straight_through(rounded[1], smooth[1])
-        approx, details = lossless_dwt2d(x, self.name)
-        return approx, torch.cat(details, dim=1)  # (B, C, H/2, W/2), (B, 3C, H/2, W/2)
+        require_shape("LosslessWavelet", x, spatial_dims=self.spatial_dims)
+        require_even("LosslessWavelet", x, spatial_dims=self.spatial_dims)
+        if not x.is_floating_point():
+            return self._analyse(x)
+        rounded, smooth = self._analyse(_as_integers("LosslessWavelet", x)), self._analyse(x)
+        return _straight_through(rounded[0], smooth[0]), _straight_through(rounded[1], smooth[1])
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
         require_tensors("LosslessWavelet.inverse", approx, detail)
-        require_four_axes("LosslessWavelet.inverse", approx)
+        require_shape("LosslessWavelet.inverse", approx, spatial_dims=self.spatial_dims)
         require_detail("LosslessWavelet.inverse", approx, detail)
-        if approx.is_floating_point():
-            rounded = self.inverse(*(_as_integers("LosslessWavelet.inverse", band) for band in (approx, detail)))
-            return _straight_through(rounded, self._smooth_inverse(approx, detail))
-        horizontal, vertical, diagonal = detail.chunk(3, dim=1)
-        return lossless_idwt2d((approx, (horizontal, vertical, diagonal)), self.name)
+        if not approx.is_floating_point():
+            return self._synthesise(approx, detail)
+        rounded = self._synthesise(*(_as_integers("LosslessWavelet.inverse", band) for band in (approx, detail)))
+        return _straight_through(rounded, self._synthesise(approx, detail))
 
-    def _smooth(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The transform without rounding, for its gradient."""
-        low, high = lift(x, self._scheme, dim=-2, boundary="reflect")
-        approx, vertical = lift(low, self._scheme, dim=-1, boundary="reflect")
-        horizontal, diagonal = lift(high, self._scheme, dim=-1, boundary="reflect")
-        return approx, torch.cat((horizontal, vertical, diagonal), dim=1)
+    def _analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The transform of integers, or without rounding of floats."""
+        bands = self._transform("LosslessWavelet", x).analyse(x)
+        return bands["a" * self.spatial_dims], stacked(bands)
 
-    def _smooth_inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
-        horizontal, vertical, diagonal = detail.chunk(3, dim=1)
-        low = unlift(approx, vertical, self._scheme, dim=-1, boundary="reflect")
-        high = unlift(horizontal, diagonal, self._scheme, dim=-1, boundary="reflect")
-        return unlift(low, high, self._scheme, dim=-2, boundary="reflect")
+    def _synthesise(self, approx: Tensor, detail: Tensor) -> Tensor:
+        bands = {"a" * self.spatial_dims: approx, **unstacked(detail, self.spatial_dims)}
+        return self._transform("LosslessWavelet.inverse", approx).synthesise(bands, [None] * self.spatial_dims, 0)
 
-    @property
-    def _scheme(self) -> Scheme:
-        """The lifting steps without their scales, which the lossless transform leaves out."""
-        scheme = require_scheme("LosslessWavelet", self.name)
-        return scheme._replace(scales=(math.copysign(1, scheme.scales[0]), 1.0))
+    def _transform(self, who: str, band: Tensor) -> Transform:
+        scheme, dims = require_scheme(who, self.name), tuple(range(-self.spatial_dims, 0))
+        if not band.is_floating_point():
+            require_integers(who, band, advice="; for floats of any value use the layer Wavelet")
+            return _OfIntegers(who, scheme, dims)
+        scales = math.copysign(1, scheme.scales[0]), 1.0  # which the transform of integers leaves out
+        return Transform(who, scheme._replace(scales=scales), dims, "reflect")
 
     def extra_repr(self) -> str:
-        return repr(self.name)
+        return repr(self.name) if self.spatial_dims == 2 else f"{self.name!r}, spatial_dims={self.spatial_dims}"
+
+
+class _OfIntegers(Transform):
+    """Takes lines apart, and joins them again, by lifting steps from integers to integers."""
+
+    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:  # noqa: ARG002
+        return lift_integers(x, integer_scheme(self.who, self.scheme.name), dim=dim)
+
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:  # noqa: ARG002
+        return unlift_integers(self.who, approx, detail, scheme=integer_scheme(self.who, self.scheme.name), dim=dim)
 
 
 def _as_integers(who: str, x: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from liftlayers import Inverse, LiftingPyramid, Sequential
-from liftlayers.functional.lossless import lossless_dwt2d, lossless_idwt2d
+from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt2d
 from liftlayers.memory._run import Memory
 from liftlayers.wavelets.lossless import LosslessWavelet
 from tests.strategies import seeds
@@ -59,6 +59,30 @@ def test_chains_and_pyramids_return_every_bit(memory: Memory, x: Tensor) -> None
     assert isinstance(image, Tensor)
     assert torch.equal(image, x)
     assert not any(band.requires_grad for band in bands)
+
+
+@names
+@pytest.mark.parametrize("spatial_dims", [1, 3])
+@given(seed=seeds())
+@settings(max_examples=5)
+def test_lines_and_volumes_are_transformed_axis_by_axis(name: str, spatial_dims: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(-(2**15), 2**15, (2, 3, *[4, 2, 6][-spatial_dims:]), generator=generator)
+    layer, bands = LosslessWavelet(name, spatial_dims=spatial_dims), {"": x}
+    for axis in range(-spatial_dims, 0):
+        pairs = {key: lossless_dwt1d(band.transpose(axis, -1), name) for key, band in bands.items()}
+        bands = {
+            key + letter: y.transpose(axis, -1)
+            for key, two in pairs.items()
+            for letter, y in zip("ad", two, strict=True)
+        }
+    approx, detail = layer(x)
+    assert torch.equal(approx, bands.pop("a" * spatial_dims))
+    assert torch.equal(detail, torch.cat(list(bands.values()), dim=1))
+    assert torch.equal(layer.inverse(approx, detail), x)
+    assert repr(layer) == f"LosslessWavelet({name!r}, spatial_dims={spatial_dims})"
+    floats = layer(x.float().requires_grad_())
+    assert torch.equal(floats[1], detail.float())
 
 
 def test_chains_are_permutations_of_all_images() -> None:
