@@ -16,6 +16,7 @@ from liftlayers import (
     Invertible,
     LiftingBlock,
     Sequential,
+    Swap,
     VolumePreserving,
     exact,
 )
@@ -117,7 +118,7 @@ def test_a_subclass_may_promise_again_that_it_keeps_volume() -> None:
 
 
 def test_a_layer_without_arguments_has_an_empty_signature() -> None:
-    assert str(inspect.signature(Haar)) == "() -> None"
+    assert str(inspect.signature(Swap)) == "() -> None"
 
 
 # Inverse
