@@ -6,10 +6,12 @@ The laws run on a GPU in their own files, where the device is a parameter; see `
 import pytest
 import torch
 
-from liftlayers import AdditiveCoupling, check_inverse
+from liftlayers import AdditiveCoupling, IntegerPredictor, check_inverse
 from liftlayers._bands import as_tuple
 from liftlayers.functional import haar_synthesis
+from liftlayers.testing import randomise_
 from tests.memory.helpers import MODES, assert_close, forward_step, gradients_of, grads, leaves, loss, stack
+from tests.nn.integers import FIXED_SHA256, fixed_network, sha256
 from tests.registry import LAWS, deep_chain, listed
 from tests.strategies import Case
 from tests.tensors import tensor
@@ -36,6 +38,13 @@ def test_permutations_give_the_bits_of_the_cpu(name: str) -> None:
     expected = as_tuple(case.module(*case.bands))
     module, bands = case.to("cuda")
     assert all(torch.equal(y.cpu(), z) for y, z in zip(as_tuple(module(*bands)), expected, strict=True))
+
+
+def test_networks_of_integers_return_the_numbers_of_the_cpu() -> None:
+    network, x = fixed_network()
+    assert sha256(network.cuda()(x.cuda())) == FIXED_SHA256
+    trained = randomise_(IntegerPredictor(3, 9, num_hidden=2))
+    assert torch.equal(trained.cuda()(x.cuda()).cpu(), trained.cpu()(x))
 
 
 @float_dtypes
