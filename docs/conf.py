@@ -99,7 +99,10 @@ nitpick_ignore = [("py:obj", name) for name in sorted(set(parameter_names()))]
 nitpick_ignore_regex = [
     ("py:.*", r"torch(\..+)?|collections\.abc\..+"),
     # private names in public signatures
-    ("py:class", r"liftlayers\.(testing\.laws|memory|nn\.integer)\.M|liftlayers\.exact\._\w+\.\w+"),
+    (
+        "py:class",
+        r"liftlayers\.(testing\.laws|memory|nn\.integer)\.M|liftlayers\.(exact\._\w+|interop\.transforms)\.\w+",
+    ),
 ]
 
 

@@ -1,7 +1,7 @@
 """Networks of integers that floats hold: they return the same numbers with every kernel, on every device."""
 
 import copy
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, TypeVar, cast
 
 import torch
@@ -18,7 +18,7 @@ LARGEST_SUM = 2**22  # two binary digits below what float32 holds
 MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a channel of tiny weights would be large
 
 
-class IntegerNetwork(nn.Module):
+class IntegerNetwork(nn.Module, ABC):
     r"""Base of the networks that return the same numbers on every device.
 
     .. math:: f_{\text{any device}}(x) = f_{\text{integers}}(x)
@@ -26,7 +26,7 @@ class IntegerNetwork(nn.Module):
     ``exact(chain, anywhere=True)`` and bands of integers need such networks.
 
     A subclass promises that all of its arithmetic is that of `IntegerConv2d`, or treats every number for itself and
-    without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise. `nn.Sequential` of such
+    without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise. `torch.nn.Sequential` of such
     networks needs no class of its own.
 
     Shape:
@@ -43,6 +43,10 @@ class IntegerNetwork(nn.Module):
         >>> {name.split(".")[-1]: str(numbers.dtype) for name, numbers in network.frozen().state_dict().items()}
         {'weight': 'torch.int8', 'bias': 'torch.int32', 'shift': 'torch.int8'}
     """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps numbers to numbers."""
 
     def bounds(self) -> Tensor:
         """Returns the bounds of all channels of all convolutions, layer after layer, in int64: see `IntegerConv2d`."""
@@ -138,8 +142,8 @@ class IntegerConv2d(_Convolution):
     part of the bias, so every term of the sum is an integer. (2) Any partial sum, in any order, is an integer of
     absolute value at most :math:`B`. (3) float32 holds each of them, so no addition rounds, fused with a product or
     not. (4) Multiplying by :math:`2^{-s}` is exact, and so is rounding down. (5) So the result does not depend on
-    order, kernel, layout, number of threads or batch. `bounds` returns :math:`B`; every pass and `frozen`
-    ask for :math:`B \le 2^{22}`.
+    order, kernel, layout, number of threads or batch. ``bounds()`` returns :math:`B`. The scale keeps it
+    within :math:`2^{22}`, and the frozen form checks that when it loads numbers.
 
     **What is outside of it.** Kernels that do more than multiply and add, as Winograd's and Fourier transforms do:
     NNPACK's are never used, and every pass tests a sample of the sums for being integers, on CPUs and CUDA, without
