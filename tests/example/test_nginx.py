@@ -158,7 +158,8 @@ def test_slow_clients_are_cut_off(proxy: Proxy) -> None:
 
 def test_the_log_has_no_address_no_query_and_no_key(proxy: Proxy) -> None:
     assert proxy.restore(b"text").status == 422
-    line = (proxy.folder / "access.log").read_text().splitlines()[-1]
+    lines = (proxy.folder / "access.log").read_text().splitlines()
+    line = [line for line in lines if " 422 " in line][-1]  # clients that were cut off may be logged after it
     assert re.fullmatch(r"\S+ 422 POST /restore \d+ \d+ [\d.]+ 127.0.0.1:\d+", line), line
     assert line.endswith(tuple(f":{running.port}" for running in proxy.services))
 
