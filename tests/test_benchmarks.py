@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
 OURS = {  # a row with figures that a script measures of ours
     "scripts": r"^\| restore \| [\d.]+ \| [\d.]+ \| \d+ \|$",
+    "lossless": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
     "invertible": r"^\| liftlayers, reversible \| [\d.]+ \|",
     "pirnet": r"^\| training, .* GFLOP \| float32 \| [\d.]+ \| 1.00 \|",
     "wavelets": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",

@@ -1,0 +1,46 @@
+"""Training lowers the code length, continues after a kill, and its weights return photos."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("constriction", reason="needs the extra `lossless`")
+
+from photo_codec import training
+from photo_codec.container import compress, decompress, load_weights
+from photo_codec.model import Model
+from photo_codec.training import Run, draw, export, load_photos
+
+
+@pytest.fixture
+def photos(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    monkeypatch.setattr(training, "CROP", 32)
+    monkeypatch.setattr(training, "BATCH", 2)
+    rng = np.random.default_rng(0)
+    return [(np.add.outer(np.arange(40), np.arange(48))[..., None] + rng.integers(5, size=3)).astype(np.uint8)]
+
+
+def test_steps_continue_and_the_weights_return_photos(photos: list[np.ndarray], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    run = Run(tmp_path, 1.0, Model(12))
+    losses = [run.update(draw(photos, 2, np.random.default_rng(run.step))) for _ in range(8)]
+    assert losses[-1] < losses[0]
+    run.check(photos, losses[-1])
+    assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 8
+    again = Run(tmp_path, 1.0, Model(12))
+    again.load()
+    crops = draw(photos, 2, np.random.default_rng(9))
+    assert again.step == 8
+    assert again.update(crops) == run.update(crops)
+    file = tmp_path / "weights"
+    file.write_bytes(export(run.model, photos, counted=2))
+    weights = load_weights(file)
+    assert np.array_equal(decompress(compress(photos[0], weights), weights)[0], photos[0])
+
+
+def test_folders_without_large_photos_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 128 x 128 pixels, got none"):
+        load_photos([tmp_path])
