@@ -5,7 +5,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Convolution = Callable[..., Tensor]
+M = TypeVar("M", bound=nn.Module)
 
 
 class Convolutions(TorchFunctionMode):
@@ -111,7 +112,7 @@ class FloatConv2d(nn.Module):
         return F.conv2d(x.clamp(self.lowest, 255), self.weight, self.bias, padding=self.weight.shape[-1] // 2)
 
 
-def float_twin(model: nn.Module) -> nn.Module:
+def float_twin(model: M) -> M:
     """Returns a copy of a frozen model that has the same weights and rounds nothing."""
     twin = copy.deepcopy(model)
     for name, layer in model.named_modules():

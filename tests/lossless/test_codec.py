@@ -19,6 +19,7 @@ KINDS = {
     "noise": lambda rng, shape: rng.integers(256, size=shape),
     "black and white": lambda rng, shape: 255 * rng.integers(2, size=shape),  # values beyond all tables
     "flat": lambda rng, shape: np.full(shape, rng.integers(256)),
+    "few colours": lambda rng, shape: rng.integers(256, size=(9, shape[2]))[rng.integers(9, size=shape[:2])],
     "ramp": lambda _rng, shape: np.add.outer(3 * np.arange(shape[0]), np.arange(shape[1]))[..., None] + np.zeros(shape),
 }
 

@@ -12,7 +12,10 @@ from photo_codec.container import SHIPPED, compress, decompress, load_weights, w
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from configurations import CONFIGURATIONS, float_twin
+from configurations import (  # pyright: ignore[reportMissingImports]
+    CONFIGURATIONS,
+    float_twin,
+)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from photo_codec.training import Run, draw, export, load_photos
 def photos(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     monkeypatch.setattr(training, "CROP", 32)
     monkeypatch.setattr(training, "BATCH", 2)
+    monkeypatch.setattr(training, "RATE", 0.01)
+    monkeypatch.setattr(training, "WARM_UP", 1)
     rng = np.random.default_rng(0)
     return [(np.add.outer(np.arange(40), np.arange(48))[..., None] + rng.integers(5, size=3)).astype(np.uint8)]
 

@@ -118,7 +118,6 @@ def _code(
     *,
     shape: tuple[int, ...],
     colours: int,
-    level: int = 0,
 ) -> Tensor:
     """Codes an image, (1, 3, H, W) in int16: first the approximation, then the details. Decodes if there is none."""
     height, width = shape
@@ -126,9 +125,9 @@ def _code(
         return _code_raw(coder, image, shape=shape, colours=colours)
     approx, detail = (None, None) if image is None else model.wavelet(pad(image))
     half = (2 * -(-height // 4), 2 * -(-width // 4))
-    approx = _code(model, coder, approx, shape=half, colours=colours, level=level + 1)
+    approx = _code(model, coder, approx, shape=half, colours=colours)
     known = None if detail is None else detail.float()
-    detail = model.level(level)(approx.float(), coder, detail=known, colours=colours)
+    detail = model.level(approx.float(), coder, detail=known, colours=colours)
     return model.wavelet.inverse(approx, detail.to(torch.int16))[:, :, :height, :width]
 
 

@@ -22,8 +22,9 @@ from photo_codec.model import Model
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "lossless.safetensors"
 MAGIC, VERSION = b"LLPH", 1
-HEADER = struct.Struct("<4sBB8sIIII4s")  # magic, version, channels, weights, height, width, two extras, checksum
+HEADER = struct.Struct("<4sBB8sIIIII4s")  # magic, version, channels, weights, height, width, three sizes, checksum
 TILE = 512
+COLOURS = 256  # a photo with no more has a palette
 PARTS = {1: (1,), 2: (1, 1), 3: (3,), 4: (3, 1)}  # channels of a photo: those coded together, an alpha channel alone
 
 Slices = tuple[slice, slice, slice]
@@ -72,10 +73,11 @@ def compress(
         watch: Wraps the list of tiles, as tqdm does.
     """
     height, width, channels = pixels.shape
+    coded, palette = _with_palette(pixels)
     payloads = []
-    for tile in watch(tiles_of(height, width, channels)):
-        payloads.append(encode_tile(weights.model, weights.distributions, pixels[tile]))
-    packed = [zlib.compress(extra, 9) if extra else b"" for extra in extras]
+    for tile in watch(tiles_of(*coded.shape)):
+        payloads.append(encode_tile(weights.model, weights.distributions, coded[tile]))
+    packed = [zlib.compress(extra, 9) if extra else b"" for extra in (palette, *extras)]
     header = HEADER.pack(MAGIC, VERSION, channels, weights.name, height, width, *map(len, packed), _checksum(pixels))
     lengths = np.array([len(payload) for payload in payloads], "<u4").tobytes()
     data = b"".join((header, lengths, *packed, *payloads))
@@ -91,17 +93,38 @@ def decompress(data: bytes, weights: Weights, *, watch: Watch = iter) -> tuple[n
     channels, name, height, width, *sizes, checksum = _header(data)
     if name != weights.name:
         raise ValueError(f"needs the weights {name.hex()} that wrote it, got {weights.name.hex()}")
-    tiles = tiles_of(height, width, channels)
+    coded = np.zeros((height, width, 1 if sizes[0] else channels), np.uint8)
+    tiles = tiles_of(*coded.shape)
     lengths = np.frombuffer(data, "<u4", len(tiles), HEADER.size).tolist()
     ends = itertools.accumulate((*sizes, *lengths), initial=HEADER.size + 4 * len(tiles))
-    first, second, *payloads = (data[start:end] for start, end in itertools.pairwise(ends))
-    pixels = np.zeros((height, width, channels), np.uint8)
+    pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
+    palette, first, second = (piece and zlib.decompress(piece) for piece in pieces[:3])
     with contextlib.suppress(AssertionError):  # which constriction raises for what it cannot decode
-        for tile, payload in zip(watch(tiles), payloads, strict=True):
-            pixels[tile] = decode_tile(weights.model, weights.distributions, payload, shape=pixels[tile].shape)
+        for tile, payload in zip(watch(tiles), pieces[3:], strict=True):
+            coded[tile] = decode_tile(weights.model, weights.distributions, payload, shape=coded[tile].shape)
+    pixels = coded
+    if palette:
+        colours = np.frombuffer(palette, np.uint8).reshape(-1, channels)
+        pixels = colours[coded[:, :, 0].clip(max=len(colours) - 1)]
     if _checksum(pixels) != checksum:
         raise ValueError("needs pixels with the checksum of the photo, got others: report this machine and its torch")
-    return pixels, (first and zlib.decompress(first), second and zlib.decompress(second))
+    return pixels, (first, second)
+
+
+def _with_palette(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
+    """Returns numbers of colours and the colours, sorted by brightness, if there are few; else pixels and nothing."""
+    if pixels.shape[2] in (2, 4):
+        return pixels, b""
+    packed = pixels.astype(np.uint32) @ np.array([1, 256, 65536][: pixels.shape[2]], np.uint32)
+    if len(np.unique(packed[:64])) > COLOURS:
+        return pixels, b""
+    colours, places = np.unique(packed, return_inverse=True)
+    most = min(COLOURS, packed.size // 16) if pixels.shape[2] == 3 else np.ptp(pixels) // 2
+    if len(colours) > most:
+        return pixels, b""
+    table = colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : pixels.shape[2]]
+    order = np.argsort(table @ np.array([1, 2, 1][: pixels.shape[2]]), kind="stable")
+    return np.argsort(order).astype(np.uint8)[places].reshape(*pixels.shape[:2], 1), table[order].tobytes()
 
 
 def tiles_of(height: int, width: int, channels: int) -> list[Slices]:

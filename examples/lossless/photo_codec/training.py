@@ -22,7 +22,7 @@ BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in sci
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
 CROP, BATCH, LEVELS = 128, 3, 3  # deeper levels hold one value in two hundred
 HELD_OUT = 24  # one photo in so many is not trained on
-RATE, WARM_UP = 6e-4, 50
+RATE, WARM_UP = 4e-4, 50
 SECONDS_PER_CHECK = 60.0
 COUNTED = 600  # crops whose details are counted for the tables of distributions
 PRIOR = 200  # counts that a distribution starts with
@@ -67,10 +67,10 @@ class Recorder:
 def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Returns means, scales and values of the details of each level, the finest first."""
     image, found = to_ycocg(rgb), []
-    for level in range(levels):
+    for _ in range(levels):
         image, detail = model.wavelet(pad(image))
         recorder = Recorder()
-        model.level(level)(image.float(), recorder, detail=detail.float())
+        model.level(image.float(), recorder, detail=detail.float())
         means, scales, values = zip(*recorder.taken, strict=True)
         found.append((torch.cat(means, 1), torch.cat(scales, 1), torch.cat(values, 1)))
     return found
