@@ -63,9 +63,11 @@ def pad(image: Tensor) -> Tensor:
     return image[:, :, rows][:, :, :, columns]
 
 
-def clip(x: Tensor) -> Tensor:
-    """Clips what the next layer would clip, with a gradient, so that units which are too large become smaller."""
-    return x + (x.clamp(max=255) - x).detach() if x.requires_grad else x
+def bend(x: Tensor) -> Tensor:
+    """Divides by eight what is above 8 grey levels, so that units of photos with much contrast are not clipped."""
+    large = x * 2.0**-3 + 56
+    rounded = large.detach().floor()
+    return torch.minimum(x, large + (rounded - large).detach() if x.requires_grad else rounded)
 
 
 class Phase(IntegerNetwork):
@@ -95,18 +97,18 @@ class Phase(IntegerNetwork):
         self, trunk: Tensor, linear: Tensor, before: list[Tensor], *, code: Coder, values: list[Tensor], colours: int
     ) -> Tensor:
         """Codes one colour after the other; `values` are empty to decode. Returns (B, 9, H/2, W/2)."""
-        hidden, mean = self.mix(clip(trunk)), linear
+        hidden, mean = self.mix(bend(trunk)), linear
         if self.context is not None:
             context = self.context(torch.cat(before, 1))
             hidden, mean = hidden + context[:, :-9], mean + context[:, -9:]
         done: list[Tensor] = []
-        units, means = self.head(clip(self.deep(clip(hidden)))).chunk(3, 1), mean.chunk(3, 1)
+        units, means = self.head(bend(self.deep(bend(hidden)))).chunk(3, 1), mean.chunk(3, 1)
         for colour in range(colours):
             unit, centre = units[colour], means[colour]
             if colour:
                 link = self.link[colour - 1](torch.cat(done, 1))
                 unit, centre = unit + link[:, 3:], centre + link[:, :3]
-            shift, scale = self.last[colour](clip(unit)).chunk(2, 1)
+            shift, scale = self.last[colour](bend(unit)).chunk(2, 1)
             limit = LARGEST_MEAN << BITS
             done.append(code((centre + shift).clamp(-limit, limit), scale, values[colour] if values else None))
         return torch.cat(done + [torch.zeros_like(done[0])] * (3 - colours), 1)
@@ -137,7 +139,7 @@ class Level(IntegerNetwork):
         """
         around = F.pad(F.pixel_unshuffle(approx, 2), (1, 1, 1, 1), mode="replicate")
         first = self.approx(around)[:, :, 1:-1, 1:-1]
-        trunk = self.trunk(clip(first[:, : self.width]))
+        trunk = self.trunk(bend(first[:, : self.width]))
         known: list[Tensor] = []
         values = [[]] * 4 if detail is None else [phase.chunk(3, 1) for phase in split(detail)]
         for phase, linear, value in zip(self.phases, first[:, self.width :].chunk(4, 1), values, strict=True):

@@ -3,27 +3,32 @@
 import json
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from liftlayers import frozen
+from liftlayers import IntegerConv2d, frozen
 from photo_codec.coder import CENTRE, ESCAPE
-from photo_codec.model import BITS, SCALES, SYMBOLS, Model, pad, table_of, to_ycocg
+from photo_codec.model import BITS, SCALES, SYMBOLS, Model, Phase, pad, split, table_of, to_ycocg
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
 CROP, BATCH, LEVELS = 128, 3, 3  # deeper levels hold one value in two hundred
 HELD_OUT = 24  # one photo in so many is not trained on
-RATE, WARM_UP = 4e-4, 50
+RATE, WARM_UP = 6e-4, 30
 SECONDS_PER_CHECK = 60.0
+FITTED = 30  # batches of crops for the linear part of the networks
 COUNTED = 600  # crops whose details are counted for the tables of distributions
 PRIOR = 200  # counts that a distribution starts with
 
@@ -87,6 +92,61 @@ def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
     return -torch.log2(chance + 2**-16)
 
 
+@torch.no_grad()
+def fit_linear(model: Model, crops: list[Tensor]) -> None:
+    """Starts the linear part of the means from least squares: gradients would take a thousand steps to get there."""
+    level, width = model.level, model.width
+    for number in range(4):
+        phase = cast(Phase, level.phases[number])
+        for colour in range(3):
+            fitted = _least_squares(model, crops, number, colour)  # (3, 108 + 81 number + 3 colour)
+            near, around, done = fitted.split((108, 81 * number, 3 * colour), 1)
+            start = 9 * number + 3 * colour + width
+            level.approx.weight[start : start + 3] = near.unflatten(1, (12, 3, 3))
+            if phase.context is not None:
+                rows = slice(width + 3 * colour, width + 3 * colour + 3)
+                phase.context.weight[rows] = around.unflatten(1, (-1, 3, 3))
+            if colour:
+                cast(IntegerConv2d, phase.link[colour - 1]).weight[:3] = done[:, :, None, None]
+
+
+def _least_squares(model: Model, crops: list[Tensor], number: int, colour: int) -> Tensor:
+    """Fits the details of a colour in a phase to all values that their network sees; flat places count more."""
+    products: list[Tensor] = []
+    for crop in crops:
+        image = to_ycocg(crop)
+        for _ in range(2):
+            image, detail = model.wavelet(pad(image))
+            phases = split(detail.float())
+            cells = F.pad(F.pixel_unshuffle(image.float(), 2), (1, 1, 1, 1), mode="replicate")
+            patches = F.unfold(cells, 3).unflatten(1, (12, 9))
+            near = (patches - patches.mean(2, keepdim=True)).flatten(1, 2)  # as the layer, which has the mean zero
+            seen = [near, *([F.unfold(torch.cat(phases[:number], 1), 3, padding=1)] if number else [])]
+            values = phases[number].flatten(2)
+            seen += [values[:, : 3 * colour], values[:, 3 * colour : 3 * colour + 3]]
+            weighted = torch.cat(seen, 1) / (2 + near.abs().mean(1, keepdim=True))
+            flat = weighted.transpose(0, 1).flatten(1).double()
+            products.append(flat @ flat.T)
+    total = torch.stack(products).mean(0)
+    inputs, ridge = total[:-3, :-3], 1e-4 * total.diagonal().mean() * torch.eye(len(total) - 3)
+    return torch.linalg.solve(inputs + ridge, total[:-3, -3:]).T.float()
+
+
+def linear_rows(model: Model) -> list[tuple[Tensor, slice]]:
+    """Returns the weights whose sums are added to the means, with the rows of these sums."""
+    found = [(model.level.approx.weight, slice(model.width, None))]
+    for phase in cast(Iterable[Phase], model.level.phases):
+        found += [(phase.context.weight, slice(-9, None))] if phase.context is not None else []
+        found += [(cast(IntegerConv2d, link).weight, slice(3)) for link in phase.link]
+    return found
+
+
+def _without_rows(gradient: Tensor, *, rows: slice) -> Tensor:
+    gradient = gradient.clone()
+    gradient[rows] = 0
+    return gradient
+
+
 @dataclass
 class Run:
     """A training run: what it has to keep is in its checkpoint."""
@@ -100,11 +160,17 @@ class Run:
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.99), fused=True)
+        for weight, rows in linear_rows(self.model):  # least squares are better than the noise of gradients here
+            weight.register_hook(partial(_without_rows, rows=rows))
 
     def train(self, photos: list[np.ndarray]) -> None:
         """Trains until the minutes are over; writes a checkpoint and a line of the log every minute."""
         held = photos[::HELD_OUT] if len(photos) > HELD_OUT else photos
         trained = [photo for number, photo in enumerate(photos) if number % HELD_OUT] if held is not photos else photos
+        if not self.step:
+            fit_linear(
+                self.model, [draw(trained, BATCH, np.random.default_rng(-number)) for number in range(-FITTED, 0)]
+            )
         last, checked, losses = time.monotonic(), self.seconds, []
         with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
             while self.seconds < self.minutes * 60:
