@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from photo_codec.container import run, write
 from photo_codec.model import Model
-from photo_codec.training import Run, export, load_photos
+from photo_codec.training import COUNTED, Run, export, load_photos
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         raise ValueError(f"{options.out} has a run: continue it with --resume, or choose another folder")
     training.train(photos)
     weights = options.out / "lossless.safetensors"
-    write(weights, export(training.model, photos), force=True)
+    write(weights, export(training.model, photos, counted=COUNTED), force=True)
     print(f"wrote {weights}")
 
 

@@ -26,7 +26,7 @@ BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in sci
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
 CROP, BATCH, LEVELS = 128, 3, 3  # deeper levels hold one value in two hundred
 HELD_OUT = 24  # one photo in so many is not trained on
-RATE, WARM_UP = 6e-4, 30
+RATE, WARM_UP = 3e-4, 30
 SECONDS_PER_CHECK = 60.0
 FITTED = 30  # batches of crops for the linear part of the networks
 COUNTED = 600  # crops whose details are counted for the tables of distributions
@@ -218,7 +218,7 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def export(model: Model, photos: list[np.ndarray], *, counted: int = COUNTED) -> bytes:
+def export(model: Model, photos: list[np.ndarray], *, counted: int) -> bytes:
     """Returns the weights file of a trained model."""
     model = frozen(model).eval()
     model.tables = torch.from_numpy(fit_tables(model, photos, counted=counted))
