@@ -57,27 +57,22 @@ def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator) -> Tens
     return torch.stack(crops)
 
 
-class Recorder:
-    """Takes what the networks predict for known values."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def __call__(self, mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
-        assert values is not None
-        self.taken.append((mean, scale, values))
-        return values
-
-
 def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Returns means, scales and values of the details of each level, the finest first."""
     image, found = to_ycocg(rgb), []
+    taken: list[tuple[Tensor, ...]] = []
+
+    def record(mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
+        assert values is not None
+        taken.append((mean, scale, values))
+        return values
+
     for _ in range(levels):
+        taken.clear()
         image, detail = model.wavelet(pad(image))
-        recorder = Recorder()
-        model.level(image.float(), recorder, detail=detail.float())
-        means, scales, values = zip(*recorder.taken, strict=True)
-        found.append((torch.cat(means, 1), torch.cat(scales, 1), torch.cat(values, 1)))
+        model.level(image.float(), record, detail=detail.float())
+        mean, scale, values = (torch.cat(part, 1) for part in zip(*taken, strict=True))
+        found.append((mean, scale, values))
     return found
 
 
@@ -168,9 +163,8 @@ class Run:
         held = photos[::HELD_OUT] if len(photos) > HELD_OUT else photos
         trained = [photo for number, photo in enumerate(photos) if number % HELD_OUT] if held is not photos else photos
         if not self.step:
-            fit_linear(
-                self.model, [draw(trained, BATCH, np.random.default_rng(-number)) for number in range(-FITTED, 0)]
-            )
+            rng = np.random.default_rng(1)
+            fit_linear(self.model, [draw(trained, BATCH, rng) for _ in range(FITTED)])
         last, checked, losses = time.monotonic(), self.seconds, []
         with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
             while self.seconds < self.minutes * 60:
