@@ -136,12 +136,6 @@ def linear_rows(model: Model) -> list[tuple[Tensor, slice]]:
     return found
 
 
-def _without_rows(gradient: Tensor, *, rows: slice) -> Tensor:
-    gradient = gradient.clone()
-    gradient[rows] = 0
-    return gradient
-
-
 @dataclass
 class Run:
     """A training run: what it has to keep is in its checkpoint."""
@@ -156,7 +150,9 @@ class Run:
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.99), fused=True)
         for weight, rows in linear_rows(self.model):  # least squares are better than the noise of gradients here
-            weight.register_hook(partial(_without_rows, rows=rows))
+            trained = torch.ones_like(weight)
+            trained[rows] = 0
+            weight.register_hook(partial(torch.mul, trained))
 
     def train(self, photos: list[np.ndarray]) -> None:
         """Trains until the minutes are over; writes a checkpoint and a line of the log every minute."""
