@@ -24,7 +24,7 @@ def draw(app):
     """Writes the charts into _generated."""
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)
-    for name, chart in (("wavelets", wavelets), ("pirnet-training", training)):
+    for name, chart in (("wavelets", wavelets), ("pirnet-training", training), ("lossless", lossless)):
         figure = chart()
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
         plt.close(figure)
@@ -42,6 +42,20 @@ def training():
         panel.set(title=title, xlabel="core-hours", ylabel="restored secret, dB")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
+    return figure
+
+
+def lossless():
+    """Bits a pixel: one panel per set, one bar per codec, the smallest files on top."""
+    rows = json.loads((RESULTS / "lossless-cpu.json").read_text())["rows"]
+    figure, panels = plt.subplots(1, len(rows), figsize=(11, 2.4), layout="constrained")
+    for panel, (title, found) in zip(panels, rows.items(), strict=True):
+        names = sorted(found, key=lambda name: found[name]["bits"], reverse=True)
+        colours = ["tab:blue" if name == "liftlayers" else "0.75" for name in names]
+        bars = panel.barh(names, [found[name]["bits"] for name in names], color=colours)
+        panel.bar_label(bars, fmt="%.2f", padding=3)
+        panel.set(xlim=(0, 16), title=title, xlabel="bits a pixel")
+        panel.spines[["top", "right"]].set_visible(False)
     return figure
 
 

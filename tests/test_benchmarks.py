@@ -18,6 +18,7 @@ OURS = {  # a row with figures that a script measures of ours
     "service": r"^\| 32 x 32 \| serve.py, 2 workers \| [\d.]+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
     "page": r"^\| 0.05 \|( [\d.]+ \|){4}$",
     "integers": r"^\| IntegerPredictor, frozen \| [\d.]+ \|  \|$",
+    "lossless": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
     "invertible": r"^\| liftlayers, reversible \| [\d.]+ \|",
     "pirnet": r"^\| training, .* GFLOP \| float32 \| [\d.]+ \| 1.00 \|",
     "wavelets": r"^\| liftlayers \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",

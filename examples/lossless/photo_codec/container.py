@@ -1,0 +1,190 @@
+"""The file of a compressed photo, and the file of the weights."""
+
+import contextlib
+import hashlib
+import itertools
+import os
+import struct
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (it has no types)
+from safetensors import SafetensorError, safe_open
+
+from liftlayers import frozen
+from photo_codec.coder import decode_tile, distributions_of, encode_tile
+from photo_codec.model import Model
+
+SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "lossless.safetensors"
+MAGIC, VERSION = b"LLPH", 1
+HEADER = struct.Struct("<4sBB8sIIIII4s")  # magic, version, channels, weights, height, width, three sizes, checksum
+TILE = 512
+COLOURS = 256  # a photo with no more has a palette
+PARTS = {1: (1,), 2: (1, 1), 3: (3,), 4: (3, 1)}  # channels of a photo: those coded together, an alpha channel alone
+
+Slices = tuple[slice, slice, slice]
+Watch = Callable[[list[Slices]], Iterable[Slices]]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Frozen networks, their distributions, and the hash of their file."""
+
+    model: Model
+    distributions: list[stream.model.Categorical]
+    name: bytes
+
+
+def load_weights(path: Path) -> Weights:
+    """Reads a weights file.
+
+    Raises:
+        ValueError: If train.py did not write it.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
+            model = frozen(Model(int((file.metadata() or {})["width"])))
+        model.load_state_dict(state)
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} needs to be a weights file that train.py wrote, got {error}") from None
+    return weights_of(model, hashlib.sha256(path.read_bytes()).digest()[:8])
+
+
+def weights_of(model: Model, name: bytes) -> Weights:
+    """Returns the weights of a frozen model."""
+    return Weights(model.requires_grad_(False).eval(), distributions_of(model), name)
+
+
+def compress(
+    pixels: np.ndarray, weights: Weights, *, extras: tuple[bytes, bytes] = (b"", b""), watch: Watch = iter
+) -> bytes:
+    """Compresses a photo.
+
+    Args:
+        pixels: 8-bit pixels, (H, W, C) with one to four channels; the second and the fourth are transparency.
+        weights: The networks.
+        extras: Two byte strings that are stored, too.
+        watch: Wraps the list of tiles, as tqdm does.
+    """
+    height, width, channels = pixels.shape
+    coded, palette = _with_palette(pixels)
+    payloads = []
+    for tile in watch(tiles_of(*coded.shape)):
+        payloads.append(encode_tile(weights.model, weights.distributions, coded[tile]))
+    packed = [zlib.compress(extra, 9) if extra else b"" for extra in (palette, *extras)]
+    header = HEADER.pack(MAGIC, VERSION, channels, weights.name, height, width, *map(len, packed), _checksum(pixels))
+    lengths = np.array([len(payload) for payload in payloads], "<u4").tobytes()
+    data = b"".join((header, lengths, *packed, *payloads))
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+def decompress(data: bytes, weights: Weights, *, watch: Watch = iter) -> tuple[np.ndarray, tuple[bytes, bytes]]:
+    """Returns the pixels of a compressed photo, (H, W, C), and the two byte strings.
+
+    Raises:
+        ValueError: If the data are damaged or of another kind, or if other weights wrote them.
+    """
+    channels, name, height, width, *sizes, checksum = _header(data)
+    if name != weights.name:
+        raise ValueError(f"needs the weights {name.hex()} that wrote it, got {weights.name.hex()}")
+    coded = np.zeros((height, width, 1 if sizes[0] else channels), np.uint8)
+    tiles = tiles_of(*coded.shape)
+    lengths = np.frombuffer(data, "<u4", len(tiles), HEADER.size).tolist()
+    ends = itertools.accumulate((*sizes, *lengths), initial=HEADER.size + 4 * len(tiles))
+    pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
+    palette, first, second = (piece and zlib.decompress(piece) for piece in pieces[:3])
+    with contextlib.suppress(AssertionError):  # which constriction raises for what it cannot decode
+        for tile, payload in zip(watch(tiles), pieces[3:], strict=True):
+            coded[tile] = decode_tile(weights.model, weights.distributions, payload, shape=coded[tile].shape)
+    pixels = coded
+    if palette:
+        colours = np.frombuffer(palette, np.uint8).reshape(-1, channels)
+        pixels = colours[coded[:, :, 0].clip(max=len(colours) - 1)]
+    if _checksum(pixels) != checksum:
+        raise ValueError("needs pixels with the checksum of the photo, got others: report this machine and its torch")
+    return pixels, (first, second)
+
+
+def _with_palette(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
+    """Returns numbers of colours and the colours, sorted by brightness, if there are few; else pixels and nothing."""
+    if pixels.shape[2] in (2, 4):
+        return pixels, b""
+    packed = pixels.astype(np.uint32) @ np.array([1, 256, 65536][: pixels.shape[2]], np.uint32)
+    if len(np.unique(packed[:64])) > COLOURS:
+        return pixels, b""
+    colours, places = np.unique(packed, return_inverse=True)
+    most = min(COLOURS, packed.size // 16) if pixels.shape[2] == 3 else np.ptp(pixels) // 2
+    if len(colours) > most:
+        return pixels, b""
+    table = colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : pixels.shape[2]]
+    order = np.argsort(table @ np.array([1, 2, 1][: pixels.shape[2]]), kind="stable")
+    return np.argsort(order).astype(np.uint8)[places].reshape(*pixels.shape[:2], 1), table[order].tobytes()
+
+
+def tiles_of(height: int, width: int, channels: int) -> list[Slices]:
+    """Returns the tiles of a photo; each is coded without the others."""
+    rows, columns = ([slice(at, min(at + TILE, side)) for at in range(0, side, TILE)] for side in (height, width))
+    ends = itertools.accumulate(PARTS[channels], initial=0)
+    parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
+    return list(itertools.product(rows, columns, parts))
+
+
+def _checksum(pixels: np.ndarray) -> bytes:
+    return hashlib.sha256(pixels.tobytes()).digest()[:4]
+
+
+def _header(data: bytes) -> tuple[int, bytes, int, int, int, int, bytes]:
+    """Returns the header's fields after the version, of a file that is whole."""
+    if data[:4] != MAGIC:
+        raise ValueError("needs to be a file that compress.py wrote, got another kind")
+    if len(data) > 4 and data[4] != VERSION:
+        raise ValueError(f"needs version {VERSION} of the format, got {data[4]}")
+    if len(data) < HEADER.size + 4 or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        raise ValueError("is damaged or truncated")
+    channels, name, height, width, *rest = HEADER.unpack_from(data)[2:]
+    if channels not in PARTS or not 0 < height * width <= len(data) * TILE**2:
+        raise ValueError(f"needs a photo of one to four channels, got {height} x {width} x {channels}")
+    return channels, name, height, width, *rest
+
+
+def write(path: Path, data: bytes, *, force: bool) -> None:
+    """Writes a file at once: it is there complete, or not at all."""
+    require_new(path, force=force)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def require_new(path: Path, *, force: bool) -> None:
+    """Raises if a file exists that may not be overwritten."""
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists: choose another name, or add --force")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls a script's `main`; errors about files and values become one line and exit status 2."""
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,249 @@
+"""Training: photos, the code length as the loss, checkpoints, and the tables of distributions."""
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from liftlayers import IntegerConv2d, frozen
+from photo_codec.coder import CENTRE, ESCAPE
+from photo_codec.model import BITS, SCALES, SYMBOLS, Model, Phase, pad, split, table_of, to_ycocg
+
+BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
+SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
+CROP, BATCH, LEVELS = 128, 3, 3  # deeper levels hold one value in two hundred
+HELD_OUT = 24  # one photo in so many is not trained on
+RATE, WARM_UP = 3e-4, 30
+SECONDS_PER_CHECK = 60.0
+FITTED = 30  # batches of crops for the linear part of the networks
+COUNTED = 600  # crops whose details are counted for the tables of distributions
+PRIOR = 200  # counts that a distribution starts with
+
+
+def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
+    """Returns photos in RGB that are as large as a crop, or larger."""
+    if folders is None:
+        paths = [Path(str(resources.files("skimage").joinpath("data", name))) for name in BUNDLED]
+    else:
+        paths = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    photos = [photo for photo in photos if min(photo.shape[:2]) >= CROP]
+    if not photos:
+        raise ValueError(f"--data needs {', '.join(SUFFIXES)} files of at least {CROP} x {CROP} pixels, got none")
+    return photos
+
+
+def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator) -> Tensor:
+    """Draws crops, turned and mirrored, as (B, 3, H, W) in int16; each pixel has the same chance."""
+    areas = np.array([photo.shape[0] * photo.shape[1] for photo in photos], float)
+    crops = []
+    for number in rng.choice(len(photos), count, p=areas / areas.sum()):
+        top, left = (int(rng.integers(side - CROP + 1)) for side in photos[number].shape[:2])
+        crop = np.rot90(photos[number][top : top + CROP, left : left + CROP], int(rng.integers(4)))
+        crops.append(torch.from_numpy(crop[:: rng.choice((-1, 1))].astype(np.int16)).permute(2, 0, 1))
+    return torch.stack(crops)
+
+
+def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Returns means, scales and values of the details of each level, the finest first."""
+    image, found = to_ycocg(rgb), []
+    taken: list[tuple[Tensor, ...]] = []
+
+    def record(mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
+        assert values is not None
+        taken.append((mean, scale, values))
+        return values
+
+    for _ in range(levels):
+        taken.clear()
+        image, detail = model.wavelet(pad(image))
+        model.level(image.float(), record, detail=detail.float())
+        mean, scale, values = (torch.cat(part, 1) for part in zip(*taken, strict=True))
+        found.append((mean, scale, values))
+    return found
+
+
+def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
+    """Returns the bits of values under two logistic distributions, a narrow and a wide one."""
+    half = scale / 2
+    index = (half + (half.floor() - half).detach()).clamp(0, SCALES - 1)
+    narrow = torch.exp2(3.5 - index / 4)  # the reciprocal of the width
+    distance = (value - mean / 2**BITS).abs()  # both distributions are symmetric
+    upper, lower = (0.5 - distance) * narrow, (-0.5 - distance) * narrow
+    chance = 0.97 * (upper.sigmoid() - lower.sigmoid()) + 0.03 * ((upper / 6).sigmoid() - (lower / 6).sigmoid())
+    return -torch.log2(chance + 2**-16)
+
+
+@torch.no_grad()
+def fit_linear(model: Model, crops: list[Tensor]) -> None:
+    """Starts the linear part of the means from least squares: gradients would take a thousand steps to get there."""
+    level, width = model.level, model.width
+    for number in range(4):
+        phase = cast(Phase, level.phases[number])
+        for colour in range(3):
+            fitted = _least_squares(model, crops, number, colour)  # (3, 108 + 81 number + 3 colour)
+            near, around, done = fitted.split((108, 81 * number, 3 * colour), 1)
+            start = 9 * number + 3 * colour + width
+            level.approx.weight[start : start + 3] = near.unflatten(1, (12, 3, 3))
+            if phase.context is not None:
+                rows = slice(width + 3 * colour, width + 3 * colour + 3)
+                phase.context.weight[rows] = around.unflatten(1, (-1, 3, 3))
+            if colour:
+                cast(IntegerConv2d, phase.link[colour - 1]).weight[:3] = done[:, :, None, None]
+
+
+def _least_squares(model: Model, crops: list[Tensor], number: int, colour: int) -> Tensor:
+    """Fits the details of a colour in a phase to all values that their network sees; flat places count more."""
+    products: list[Tensor] = []
+    for crop in crops:
+        image = to_ycocg(crop)
+        for _ in range(2):
+            image, detail = model.wavelet(pad(image))
+            phases = split(detail.float())
+            cells = F.pad(F.pixel_unshuffle(image.float(), 2), (1, 1, 1, 1), mode="replicate")
+            patches = F.unfold(cells, 3).unflatten(1, (12, 9))
+            near = (patches - patches.mean(2, keepdim=True)).flatten(1, 2)  # as the layer, which has the mean zero
+            seen = [near, *([F.unfold(torch.cat(phases[:number], 1), 3, padding=1)] if number else [])]
+            values = phases[number].flatten(2)
+            seen += [values[:, : 3 * colour], values[:, 3 * colour : 3 * colour + 3]]
+            weighted = torch.cat(seen, 1) / (2 + near.abs().mean(1, keepdim=True))
+            flat = weighted.transpose(0, 1).flatten(1).double()
+            products.append(flat @ flat.T)
+    total = torch.stack(products).mean(0)
+    inputs, ridge = total[:-3, :-3], 1e-4 * total.diagonal().mean() * torch.eye(len(total) - 3)
+    return torch.linalg.solve(inputs + ridge, total[:-3, -3:]).T.float()
+
+
+def linear_rows(model: Model) -> list[tuple[Tensor, slice]]:
+    """Returns the weights whose sums are added to the means, with the rows of these sums."""
+    found = [(model.level.approx.weight, slice(model.width, None))]
+    for phase in cast(Iterable[Phase], model.level.phases):
+        found += [(phase.context.weight, slice(-9, None))] if phase.context is not None else []
+        found += [(cast(IntegerConv2d, link).weight, slice(3)) for link in phase.link]
+    return found
+
+
+@dataclass
+class Run:
+    """A training run: what it has to keep is in its checkpoint."""
+
+    folder: Path
+    minutes: float
+    model: Model
+    step: int = 0
+    seconds: float = 0.0
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.99), fused=True)
+        for weight, rows in linear_rows(self.model):  # least squares are better than the noise of gradients here
+            trained = torch.ones_like(weight)
+            trained[rows] = 0
+            weight.register_hook(partial(torch.mul, trained))
+
+    def train(self, photos: list[np.ndarray]) -> None:
+        """Trains until the minutes are over; writes a checkpoint and a line of the log every minute."""
+        held = photos[::HELD_OUT] if len(photos) > HELD_OUT else photos
+        trained = [photo for number, photo in enumerate(photos) if number % HELD_OUT] if held is not photos else photos
+        if not self.step:
+            rng = np.random.default_rng(1)
+            fit_linear(self.model, [draw(trained, BATCH, rng) for _ in range(FITTED)])
+        last, checked, losses = time.monotonic(), self.seconds, []
+        with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
+            while self.seconds < self.minutes * 60:
+                losses.append(self.update(draw(trained, BATCH, np.random.default_rng(self.step))))
+                now = time.monotonic()
+                self.seconds, last = self.seconds + now - last, now
+                bar.n = min(round(self.seconds), bar.total)
+                bar.set_postfix_str(f"{losses[-1]:.2f} bits a pixel")
+                if self.seconds - checked >= SECONDS_PER_CHECK or self.seconds >= self.minutes * 60:
+                    self.check(held, sum(losses) / len(losses))
+                    checked, losses = self.seconds, []
+
+    def update(self, crops: Tensor) -> float:
+        """Takes one step and returns the bits a pixel."""
+        rest = 1 - min(self.seconds / (60 * self.minutes), 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = RATE * min(1, (self.step + 1) / WARM_UP) * (0.505 - 0.495 * math.cos(math.pi * rest))
+        lengths = [code_length(*level).sum() for level in predictions(self.model, crops)]
+        loss = torch.stack(lengths).sum() / crops[:, 0].numel()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    @torch.inference_mode()
+    def check(self, held: list[np.ndarray], loss: float) -> None:
+        """Measures the held-out photos, then writes the checkpoint and a line of the log."""
+        crops = draw(held, 8, np.random.default_rng(0))
+        levels = [float(code_length(*level).sum()) / crops[:, 0].numel() for level in predictions(self.model, crops)]
+        line = {"step": self.step, "seconds": round(self.seconds), "loss": loss, "held out": sum(levels)}
+        with (self.folder / "log.jsonl").open("a") as log:
+            print(json.dumps({name: round(number, 4) for name, number in line.items()}), file=log)
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        new = self.folder / "checkpoint.new"
+        torch.save(state | {"step": self.step, "seconds": self.seconds}, new)
+        new.replace(self.folder / "checkpoint.pt")
+
+    def load(self) -> None:
+        """Continues from the checkpoint."""
+        state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def export(model: Model, photos: list[np.ndarray], *, counted: int) -> bytes:
+    """Returns the weights file of a trained model."""
+    model = frozen(model).eval()
+    model.tables = torch.from_numpy(fit_tables(model, photos, counted=counted))
+    state = {name: numbers.contiguous() for name, numbers in model.state_dict().items()}
+    return save(state, {"width": str(model.width)})
+
+
+@torch.inference_mode()
+def fit_tables(model: Model, photos: list[np.ndarray], *, counted: int) -> np.ndarray:
+    """Returns the tables of distributions: the counts of crops, and where they are few, the logistic distributions."""
+    rng = np.random.default_rng(1)
+    counts = np.zeros(model.tables.shape, np.int64)
+    for _ in range(counted // BATCH):
+        for mean, scale, value in predictions(model, draw(photos, BATCH, rng), levels=5):
+            whole, row = table_of(mean, scale)
+            distance = value.int() - whole + CENTRE
+            symbol = torch.where((distance < 0) | (distance >= ESCAPE), ESCAPE, distance)
+            cell = row.long() * SYMBOLS + symbol
+            counts += np.bincount(cell.flatten().numpy(), minlength=counts.size).reshape(counts.shape)
+    return integer_tables(counts + PRIOR * logistic_tables())
+
+
+def integer_tables(chances: np.ndarray) -> np.ndarray:
+    """Returns distributions, one in each row, as the integers that `distributions_of` expects."""
+    total = 2**24 - 2 * SYMBOLS  # constriction adds one to each; the other half is for the rounding
+    tables = np.floor(chances / chances.sum(1, keepdims=True) * total).astype(np.int64)
+    tables[np.arange(len(tables)), tables.argmax(1)] += 2**24 - SYMBOLS - tables.sum(1)
+    return tables.astype(np.int32)
+
+
+def logistic_tables() -> np.ndarray:
+    """Returns the distributions that `code_length` stands for, in float64."""
+    scale, part, symbol = np.ogrid[:SCALES, : 1 << BITS, : SYMBOLS - 1]
+    mean = torch.from_numpy(part + 0.0 * scale + 0.0 * symbol)
+    lengths = code_length(mean, torch.from_numpy(2.0 * scale).expand_as(mean), torch.from_numpy(symbol - CENTRE))
+    chances = (2.0**-lengths).numpy()
+    escape = np.clip(1 - chances.sum(2, keepdims=True), 2**-16, None)
+    return np.concatenate((chances, escape), 2).reshape(-1, SYMBOLS)

@@ -1,0 +1,90 @@
+"""Photos return bit for bit with random integer networks: the laws of the codec do not depend on training."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("constriction", reason="needs the extra `lossless`")
+
+from photo_codec import container
+from photo_codec.container import Weights, compress, decompress, tiles_of
+from photo_codec.model import SYMBOLS, Model, join, split, to_rgb, to_ycocg
+
+from liftlayers import LosslessWavelet
+from liftlayers.testing import randomise_
+
+KINDS = {
+    "noise": lambda rng, shape: rng.integers(256, size=shape),
+    "black and white": lambda rng, shape: 255 * rng.integers(2, size=shape),  # values beyond all tables
+    "flat": lambda rng, shape: np.full(shape, rng.integers(256)),
+    "few colours": lambda rng, shape: rng.integers(256, size=(9, shape[2]))[rng.integers(9, size=shape[:2])],
+    "ramp": lambda _rng, shape: np.add.outer(3 * np.arange(shape[0]), np.arange(shape[1]))[..., None] + np.zeros(shape),
+}
+
+
+def photo(kind: str, *shape: int) -> np.ndarray:
+    return KINDS[kind](np.random.default_rng(0), shape).astype(np.uint8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(sorted(KINDS)), st.integers(1, 40), st.integers(1, 40), st.integers(1, 4))
+def test_every_photo_returns(weights: Weights, kind: str, height: int, width: int, channels: int) -> None:
+    pixels = photo(kind, height, width, channels)
+    data = compress(pixels, weights, extras=(b"profile", b""))
+    restored, extras = decompress(data, weights)
+    assert np.array_equal(restored, pixels)
+    assert extras == (b"profile", b"")
+
+
+def test_tiles_cover_each_value_once(monkeypatch: pytest.MonkeyPatch, weights: Weights) -> None:
+    monkeypatch.setattr(container, "TILE", 16)
+    pixels = photo("noise", 37, 33, 4)
+    hits = np.zeros(pixels.shape, int)
+    for tile in tiles_of(*pixels.shape):
+        hits[tile] += 1
+    assert (hits == 1).all()
+    assert np.array_equal(decompress(compress(pixels, weights), weights)[0], pixels)
+
+
+def test_other_threads_decode(weights: Weights) -> None:
+    pixels, threads = photo("noise", 64, 48, 3), torch.get_num_threads()
+    data = compress(pixels, weights)
+    try:
+        torch.set_num_threads(2 if threads == 1 else 1)
+        assert np.array_equal(decompress(data, weights)[0], pixels)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_colours_and_phases_return() -> None:
+    levels = torch.arange(0, 256, 15, dtype=torch.int16)
+    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, len(levels), -1)
+    assert torch.equal(to_rgb(to_ycocg(colours)), colours)
+    detail = torch.arange(2 * 9 * 4 * 6).reshape(2, 9, 4, 6)
+    assert torch.equal(join(split(detail)), detail)
+
+
+def test_bands_in_floats_are_those_in_integers() -> None:
+    image = to_ycocg(torch.from_numpy(photo("noise", 32, 32, 3).astype(np.int16)).permute(2, 0, 1)[None])
+    for whole, floats in zip(LosslessWavelet("haar")(image), LosslessWavelet("haar")(image.float()), strict=True):
+        assert torch.equal(whole.float(), floats)
+
+
+def test_the_trained_form_predicts_what_the_frozen_form_does() -> None:
+    from photo_codec.training import predictions
+
+    from liftlayers import frozen
+
+    model = randomise_(Model(12))
+    image = torch.from_numpy(photo("noise", 32, 32, 3).astype(np.int16)).permute(2, 0, 1)[None]
+    for trained, shipped in zip(predictions(model, image), predictions(frozen(model), image), strict=True):
+        for one, other in zip(trained, shipped, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_tables_are_exact_distributions(weights: Weights) -> None:
+    tables = weights.model.tables.numpy()
+    assert tables.min() >= 0
+    assert (tables.sum(1) == 2**24 - SYMBOLS).all()

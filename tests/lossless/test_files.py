@@ -1,0 +1,158 @@
+"""Files: what the scripts accept and refuse, and that nothing is written after an error."""
+
+import runpy
+import struct
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+pytest.importorskip("constriction", reason="needs the extra `lossless`")
+
+from photo_codec import container
+from photo_codec.container import HEADER, SHIPPED, Weights, compress, decompress, load_weights
+
+from tests.lossless.conftest import EXAMPLE
+
+GOLDEN = Path(__file__).parent / "golden.llp"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Weights, capsys: pytest.CaptureFixture[str]):
+    """Runs a script in this process with random weights; returns its exit status and what it wrote to stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(container, "load_weights", lambda _path: weights)
+
+    def run(script: str, *words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [script, *words])
+        try:
+            runpy.run_path(f"{EXAMPLE}/{script}", run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
+
+
+def sample(mode: str) -> Image.Image:
+    shape = (9, 7, 4)
+    return Image.fromarray(np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8), "RGBA").convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_scripts_return_every_mode(call, mode: str) -> None:
+    sample(mode).save("photo.png", icc_profile=b"a profile", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0")
+    assert call("compress.py", "photo.png", "-o", "photo.llp") == (0, "")
+    assert call("decompress.py", "photo.llp", "-o", "back.png") == (0, "")
+    with Image.open("photo.png") as photo, Image.open("back.png") as back:
+        assert back.mode == photo.mode == mode
+        assert np.array_equal(np.asarray(back), np.asarray(photo))
+        assert back.info["icc_profile"] == b"a profile"
+        assert back.info["exif"] == photo.info["exif"]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "CMYK", "P", "1"])
+def test_other_modes_are_refused(call, mode: str) -> None:
+    photo = sample("L").convert("I").convert("I;16") if mode == "I;16" else sample("RGB").convert(mode)
+    photo.save("photo.tif")
+    status, error = call("compress.py", "photo.tif", "-o", "photo.llp")
+    assert (status, error) == (
+        2,
+        f"compress.py: error: photo.tif needs to be 8-bit L, LA, RGB or RGBA, got {mode}\n",
+    )
+    assert not Path("photo.llp").exists()
+
+
+def test_other_photos_are_refused(call) -> None:
+    sample("RGB").save("clear.png", transparency=(0, 0, 0))
+    sample("RGB").save("moves.webp", save_all=True, append_images=[sample("L").convert("RGB")], lossless=True)
+    Path("text.png").write_text("no photo")
+    found = {
+        "clear.png": "clear.png needs to be 8-bit L, LA, RGB or RGBA, got RGB with a transparent colour",
+        "moves.webp": "moves.webp needs to be one photo, got 2 frames",
+        "text.png": "text.png needs to be a photo that Pillow reads, got another kind of file",
+        "missing.png": "[Errno 2] No such file or directory: 'missing.png'",
+    }
+    for name, message in found.items():
+        assert call("compress.py", name, "-o", "photo.llp") == (2, f"compress.py: error: {message}\n")
+    assert not Path("photo.llp").exists()
+
+
+def test_files_are_overwritten_only_with_force(call) -> None:
+    sample("L").save("photo.png")
+    Path("photo.llp").write_text("precious")
+    status, error = call("compress.py", "photo.png", "-o", "photo.llp")
+    assert (status, error) == (2, "compress.py: error: photo.llp exists: choose another name, or add --force\n")
+    assert Path("photo.llp").read_text() == "precious"
+    assert call("compress.py", "photo.png", "-o", "photo.llp", "--force") == (0, "")
+    status, error = call("decompress.py", "photo.llp", "-o", "photo.jpg")
+    assert (status, error) == (2, "decompress.py: error: --output needs to end in .png, got photo.jpg\n")
+
+
+@pytest.fixture(scope="module")
+def data(weights: Weights) -> bytes:
+    return compress(np.asarray(sample("RGB")), weights)
+
+
+def test_every_damaged_byte_is_noticed(data: bytes, weights: Weights) -> None:
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        with pytest.raises(ValueError, match=r"damaged|another kind|needs version 1"):
+            decompress(bytes(damaged), weights)
+
+
+def test_every_truncation_is_noticed(data: bytes, weights: Weights) -> None:
+    for length in range(len(data)):
+        with pytest.raises(ValueError, match=r"damaged or truncated|another kind"):
+            decompress(data[:length], weights)
+
+
+def test_damaged_files_write_nothing(call, data: bytes) -> None:
+    Path("photo.llp").write_bytes(data[:-9])
+    status, error = call("decompress.py", "photo.llp", "-o", "back.png")
+    assert (status, error) == (2, "decompress.py: error: photo.llp is damaged or truncated\n")
+    assert [path.name for path in Path().iterdir()] == ["photo.llp"]
+
+
+def test_forged_sizes_and_checksums_are_refused(data: bytes, weights: Weights) -> None:
+    def forged(**fields: int) -> bytes:
+        names = ("magic", "version", "channels", "name", "height", "width")
+        values = dict(zip(names, HEADER.unpack_from(data), strict=False))
+        header = HEADER.pack(*(values | fields).values(), *HEADER.unpack_from(data)[len(names) :])
+        body = header + data[HEADER.size : -4]
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    with pytest.raises(ValueError, match="got 9 x 7 x 9"):
+        decompress(forged(channels=9), weights)
+    with pytest.raises(ValueError, match="got 4000000000 x 7 x 3"):
+        decompress(forged(height=4_000_000_000), weights)
+    with pytest.raises(ValueError, match="needs pixels with the checksum of the photo"):
+        decompress(forged(height=8), weights)
+
+
+def test_other_weights_are_named(data: bytes, weights: Weights) -> None:
+    other = replace(weights, name=bytes(range(8)))
+    with pytest.raises(ValueError, match=f"needs the weights {b'of tests'.hex()} that wrote it, got 0001020304050607"):
+        decompress(data, other)
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
+    for name, content in (("text", b"no weights"), ("other", save({"x": torch.zeros(1)}))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} needs to be a weights file that train.py wrote, got"):
+            load_weights(tmp_path / name)
+
+
+def test_shipped_weights_decode_a_known_file() -> None:
+    rows, columns = np.mgrid[:24, :17]
+    known = np.stack((9 * rows + columns, 255 - 11 * columns, (rows * columns) % 256), 2).astype(np.uint8)
+    weights = load_weights(SHIPPED)
+    assert np.array_equal(decompress(GOLDEN.read_bytes(), weights)[0], known)
+    assert compress(known, weights) == GOLDEN.read_bytes()
