@@ -45,8 +45,8 @@ class IntegerNetwork(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps numbers to numbers."""
+    def forward(self, *args: Any, **options: Any) -> Any:
+        """Maps numbers to numbers; subclasses choose the signature."""
 
     def bounds(self) -> Tensor:
         """Returns the bounds of all channels of all convolutions, layer after layer, in int64: see `IntegerConv2d`."""

@@ -30,6 +30,7 @@ from tests.example.helpers import EXAMPLE, TINY, Script, save_image, tiny
 ROOT = EXAMPLE.parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(EXAMPLE.rglob("*.md"))]
 PAGES = [page for page in PAGES if "node_modules" not in page.parts]  # packages of the page have pages of their own
+PAGES.remove(ROOT / "docs" / "lossless.md")  # about another example, whose scripts have tests of their own
 SCRIPTS = [
     *sorted(EXAMPLE.glob("*.py")),
     *(EXAMPLE / "reproduce" / f"{name}.py" for name in ("compare", "finding", "security")),

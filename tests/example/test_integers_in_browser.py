@@ -30,7 +30,7 @@ PROGRAM = """
 
 
 class Files(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
