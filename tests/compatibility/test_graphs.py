@@ -16,6 +16,7 @@ def _nothing_compiled_before() -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_a_compiled_exact_chain_returns_every_bit_and_refuses_values_out_of_range() -> None:
     layer, (x,) = case("exact")
     module = ThereAndBack(layer)

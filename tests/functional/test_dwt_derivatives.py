@@ -140,6 +140,7 @@ def test_orthogonal_wavelets_have_their_inverse_as_gradient() -> None:
 # Compilation
 
 
+@pytest.mark.slow
 def test_compiles_as_one_graph() -> None:
     assert_compiles("haar", "reflect", dynamic=False)
 

@@ -62,6 +62,7 @@ def test_compiles_for_changing_shapes_with_inductor() -> None:
     assert_compiles("inductor", SHAPES[:2])  # it compiles a convolution's derivative again for every size
 
 
+@pytest.mark.slow
 @warns
 def test_exports_with_dynamic_batch_and_even_sizes() -> None:
     batch, height, width = (torch.export.Dim(name, min=1, max=512) for name in ("batch", "height", "width"))
