@@ -19,7 +19,7 @@ class AdditiveCoupling(VolumePreserving, Coupling):
 
     Shape:
         - Input and output: :math:`a` of shape :math:`(B, C_a, *)` and :math:`b` of shape :math:`(B, C_b, *)`,
-          floating-point, of any range. Both keep their dtype, whichever dtype the network has.
+          of any range: floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns

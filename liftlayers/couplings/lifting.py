@@ -17,8 +17,8 @@ class Predict(VolumePreserving, Coupling):
         network: The predictor :math:`P`, from :math:`(B, C_a, H, W)` to :math:`(B, C_d, H, W)`.
 
     Shape:
-        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range. Both keep their dtype, whichever dtype the network has.
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, of any range:
+          floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
@@ -56,8 +56,8 @@ class Update(VolumePreserving, Coupling):
         network: The update :math:`U`, from :math:`(B, C_d, H, W)` to :math:`(B, C_a, H, W)`.
 
     Shape:
-        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range. Both keep their dtype, whichever dtype the network has.
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, of any range:
+          floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
@@ -105,8 +105,8 @@ class LiftingBlock(VolumePreserving):
         update: The update :math:`U`, from :math:`(B, C_d, H, W)` to :math:`(B, C_a, H, W)`; or an `Update` around it.
 
     Shape:
-        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, floating-point, of
-          any range. Both keep their dtype, whichever dtype the networks have.
+        - Input and output: approximation :math:`(B, C_a, H, W)` and detail :math:`(B, C_d, H, W)`, of any range:
+          floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
         TypeError: If `predict` or `update` is no module, or another `Invertible`, a band is not floating-point, or a

@@ -1,10 +1,14 @@
 """Wavelet transforms from integers to integers, whose inverses are exact, bit for bit."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from liftlayers._checks import four_bands, require_fitting_bands, require_sides, require_tensors
+from liftlayers.functional._axes import Transform
 from liftlayers.functional._integer_steps import IntegerScheme, integer_scheme, lift_integers, unlift_integers
+from liftlayers.functional.schemes import require_scheme
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # those that torch can add and shift
 
@@ -151,11 +155,8 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
         >>> cA.shape, cH.shape, cV.shape, cD.shape
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 3]), torch.Size([3, 2, 3]))
     """
-    scheme = _checked_scheme("lossless_dwt2d", wavelet, 2, x)
-    low, high = lift_integers(x, scheme, dim=-2)
-    approx, vertical = lift_integers(low, scheme, dim=-1)
-    horizontal, diagonal = lift_integers(high, scheme, dim=-1)
-    return approx, (horizontal, vertical, diagonal)
+    bands = _images("lossless_dwt2d", wavelet, x).analyse(x)
+    return bands["aa"], (bands["da"], bands["ad"], bands["dd"])
 
 
 def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], wavelet: str) -> Tensor:
@@ -186,12 +187,25 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
         >>> torch.equal(lossless_idwt2d(lossless_dwt2d(x, "5/3"), "5/3"), x)
         True
     """
-    approx, horizontal, vertical, diagonal = bands = four_bands("lossless_idwt2d", coefficients)
-    scheme = _checked_scheme("lossless_idwt2d", wavelet, 2, *bands)
-    require_fitting_bands("lossless_idwt2d", *bands)
-    low = unlift_integers("lossless_idwt2d", approx, vertical, scheme=scheme, dim=-1)
-    high = unlift_integers("lossless_idwt2d", horizontal, diagonal, scheme=scheme, dim=-1)
-    return unlift_integers("lossless_idwt2d", low, high, scheme=scheme, dim=-2)
+    bands = four_bands("lossless_idwt2d", coefficients)
+    transform = _images("lossless_idwt2d", wavelet, *bands)
+    return transform.synthesise(dict(zip(("aa", "da", "ad", "dd"), bands, strict=True)), (None, None), 0)
+
+
+class IntegerTransform(Transform):
+    """A wavelet transform of integers along several axes, by lifting steps from integers to integers."""
+
+    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:  # noqa: ARG002
+        return lift_integers(x, integer_scheme(self.who, self.scheme.name), dim=dim)
+
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:  # noqa: ARG002
+        return unlift_integers(self.who, approx, detail, scheme=integer_scheme(self.who, self.scheme.name), dim=dim)
+
+
+def _images(who: str, wavelet: str, *bands: Tensor) -> IntegerTransform:
+    """Returns the transform of rows and columns; raises as `_checked_scheme` does."""
+    _checked_scheme(who, wavelet, 2, *bands)
+    return IntegerTransform(who, require_scheme(who, wavelet), (-2, -1))
 
 
 def _checked_scheme(who: str, wavelet: str, num_axes: int, *bands: Tensor) -> IntegerScheme:

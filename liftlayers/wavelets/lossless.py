@@ -1,7 +1,6 @@
 """The lossless wavelet transforms as a layer."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,9 +8,8 @@ from torch import Tensor
 from liftlayers._bands import has_values
 from liftlayers._checks import require_detail, require_even, require_shape, require_spatial_dims, require_tensors
 from liftlayers.functional._axes import Transform, stacked, unstacked
-from liftlayers.functional._integer_steps import integer_scheme, lift_integers, unlift_integers
 from liftlayers.functional.grid import straight_through
-from liftlayers.functional.lossless import require_integers
+from liftlayers.functional.lossless import IntegerTransform, require_integers
 from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import VolumePreserving
 
@@ -97,22 +95,12 @@ class LosslessWavelet(VolumePreserving):
         scheme, dims = require_scheme(who, self.name), tuple(range(-self.spatial_dims, 0))
         if not band.is_floating_point():
             require_integers(who, band, advice="; for floats of any value use the layer Wavelet")
-            return _OfIntegers(who, scheme, dims)
+            return IntegerTransform(who, scheme, dims)
         scales = math.copysign(1, scheme.scales[0]), 1.0  # which the transform of integers leaves out
         return Transform(who, scheme._replace(scales=scales), dims, "reflect")
 
     def extra_repr(self) -> str:
         return repr(self.name) if self.spatial_dims == 2 else f"{self.name!r}, spatial_dims={self.spatial_dims}"
-
-
-class _OfIntegers(Transform):
-    """Takes lines apart, and joins them again, by lifting steps from integers to integers."""
-
-    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:  # noqa: ARG002
-        return lift_integers(x, integer_scheme(self.who, self.scheme.name), dim=dim)
-
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:  # noqa: ARG002
-        return unlift_integers(self.who, approx, detail, scheme=integer_scheme(self.who, self.scheme.name), dim=dim)
 
 
 def _as_integers(who: str, x: Tensor) -> Tensor:

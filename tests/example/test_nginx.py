@@ -107,7 +107,7 @@ def proxy(random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Proxy(folders[0], port, services, stack)
 
 
-def test_restore_trusts_the_certificate_that_it_is_told(
+def test_restore_trusts_the_certificate_that_is_named(
     proxy: Proxy, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, random_weights: Path
 ) -> None:
     (tmp_path / "stego.png").write_bytes(noise(40, 33))

@@ -146,7 +146,7 @@ def test_keys_and_tasks_are_checked_first(running: Running, stego: bytes) -> Non
 
 
 def test_slow_clients_are_left(running: Running, stego: bytes) -> None:
-    """One that does not send its body is told so; one that sends nothing, or no whole header, is disconnected."""
+    """Without a body, the answer is 408; one that sends nothing, or no whole header, is disconnected."""
     address, head = ("127.0.0.1", running.port), b"POST /restore?task=sr HTTP/1.1\r\nHost: a\r\n"
     slow, slower, silent = (socket.create_connection(address, timeout=30) for _ in range(3))
     with slow, slower, silent:

@@ -10,7 +10,7 @@ pytest.importorskip("constriction", reason="needs the extra `lossless`")
 
 from photo_codec import container
 from photo_codec.container import Weights, compress, decompress, tiles_of
-from photo_codec.model import SYMBOLS, Model, join, split, to_rgb, to_ycocg
+from photo_codec.model import SYMBOLS, YCOCG, Model, join, split
 
 from liftlayers import LosslessWavelet
 from liftlayers.testing import randomise_
@@ -61,13 +61,13 @@ def test_other_threads_decode(weights: Weights) -> None:
 def test_colours_and_phases_return() -> None:
     levels = torch.arange(0, 256, 15, dtype=torch.int16)
     colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, len(levels), -1)
-    assert torch.equal(to_rgb(to_ycocg(colours)), colours)
+    assert torch.equal(YCOCG.inverse(YCOCG(colours)), colours)
     detail = torch.arange(2 * 9 * 4 * 6).reshape(2, 9, 4, 6)
     assert torch.equal(join(split(detail)), detail)
 
 
 def test_bands_in_floats_are_those_in_integers() -> None:
-    image = to_ycocg(torch.from_numpy(photo("noise", 32, 32, 3).astype(np.int16)).permute(2, 0, 1)[None])
+    image = YCOCG(torch.from_numpy(photo("noise", 32, 32, 3).astype(np.int16)).permute(2, 0, 1)[None])
     for whole, floats in zip(LosslessWavelet("haar")(image), LosslessWavelet("haar")(image.float()), strict=True):
         assert torch.equal(whole.float(), floats)
 

@@ -7,7 +7,7 @@ import torch
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (it has no types)
 from torch import Tensor
 
-from photo_codec.model import SYMBOLS, Model, pad, table_of, to_rgb, to_ycocg
+from photo_codec.model import SYMBOLS, YCOCG, Model, pad, table_of
 
 SMALLEST = 4  # a pyramid ends when both sides are as small as this
 CENTRE = SYMBOLS // 2 - 1
@@ -97,7 +97,7 @@ def encode_tile(model: Model, distributions: list[stream.model.Categorical], pix
     """Encodes 8-bit pixels, (H, W, C) with one or three channels."""
     planes = torch.from_numpy(pixels.astype(np.int16)).permute(2, 0, 1)[None]
     encoder = Encoder(distributions)
-    image = to_ycocg(planes.expand(-1, 3, -1, -1))
+    image = YCOCG(planes.expand(-1, 3, -1, -1))
     _code(model, encoder, image, shape=pixels.shape[:2], colours=pixels.shape[2])
     return encoder.finish()
 
@@ -108,7 +108,7 @@ def decode_tile(
 ) -> np.ndarray:
     """Inverts `encode_tile`; `shape` is that of the pixels."""
     image = _code(model, Decoder(distributions, payload), None, shape=shape[:2], colours=shape[2])
-    return to_rgb(image)[0, : shape[2]].permute(1, 2, 0).numpy().astype(np.uint8)
+    return YCOCG.inverse(image)[0, : shape[2]].permute(1, 2, 0).numpy().astype(np.uint8)
 
 
 def _code(

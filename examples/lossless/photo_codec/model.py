@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liftlayers import IntegerConv2d, IntegerNetwork, LosslessWavelet
+from liftlayers import IntegerConv2d, IntegerNetwork, LosslessColour, LosslessWavelet
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # the positions in a block of 2 x 2 details, in coding order
 BITS = 3  # means are eighths of a grey level, scales are eighths of a power of two, hidden units are eighths, too
@@ -16,25 +16,9 @@ SCALES = 44  # the index of a scale counts quarters of a power of two
 GAIN = 3**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 SYMBOLS = 256  # distances from the mean of -127 to 127, and one symbol for all others
 
+YCOCG = LosslessColour("ycocg-r")
 Coder = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Takes mean, scale and, to encode, the values of three bands; returns the values."""
-
-
-def to_ycocg(rgb: Tensor) -> Tensor:
-    """Returns the YCoCg-R transform of RGB, (B, 3, H, W) in int16: luma and two differences of colours, lossless."""
-    red, green, blue = rgb.unbind(1)
-    orange = red - blue
-    base = blue + (orange >> 1)
-    green = green - base
-    return torch.stack((base + (green >> 1), orange, green), 1)
-
-
-def to_rgb(ycocg: Tensor) -> Tensor:
-    """Inverts `to_ycocg`."""
-    luma, orange, green = ycocg.unbind(1)
-    base = luma - (green >> 1)
-    blue = base - (orange >> 1)
-    return torch.stack((blue + orange, green + base, blue), 1)
 
 
 def split(detail: Tensor) -> list[Tensor]:

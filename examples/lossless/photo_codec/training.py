@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from liftlayers import IntegerConv2d, frozen
 from photo_codec.coder import CENTRE, ESCAPE
-from photo_codec.model import BITS, SCALES, SYMBOLS, Model, Phase, pad, split, table_of, to_ycocg
+from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, Phase, pad, split, table_of
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
@@ -59,7 +59,7 @@ def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator) -> Tens
 
 def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Returns means, scales and values of the details of each level, the finest first."""
-    image, found = to_ycocg(rgb), []
+    image, found = YCOCG(rgb), []
     taken: list[tuple[Tensor, ...]] = []
 
     def record(mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
@@ -109,7 +109,7 @@ def _least_squares(model: Model, crops: list[Tensor], number: int, colour: int) 
     """Fits the details of a colour in a phase to all values that their network sees; flat places count more."""
     products: list[Tensor] = []
     for crop in crops:
-        image = to_ycocg(crop)
+        image = YCOCG(crop)
         for _ in range(2):
             image, detail = model.wavelet(pad(image))
             phases = split(detail.float())
