@@ -189,7 +189,8 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
     """
     bands = four_bands("lossless_idwt2d", coefficients)
     transform = _images("lossless_idwt2d", wavelet, *bands)
-    return transform.synthesise(dict(zip(("aa", "da", "ad", "dd"), bands, strict=True)), (None, None), 0)
+    named: dict[str, Tensor] = dict(zip(("aa", "da", "ad", "dd"), bands, strict=True))
+    return transform.synthesise(named, [None, None], 0)
 
 
 class IntegerTransform(Transform):
