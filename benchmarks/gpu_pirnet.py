@@ -35,7 +35,7 @@ def pirnet(setting: Setting) -> Cases:
     """Inference on a small and on a large photo, then a training step on crops."""
     photos, crops = (Case("paper", 1, 256), Case("paper", 1, 1024)), Case("paper", 16, 224)
     if setting.dry_run:
-        photos, crops = (Case("quick", 1, 32),), Case("quick", 4, 32)
+        photos, crops = (Case("quick", 1, 16),), Case("quick", 3, 16)
     cases: Cases = {str(case): partial(inference, case, setting) for case in photos}
     return {**cases, f"{crops}, training": partial(step, crops, setting)}
 
@@ -93,11 +93,14 @@ def training(setting: Setting) -> Cases:
 
 def train(photos: Photos, pairs: Sequence[Pair], setting: Setting) -> Iterator[Row]:
     """Takes as many steps of all three stages as fit into the time, after a few that find out how many these are."""
+    config = base()
+    if setting.dry_run:
+        config = replace(config, train=replace(config.train, crop=32))
     steps = 3 if setting.dry_run else CALIBRATION
-    per_step = trained(scaled(base(), steps), photos, setting, limit=setting.seconds_left)[1]
+    per_step = trained(scaled(config, steps), photos, setting, limit=setting.seconds_left)[1]
     limit = min(60 * MINUTES, setting.seconds_left - SPARE)
     steps = 3 if setting.dry_run else max(3, int(0.95 * limit / per_step))
-    config = scaled(base(), steps)
+    config = scaled(config, steps)
     begun = time.perf_counter()
     trainer, per_step = trained(config, photos, setting, limit=limit)
     row: Row = {"training": config.preset, "photos": len(photos), "steps": trainer.step, "of": steps}
