@@ -28,7 +28,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from itertools import groupby
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the library need not be installed
@@ -170,13 +169,12 @@ def section(name: str, until: float, *, scratch: Path, environment: dict[str, st
             process.wait()
     lines = log.read_text().splitlines() if log.exists() else []
     last = (errors.read_text(errors="replace").splitlines() or [""])[-1]
-    return outcome([json.loads(line) for line in lines if line.endswith("}")], status, last) | {
-        "seconds": round(time.time() - begun, 1)
-    }
+    entries = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may be incomplete
+    return outcome(entries, status, last) | {"seconds": round(time.time() - begun, 1)}
 
 
 def outcome(entries: Sequence[dict], status: int | None, last: str) -> dict:
-    """What a section has logged: its cases, then the rows or the error of each; and how its process ended."""
+    """What a section has logged: its cases, their rows, and each case when it ends; and how its process ended."""
     known = [name for entry in entries for name in entry.get("cases", ())]
     rows = [row for entry in entries for row in entry.get("rows", ())]
     errors = {entry["case"]: entry["error"] for entry in entries if "error" in entry}
@@ -207,7 +205,9 @@ def work(options: argparse.Namespace) -> None:
         log(cases=list(cases))
         for name, case in cases.items():
             try:
-                log(case=name, rows=list(case()))
+                for row in case():
+                    log(rows=[row])
+                log(case=name)
             except Exception as problem:  # the other cases go on
                 log(case=name, error=traceback.format_exception_only(problem)[-1].strip())
 
@@ -219,14 +219,17 @@ def tables(report: dict) -> str:
     """The report as Markdown: a heading for each section, and a table for each kind of row."""
     known = {name: found for name, found in report["versions"].items() if found not in (None, "missing")}
     versions = ", ".join(f"{name} {found}" for name, found in known.items())
-    parts = [f"{report['machine']}, {report['date']}; driver {report['driver']}; {versions}"]
+    driver = f"driver {report['driver']}, " if report["driver"] else ""
+    parts = [f"{report['machine']}, {report['date']}; {driver}{versions}"]
     for name, found in report["rows"].items():
         parts.append(f"## {name}: {found['status']} after {found['seconds']} s")
         notes = {"skipped": [found["why"]] * bool(found["why"]), "broken": found["broken"], "not reached": found["cut"]}
         notes["errors"] = [f"{case}: {problem}" for case, problem in found["errors"].items()]
         parts += [f"{title}:\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in notes.items() if lines]
-        for _, rows in groupby(found["rows"], key=lambda row: next(iter(row))):
-            parts.append(table(list(rows)))
+        kinds: dict[str, list[Row]] = {}
+        for row in found["rows"]:
+            kinds.setdefault(next(iter(row)), []).append(row)
+        parts += map(table, kinds.values())
     return "\n\n".join(parts) + "\n"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import torch
@@ -93,7 +94,7 @@ class Step:
             return
         for module in list(self.model.modules()):
             if isinstance(module, Coupling):
-                module.network = torch.compile(module.network, **compiler(device))
+                module.network = torch.compile(module.network, **compiler(device))  # type: ignore[assignment]
 
 
 def eager(shape: Shape, dtype: str, setting: Setting) -> Iterator[Row]:
@@ -125,7 +126,7 @@ def figures(value: float | str | None, baseline: float | str | None) -> Row:
 class Compilation(NamedTuple):
     """A process that compiles a stack, and the connection to it."""
 
-    process: multiprocessing.process.BaseProcess
+    process: BaseProcess
     connection: Connection
 
 
@@ -158,7 +159,7 @@ def answer(label: str, started: dict[str, Compilation], setting: Setting) -> Ite
         while not connection.poll(0.1) and setting.seconds_left > SPARE:
             pass
         if not connection.poll():
-            process.kill()  # type: ignore[attr-defined]
+            process.kill()
     connection = started[label].connection
     try:
         outcome = connection.recv()

@@ -110,11 +110,11 @@ def test_a_machine_without_a_gpu_is_refused(
 @pytest.mark.parametrize(
     ("entries", "status", "word"),
     [
-        ([{"cases": ["a"]}, {"case": "a", "rows": [{"law": "x", "holds": True}]}], 0, "done"),
-        ([{"cases": ["a"]}, {"case": "a", "rows": [{"law": "x", "holds": False}]}], 0, "failed"),
+        ([{"cases": ["a"]}, {"rows": [{"law": "x", "holds": True}]}, {"case": "a"}], 0, "done"),
+        ([{"cases": ["a"]}, {"rows": [{"law": "x", "holds": False}]}, {"case": "a"}], 0, "failed"),
         ([{"cases": ["a"]}, {"case": "a", "error": "ValueError: x"}], 0, "failed"),
-        ([{"cases": ["a", "b"]}, {"case": "a", "rows": []}], None, "cut"),
-        ([{"cases": ["a"]}, {"case": "a", "rows": []}], -11, "failed"),
+        ([{"cases": ["a", "b"]}, {"case": "a"}], None, "cut"),
+        ([{"cases": ["a"]}, {"case": "a"}], -11, "failed"),
         ([{"skipped": "no photos"}], 0, "skipped"),
         ([], 1, "failed"),
     ],
