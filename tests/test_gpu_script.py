@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 SECTIONS = ("tests", "bits", "haar", "stacks", "pirnet", "training", "compiled")
 ROWS = (  # one row of each table
     r"^\| marked gpu \| yes \| 0 \| 0 \| 0 \| \d+ \| yes \|$",
-    r"^\| exact, ConvPredictor, TF32: the inverse returns every bit \| yes \|$",
+    r"^\| exact, ConvPredictor, TF32: the inverse returns every bit \| yes \|  \|$",
     r"^\| integers, TF32 on, cudnn.benchmark on: lossless pyramid returns the numbers of the CPU \| yes \|  \|$",
     r"^\| 1x3x64x64, float32, channels last, compiled \| torch.compile \|( [\d.]+ \|){6}$",
     r"^\| depth 2, 1 x 8 x 8 \| bfloat16 \| liftlayers, reversible \| [\d.]+ \| [\d.]+ \|  \|$",
