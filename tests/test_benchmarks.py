@@ -13,6 +13,7 @@ from tests.example.browser import require_page
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
+SCRIPTS = {report.stem: report.stem.removesuffix("-cpu") for report in RESULTS}
 OURS = {  # a row with figures that a script measures of ours
     "scripts": r"^\| restore \| [\d.]+ \| [\d.]+ \| \d+ \|$",
     "service": r"^\| 32 x 32 \| serve.py, 2 workers \| [\d.]+ \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$",
@@ -28,7 +29,7 @@ OURS = {  # a row with figures that a script measures of ours
 @pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.stem)
 def test_tables_show_the_figures(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    script = FOLDER / f"{report.stem.rpartition('-')[0]}.py"
+    script = FOLDER / f"{SCRIPTS[report.stem]}.py"
     spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None
     assert spec.loader is not None
@@ -71,7 +72,7 @@ def test_the_sentence_about_the_page_holds() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", sorted({report.stem.rpartition("-")[0] for report in RESULTS}))
+@pytest.mark.parametrize("script", sorted({*SCRIPTS.values()} - {"gpu"}))  # for that, see test_gpu_script.py
 def test_a_quick_run_prints_a_table_and_writes_nothing(script: str) -> None:
     if script == "page":
         require_page()
@@ -88,4 +89,4 @@ def test_a_quick_run_prints_a_table_and_writes_nothing(script: str) -> None:
 def test_pages_and_help_name_no_other_script() -> None:
     pages = [FOLDER.parent / "README.md", *(FOLDER.parent / "docs").glob("*.md"), *FOLDER.glob("*.py")]
     named = {script for page in pages for script in re.findall(r"python benchmarks/(\w+)\.py", page.read_text())}
-    assert named == OURS.keys()
+    assert named == {*OURS, "gpu"}
