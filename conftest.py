@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would 
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start, whose bits are compared with these
 
 # Doctests import every module, but these only where their needs are met.
-HUB = "liftlayers/interop/hub.py", *(f"examples/pirnet/pirnet/{name}.py" for name in ("hub", "support/model_card"))
+HUB = "liftlayers/interop/hub.py", *(f"examples/pirnet/pirnet/support/{name}.py" for name in ("hub", "model_card"))
 NEEDS = {
     "huggingface_hub": (*HUB, "docs/hub.md"),
     "sphinx": ("docs/mathml.py",),

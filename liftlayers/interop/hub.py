@@ -109,7 +109,7 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
         """Returns the network in a folder or in a repository, on the CPU and in evaluation mode.
 
         Args:
-            folder_or_id: The folder; or, if there is no such folder, the id of a repository, such as ``"user/name"``.
+            folder_or_id: The folder; if there is no such folder, the id of a repository, such as ``"user/name"``.
             revision: Branch, tag or commit of the repository.
             token: Token for a private repository.
             cache_dir: Folder for what is downloaded.
@@ -133,9 +133,9 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             raise ValueError(f"{folder / CONFIG} does not describe a {cls.__name__}: {error}") from error
         if problems := list(_differences(tensors, network)):
             more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-            needed = f"{folder / WEIGHTS} does not fit the {cls.__name__} of its config"
-            raise ValueError(f"{needed}: {'; '.join(problems[:3])}{more}")
-        network.load_state_dict(tensors, assign=True)  # which keeps their dtype
+            raise ValueError(f"{folder / WEIGHTS} does not fit its config: {'; '.join(problems[:3])}{more}")
+        for name, own in network.state_dict(keep_vars=True).items():
+            own.data = tensors[name]  # keeps the dtype of the file, and shared parameters shared
         return network
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -205,8 +205,7 @@ def _downloaded(repository: str | Path, kind: type[Pretrained], options: Mapping
     try:
         return Path(hf.snapshot_download(repository, allow_patterns=list(kind.files), **options))
     except (OSError, ValueError) as error:
-        needed = "a folder or the id of a repository that can be downloaded"
-        reason = str(error).strip().split("\n")[0]
+        needed, reason = "a folder or the id of a repository", str(error).strip().split("\n")[0]
         raise ValueError(f"{who} needs {needed}, got {repository!r}, which is no folder: {reason}") from error
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData  # pyright: ignore[reportMissingImports]
+from safetensors import safe_open
 from torch import nn
 
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
 from pirnet.support.tables import markdown, number
 from pirnet.support.text import counted
 from pirnet.tasks import TASKS
-from pirnet.weights import load_lih, load_lsr
 
-PARTS = {"LIH": (LIH_WEIGHTS, "the client", load_lih), "LSR": (LSR_WEIGHTS, "the cloud", load_lsr)}
+PARTS = {"LIH": (LIH_WEIGHTS, "the client"), "LSR": (LSR_WEIGHTS, "the cloud")}  # the file and the owner of each
 RESULTS = SHIPPED.parent / "results"
 MEASURED = ("cbsd68", "set14", "set5")
 MEASURES = {"stego_psnr": 2, "secret_psnr": 2, "secret_ssim": 3, "secret_lpips": 3}  # decimals of each
@@ -37,7 +37,7 @@ LOADING = """## How to load
 In the folder `examples/pirnet` of liftlayers, installed with the extras `hub` and `pirnet`:
 
 ```python
-from pirnet.hub import {names}
+from pirnet.support.hub import {names}
 
 name = "the folder of this file, or the id of its repository"
 {lines}
@@ -105,9 +105,12 @@ def model_card(parts: Mapping[str, nn.Module], reports: Sequence[Path] | None = 
 
 def _is_shipped(name: str, network: nn.Module) -> bool:
     """Whether the weights are those that come with the example."""
-    file, _, load = PARTS[name]
-    state, shipped = network.state_dict(), load(SHIPPED / file).state_dict()
-    return state.keys() == shipped.keys() and all(torch.equal(state[each], shipped[each]) for each in state)
+    state = network.state_dict()
+    with safe_open(SHIPPED / PARTS[name][0], "pt") as file:
+        if set(file.keys()) != state.keys():
+            return False
+        pairs = ((state[each], file.get_tensor(each)) for each in state)
+        return all(own.dtype == shipped.dtype and torch.equal(own, shipped) for own, shipped in pairs)
 
 
 def _networks(parts: Mapping[str, nn.Module]) -> str:
@@ -134,8 +137,8 @@ def _attacks() -> str:
     blocks = found("keyed, t = 16", "blocks_correlation")
     text = (
         f"Measured on {counted(report['pairs'], 'pair')} of {report['data']}: what LIH's weights reveal without a key "
-        f"has a correlation of {plain:.2f} with a photo that was not scrambled. For a photo that was scrambled in blocks "
-        f"of 16 pixels it is {keyed:.2f}, and {blocks:.2f} with its scrambled form."
+        f"has a correlation of {plain:.2f} with a photo that was not scrambled. For a photo that was scrambled in "
+        f"blocks of 16 pixels it is {keyed:.2f}, and {blocks:.2f} with its scrambled form."
     )
     return textwrap.fill(text, 120)
 

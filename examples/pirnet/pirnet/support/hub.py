@@ -74,7 +74,7 @@ class PIRNet(Pretrained, model.PIRNet):
 
     def __init__(self, config: Config) -> None:
         if (config.hider, config.restorer) != ("lih", "lsr"):
-            raise ValueError(f"pirnet.hub.PIRNet needs lih and lsr, got {config.hider} and {config.restorer}")
+            raise ValueError(f"pirnet.support.hub.PIRNet needs lih and lsr, got {config.hider} and {config.restorer}")
         super().__init__(config)
         self.config = config
 
