@@ -5,6 +5,7 @@ This module needs the packages huggingface_hub and safetensors, the extra ``hub`
 
 __all__ = ["NAFUNet", "Pretrained"]
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,6 @@ A network of {{ parameters }} parameters, made with the PyTorch library liftlaye
 
 ```python
 from {{ module }} import {{ network }}
-
 network = {{ network }}.from_pretrained("the folder of this file, or the id of its repository")
 ```
 """
@@ -60,10 +60,7 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
 
     Attributes:
         config: The arguments that the constructor was given, by name: numbers, texts, lists and dicts.
-        files: Names of the files that `from_folder` reads; no others are downloaded.
-
-    Shape:
-        - As the subclass states.
+        files: Names of the files that ``from_folder`` reads; no others are downloaded.
 
     Raises:
         TypeError: When it is saved, if `config` has a value that JSON cannot hold.
@@ -90,6 +87,10 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
 
     config: Any
     files: Sequence[str] = (CONFIG, WEIGHTS)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__signature__ = inspect.signature(cls.__init__.__get__(cls))  # `help` would show that of `__new__`
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Self:
         """Leaves out what the mixin does: it keeps the arguments that JSON can hold, and drops others in silence."""
@@ -222,7 +223,6 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _tensors(path: Path, network: str) -> dict[str, Tensor]:
-    """Reads tensors, of a network of that class if the file names one."""
     if not path.is_file():
         raise ValueError(f"no {path.name} in {path.parent}")
     try:

@@ -4,6 +4,7 @@ Nothing is downloaded or uploaded: every test runs without sockets.
 """
 
 import copy
+import inspect
 import json
 import re
 import socket
@@ -59,6 +60,7 @@ def test_a_network_returns_to_the_bit(
         loaded = hub.NAFUNet.from_pretrained(folder)
         assert {path.name for path in Path(folder).iterdir()} == {"config.json", "model.safetensors", "README.md"}
     assert isinstance(loaded, NAFUNet)
+    assert inspect.signature(hub.NAFUNet) == inspect.signature(NAFUNet)
     assert not loaded.training
     assert loaded.config == saved.config
     x = tensor(seed, 2, channels, 5, 7, dtype=torch.float32).to(dtype)
