@@ -126,7 +126,7 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """Returns the network in a folder; a subclass that saves other files overrides it and `_save_pretrained`."""
+        """Returns the network in a folder; a subclass that saves other files overrides it and ``_save_pretrained``."""
         config, tensors = _config(folder / CONFIG), _tensors(folder / WEIGHTS, cls.__name__)
         try:
             network = cls(**config)
