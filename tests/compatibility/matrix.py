@@ -81,8 +81,8 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
 }
 REASONS = {
     "contiguous": "The inverses of all wavelets, both directions of `Wavelet`, `UndecimatedWavelet`, `LosslessColour` "
-    "and `BlockScrambling`, and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are the "
-    "same.",
+    "and `BlockScrambling`, and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are "
+    "the same.",
     "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, "
     "and exported for a fixed one.",
     "frozen": "Export `frozen(network)`, as a test does: it has integers where the trained network has floats.",
