@@ -19,7 +19,6 @@ from pirnet.weights import CheckpointError, load_lih, load_lsr, run_of, run_warn
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import EXAMPLE, TINY_LSR, same_weights, smooth_image, tiny
-from tests.strategies import seeds
 
 hf: Any = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub, from the extra `hub`")
 from pirnet.support.hub import LIH, LSR, PIRNet  # noqa: E402 (needs the package)
@@ -41,7 +40,7 @@ def images(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     st.builds(replace, st.just(TINY_LSR), num_scales=st.integers(1, 2), width=st.integers(1, 4), predictor=PREDICTORS),
     st.sampled_from(["uint8", "float"]),
     st.sampled_from([torch.float32, torch.float64]),
-    seeds(),
+    st.integers(0, 2**16),
 )
 def test_networks_return_to_the_bit(lih: LIHConfig, lsr: Any, stego: Any, dtype: torch.dtype, seed: int) -> None:
     """Client and cloud read their networks from the folder of both, or from one of their own."""
