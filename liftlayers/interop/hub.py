@@ -136,7 +136,8 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise ValueError(f"{folder / WEIGHTS} does not fit its config: {'; '.join(problems[:3])}{more}")
         for name, own in network.state_dict(keep_vars=True).items():
-            own.data = tensors[name]  # keeps the dtype of the file, and shared parameters shared
+            own.data = own.data.to(tensors[name].dtype)  # loading would convert the tensor instead
+        network.load_state_dict(tensors)
         return network
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -214,12 +215,9 @@ def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"no {path.name} in {path.parent}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} needs arguments by name, got {config!r}")
-    return config
 
 
 def _tensors(path: Path, network: str) -> dict[str, Tensor]:

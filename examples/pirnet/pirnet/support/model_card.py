@@ -109,7 +109,7 @@ def _is_shipped(name: str, network: nn.Module) -> bool:
     with safe_open(SHIPPED / PARTS[name][0], "pt") as file:
         if set(file.keys()) != state.keys():
             return False
-        pairs = ((state[each], file.get_tensor(each)) for each in state)
+        pairs = ((state[each].cpu(), file.get_tensor(each)) for each in state)
         return all(own.dtype == shipped.dtype and torch.equal(own, shipped) for own, shipped in pairs)
 
 
