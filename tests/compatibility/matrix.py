@@ -117,6 +117,7 @@ LONG = (
     "UndecimatedWavelet",
     "LearnedWavelet",
     "NonseparableLearnedWavelet",
+    "LosslessWavelet",
     "LiftingPyramid",
     "MultiTaskNAFUNet",
     "Inverse",
