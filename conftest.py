@@ -13,8 +13,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would 
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start, whose bits are compared with these
 
 # Doctests import every module, but these only where their needs are met.
-NEEDS = {"triton": "liftlayers/functional/_haar_triton.py", "sphinx": "docs/mathml.py"}
-collect_ignore = [file for need, file in NEEDS.items() if not find_spec(need)]
+HUB = "liftlayers/interop/hub.py", *(f"examples/pirnet/pirnet/support/{name}.py" for name in ("hub", "model_card"))
+NEEDS = {
+    "huggingface_hub": (*HUB, "docs/hub.md"),
+    "sphinx": ("docs/mathml.py",),
+    "triton": ("liftlayers/functional/_haar_triton.py",),
+}
+collect_ignore = [file for need, files in NEEDS.items() if not find_spec(need) for file in files]
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,7 @@ def parameter_names():
 nitpicky = True
 nitpick_ignore = [("py:obj", name) for name in sorted(set(parameter_names()))]
 nitpick_ignore_regex = [
-    ("py:.*", r"torch(\..+)?|collections\.abc\..+"),
+    ("py:.*", r"torch(\..+)?|collections\.abc\..+|pathlib\.Path"),
     # private names in public signatures
     (
         "py:class",

@@ -27,6 +27,8 @@ from liftlayers import (
     LearnedWavelet,
     LiftingBlock,
     LiftingPyramid,
+    LosslessColour,
+    LosslessWavelet,
     MultiTaskNAFUNet,
     NAFBlock,
     NAFUNet,
@@ -83,6 +85,7 @@ class Layer:
     options: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # values of each; the first is the default
     inverts: bool = True  # as floats do, up to rounding: the laws hold
     row: bool = True  # it has a row in the compatibility matrix
+    integers: bool = False  # its bands are integers; in the matrix, int32
 
     def make(self, network: Network, a: int, b: int, **options: Any) -> nn.Module:
         defaults = {name: values[0] for name, values in self.options.items()}
@@ -149,6 +152,8 @@ REGISTRY: dict[str, Layer] = {
     "ActNorm": Layer(lambda p: act_norm(p.a), image, any_rank=True),
     "Sequential": Layer(lambda p: Sequential(Haar(), haar_block(p), Swap(), Swap()), image, 2),
     "Inverse": Layer(lambda p: Inverse(Sequential(Haar(), haar_block(p))), haar_bands),
+    "LosslessWavelet": Layer(lambda _: LosslessWavelet(), image, 2, inverts=False, integers=True),
+    "LosslessColour": Layer(lambda _: LosslessColour(), lambda _a, _b: (3,), inverts=False, integers=True),
     "exact": Layer(lambda p: exact(Sequential(Haar(), haar_block(p), Inverse(Haar()))), image, 2, inverts=False),
     "UndecimatedWavelet": Layer(lambda _: UndecimatedWavelet("5/3", num_levels=2), image, inverts=False),
     "IntegerPredictor": Layer(lambda p: IntegerPredictor(p.a, p.b, bits=8), image, inverts=False),

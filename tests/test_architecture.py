@@ -28,8 +28,13 @@ LIBRARY_NEEDS = {"torch", "einops", "numpy", "liftlayers"}
 LIBRARY_MAY_FIND = {
     "functional/_haar_triton.py": "triton",
     "testing/integers.py": "onnxruntime",
-}  # a file that is imported only where its need is met
-PUBLIC_PARTS = {"functional": liftlayers.functional, "testing": liftlayers.testing}
+    "interop/hub.py": "huggingface_hub safetensors",
+}  # a file that is imported only where its needs are met
+PUBLIC_PARTS = {
+    "functional": liftlayers.functional.__all__,
+    "testing": liftlayers.testing.__all__,
+    "interop.hub": ["NAFUNet", "Pretrained"],
+}
 
 
 def imports(source: str, package: str) -> Iterator[tuple[str, str | None]]:
@@ -50,11 +55,11 @@ def dependency_violations(path: str, source: str) -> list[str]:
     parts = path.removesuffix(".py").split("/")
     if parts == ["__init__"]:
         return []  # it exports everything
-    package, found = parts[0], []
+    package, found, optional = parts[0], [], LIBRARY_MAY_FIND.get(path, "").split()
     for module, name in imports(source, ".".join(["liftlayers", *parts[:-1]])):
         top, *below = module.split(".")
         if top != "liftlayers":
-            if top not in LIBRARY_NEEDS and top not in sys.stdlib_module_names and top != LIBRARY_MAY_FIND.get(path):
+            if top not in LIBRARY_NEEDS and top not in sys.stdlib_module_names and top not in optional:
                 found.append(f"`{path}` imports `{top}`, which the library does not need")
             continue
         target = below[0] if below else name if name in HEIGHT else "liftlayers"
@@ -72,8 +77,8 @@ def example_violations(path: str, source: str) -> list[str]:
     for module, name in imports(source, ".".join(Path(path).parent.parts)):
         top, *below = module.split(".")
         if top == "liftlayers":
-            inside = PUBLIC_PARTS.get(below[0]) if len(below) == 1 else None
-            public = inside.__all__ if inside else [] if below else liftlayers.__all__
+            inside = PUBLIC_PARTS.get(".".join(below))
+            public = inside or ([] if below else liftlayers.__all__)
             if name is None and (inside or not below):
                 continue
             if name not in public:

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from liftlayers.functional import wavelets
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+COMING_FROM = (ROOT / "docs" / "coming-from.md").read_text()
 HAAR = "Haar, 1x3x1024x1024, {}"
 PEERS = ("FrEIA", "MemCNN", "revlib", "ptwt", "pytorch_wavelets")
 WAVELETS = {"ptwt": "ptwt (periodic)", "pytorch_wavelets": "pytorch_wavelets (periodization)"}
@@ -42,6 +45,13 @@ def lines() -> Iterator[list[str]]:
 
 def test_the_table_shows_the_figures() -> None:
     assert "\n".join(f"| {' | '.join(line)} |" for line in lines()) in README
+
+
+def test_the_number_of_wavelets_is_that_of_the_list() -> None:
+    count = len(wavelets())
+    assert f"| wavelets | {count} |" in README
+    assert f"{count} named wavelets" in README
+    assert f"| 106 discrete wavelets | {count}: {count - 2} under the same names" in COMING_FROM
 
 
 def test_what_is_said_of_the_faster_ones_holds() -> None:

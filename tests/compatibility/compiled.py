@@ -28,18 +28,20 @@ ROUNDING = 2.0**-15  # of other convolutions, after which `exact` may round to t
 
 
 def compiles_in_one_graph(name: str) -> None:
-    """forward, inverse and backward pass compile without graph breaks."""
+    """forward, inverse and, unless the bands are integers, the backward pass compile without graph breaks."""
     layer, bands = case(name, dtype=torch.float64)
     plain, compiled = ThereAndBack(layer), ThereAndBack(layer)
     compiled.compile(fullgraph=True, backend="aot_eager")
-    leaves = [band.requires_grad_() for band in bands]
-    torch.testing.assert_close(compiled(*leaves), plain(*leaves), rtol=1e-12, atol=1e-12)
-    assert_same_gradients(plain, compiled, *bands, tolerance=1e-10)
+    floats = [band.requires_grad_() for band in bands if band.is_floating_point()]
+    torch.testing.assert_close(compiled(*bands), plain(*bands), rtol=1e-12, atol=1e-12)
+    if floats:
+        assert_same_gradients(plain, compiled, *bands, tolerance=1e-10)
 
 
 def compiles_for_changing_sizes(name: str) -> None:
     """one compilation serves all valid batch and image sizes."""
-    layer, bands = case(name, *FIRST)
+    first = (7, *FIRST[1:]) if name == "LosslessColour" else FIRST  # a batch other than its three channels
+    layer, bands = case(name, *first)
     compiled = ThereAndBack(layer)
     compiled.compile(fullgraph=True, dynamic=True, backend="eager")
     compiled(*bands)

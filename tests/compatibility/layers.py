@@ -33,9 +33,15 @@ def smooth(in_channels: int, out_channels: int) -> nn.Module:
 def case(
     name: str, *size: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A randomised layer in evaluation mode, and bands that it takes of the given batch, height and width."""
+    """A randomised layer in evaluation mode, and bands that it takes of the given batch, height and width.
+
+    Layers of integers have no parameters, and get int32.
+    """
     layer, (batch, height, width) = REGISTRY[name], size or (2, 8, 8)
     channels = layer.channels(2, 6)
     drawn = (tensor(i, batch, c, height, width, dtype=torch.float64) for i, c in enumerate(channels))
-    bands = tuple(round_to_grid(band, 8).to(device, dtype) for band in drawn)  # `exact` needs them on its grid
+    if layer.integers:
+        bands = tuple((100 * band).to(device, torch.int32) for band in drawn)
+    else:
+        bands = tuple(round_to_grid(band, 8).to(device, dtype) for band in drawn)  # `exact` needs them on its grid
     return build(lambda: layer.make(smooth, 2, 6), 0, dtype).to(device).eval(), bands

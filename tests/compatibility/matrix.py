@@ -1,6 +1,6 @@
 """The compatibility matrix: checks by name, the cells that fail and why, and the table of the docs."""
 
-__all__ = ["CHECKS", "EXCEPTIONS", "NO_INVERSE", "PAGE", "REASONS", "SLOW", "Refusal", "updated"]
+__all__ = ["CHECKS", "DASHES", "EXCEPTIONS", "PAGE", "REASONS", "SLOW", "Refusal", "updated"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +59,8 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("layout kept", "UndecimatedWavelet"): CONTIGUOUS,
     ("layout kept", "LearnedWavelet"): CONTIGUOUS,
     ("layout kept", "NonseparableLearnedWavelet"): CONTIGUOUS,
+    ("layout kept", "LosslessWavelet"): CONTIGUOUS,
+    ("layout kept", "LosslessColour"): CONTIGUOUS,
     ("layout kept", "LiftingPyramid"): CONTIGUOUS,
     ("layout kept", "InvertibleConv1x1"): CONTIGUOUS,
     ("layout kept", "Sequential"): CONTIGUOUS,
@@ -78,9 +80,9 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("second derivative", "exact"): Refusal(GradcheckError, "numerical:0.0", "rounding"),
 }
 REASONS = {
-    "contiguous": "The inverses of all wavelets, both directions of `Wavelet`, `UndecimatedWavelet` and "
-    "`BlockScrambling`, and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are the "
-    "same.",
+    "contiguous": "The inverses of all wavelets, both directions of `Wavelet`, `UndecimatedWavelet`, `LosslessColour` "
+    "and `BlockScrambling`, and the solver in `InvertibleConv1x1.inverse` return contiguous tensors. The values are "
+    "the same.",
     "drawn": "The order of the blocks is drawn for one image size. The layer is compiled once more for another size, "
     "and exported for a fixed one.",
     "frozen": "Export `frozen(network)`, as a test does: it has integers where the trained network has floats.",
@@ -97,9 +99,15 @@ REASONS = {
     "The networks of this layer get the channels as part of the batch, which is then $2C$ times as large.",
     "solve": "ONNX has no triangular solver. Export a convolution with the inverse matrix instead, as shown below.",
 }
-NO_INVERSE = {
+# Cells in which a column does not apply: layers without an inverse, and columns of floats for layers of integers.
+DASHES = {
     ("ONNX of the inverse", name)
     for name in ("UndecimatedWavelet", "IntegerPredictor", "NAFBlock", "NAFUNet", "MultiTaskNAFUNet")
+}
+DASHES |= {
+    (check, name)
+    for check in ("bfloat16", "float16", "autocast", "forward mode", "second derivative")
+    for name in ("LosslessWavelet", "LosslessColour")
 }
 # Compiling or exporting a layer takes a second or more, so the default tests keep one layer of each kind. `Sequential`
 # contains a Haar transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and
@@ -109,6 +117,7 @@ LONG = (
     "UndecimatedWavelet",
     "LearnedWavelet",
     "NonseparableLearnedWavelet",
+    "LosslessWavelet",
     "LiftingPyramid",
     "MultiTaskNAFUNet",
     "Inverse",
@@ -137,7 +146,7 @@ def _table(checks: dict[str, Callable[[str], None]]) -> str:
 
 
 def _cell(check: str, name: str) -> str:
-    if (check, name) in NO_INVERSE:
+    if (check, name) in DASHES:
         return "–"
     refusal = EXCEPTIONS.get((check, name))
     return "yes" if refusal is None else f"no[^{refusal.reason}]"

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -13,14 +14,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pirnet.config import LIHConfig, LSRConfig, from_dict
-from pirnet.model import LIH, LSR
+from pirnet.config import Config, LIHConfig, LSRConfig, from_dict
+from pirnet.model import LIH, LSR, PIRNet
 from pirnet.support.files import atomic_path
-from pirnet.support.places import CheckpointError
+from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, CheckpointError
+from pirnet.support.settings import check
 from pirnet.support.taskless import Taskless
 from pirnet.support.text import counted
 
 N = TypeVar("N", bound=nn.Module)
+C = TypeVar("C")
+P = TypeVar("P", bound=PIRNet)
+
+USE = "config.json"
+"""The file of a folder that says how its networks are used; `train.py` writes it."""
 
 
 def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig | None, *, run: str = "") -> None:
@@ -63,12 +70,42 @@ def load_lih(path: Path) -> LIH:
     Raises:
         CheckpointError: If the file is missing or damaged, has another format, or holds another network.
     """
-    return _load(path, LIH, LIHConfig)
+    return load_network(path, LIH, LIHConfig)[0].float()
 
 
 def load_lsr(path: Path) -> LSR:
     """Reads the cloud's network from `lsr.safetensors`; errors as in `load_lih`."""
-    return _load(path, LSR, LSRConfig)
+    return load_network(path, LSR, LSRConfig)[0].float()
+
+
+def load_pirnet(folder: Path, network_class: type[P]) -> P:
+    """Reads both networks of a folder. Without `config.json`, they are used as the scripts do: in 8 bit, with zeros.
+
+    Warns:
+        UserWarning: If the two files are of different runs.
+
+    Raises:
+        CheckpointError: As `load_lih`, or if `config.json` is damaged.
+    """
+    lih, lih_config = load_network(folder / LIH_WEIGHTS, LIH, LIHConfig)
+    lsr, lsr_config = load_network(folder / LSR_WEIGHTS, LSR, LSRConfig)
+    network = network_class(dataclasses.replace(_use(folder / USE), lih=lih_config, lsr=lsr_config))
+    network.lih, network.lsr = lih, lsr
+    for line in run_warning(folder / LIH_WEIGHTS, folder / LSR_WEIGHTS):
+        warnings.warn(line, stacklevel=2)
+    return network.eval()
+
+
+def _use(path: Path) -> Config:
+    if not path.is_file():
+        return Config()
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))["config"]
+        config = Config(stego=saved["stego"], z=saved["z"])
+        check(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or of another version: {error}") from error
+    return config
 
 
 def load_other(path: Path, network: nn.Module) -> None:
@@ -81,15 +118,17 @@ def load_other(path: Path, network: nn.Module) -> None:
         raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
 
 
-def _load(path: Path, network_class: type[N], config_class: type) -> N:
+def load_network(path: Path, network_class: type[N], config_class: type[C]) -> tuple[N, C]:
+    """Reads a network with the dtype of its file, and its config; errors as in `load_lih`."""
     tensors, metadata = _tensors(path, network_class.__name__)
     try:
-        network = network_class(from_dict(config_class, json.loads(metadata["config"])))
+        config = from_dict(config_class, json.loads(metadata["config"]))
+        network = network_class(config)
         check_tensors(tensors, network)
-        network.load_state_dict(tensors)
+        network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
-    return network.eval()
+    return network.eval(), config
 
 
 def check_tensors(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
