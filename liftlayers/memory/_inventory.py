@@ -3,9 +3,9 @@
 import ctypes
 import functools
 import operator
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -35,23 +35,24 @@ class Visited(NamedTuple):
 
     module: nn.Module
     attributes: dict[str, Any]
-    children: list[nn.Module | None]
+    children: dict[str, nn.Module | None]
 
     @property
     def has_same_attributes(self) -> bool:
         """Whether each attribute of the module is still the same object."""
-        now = self.module.__dict__
-        return len(now) == len(self.attributes) and all(map(operator.is_, now.values(), self.attributes.values()))
+        return _same([vars(self.module)], [self.attributes])
 
     @property
     def has_stored_tensors(self) -> bool:
         """Whether the module has stored a tensor since. Other attributes may say that a layer has been initialised."""
-        now = self.module.__dict__
+        now = vars(self.module)
         return any(isinstance(x, Tensor) and x is not self.attributes.get(name) for name, x in now.items())
 
 
 class Inventory:
     """All that a step can depend on besides its inputs and random numbers, collected in one walk over its modules.
+
+    Every step pays for the walk in every pass, so it leaves loops to C where it can.
 
     Attributes:
         modules: The modules of the step, each once.
@@ -65,60 +66,89 @@ class Inventory:
 
     def __init__(self, step: Invertible) -> None:
         self.step = step
-        self.modules: list[Visited] = []
-        self.parameters: list[Place] = []
+        self.modules: list[nn.Module] = []
+        self.parameters: list[Tensor] = []
         self.graphs: list[Place] = []
         self.can_be_rebuilt = True
+        # The attributes, the parameters and the children of each module: the dictionaries themselves, and copies.
+        self._now: list[dict[str, Any]] = []
+        self._then: list[dict[str, Any]] = []
+        self._buffers: list[dict[str, Tensor | None]] = []
         modules: list[nn.Module | None] = [step]
         seen: set[int] = set()
         for module in modules:
             if module is not None and id(module) not in seen:
                 seen.add(id(module))
                 modules += self._visit(module)
+        if any(map(_is_tensor, set(map(type, _values(self._then[::3]))))):
+            self._find_graphs()
 
-    def _visit(self, module: nn.Module) -> list[nn.Module | None]:
-        """Notes what belongs to one module, and returns its children. Every step pays for this in every pass."""
-        if _is_sharded(type(module)):
+    def _visit(self, module: nn.Module) -> Iterable[nn.Module | None]:
+        """Notes what belongs to one module, and returns its children."""
+        attributes = vars(module)
+        parameters, children, buffers = module._parameters, module._modules, module._buffers
+        self.modules.append(module)
+        self._now += (attributes, parameters, children)
+        self._then += (dict(attributes), dict(parameters), dict(children))
+        self._buffers.append(buffers)
+        sharded, invertible = _kind(type(module))
+        if sharded:
             raise RuntimeError(
                 "memory='reversible' and 'checkpoint' cannot evaluate a step again if FSDP shards a part of it, as its "
                 f"{type(module).__name__}: apply fully_shard to the whole chain, or use memory='store'"
             )
-        attributes, parameters, children = module.__dict__, module._parameters, list(module._modules.values())
-        self.modules.append(Visited(module, dict(attributes), children))
-        apart = "_is_replica" not in attributes and not (isinstance(module, Invertible) and has_hooks(module))
-        for name, parameter in parameters.items():
-            if parameter is not None:
-                self.parameters.append(Place(parameters, name, parameter))
-                apart = apart and not is_lazy(parameter)
-        for name, buffer in module._buffers.items():
+        if "_is_replica" in attributes or (invertible and has_hooks(module)):
+            self.can_be_rebuilt = False
+        if parameters:
+            held = [parameter for parameter in parameters.values() if parameter is not None]
+            self.parameters += held
+            if any(map(is_lazy, held)):
+                self.can_be_rebuilt = False
+        for name, buffer in buffers.items():
             if buffer is not None:
                 _require_values(module, name, buffer)
-                apart = apart and not buffer.requires_grad
-        if not OTHER_TYPES.issuperset(map(type, attributes.values())):
-            graphs = [Place(attributes, name, value) for name, value in attributes.items() if _has_graph(value)]
-            self.graphs += graphs
-            apart = apart and not graphs
-        self.can_be_rebuilt = self.can_be_rebuilt and apart
-        return children
+                self.can_be_rebuilt = self.can_be_rebuilt and not buffer.requires_grad
+        return children.values()
+
+    def _find_graphs(self) -> None:
+        places = (Place(held, name, value) for held in self._now[::3] for name, value in held.items())
+        self.graphs = [place for place in places if _has_graph(place.tensor)]
+        self.can_be_rebuilt = self.can_be_rebuilt and not self.graphs
 
     def buffers(self) -> list[Place]:
         """Returns the buffers of the modules, which an earlier evaluation may have replaced since the walk."""
-        return [
-            Place(module._buffers, name, buffer)
-            for module, *_ in self.modules
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
+        held = [buffers for buffers in self._buffers if buffers]
+        return [Place(buffers, name, buffer) for buffers in held for name, buffer in buffers.items() if buffer is not None]
 
     @property
     def tensors(self) -> list[Place]:
         """All that must be the same in the backward pass as in the forward pass, buffers aside."""
-        return self.parameters + self.graphs
+        held = zip(self._now[1::3], self._then[1::3], strict=True)
+        parameters = [Place(now, name, x) for now, then in held for name, x in then.items() if x is not None]
+        return parameters + self.graphs
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        same = all(place.holds(place.tensor) for place in self.parameters)
-        return same and all(list(module._modules.values()) == children for module, _, children in self.modules)
+        return _same(self._now[1::3], self._then[1::3]) and _same(self._now[2::3], self._then[2::3])
+
+    def is_unchanged(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether the step is as the walk found it, with these parameters."""
+        return _same(self._now, self._then) and all(map(operator.is_, parameters, self.parameters))
+
+    def changed(self) -> list[Visited]:
+        """Returns the modules that have other attributes now.
+
+        Raises:
+            RuntimeError: If a module of the step has been replaced since the walk.
+        """
+        visited = [Visited(*each) for each in zip(self.modules, self._then[::3], self._then[2::3], strict=True)]
+        for module, _, children in visited:
+            if not _same([module._modules], [children]):
+                raise RuntimeError(
+                    f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
+                    f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
+                )
+        return [each for each in visited if not each.has_same_attributes]
 
     @contextmanager
     def attributes_again(self) -> Iterator[None]:
@@ -127,17 +157,8 @@ class Inventory:
         So a network computes again what it computed at its first call to keep it. If that has a graph now, as a weight
         has that is a function of parameters, then it stays afterwards: what was computed in the forward pass, without
         gradients, would be a constant in the next pass. Everything else is as before.
-
-        Raises:
-            RuntimeError: If a module of the step has been replaced since the walk.
         """
-        for module, _, children in self.modules:
-            if list(module._modules.values()) != children:
-                raise RuntimeError(
-                    f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
-                    f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
-                )
-        changed = [visited for visited in self.modules if not visited.has_same_attributes]
+        changed = self.changed()
         storing = [(visited, dict(vars(visited.module))) for visited in changed if visited.has_stored_tensors]
         others = [visited for visited in changed if not visited.has_stored_tensors]
         turned = [module for module, attributes, _ in others if module.training != attributes["training"]]
@@ -156,6 +177,15 @@ class Inventory:
                 module.training = not module.training
 
 
+def _values(held: Iterable[dict[str, Any]]) -> Iterator[Any]:
+    return chain.from_iterable(map(operator.methodcaller("values"), held))
+
+
+def _same(now: Sequence[dict[str, Any]], then: Sequence[dict[str, Any]]) -> bool:
+    """Whether dictionaries hold the same objects as their copies."""
+    return [*map(len, now)] == [*map(len, then)] and all(map(operator.is_, _values(now), _values(then)))
+
+
 def _has_graph(value: object) -> bool:
     return isinstance(value, Tensor) and value.requires_grad
 
@@ -165,14 +195,16 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
     vars(module).update(attributes)
 
 
-# Types that most attributes of modules have. To ask for these first takes a fifth of the time of isinstance for each.
-OTHER_TYPES = frozenset({bool, int, float, str, tuple, list, dict, set, OrderedDict, type(None)})
+@functools.cache
+def _is_tensor(kind: type) -> bool:
+    return issubclass(kind, Tensor)
 
 
 @functools.cache
-def _is_sharded(kind: type[nn.Module]) -> bool:
-    """Whether modules of a class hold only a part of their parameters, by either version of PyTorch's FSDP."""
-    return any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in kind.__mro__)
+def _kind(kind: type[nn.Module]) -> tuple[bool, bool]:
+    """Whether modules of a class hold only a part of their parameters, by PyTorch's FSDP, and whether they invert."""
+    sharded = any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in kind.__mro__)
+    return sharded, issubclass(kind, Invertible)
 
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -229,17 +261,15 @@ class RandomState:
     def __init__(self, bands: Bands) -> None:
         self.cpu = torch.get_rng_state()
         self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
-        elsewhere = [band for band in bands if band.device.type not in ("cpu", "meta")]
+        elsewhere = [band for band in bands if not (band.is_cpu or band.is_meta)]
         self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
         self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, RandomState)
-            and self.devices == other.devices
-            and self.digits == other.digits
-            and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
-        )
+    def latest(self, bands: Bands) -> "RandomState":
+        """Returns the present state, which is this object if no number was drawn since."""
+        now = RandomState(bands)
+        same = self.digits == now.digits and self.devices == now.devices
+        return self if same and all(map(torch.equal, self.others, now.others)) else now
 
     @contextmanager
     def again(self) -> Iterator[None]:

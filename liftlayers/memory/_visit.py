@@ -43,34 +43,37 @@ class Visit:
         if self.record.random is not None:
             self.strides = [y.stride() for y in outputs]
 
-    def again(self, bands: Bands, tensors: dict[int, Tensor]) -> Rebuilt:
+    def again(self, bands: Bands, tensors: Sequence[Tensor]) -> Rebuilt:
         """Returns the inputs of the step, as leaves, and its outputs with a graph.
 
         Args:
             bands: The outputs, or the inputs if they were kept.
-            tensors: What the step shares with others, by position.
+            tensors: All that the steps of the chain share.
         """
         if self.strides and self.kept is None:
             bands = tuple(_laid_out(x, strides) for x, strides in zip(bands, self.strides, strict=True))
+        evaluate = rebuild if self.kept is None else repeat
         # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
-        stored = any(not each.has_same_attributes and each.has_stored_tensors for each in self.inventory.modules)
-        wanted = [(need or stored) and is_differentiable(x) for x, need in zip(bands, needs, strict=True)]
-        bands = tuple(x.detach().requires_grad_(want) for x, want in zip(bands, wanted, strict=True))
+        parameters = [tensors[position] for position in self.parameters]
         options = {name: tensors[position] for name, position in self.options.items()}
-        with self.record.again([tensors[position] for position in self.parameters]):
-            evaluate = rebuild if self.kept is None else repeat
-            inputs, outputs = evaluate(self.leaf, bands, options)
-            if stored:
-                self._warn_of_activations(inputs)
-        self._require_known(outputs, [*inputs, *tensors.values()])
+        if self.record.is_ready(parameters):
+            inputs, outputs = evaluate(self.leaf, _as_leaves(bands, needs), options)
+        else:
+            stored = any(each.has_stored_tensors for each in self.inventory.changed())
+            bands = _as_leaves(bands, (True,) * len(bands) if stored else needs)
+            with self.record.again(parameters):
+                inputs, outputs = evaluate(self.leaf, bands, options)
+                if stored:
+                    self._warn_of_activations(inputs)
+        self._require_known(outputs, [*inputs, *parameters, *options.values()])
         return inputs, outputs
 
     def _warn_of_activations(self, inputs: Bands) -> None:
         """Warns of tensors that a module has stored and that depend on the inputs: the forward pass made no graph."""
         of_inputs = {id(x) for x in inputs}
         needing = {id(x) for x, need in zip(inputs, self.needs, strict=True) if need}
-        for module, attributes, _ in self.inventory.modules:
+        for module, attributes, _ in self.inventory.changed():
             for name, value in vars(module).items():
                 if not isinstance(value, Tensor) or value is attributes.get(name):
                     continue
@@ -101,6 +104,12 @@ class Visit:
 def _ends(tensors: Sequence[Tensor]) -> set[Node]:
     """Returns the nodes of a graph that stand for these tensors."""
     return {get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad}
+
+
+def _as_leaves(bands: Bands, needs: Sequence[bool]) -> Bands:
+    """Returns bands as leaves, of which those need a gradient that can have one and for which it is asked."""
+    wanted = (need and is_differentiable(x) for x, need in zip(bands, needs, strict=True))
+    return tuple(x.detach().requires_grad_(want) for x, want in zip(bands, wanted, strict=True))
 
 
 def _laid_out(x: Tensor, strides: tuple[int, ...]) -> Tensor:

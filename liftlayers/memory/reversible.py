@@ -127,20 +127,13 @@ class _Chain:
     ) -> None:
         self.num_steps, self.observe = num_steps, observe
         self.autocast: list[dict[str, Any]] = []
-        self.shared: list[Tensor] = []
-        position: dict[int, int] = {}
-
-        def share(tensor: Tensor) -> int:
-            if id(tensor) not in position:
-                position[id(tensor)] = len(self.shared)
-                self.shared.append(tensor)
-            return position[id(tensor)]
-
         self.visits: list[Visit] = []
+        position: dict[Tensor, int] = {}
         for number, leaf, inventory, options in steps:
-            parameters = [share(place.tensor) for place in inventory.parameters]
-            keywords = {name: share(tensor) for name, tensor in options.items()}
+            parameters = [position.setdefault(tensor, len(position)) for tensor in inventory.parameters]
+            keywords = {name: position.setdefault(tensor, len(position)) for name, tensor in options.items()}
             self.visits.append(Visit(number, leaf, inventory, parameters, keywords))
+        self.shared = list(position)
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
         """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
@@ -179,6 +172,7 @@ class _Chain:
         """
         bands, shared, kept = tuple(saved[:first]), saved[first:second], saved[second:]
         saved.clear()
+        shared = [without_hooks(tensor) for tensor in shared]
         totals: list[Tensor | None] = [None] * len(shared)
         samples: list[tuple[int, Tensor, Tensor]] = []
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
@@ -186,14 +180,13 @@ class _Chain:
             begin, end = visit.leaf.before, visit.leaf.before + visit.num_outputs
             above, below = (bands[:begin], bands[end:]), (gradients[:begin], gradients[end:])
             outputs = bands[begin:end] if visit.kept is None else tuple(kept[visit.kept])
-            tensors = {p: without_hooks(shared[p]) for p in (*visit.parameters, *visit.options.values())}
-            wanted = {p: tensor for p, tensor in tensors.items() if tensor.requires_grad}
+            wanted = [p for p in dict.fromkeys((*visit.parameters, *visit.options.values())) if shared[p].requires_grad]
             with ExitStack() as stack:
                 for state in autocast:
                     stack.enter_context(torch.autocast(**state))
-                inputs, again = visit.again(outputs, tensors)
+                inputs, again = visit.again(outputs, shared)
             del bands, outputs  # nothing needs the outputs any more, and saving memory is the purpose
-            of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], list(wanted.values()))
+            of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], [shared[p] for p in wanted])
             for p, gradient in zip(wanted, of_wanted, strict=True):
                 total = totals[p]
                 totals[p] = gradient if total is None else total if gradient is None else total + gradient
