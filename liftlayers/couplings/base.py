@@ -143,7 +143,6 @@ class Coupling(Invertible):
     ) -> tuple[Pair, Pair]:
         """Undoes the change of the target and makes it again, with one evaluation of the network for both."""
         source, target = self._in_order(a, b)
-        source = source.detach().requires_grad_(source.requires_grad)
         with torch.enable_grad():
             value = self.evaluate(source[...], target, condition)  # a view, as in `repeat`
             before = back(target.detach(), value.detach()).detach().requires_grad_(target.requires_grad)
@@ -153,7 +152,8 @@ class Coupling(Invertible):
         """Returns the network's output for a source, checked against the target that it is about to change."""
         who = type(self).__name__
         self._require_numbers(source, target)
-        require_same_device(who, source, target)
+        if source.device != target.device:
+            require_same_device(who, source, target)
         needed = self.output_shape(target)
         given = [source] if condition is None else [source, condition]
         versions = _versions(given)
@@ -174,11 +174,13 @@ class Coupling(Invertible):
         if value.shape != needed:  # else it would broadcast without notice
             raise ValueError(f"{who} needs a network output of shape {needed}, got {tuple(value.shape)}")
         # A wider dtype would widen the target. A narrower one, as under autocast, is left to the arithmetic itself.
-        widens = torch.promote_types(value.dtype, target.dtype) != target.dtype
+        widens = value.dtype != target.dtype != torch.promote_types(value.dtype, target.dtype)
         return value.to(target.dtype) if widens else value
 
     def _require_numbers(self, *bands: Tensor) -> None:
         """Raises unless all bands are floating-point, or all hold integers and rule and network take those."""
+        if all(isinstance(band, Tensor) and band.is_floating_point() for band in bands):
+            return
         integers = [isinstance(band, Tensor) and band.dtype in DTYPES for band in bands]
         if not (all(integers) and self.takes_integers and is_integer(self.network)):
             require_float(type(self).__name__, *bands)

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
@@ -31,16 +31,10 @@ class Place(NamedTuple):
 
 
 class Visited(NamedTuple):
-    """A module as the walk found it: its attributes, its training mode among them, and its children."""
+    """A module, and its attributes as the walk found them, its training mode among them."""
 
     module: nn.Module
     attributes: dict[str, Any]
-    children: dict[str, nn.Module | None]
-
-    @property
-    def has_same_attributes(self) -> bool:
-        """Whether each attribute of the module is still the same object."""
-        return _same([vars(self.module)], [self.attributes])
 
     @property
     def has_stored_tensors(self) -> bool:
@@ -52,7 +46,7 @@ class Visited(NamedTuple):
 class Inventory:
     """All that a step can depend on besides its inputs and random numbers, collected in one walk over its modules.
 
-    Every step pays for the walk in every pass, so it leaves loops to C where it can.
+    Every step pays for the walk in every pass, so loops are left to functions that are written in C.
 
     Attributes:
         modules: The modules of the step, each once.
@@ -66,74 +60,72 @@ class Inventory:
 
     def __init__(self, step: Invertible) -> None:
         self.step = step
-        self.modules: list[nn.Module] = []
-        self.parameters: list[Tensor] = []
-        self.graphs: list[Place] = []
-        self.can_be_rebuilt = True
-        # The attributes, the parameters and the children of each module: the dictionaries themselves, and copies.
-        self._now: list[dict[str, Any]] = []
-        self._then: list[dict[str, Any]] = []
-        self._buffers: list[dict[str, Tensor | None]] = []
-        modules: list[nn.Module | None] = [step]
-        seen: set[int] = set()
-        for module in modules:
-            if module is not None and id(module) not in seen:
-                seen.add(id(module))
-                modules += self._visit(module)
-        if any(map(_is_tensor, set(map(type, _values(self._then[::3]))))):
-            self._find_graphs()
+        self.modules: list[nn.Module] = [step]
+        seen = {id(step)}
+        for module in self.modules:
+            for child in module._modules.values():
+                if child is not None and id(child) not in seen:
+                    seen.add(id(child))
+                    self.modules.append(child)
+        attributes = [vars(module) for module in self.modules]
+        self._owned = [module._parameters for module in self.modules]
+        self._children = [module._modules for module in self.modules]
+        self._buffers = [module._buffers for module in self.modules]
+        self._copies = [*map(dict.copy, attributes)], [*map(dict, self._owned)], [*map(dict, self._children)]
+        self._attributes = attributes
+        self.parameters = [x for held in self._owned if held for x in held.values() if x is not None]
+        self.graphs = self._find_graphs()
+        buffers = self.buffers()
+        self._refuse(buffers)
+        self.can_be_rebuilt = not (
+            self.graphs
+            or any(map(is_lazy, self.parameters))
+            or any(place.tensor.requires_grad for place in buffers)
+            or any("_is_replica" in held for held in attributes)
+            or any(has_hooks(module) for module in self.modules if isinstance(module, Invertible))
+        )
 
-    def _visit(self, module: nn.Module) -> Iterable[nn.Module | None]:
-        """Notes what belongs to one module, and returns its children."""
-        attributes = vars(module)
-        parameters, children, buffers = module._parameters, module._modules, module._buffers
-        self.modules.append(module)
-        self._now += (attributes, parameters, children)
-        self._then += (dict(attributes), dict(parameters), dict(children))
-        self._buffers.append(buffers)
-        sharded, invertible = _kind(type(module))
-        if sharded:
-            raise RuntimeError(
-                "memory='reversible' and 'checkpoint' cannot evaluate a step again if FSDP shards a part of it, as its "
-                f"{type(module).__name__}: apply fully_shard to the whole chain, or use memory='store'"
-            )
-        if "_is_replica" in attributes or (invertible and has_hooks(module)):
-            self.can_be_rebuilt = False
-        if parameters:
-            held = [parameter for parameter in parameters.values() if parameter is not None]
-            self.parameters += held
-            if any(map(is_lazy, held)):
-                self.can_be_rebuilt = False
-        for name, buffer in buffers.items():
-            if buffer is not None:
-                _require_values(module, name, buffer)
-                self.can_be_rebuilt = self.can_be_rebuilt and not buffer.requires_grad
-        return children.values()
+    def _find_graphs(self) -> list[Place]:
+        if not any(map(_is_tensor, set(map(type, _values(self._attributes))))):
+            return []
+        places = (Place(held, name, x) for held in self._attributes for name, x in held.items())
+        return [place for place in places if _has_graph(place.tensor)]
 
-    def _find_graphs(self) -> None:
-        places = (Place(held, name, value) for held in self._now[::3] for name, value in held.items())
-        self.graphs = [place for place in places if _has_graph(place.tensor)]
-        self.can_be_rebuilt = self.can_be_rebuilt and not self.graphs
+    def _refuse(self, buffers: Sequence[Place]) -> None:
+        """Raises `RuntimeError` if the step cannot be evaluated twice."""
+        for kind in set(map(type, self.modules)):
+            if _is_sharded(kind):
+                raise RuntimeError(
+                    "memory='reversible' and 'checkpoint' cannot evaluate a step again if FSDP shards a part of it, as "
+                    f"its {kind.__name__}: apply fully_shard to the whole chain, or use memory='store'"
+                )
+        for place in buffers:
+            if is_lazy(place.tensor):
+                owner = next(module for module in self.modules if module._buffers is place.tensors)
+                raise RuntimeError(
+                    f"buffer {place.name} of {type(owner).__name__} waits for its first batch, which cannot be "
+                    "computed twice: run one under memory='store' or torch.no_grad()"
+                )
 
     def buffers(self) -> list[Place]:
         """Returns the buffers of the modules, which an earlier evaluation may have replaced since the walk."""
-        held = [buffers for buffers in self._buffers if buffers]
-        return [Place(buffers, name, buffer) for buffers in held for name, buffer in buffers.items() if buffer is not None]
+        found = [(held, name, x) for held in self._buffers if held for name, x in held.items()]
+        return [Place(*each) for each in found if each[2] is not None]
 
     @property
     def tensors(self) -> list[Place]:
         """All that must be the same in the backward pass as in the forward pass, buffers aside."""
-        held = zip(self._now[1::3], self._then[1::3], strict=True)
-        parameters = [Place(now, name, x) for now, then in held for name, x in then.items() if x is not None]
+        pairs = zip(self._owned, self._copies[1], strict=True)
+        parameters = [Place(held, name, x) for held, copy in pairs for name, x in copy.items() if x is not None]
         return parameters + self.graphs
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        return _same(self._now[1::3], self._then[1::3]) and _same(self._now[2::3], self._then[2::3])
+        return _same(self._owned, self._copies[1]) and _same(self._children, self._copies[2])
 
-    def is_unchanged(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether the step is as the walk found it, with these parameters."""
-        return _same(self._now, self._then) and all(map(operator.is_, parameters, self.parameters))
+    def is_unchanged(self) -> bool:
+        """Whether the step is as the walk found it, with all attributes of its modules."""
+        return _same(self._attributes, self._copies[0]) and self.is_current()
 
     def changed(self) -> list[Visited]:
         """Returns the modules that have other attributes now.
@@ -141,14 +133,14 @@ class Inventory:
         Raises:
             RuntimeError: If a module of the step has been replaced since the walk.
         """
-        visited = [Visited(*each) for each in zip(self.modules, self._then[::3], self._then[2::3], strict=True)]
-        for module, _, children in visited:
+        for module, children in zip(self.modules, self._copies[2], strict=True):
             if not _same([module._modules], [children]):
                 raise RuntimeError(
                     f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
                     f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
                 )
-        return [each for each in visited if not each.has_same_attributes]
+        visited = map(Visited, self.modules, self._copies[0])
+        return [each for each in visited if not _same([vars(each.module)], [each.attributes])]
 
     @contextmanager
     def attributes_again(self) -> Iterator[None]:
@@ -161,7 +153,7 @@ class Inventory:
         changed = self.changed()
         storing = [(visited, dict(vars(visited.module))) for visited in changed if visited.has_stored_tensors]
         others = [visited for visited in changed if not visited.has_stored_tensors]
-        turned = [module for module, attributes, _ in others if module.training != attributes["training"]]
+        turned = [module for module, attributes in others if module.training != attributes["training"]]
         try:
             for module in turned:
                 module.training = not module.training
@@ -177,8 +169,8 @@ class Inventory:
                 module.training = not module.training
 
 
-def _values(held: Iterable[dict[str, Any]]) -> Iterator[Any]:
-    return chain.from_iterable(map(operator.methodcaller("values"), held))
+def _values(held: Sequence[dict[str, Any]]) -> Iterator[Any]:
+    return chain.from_iterable([each.values() for each in held if each])
 
 
 def _same(now: Sequence[dict[str, Any]], then: Sequence[dict[str, Any]]) -> bool:
@@ -201,10 +193,9 @@ def _is_tensor(kind: type) -> bool:
 
 
 @functools.cache
-def _kind(kind: type[nn.Module]) -> tuple[bool, bool]:
-    """Whether modules of a class hold only a part of their parameters, by PyTorch's FSDP, and whether they invert."""
-    sharded = any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in kind.__mro__)
-    return sharded, issubclass(kind, Invertible)
+def _is_sharded(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class hold only a part of their parameters, by either version of PyTorch's FSDP."""
+    return any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in kind.__mro__)
 
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -212,15 +203,7 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 def has_hooks(module: Invertible) -> bool:
     """Whether a module has hooks. Those of a network do not matter: they are called whenever it is evaluated."""
-    return any(getattr(module, name) for name in HOOKS)
-
-
-def _require_values(module: nn.Module, name: str, buffer: Tensor) -> None:
-    if is_lazy(buffer):
-        raise RuntimeError(
-            f"buffer {name} of {type(module).__name__} waits for its first batch, which cannot be computed twice: run "
-            "one under memory='store' or torch.no_grad()"
-        )
+    return any(map(vars(module).get, HOOKS))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from liftlayers.memory._drift import sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory, RandomState, without_autocast_cache
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Record, checkpointed, undoes_first
-from liftlayers.memory._visit import Visit, differentiate, without_hooks
+from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
 
 Options = dict[str, Tensor]
 
@@ -170,7 +170,7 @@ class _Chain:
         `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
         """
-        bands, shared, kept = tuple(saved[:first]), saved[first:second], saved[second:]
+        bands, shared, kept = tuple(x.detach() for x in saved[:first]), saved[first:second], saved[second:]
         saved.clear()
         shared = [without_hooks(tensor) for tensor in shared]
         totals: list[Tensor | None] = [None] * len(shared)
@@ -179,17 +179,17 @@ class _Chain:
         for visit in reversed(self.visits):
             begin, end = visit.leaf.before, visit.leaf.before + visit.num_outputs
             above, below = (bands[:begin], bands[end:]), (gradients[:begin], gradients[end:])
-            outputs = bands[begin:end] if visit.kept is None else tuple(kept[visit.kept])
-            wanted = [p for p in dict.fromkeys((*visit.parameters, *visit.options.values())) if shared[p].requires_grad]
+            outputs = bands[begin:end] if visit.kept is None else tuple(x.detach() for x in kept[visit.kept])
+            del bands  # nothing needs the outputs any more, and saving memory is the purpose
             with ExitStack() as stack:
                 for state in autocast:
                     stack.enter_context(torch.autocast(**state))
                 inputs, again = visit.again(outputs, shared)
-            del bands, outputs  # nothing needs the outputs any more, and saving memory is the purpose
+            del outputs
+            wanted = [p for p in visit.shared if shared[p].requires_grad]
             of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], [shared[p] for p in wanted])
             for p, gradient in zip(wanted, of_wanted, strict=True):
-                total = totals[p]
-                totals[p] = gradient if total is None else total if gradient is None else total + gradient
+                totals[p] = add(totals[p], gradient)
             gradients = (*below[0], *of_inputs, *below[1])
             bands = (*above[0], *inputs, *above[1])
             del inputs, again, above
