@@ -155,15 +155,15 @@ class Coupling(Invertible):
         if source.device != target.device:
             require_same_device(who, source, target)
         needed = self.output_shape(target)
-        given = [source] if condition is None else [source, condition]
-        versions = _versions(given)
+        given = _counted(source, condition)
+        versions = [tensor._version for tensor in given]
         if condition is None:
             value = self.network(source)
         elif self.conditional:
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
-        if _versions(given) != versions:
+        if versions != [tensor._version for tensor in given]:
             raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
@@ -200,8 +200,8 @@ class Coupling(Invertible):
             )
 
 
-def _versions(tensors: list[Tensor]) -> list[int]:
-    """Returns how often each tensor has been written to; nothing for what does not count it."""
+def _counted(*tensors: Tensor | None) -> list[Tensor]:
+    """Returns the tensors that count how often they are written to."""
     if torch.compiler.is_compiling():
         return []
-    return [tensor._version for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]
+    return [tensor for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]

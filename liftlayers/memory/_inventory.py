@@ -5,7 +5,6 @@ import functools
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -67,13 +66,12 @@ class Inventory:
                 if child is not None and id(child) not in seen:
                     seen.add(id(child))
                     self.modules.append(child)
-        attributes = [vars(module) for module in self.modules]
-        self._owned = [module._parameters for module in self.modules]
+        self._attributes = [vars(module) for module in self.modules]
+        self._parameters = [module._parameters for module in self.modules]
         self._children = [module._modules for module in self.modules]
         self._buffers = [module._buffers for module in self.modules]
-        self._copies = [*map(dict.copy, attributes)], [*map(dict, self._owned)], [*map(dict, self._children)]
-        self._attributes = attributes
-        self.parameters = [x for held in self._owned if held for x in held.values() if x is not None]
+        self._copies = [*map(dict.copy, self._attributes)], [*map(dict, self._parameters)], [*map(dict, self._children)]
+        self.parameters = [x for x in _values(self._parameters) if x is not None]
         self.graphs = self._find_graphs()
         buffers = self.buffers()
         self._refuse(buffers)
@@ -81,7 +79,7 @@ class Inventory:
             self.graphs
             or any(map(is_lazy, self.parameters))
             or any(place.tensor.requires_grad for place in buffers)
-            or any("_is_replica" in held for held in attributes)
+            or any("_is_replica" in held for held in self._attributes)
             or any(has_hooks(module) for module in self.modules if isinstance(module, Invertible))
         )
 
@@ -109,23 +107,23 @@ class Inventory:
 
     def buffers(self) -> list[Place]:
         """Returns the buffers of the modules, which an earlier evaluation may have replaced since the walk."""
-        found = [(held, name, x) for held in self._buffers if held for name, x in held.items()]
-        return [Place(*each) for each in found if each[2] is not None]
+        held = [buffers for buffers in self._buffers if buffers]
+        return [Place(buffers, name, x) for buffers in held for name, x in buffers.items() if x is not None]
 
     @property
     def tensors(self) -> list[Place]:
         """All that must be the same in the backward pass as in the forward pass, buffers aside."""
-        pairs = zip(self._owned, self._copies[1], strict=True)
+        pairs = zip(self._parameters, self._copies[1], strict=True)
         parameters = [Place(held, name, x) for held, copy in pairs for name, x in copy.items() if x is not None]
         return parameters + self.graphs
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        return _same(self._owned, self._copies[1]) and _same(self._children, self._copies[2])
+        return _same([*self._parameters, *self._children], [*self._copies[1], *self._copies[2]])
 
     def is_unchanged(self) -> bool:
         """Whether the step is as the walk found it, with all attributes of its modules."""
-        return _same(self._attributes, self._copies[0]) and self.is_current()
+        return self.is_current() and _same(self._attributes, self._copies[0])
 
     def changed(self) -> list[Visited]:
         """Returns the modules that have other attributes now.
@@ -169,8 +167,13 @@ class Inventory:
                 module.training = not module.training
 
 
-def _values(held: Sequence[dict[str, Any]]) -> Iterator[Any]:
-    return chain.from_iterable([each.values() for each in held if each])
+def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
+    """Returns what some dictionaries hold."""
+    values: list[Any] = []
+    for each in held:
+        if each:
+            values += each.values()
+    return values
 
 
 def _same(now: Sequence[dict[str, Any]], then: Sequence[dict[str, Any]]) -> bool:
