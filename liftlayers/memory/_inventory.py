@@ -1,20 +1,15 @@
-"""What a step depends on besides its inputs: parameters, buffers, training modes and random numbers."""
+"""What a step depends on besides its inputs and random numbers: parameters, buffers and training modes."""
 
-import ctypes
 import functools
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils.checkpoint import get_device_states, set_device_states
 
 from liftlayers.invertible import Invertible
-
-Bands = tuple[Tensor, ...]
 
 
 class Place(NamedTuple):
@@ -71,8 +66,10 @@ class Inventory:
         self._children = [module._modules for module in self.modules]
         self._buffers = [module._buffers for module in self.modules]
         self._copies = [*map(dict.copy, self._attributes)], [*map(dict, self._parameters)], [*map(dict, self._children)]
+        values = _values(self._attributes)
+        self.graphs = self._find_graphs() if any(map(_is_tensor, set(map(type, values)))) else []
+        self._values = values + _values(self._parameters) + _values(self._children)
         self.parameters = [x for x in _values(self._parameters) if x is not None]
-        self.graphs = self._find_graphs()
         buffers = self.buffers()
         self._refuse(buffers)
         self.can_be_rebuilt = not (
@@ -84,8 +81,6 @@ class Inventory:
         )
 
     def _find_graphs(self) -> list[Place]:
-        if not any(map(_is_tensor, set(map(type, _values(self._attributes))))):
-            return []
         places = (Place(held, name, x) for held in self._attributes for name, x in held.items())
         return [place for place in places if _has_graph(place.tensor)]
 
@@ -119,11 +114,11 @@ class Inventory:
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        return _same([*self._parameters, *self._children], [*self._copies[1], *self._copies[2]])
+        return _same(self._parameters, self._copies[1]) and _same(self._children, self._copies[2])
 
     def is_unchanged(self) -> bool:
         """Whether the step is as the walk found it, with all attributes of its modules."""
-        return self.is_current() and _same(self._attributes, self._copies[0])
+        return _are(_values([*self._attributes, *self._parameters, *self._children]), self._values)
 
     def changed(self) -> list[Visited]:
         """Returns the modules that have other attributes now.
@@ -176,9 +171,15 @@ def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
     return values
 
 
+def _are(now: list[Any], then: list[Any]) -> bool:
+    """Whether two lists hold the same objects."""
+    return len(now) == len(then) and all(map(operator.is_, now, then))
+
+
 def _same(now: Sequence[dict[str, Any]], then: Sequence[dict[str, Any]]) -> bool:
     """Whether dictionaries hold the same objects as their copies."""
-    return [*map(len, now)] == [*map(len, then)] and all(map(operator.is_, _values(now), _values(then)))
+    pairs = zip(now, then, strict=True)
+    return all([*x.keys()] == [*y.keys()] and _are([*x.values()], [*y.values()]) for x, y in pairs)
 
 
 def _has_graph(value: object) -> bool:
@@ -224,43 +225,3 @@ def lent(places: Sequence[Place], tensors: Sequence[Tensor]) -> Iterator[None]:
     finally:
         for place, _, original in changed:
             place.tensors[place.name] = original
-
-
-@contextmanager
-def without_autocast_cache() -> Iterator[None]:
-    """Keeps autocast from reading and filling its cache of low-precision copies.
-
-    In older versions of torch (2.6 among them), a copy that is made without gradients has no graph, and later calls
-    under the same autocast get that copy: their weights are constants (github.com/pytorch/pytorch/issues/158232).
-    """
-    enabled = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(enabled)
-
-
-class RandomState:
-    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
-
-    def __init__(self, bands: Bands) -> None:
-        self.cpu = torch.get_rng_state()
-        self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
-        elsewhere = [band for band in bands if not (band.is_cpu or band.is_meta)]
-        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
-        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
-
-    def latest(self, bands: Bands) -> "RandomState":
-        """Returns the present state, which is this object if no number was drawn since."""
-        now = RandomState(bands)
-        same = self.digits == now.digits and self.devices == now.devices
-        return self if same and all(map(torch.equal, self.others, now.others)) else now
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Inside, the generators are in this state; afterwards they are as they were before."""
-        with torch.random.fork_rng(self.devices, device_type=self.device_type):
-            torch.set_rng_state(self.cpu)
-            set_device_states(self.devices, self.others, device_type=self.device_type)
-            yield

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
-from liftlayers.memory._inventory import Inventory, RandomState, lent, without_autocast_cache
+from liftlayers.memory._circumstances import RandomState, without_autocast_cache
+from liftlayers.memory._inventory import Inventory, lent
 from liftlayers.memory._leaves import Leaf
 
 Bands = tuple[Tensor, ...]

@@ -19,15 +19,16 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
+from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._drift import sample, warn_of_drift
-from liftlayers.memory._inventory import Inventory, RandomState, without_autocast_cache
+from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Record, checkpointed, undoes_first
 from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
 
 Options = dict[str, Tensor]
 
-NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
+NUM_ANCHORS = 4  # places in a chain where rebuilt bands are compared with the originals
 
 
 def reversible(
