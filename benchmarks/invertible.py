@@ -2,7 +2,8 @@
 
     pip install -c constraints.txt -e . FrEIA==0.2 revlib==1.7.2 && pip install --no-deps memcnn==1.5.2
     python benchmarks/invertible.py                 all figures, fifteen minutes on two cores
-    python benchmarks/invertible.py --times         only the times, five minutes; keeps the other figures
+    python benchmarks/invertible.py --times         only the times, ten minutes; keeps the other figures
+    python benchmarks/invertible.py --times 8-24    only those for images of 8 x 8 and 24 pairs
     python benchmarks/invertible.py --quick         only depth 6 and fewer rounds; writes nothing
 
 Writes benchmarks/results/invertible-DEVICE.json and .md; the documentation shows the .md file. --table regenerates the
@@ -54,7 +55,7 @@ SHOWN = {  # the variants in each table of errors; the others would repeat these
     ),
 }
 TIMED = ("torch checkpoint", "revlib", "liftlayers, reversible", "liftlayers, exact")
-SIZES = {64: 9, 8: 31}  # height and width of the images, and rounds
+ROUNDS = {"64-24": 7, "64-96": 3, "8-24": 41, "8-96": 21}  # for each size of the images and depth
 GAINS = {"gradient": (1.0, 4.0), "round trip": (1.0, 4.0, 8.0)}
 DTYPES = {
     "float64": torch.float64,
@@ -157,22 +158,22 @@ def precision(dtype: str, device: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, DTYPES[dtype] if low else torch.bfloat16, enabled=low)
 
 
-def times(rows: dict[str, dict[str, object]], depths: tuple[int, ...], device: str, *, quick: bool) -> None:
-    """Adds the seconds of a step, for each setting and for all variants that can be timed."""
+def times(rows: dict[str, dict[str, object]], settings: list[str], device: str) -> None:
+    """Adds the seconds of a step, for each setting, number of threads and variant that can be timed."""
     most = torch.get_num_threads()
-    for size, rounds in SIZES.items():
-        for depth in depths:
-            for threads in range(1, most + 1) if device == "cpu" else (most,):
-                main = (size, depth, threads) == (64, depths[0], most)
-                names = list(rows) if main else ["plain loop", *TIMED]
-                working = [name for name in names if not isinstance(attempt(build, name, 1, size), str)]
-                torch.set_num_threads(threads)
-                found = seconds(working, depth, size, 3 if quick else rounds, device)
-                for name, value in found.items():
-                    rows[name][f"seconds, {size}, {depth}, {threads}"] = value
-                    if main:
-                        rows[name]["seconds"] = value
-                print(size, depth, threads, found, flush=True)
+    for setting in settings:
+        size, depth = map(int, setting.split("-"))
+        for threads in range(1, most + 1) if device == "cpu" else (most,):
+            main = size == 64 and depth < 96 and threads == most
+            names = list(rows) if main else ["plain loop", *TIMED]
+            working = [name for name in names if not isinstance(attempt(build, name, 1, size), str)]
+            torch.set_num_threads(threads)
+            found = seconds(working, depth, size, ROUNDS.get(setting, 3), device)
+            for name, value in found.items():
+                rows[name][f"seconds, {size}, {depth}, {threads}"] = value
+                if main:
+                    rows[name]["seconds"] = value
+            print(setting, threads, found, flush=True)
 
 
 def seconds(names: list[str], depth: int, size: int, rounds: int, device: str) -> dict[str, float]:
@@ -226,7 +227,7 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only depth 6 and three rounds; writes nothing")
-    parser.add_argument("--times", action="store_true", help="measure only the times, and keep the other figures")
+    parser.add_argument("--times", nargs="*", metavar="SIZE-DEPTH", help="only times, all or some; keep other figures")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -237,14 +238,15 @@ def main() -> None:
         print(json.dumps(memory(options.memory_of, options.depth, options.device)))
         return
     file = RESULTS / f"invertible-{options.device.split(':')[0]}.json"
-    report = json.loads(file.read_text()) if options.table or options.times else {"rows": {}}
+    only_times = options.times is not None
+    report = json.loads(file.read_text()) if options.table or only_times else {"rows": {}}
     if not options.table:
         depths, rows = (6,) if options.quick else (24, 96), report["rows"]
-        for name in () if options.times else VARIANTS:
+        for name in () if only_times else VARIANTS:
             print(name, flush=True)
             rows[name] = measure(name, depths, options.device)
         report = {**circumstances(options.device), "rows": rows}
-        times(rows, depths, options.device, quick=options.quick)
+        times(rows, ["64-6", "8-6"] if options.quick else options.times or list(ROUNDS), options.device)
     text = tables(report)
     if not options.quick:
         RESULTS.mkdir(exist_ok=True)
@@ -306,7 +308,7 @@ def tables(report: dict) -> str:
 
 def ratios(rows: dict) -> Iterator[list[str]]:
     """Yields the lines of the table of times, which are relative to the plain loop."""
-    for key in (key for key in rows["plain loop"] if key.startswith("seconds, ")):
+    for key in filter(lambda key: key.startswith("seconds, "), rows["plain loop"]):
         size, depth, threads = key.split(", ")[1:]
         found = [number(rows[name][key] / rows["plain loop"][key], "{:.3f}") for name in TIMED if key in rows[name]]
         yield [f"{size} x {size}, {depth}, {threads}", *found]
