@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +12,6 @@ from liftlayers._maps import same_map
 from liftlayers.exact._plan import Link
 from liftlayers.functional.grid import grid_limit
 from liftlayers.memory._leaves import Leaf
-
-
-class Reading(NamedTuple):
-    """The smallest and the largest value of one band that a step was given or returned."""
-
-    number: int
-    extremes: tuple[Tensor, Tensor]
 
 
 class Watch:
@@ -33,7 +26,8 @@ class Watch:
     ) -> None:
         self.steps = list(zip(leaves, links, options, strict=True))
         self.bits, self.inverted = bits, inverted
-        self.readings: list[Reading] = []
+        self.readings: list[tuple[int, torch.dtype]] = []  # the number of a step, and the dtype of one of its bands
+        self.extremes: list[Tensor] = []  # the smallest and the largest value of each of these bands
 
     def observe(self, number: int, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Reads the bands that a step has computed, or those that a transform to a deeper level was given."""
@@ -49,7 +43,8 @@ class Watch:
         computed = inputs if deeper else [y for y in outputs if all(y is not x for x in inputs)]
         for band in (band.detach() for band in computed if band.numel()):
             if not torch.compiler.is_compiling():
-                self.readings.append(Reading(number, band.aminmax()))
+                self.readings.append((number, band.dtype))
+                self.extremes += band.aminmax()
                 continue
             limit, where = self._limit(number, band.dtype)  # a graph cannot wait for numbers: it checks them itself
             message = f"{self._name(number)} needs values below {limit:g}, {where}"
@@ -59,19 +54,19 @@ class Watch:
         """Raises `ValueError` if a value was too large, with one synchronisation for all."""
         if not self.readings:
             return
-        extremes = torch.stack([x for reading in self.readings for x in reading.extremes]).view(-1, 2)
+        extremes = torch.stack(self.extremes).view(-1, 2)
         if not has_values(extremes):
             return
         values = [x.item() for x in extremes.abs().amax(1).cpu()]  # tolist() fails under torch.func in torch 2.6
-        limits = [self._limit(reading.number, reading.extremes[0].dtype) for reading in self.readings]
-        for reading, value, (limit, where) in zip(self.readings, values, limits, strict=True):
+        limits = [self._limit(*reading) for reading in self.readings]
+        for (number, _), value, (limit, where) in zip(self.readings, values, limits, strict=True):
             if not value < limit:  # so that nan raises too
                 excess = [value / limit for value, (limit, _) in zip(values, limits, strict=True)]
                 finite = all(map(math.isfinite, excess))
                 fewer = self.bits - math.floor(math.log2(max(excess))) - 1 if finite else 0
                 remedy = f"bits={fewer} or smaller values" if fewer > 0 else "smaller values"
                 raise ValueError(
-                    f"{self._name(reading.number)} has a value of {value:.6g}, but {where} it is exact only below "
+                    f"{self._name(number)} has a value of {value:.6g}, but {where} it is exact only below "
                     f"{limit:g}; use {remedy}"
                 )
 

@@ -80,11 +80,9 @@ class OnGrid(nn.Module):
             return self._call(*map(_canonical, given))
         recorded = [_recorded(tensor) for tensor in given]
         try:
-            if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+            records = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+            with nullcontext() if records else _recording():
                 output = self._call(*recorded)
-            else:
-                with _recording():
-                    output = self._call(*recorded)
         except RuntimeError as error:
             if "leaf Variable that requires grad" in str(error):
                 raise input_is_written("OnGrid", self.network) from error

@@ -24,19 +24,6 @@ class Place(NamedTuple):
         return self.name in self.tensors and self.tensors[self.name] is tensor
 
 
-class Visited(NamedTuple):
-    """A module, and its attributes as the walk found them, its training mode among them."""
-
-    module: nn.Module
-    attributes: dict[str, Any]
-
-    @property
-    def has_stored_tensors(self) -> bool:
-        """Whether the module has stored a tensor since. Other attributes may say that a layer has been initialised."""
-        now = vars(self.module)
-        return any(isinstance(x, Tensor) and x is not self.attributes.get(name) for name, x in now.items())
-
-
 class Inventory:
     """All that a step can depend on besides its inputs and random numbers, collected in one walk over its modules.
 
@@ -120,8 +107,8 @@ class Inventory:
         """Whether the step is as the walk found it, with all attributes of its modules."""
         return _are(_values([*self._attributes, *self._parameters, *self._children]), self._values)
 
-    def changed(self) -> list[Visited]:
-        """Returns the modules that have other attributes now.
+    def changed(self) -> list[tuple[nn.Module, dict[str, Any]]]:
+        """Returns the modules that have other attributes now, each with those that the walk found.
 
         Raises:
             RuntimeError: If a module of the step has been replaced since the walk.
@@ -132,8 +119,8 @@ class Inventory:
                     f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
                     f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
                 )
-        visited = map(Visited, self.modules, self._copies[0])
-        return [each for each in visited if not _same([vars(each.module)], [each.attributes])]
+        pairs = zip(self.modules, self._copies[0], strict=True)
+        return [(module, attributes) for module, attributes in pairs if not _same([vars(module)], [attributes])]
 
     @contextmanager
     def attributes_again(self) -> Iterator[None]:
@@ -143,23 +130,33 @@ class Inventory:
         has that is a function of parameters, then it stays afterwards: what was computed in the forward pass, without
         gradients, would be a constant in the next pass. Everything else is as before.
         """
-        changed = self.changed()
-        storing = [(visited, dict(vars(visited.module))) for visited in changed if visited.has_stored_tensors]
-        others = [visited for visited in changed if not visited.has_stored_tensors]
-        turned = [module for module, attributes in others if module.training != attributes["training"]]
+        storing: list[tuple[nn.Module, dict[str, Any]]] = []
+        turned: list[nn.Module] = []
         try:
-            for module in turned:
-                module.training = not module.training
-            for visited, _ in storing:
-                _set_attributes(visited.module, visited.attributes)
+            for module, attributes in self.changed():
+                if stored_tensors(module, attributes):
+                    storing.append((module, dict(vars(module))))
+                    _set_attributes(module, attributes)
+                elif module.training != attributes["training"]:
+                    turned.append(module)
+                    module.training = not module.training
             yield
         finally:
-            for visited, latest in storing:
-                with_graph = {name: x for name, x in vars(visited.module).items() if _has_graph(x)}
+            for module, latest in storing:
+                with_graph = {name: x for name, x in vars(module).items() if _has_graph(x)}
                 kept = {name: x for name, x in latest.items() if name not in with_graph or _has_graph(x)}
-                _set_attributes(visited.module, with_graph | kept)
+                _set_attributes(module, with_graph | kept)
             for module in turned:
                 module.training = not module.training
+
+
+def stored_tensors(module: nn.Module, attributes: dict[str, Any]) -> dict[str, Tensor]:
+    """Returns the tensors that a module has stored since it had the given attributes.
+
+    Only these are undone: other attributes may say that a layer has been initialised.
+    """
+    now = vars(module)
+    return {name: x for name, x in now.items() if isinstance(x, Tensor) and x is not attributes.get(name)}
 
 
 def _values(held: Sequence[dict[str, Any]]) -> list[Any]:

@@ -10,7 +10,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
-from liftlayers.memory._inventory import Inventory
+from liftlayers.memory._inventory import Inventory, stored_tensors
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
 
@@ -65,7 +65,7 @@ class Visit:
         if self.record.is_ready(parameters):
             inputs, outputs = evaluate(self.leaf, tuple(map(_as_leaf, bands, needs)), options)
         else:
-            stored = any(each.has_stored_tensors for each in self.inventory.changed())
+            stored = any(stored_tensors(*each) for each in self.inventory.changed())
             bands = tuple(map(_as_leaf, bands, (True,) * len(bands) if stored else needs))
             with self.record.again(parameters):
                 inputs, outputs = evaluate(self.leaf, bands, options)
@@ -79,9 +79,7 @@ class Visit:
         of_inputs = {id(x) for x in inputs}
         needing = {id(x) for x, need in zip(inputs, self.needs, strict=True) if need}
         for module, attributes in self.inventory.changed():
-            for name, value in vars(module).items():
-                if not isinstance(value, Tensor) or value is attributes.get(name):
-                    continue
+            for name, value in stored_tensors(module, attributes).items():
                 found = {id(leaf) for _, leaf in leaves_of_graph([value])} if value.grad_fn else {id(value)}
                 if found & of_inputs and (found & needing or found - of_inputs):
                     warnings.warn(
