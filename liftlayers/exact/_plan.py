@@ -33,6 +33,7 @@ from liftlayers.wavelets.named import Haar
 M = TypeVar("M", bound=nn.Module)
 
 ADDITIVE = (AdditiveCoupling, Predict, Update)
+ON_GRID = OnGrid(nn.Identity())  # is copied in every pass: to construct one takes five times as long
 
 
 class Link(NamedTuple):
@@ -69,9 +70,6 @@ class Link(NamedTuple):
         bits -= self.depth
         around = _copy(ON_GRID, bits=bits, batch_invariant=batch_invariant, _modules={"network": network})
         return self._replace(step=_copy(self.step, **without_hooks, _modules=self.step._modules | {"network": around}))
-
-
-ON_GRID = OnGrid(nn.Identity())  # is copied in every pass, which takes a fifth of the time to construct one
 
 
 def _copy(module: M, **attributes: Any) -> M:

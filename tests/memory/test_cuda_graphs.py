@@ -4,6 +4,9 @@ The mode "reduce-overhead" of `torch.compile` records CUDA graphs. On a CPU it c
 without recording them.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,7 +26,7 @@ def chain_in(mode: str) -> nn.Module:
     return exact(chain, bits=16) if mode == "exact" else chain
 
 
-def outputs_and_gradients(run: nn.Module, chain: nn.Module, seed: int) -> list[Tensor]:
+def outputs_and_gradients(run: Callable[..., Any], chain: nn.Module, seed: int) -> list[Tensor]:
     chain.zero_grad()
     bands = [tensor(seed + number, 2, 3).requires_grad_() for number in range(2)]
     outputs = run(*bands)
