@@ -1,7 +1,9 @@
 """Compares the memory, time and accuracy of invertible stacks in liftlayers, plain PyTorch, MemCNN, revlib and FrEIA.
 
     pip install -c constraints.txt -e . FrEIA==0.2 revlib==1.7.2 && pip install --no-deps memcnn==1.5.2
-    python benchmarks/invertible.py                 all figures, ten minutes on two cores
+    python benchmarks/invertible.py                 all figures, fifteen minutes on two cores
+    python benchmarks/invertible.py --times         only the times, ten minutes; keeps the other figures
+    python benchmarks/invertible.py --times 8-24    only those for images of 8 x 8 and 24 pairs
     python benchmarks/invertible.py --quick         only depth 6 and fewer rounds; writes nothing
 
 Writes benchmarks/results/invertible-DEVICE.json and .md; the documentation shows the .md file. --table regenerates the
@@ -12,7 +14,8 @@ Measured for a training step, forward and backward:
 - convolution FLOPs, relative to the plain loop;
 - bytes held after the forward pass, and the allocator's peak without the gradients of the parameters. Each variant runs
   in a process of its own, and the profiler's allocations are added up;
-- time, as the median of interleaved rounds;
+- time, as the median of interleaved rounds, for images of 64 x 64 and 8 x 8, with one thread and with two. At 8 x 8 a
+  convolution takes as long as a few dozen lines of Python, so this shows what a library adds to the networks;
 - the error of the gradients, compared with the same stack in float64.
 
 Also measured is the largest error of inverse(forward(x)). If a variant fails, the error that it raises is its result.
@@ -26,7 +29,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
@@ -51,6 +54,8 @@ SHOWN = {  # the variants in each table of errors; the others would repeat these
         "liftlayers, exact, 8 bits",
     ),
 }
+TIMED = ("torch checkpoint", "revlib", "liftlayers, reversible", "liftlayers, exact")
+ROUNDS = {"64-24": 7, "64-96": 3, "8-24": 41, "8-96": 21}  # for each size of the images and depth
 GAINS = {"gradient": (1.0, 4.0), "round trip": (1.0, 4.0, 8.0)}
 DTYPES = {
     "float64": torch.float64,
@@ -153,20 +158,39 @@ def precision(dtype: str, device: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, DTYPES[dtype] if low else torch.bfloat16, enabled=low)
 
 
-def seconds(names: list[str], depth: int, rounds: int, device: str) -> dict[str, float]:
-    """Returns the median seconds of a step at batch 2 and 64 x 64. The variants alternate."""
-    models = {name: build(name, depth, 64).to(device) for name in names}
-    x = torch.rand(2, 2 * CHANNELS, 64, 64, device=device)
-    times: dict[str, list[float]] = {name: [] for name in names}
+def times(rows: dict[str, dict[str, object]], settings: list[str], device: str) -> None:
+    """Adds the seconds of a step, for each setting, number of threads and variant that can be timed."""
+    most = torch.get_num_threads()
+    for setting in settings:
+        size, depth = map(int, setting.split("-"))
+        for threads in range(1, most + 1) if device == "cpu" else (most,):
+            main = size == 64 and depth < 96 and threads == most
+            names = list(rows) if main else ["plain loop", *TIMED]
+            working = [name for name in names if not isinstance(attempt(build, name, 1, size), str)]
+            torch.set_num_threads(threads)
+            found = seconds(working, depth, size, ROUNDS.get(setting, 3), device)
+            for name, value in found.items():
+                rows[name][f"seconds, {size}, {depth}, {threads}"] = value
+                if main:
+                    rows[name]["seconds"] = value
+            print(setting, threads, found, flush=True)
+
+
+def seconds(names: list[str], depth: int, size: int, rounds: int, device: str) -> dict[str, float]:
+    """Returns the median seconds of a step at batch 2. The variants alternate."""
+    models = {name: build(name, depth, size).to(device) for name in names}
+    x = torch.rand(2, 2 * CHANNELS, size, size, device=device)
+    found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):
         for name, model in models.items():
+            model.zero_grad(set_to_none=True)
             begun = time.perf_counter()
             take_step(model, x.clone().requires_grad_())
             if device != "cpu":
                 torch.cuda.synchronize()
             if number:  # the first round warms up
-                times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in times.items()}
+                found[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def attempt(function: Callable[..., object], *arguments: object) -> object:
@@ -203,6 +227,7 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only depth 6 and three rounds; writes nothing")
+    parser.add_argument("--times", nargs="*", metavar="SIZE-DEPTH", help="only times, all or some; keep other figures")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -213,18 +238,15 @@ def main() -> None:
         print(json.dumps(memory(options.memory_of, options.depth, options.device)))
         return
     file = RESULTS / f"invertible-{options.device.split(':')[0]}.json"
-    if options.table:
-        report = json.loads(file.read_text())
-    else:
-        depths = (6,) if options.quick else (24, 96)
-        rows = {}
-        for name in VARIANTS:
+    only_times = options.times is not None
+    report = json.loads(file.read_text()) if options.table or only_times else {"rows": {}}
+    if not options.table:
+        depths, rows = (6,) if options.quick else (24, 96), report["rows"]
+        for name in () if only_times else VARIANTS:
             print(name, flush=True)
             rows[name] = measure(name, depths, options.device)
-        working = [name for name in rows if not isinstance(attempt(build, name, 1, 64), str)]
-        for name, value in seconds(working, depths[0], 3 if options.quick else 7, options.device).items():
-            rows[name]["seconds"] = value
         report = {**circumstances(options.device), "rows": rows}
+        times(rows, ["64-6", "8-6"] if options.quick else options.times or list(ROUNDS), options.device)
     text = tables(report)
     if not options.quick:
         RESULTS.mkdir(exist_ok=True)
@@ -257,7 +279,7 @@ def circumstances(device: str) -> dict[str, object]:
 
 
 def tables(report: dict) -> str:
-    """Returns Markdown tables: training step, gradient errors, round-trip errors."""
+    """Returns Markdown tables: training step, its times, gradient errors, round-trip errors."""
     rows = report["rows"]
     depths = [int(key.partition(", ")[2]) for key in rows["plain loop"] if key.startswith("memory")]
     pairs = " / ".join(map(str, depths))
@@ -269,18 +291,27 @@ def tables(report: dict) -> str:
         found = [row[f"memory, {depth}"] for depth in depths]
         held = " / ".join(number(m["held_mb"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
         peak = " / ".join(number(m["peak_mb"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
-        ratios = [
+        relative = [
             number(row[key] / rows["plain loop"][key], "{:.3f}") if isinstance(row.get(key), (int, float)) else "fails"
             for key in ("conv_flops", "seconds")
         ]
-        steps.append([name, ratios[0], held, peak, ratios[1]])
+        steps.append([name, relative[0], held, peak, relative[1]])
     parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}"]
     parts += ["<!-- training step -->", markdown(heads, steps)]
+    parts += ["<!-- times -->", markdown(["image, depth, threads", *TIMED], list(ratios(rows)))]
     for kind in ("gradient", "round trip"):
         settings = [key for key in rows["plain loop"] if key.startswith(kind)]
         lines = [[key.partition(", ")[2], *(number(rows[name][key]) for name in SHOWN[kind])] for key in settings]
         parts += [f"<!-- {kind} -->", markdown(["depth, gain, precision", *SHOWN[kind]], lines)]
     return "\n\n".join([*parts, "<!-- end -->"]) + "\n"
+
+
+def ratios(rows: dict) -> Iterator[list[str]]:
+    """Yields the lines of the table of times, which are relative to the plain loop."""
+    for key in filter(lambda key: key.startswith("seconds, "), rows["plain loop"]):
+        size, depth, threads = key.split(", ")[1:]
+        found = [number(rows[name][key] / rows["plain loop"][key], "{:.3f}") for name in TIMED if key in rows[name]]
+        yield [f"{size} x {size}, {depth}, {threads}", *found]
 
 
 def number(value: object, form: str = "{:.2g}") -> str:

@@ -2,7 +2,7 @@
 
 __all__ = ["constant_in_graphs", "leaves_of_graph", "temporary_leaf"]
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -27,15 +27,16 @@ def temporary_leaf(x: Tensor) -> Tensor:
     return leaf
 
 
-def leaves_of_graph(tensors: Sequence[Tensor], ends: Container[Node | None] = ()) -> Iterator[tuple[Node, Tensor]]:
+def leaves_of_graph(tensors: Sequence[Tensor], ends: Iterable[Node | None] = ()) -> Iterator[tuple[Node, Tensor]]:
     """Yields the leaves that need a gradient, with their nodes; the search goes no further than to the nodes `ends`."""
-    seen: set[Node] = set()
+    seen = {None, *ends}
     nodes = [tensor.grad_fn for tensor in tensors]
     for node in nodes:
-        if node is None or node in seen or node in ends:
+        if node in seen:
             continue
         seen.add(node)
-        leaf = getattr(node, "variable", None)
+        following = node.next_functions  # type: ignore[union-attr]
+        nodes += [each for each, _ in following]
+        leaf = None if following else getattr(node, "variable", None)
         if leaf is not None and not hasattr(leaf, "is_temporary"):
-            yield node, leaf
-        nodes += [following for following, _ in node.next_functions]
+            yield node, leaf  # type: ignore[misc]

@@ -143,7 +143,6 @@ class Coupling(Invertible):
     ) -> tuple[Pair, Pair]:
         """Undoes the change of the target and makes it again, with one evaluation of the network for both."""
         source, target = self._in_order(a, b)
-        source = source.detach().requires_grad_(source.requires_grad)
         with torch.enable_grad():
             value = self.evaluate(source[...], target, condition)  # a view, as in `repeat`
             before = back(target.detach(), value.detach()).detach().requires_grad_(target.requires_grad)
@@ -153,17 +152,18 @@ class Coupling(Invertible):
         """Returns the network's output for a source, checked against the target that it is about to change."""
         who = type(self).__name__
         self._require_numbers(source, target)
-        require_same_device(who, source, target)
+        if source.device != target.device:
+            require_same_device(who, source, target)
         needed = self.output_shape(target)
-        given = [source] if condition is None else [source, condition]
-        versions = _versions(given)
+        given = _counted(source, condition)
+        versions = [tensor._version for tensor in given]
         if condition is None:
             value = self.network(source)
         elif self.conditional:
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
-        if _versions(given) != versions:
+        if versions != [tensor._version for tensor in given]:
             raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
@@ -174,11 +174,13 @@ class Coupling(Invertible):
         if value.shape != needed:  # else it would broadcast without notice
             raise ValueError(f"{who} needs a network output of shape {needed}, got {tuple(value.shape)}")
         # A wider dtype would widen the target. A narrower one, as under autocast, is left to the arithmetic itself.
-        widens = torch.promote_types(value.dtype, target.dtype) != target.dtype
+        widens = value.dtype != target.dtype != torch.promote_types(value.dtype, target.dtype)
         return value.to(target.dtype) if widens else value
 
     def _require_numbers(self, *bands: Tensor) -> None:
         """Raises unless all bands are floating-point, or all hold integers and rule and network take those."""
+        if all(isinstance(band, Tensor) and band.is_floating_point() for band in bands):
+            return
         integers = [isinstance(band, Tensor) and band.dtype in DTYPES for band in bands]
         if not (all(integers) and self.takes_integers and is_integer(self.network)):
             require_float(type(self).__name__, *bands)
@@ -198,8 +200,8 @@ class Coupling(Invertible):
             )
 
 
-def _versions(tensors: list[Tensor]) -> list[int]:
-    """Returns how often each tensor has been written to; nothing for what does not count it."""
+def _counted(*tensors: Tensor | None) -> list[Tensor]:
+    """Returns the tensors that count how often they are written to."""
     if torch.compiler.is_compiling():
         return []
-    return [tensor._version for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]
+    return [tensor for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]

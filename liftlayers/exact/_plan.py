@@ -13,8 +13,9 @@ four samples of bands. After :math:`l` transforms, the depth, the two exponents 
 So a transform and its inverse cancel, with any couplings between them, and the image is on its first grid again.
 """
 
-import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
 
 from liftlayers._maps import describes_map, stating_class
 from liftlayers.couplings.additive import AdditiveCoupling
@@ -24,12 +25,15 @@ from liftlayers.invertible import Invertible, is_made_of_steps, parts_of, unwrap
 from liftlayers.memory._inventory import HOOKS, has_hooks
 from liftlayers.memory._leaves import Position
 from liftlayers.memory.container import Container
-from liftlayers.nn._networks import is_integer
+from liftlayers.nn._networks import is_integer, require_network
 from liftlayers.wavelets._learned_line import ScalePair
 from liftlayers.wavelets.lossless import LosslessWavelet
 from liftlayers.wavelets.named import Haar
 
+M = TypeVar("M", bound=nn.Module)
+
 ADDITIVE = (AdditiveCoupling, Predict, Update)
+ON_GRID = OnGrid(nn.Identity())  # is copied in every pass: to construct one takes five times as long
 
 
 class Link(NamedTuple):
@@ -58,12 +62,21 @@ class Link(NamedTuple):
         """
         if not (self.adds or has_hooks(self.step)):
             return self
-        step = copy.copy(self.step)
-        vars(step).update({name: {} for name in HOOKS})
-        if self.adds:
-            network = OnGrid(step.network, bits=bits - self.depth, batch_invariant=batch_invariant)  # type: ignore[arg-type]
-            step._modules = dict(step._modules) | {"network": network}
-        return self._replace(step=step)
+        without_hooks: dict[str, Any] = {name: {} for name in HOOKS}
+        if not self.adds:
+            return self._replace(step=_copy(self.step, **without_hooks))
+        network = self.step._modules["network"]
+        require_network("exact", network)  # type: ignore[arg-type]
+        bits -= self.depth
+        around = _copy(ON_GRID, bits=bits, batch_invariant=batch_invariant, _modules={"network": network})
+        return self._replace(step=_copy(self.step, **without_hooks, _modules=self.step._modules | {"network": around}))
+
+
+def _copy(module: M, **attributes: Any) -> M:
+    """Returns a module that shares everything with another one, except for some attributes."""
+    copied = object.__new__(type(module))
+    vars(copied).update(vars(module), **attributes)
+    return copied
 
 
 class Band:

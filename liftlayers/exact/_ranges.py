@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,15 +12,6 @@ from liftlayers._maps import same_map
 from liftlayers.exact._plan import Link
 from liftlayers.functional.grid import grid_limit
 from liftlayers.memory._leaves import Leaf
-
-
-class Reading(NamedTuple):
-    """The largest value of one band, and the limit below which it is exact."""
-
-    largest: Tensor
-    limit: float
-    who: str
-    where: str
 
 
 class Watch:
@@ -35,45 +26,58 @@ class Watch:
     ) -> None:
         self.steps = list(zip(leaves, links, options, strict=True))
         self.bits, self.inverted = bits, inverted
-        self.readings: list[Reading] = []
+        self.readings: list[tuple[int, torch.dtype]] = []  # the number of a step, and the dtype of one of its bands
+        self.extremes: list[Tensor] = []  # the smallest and the largest value of each of these bands
 
     def observe(self, number: int, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Reads the bands that a step has computed, or those that a transform to a deeper level was given."""
-        (leaf, link, options), count = self.steps[number], len(self.steps)
-        at = count - 1 - number if self.inverted else number
-        who = f"exact: step {at} of {count} ({type(link.step).__name__})"
+        leaf, link, options = self.steps[number]
         if not same_map(leaf.step, link.kind, "inverse" if leaf.inverted else "forward", inputs, options):
             raise TypeError(
-                f"{who} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all arithmetic into "
-                "the network of an AdditiveCoupling"
+                f"{self._name(number)} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all "
+                "arithmetic into the network of an AdditiveCoupling"
             )
         if not (link.adds or link.transform):
             return
-        bits, digits = self.bits + link.depth, 2 if link.transform else 0
         deeper = (-link.transform if self.inverted else link.transform) > 0
         computed = inputs if deeper else [y for y in outputs if all(y is not x for x in inputs)]
         for band in (band.detach() for band in computed if band.numel()):
-            limit = grid_limit(band.dtype, bits + digits)
-            where = f"on a grid of 2^-{bits} in {str(band.dtype).removeprefix('torch.')}"
-            if torch.compiler.is_compiling():  # a graph cannot wait for numbers: it checks them where they arise
-                message = f"{who} needs values below {limit:g}, {where}"
-                torch._assert_async((band.abs() < limit).all(), message)  # pyright: ignore[reportPrivateImportUsage]
+            if not torch.compiler.is_compiling():
+                self.readings.append((number, band.dtype))
+                self.extremes += band.aminmax()
                 continue
-            self.readings.append(Reading(torch.stack(band.aminmax()).abs().max(), limit, who, where))
+            limit, where = self._limit(number, band.dtype)  # a graph cannot wait for numbers: it checks them itself
+            message = f"{self._name(number)} needs values below {limit:g}, {where}"
+            torch._assert_async((band.abs() < limit).all(), message)  # pyright: ignore[reportPrivateImportUsage]
 
     def require_within(self) -> None:
         """Raises `ValueError` if a value was too large, with one synchronisation for all."""
-        if not all(has_values(reading.largest) for reading in self.readings) or not self.readings:
+        if not self.readings:
             return
-        largest = torch.stack([reading.largest.double() for reading in self.readings]).cpu()
-        values = [value.item() for value in largest]  # tolist() fails under torch.func in torch 2.6
-        excess = [value / reading.limit for reading, value in zip(self.readings, values, strict=True)]
-        for reading, value in zip(self.readings, values, strict=True):
-            if not value < reading.limit:  # so that nan raises too
+        extremes = torch.stack(self.extremes).view(-1, 2)
+        if not has_values(extremes):
+            return
+        values = [x.item() for x in extremes.abs().amax(1).cpu()]  # tolist() fails under torch.func in torch 2.6
+        limits = [self._limit(*reading) for reading in self.readings]
+        for (number, _), value, (limit, where) in zip(self.readings, values, limits, strict=True):
+            if not value < limit:  # so that nan raises too
+                excess = [value / limit for value, (limit, _) in zip(values, limits, strict=True)]
                 finite = all(map(math.isfinite, excess))
                 fewer = self.bits - math.floor(math.log2(max(excess))) - 1 if finite else 0
                 remedy = f"bits={fewer} or smaller values" if fewer > 0 else "smaller values"
                 raise ValueError(
-                    f"{reading.who} has a value of {value:.6g}, but {reading.where} it is exact only "
-                    f"below {reading.limit:g}; use {remedy}"
+                    f"{self._name(number)} has a value of {value:.6g}, but {where} it is exact only below "
+                    f"{limit:g}; use {remedy}"
                 )
+
+    def _limit(self, number: int, dtype: torch.dtype) -> tuple[float, str]:
+        """Returns the bound of the values of a step, and the grid that they are on."""
+        link = self.steps[number][1]
+        bits = self.bits + link.depth
+        where = f"on a grid of 2^-{bits} in {str(dtype).removeprefix('torch.')}"
+        return grid_limit(dtype, bits + (2 if link.transform else 0)), where
+
+    def _name(self, number: int) -> str:
+        count = len(self.steps)
+        place = count - 1 - number if self.inverted else number
+        return f"exact: step {place} of {count} ({type(self.steps[number][1].step).__name__})"

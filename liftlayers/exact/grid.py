@@ -80,7 +80,8 @@ class OnGrid(nn.Module):
             return self._call(*map(_canonical, given))
         recorded = [_recorded(tensor) for tensor in given]
         try:
-            with _recording():
+            records = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+            with nullcontext() if records else _recording():
                 output = self._call(*recorded)
         except RuntimeError as error:
             if "leaf Variable that requires grad" in str(error):
@@ -144,8 +145,11 @@ class ToGrid(VolumePreserving):
 
 def _canonical(x: Tensor) -> Tensor:
     """Returns the same numbers in a layout that depends on the shape alone, strides of axes of length one included."""
-    if not torch.compiler.is_compiling() and (x.storage_offset() or x.is_inference()):  # alignment may choose kernels
-        x = x.clone(memory_format=torch.contiguous_format)
+    if not torch.compiler.is_compiling():
+        if x.storage_offset() or x.is_inference():  # alignment may choose kernels
+            x = x.clone(memory_format=torch.contiguous_format)
+        elif x.is_contiguous() and 1 not in x.shape:
+            return x
     return x.contiguous().flatten().view(x.shape)
 
 

@@ -41,10 +41,9 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
     if x.dtype not in DIGITS:
         raise TypeError(f"round_to_grid needs a float32 or float64 tensor, got {x.dtype}; call .float() first")
     require_bits("round_to_grid", bits)
-    with torch.no_grad():
-        rounded = torch.round(x * 2.0**bits) * 2.0**-bits
-        rounded = torch.where(x.abs() < grid_limit(x.dtype, bits), rounded, x)  # the product may overflow
-    return straight_through(rounded, x)
+    with torch.no_grad():  # as few passes over the numbers as there can be
+        change = (x.detach() * 2.0**bits).round_().mul_(2.0**-bits).sub_(x.detach())
+    return change.clamp_(-1, 1).add_(x)  # exact; where the product has overflowed, such a small change does nothing
 
 
 def straight_through(value: Tensor, x: Tensor) -> Tensor:

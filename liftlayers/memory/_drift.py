@@ -15,9 +15,8 @@ DRIFT_ALLOWED = 1e-3
 
 
 def sample(bands: Sequence[Tensor]) -> Tensor:
-    """Returns some values of several bands, evenly spread, in float32 at least."""
-    values = torch.cat([x.detach().reshape(-1)[:: max(1, x.numel() // SAMPLE_SIZE)] for x in bands])
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    """Returns a copy of some values of several bands, evenly spread. Gradients have to be off."""
+    return torch.cat([x.reshape(-1)[:: max(1, x.numel() // SAMPLE_SIZE)] for x in bands])
 
 
 def warn_of_drift(samples: Sequence[tuple[int, Tensor, Tensor]], num_steps: int) -> None:
@@ -47,7 +46,7 @@ def warn_of_drift(samples: Sequence[tuple[int, Tensor, Tensor]], num_steps: int)
 
 def _relative_errors(rebuilt: Sequence[Tensor], originals: Sequence[Tensor]) -> Tensor:
     """Returns the relative error of each sample as a whole, since one of its bands may be zero."""
-    dtype = functools.reduce(torch.promote_types, [x.dtype for x in originals])
+    dtype = functools.reduce(torch.promote_types, {x.dtype for x in originals}, torch.float32)
     now, then = (pad_sequence([x.to(dtype) for x in side], batch_first=True) for side in (rebuilt, originals))
     size = then.abs().sum(1, keepdim=True)  # so that no square is too large for the dtype
     now, then = now / torch.where(size == 0, 1, size), then / torch.where(size == 0, 1, size)

@@ -1,21 +1,15 @@
-"""What a step depends on besides its inputs: parameters, buffers, training modes and random numbers."""
+"""What a step depends on besides its inputs and random numbers: parameters, buffers and training modes."""
 
-import ctypes
 import functools
 import operator
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils.checkpoint import get_device_states, set_device_states
 
 from liftlayers.invertible import Invertible
-
-Bands = tuple[Tensor, ...]
 
 
 class Place(NamedTuple):
@@ -30,28 +24,10 @@ class Place(NamedTuple):
         return self.name in self.tensors and self.tensors[self.name] is tensor
 
 
-class Visited(NamedTuple):
-    """A module as the walk found it: its attributes, its training mode among them, and its children."""
-
-    module: nn.Module
-    attributes: dict[str, Any]
-    children: list[nn.Module | None]
-
-    @property
-    def has_same_attributes(self) -> bool:
-        """Whether each attribute of the module is still the same object."""
-        now = self.module.__dict__
-        return len(now) == len(self.attributes) and all(map(operator.is_, now.values(), self.attributes.values()))
-
-    @property
-    def has_stored_tensors(self) -> bool:
-        """Whether the module has stored a tensor since. Other attributes may say that a layer has been initialised."""
-        now = self.module.__dict__
-        return any(isinstance(x, Tensor) and x is not self.attributes.get(name) for name, x in now.items())
-
-
 class Inventory:
     """All that a step can depend on besides its inputs and random numbers, collected in one walk over its modules.
+
+    Every step pays for the walk in every pass, so loops are left to functions that are written in C.
 
     Attributes:
         modules: The modules of the step, each once.
@@ -65,60 +41,86 @@ class Inventory:
 
     def __init__(self, step: Invertible) -> None:
         self.step = step
-        self.modules: list[Visited] = []
-        self.parameters: list[Place] = []
-        self.graphs: list[Place] = []
-        self.can_be_rebuilt = True
-        modules: list[nn.Module | None] = [step]
-        seen: set[int] = set()
-        for module in modules:
-            if module is not None and id(module) not in seen:
-                seen.add(id(module))
-                modules += self._visit(module)
+        self.modules: list[nn.Module] = [step]
+        seen = {id(step)}
+        for module in self.modules:
+            for child in module._modules.values():
+                if child is not None and id(child) not in seen:
+                    seen.add(id(child))
+                    self.modules.append(child)
+        self._attributes = [vars(module) for module in self.modules]
+        self._parameters = [module._parameters for module in self.modules]
+        self._children = [module._modules for module in self.modules]
+        self._buffers = [module._buffers for module in self.modules]
+        self._copies = [*map(dict.copy, self._attributes)], [*map(dict, self._parameters)], [*map(dict, self._children)]
+        values = _values(self._attributes)
+        self.graphs = self._find_graphs() if any(map(_is_tensor, set(map(type, values)))) else []
+        self._values = values + _values(self._parameters) + _values(self._children)
+        self.parameters = [x for x in _values(self._parameters) if x is not None]
+        buffers = self.buffers()
+        self._refuse(buffers)
+        self.can_be_rebuilt = not (
+            self.graphs
+            or any(map(is_lazy, self.parameters))
+            or any(place.tensor.requires_grad for place in buffers)
+            or any("_is_replica" in held for held in self._attributes)
+            or any(has_hooks(module) for module in self.modules if isinstance(module, Invertible))
+        )
 
-    def _visit(self, module: nn.Module) -> list[nn.Module | None]:
-        """Notes what belongs to one module, and returns its children. Every step pays for this in every pass."""
-        if _is_sharded(type(module)):
-            raise RuntimeError(
-                "memory='reversible' and 'checkpoint' cannot evaluate a step again if FSDP shards a part of it, as its "
-                f"{type(module).__name__}: apply fully_shard to the whole chain, or use memory='store'"
-            )
-        attributes, parameters, children = module.__dict__, module._parameters, list(module._modules.values())
-        self.modules.append(Visited(module, dict(attributes), children))
-        apart = "_is_replica" not in attributes and not (isinstance(module, Invertible) and has_hooks(module))
-        for name, parameter in parameters.items():
-            if parameter is not None:
-                self.parameters.append(Place(parameters, name, parameter))
-                apart = apart and not is_lazy(parameter)
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                _require_values(module, name, buffer)
-                apart = apart and not buffer.requires_grad
-        if not OTHER_TYPES.issuperset(map(type, attributes.values())):
-            graphs = [Place(attributes, name, value) for name, value in attributes.items() if _has_graph(value)]
-            self.graphs += graphs
-            apart = apart and not graphs
-        self.can_be_rebuilt = self.can_be_rebuilt and apart
-        return children
+    def _find_graphs(self) -> list[Place]:
+        places = (Place(held, name, x) for held in self._attributes for name, x in held.items())
+        return [place for place in places if _has_graph(place.tensor)]
+
+    def _refuse(self, buffers: Sequence[Place]) -> None:
+        """Raises `RuntimeError` if the step cannot be evaluated twice."""
+        for kind in set(map(type, self.modules)):
+            if _is_sharded(kind):
+                raise RuntimeError(
+                    "memory='reversible' and 'checkpoint' cannot evaluate a step again if FSDP shards a part of it, as "
+                    f"its {kind.__name__}: apply fully_shard to the whole chain, or use memory='store'"
+                )
+        for place in buffers:
+            if is_lazy(place.tensor):
+                owner = next(module for module in self.modules if module._buffers is place.tensors)
+                raise RuntimeError(
+                    f"buffer {place.name} of {type(owner).__name__} waits for its first batch, which cannot be "
+                    "computed twice: run one under memory='store' or torch.no_grad()"
+                )
 
     def buffers(self) -> list[Place]:
         """Returns the buffers of the modules, which an earlier evaluation may have replaced since the walk."""
-        return [
-            Place(module._buffers, name, buffer)
-            for module, *_ in self.modules
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
+        held = [buffers for buffers in self._buffers if buffers]
+        return [Place(buffers, name, x) for buffers in held for name, x in buffers.items() if x is not None]
 
     @property
     def tensors(self) -> list[Place]:
         """All that must be the same in the backward pass as in the forward pass, buffers aside."""
-        return self.parameters + self.graphs
+        pairs = zip(self._parameters, self._copies[1], strict=True)
+        parameters = [Place(held, name, x) for held, copy in pairs for name, x in copy.items() if x is not None]
+        return parameters + self.graphs
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        same = all(place.holds(place.tensor) for place in self.parameters)
-        return same and all(list(module._modules.values()) == children for module, _, children in self.modules)
+        return _same(self._parameters, self._copies[1]) and _same(self._children, self._copies[2])
+
+    def is_unchanged(self) -> bool:
+        """Whether the step is as the walk found it, with all attributes of its modules."""
+        return _are(_values([*self._attributes, *self._parameters, *self._children]), self._values)
+
+    def changed(self) -> list[tuple[nn.Module, dict[str, Any]]]:
+        """Returns the modules that have other attributes now, each with those that the walk found.
+
+        Raises:
+            RuntimeError: If a module of the step has been replaced since the walk.
+        """
+        for module, children in zip(self.modules, self._copies[2], strict=True):
+            if not _same([module._modules], [children]):
+                raise RuntimeError(
+                    f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
+                    f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
+                )
+        pairs = zip(self.modules, self._copies[0], strict=True)
+        return [(module, attributes) for module, attributes in pairs if not _same([vars(module)], [attributes])]
 
     @contextmanager
     def attributes_again(self) -> Iterator[None]:
@@ -127,33 +129,54 @@ class Inventory:
         So a network computes again what it computed at its first call to keep it. If that has a graph now, as a weight
         has that is a function of parameters, then it stays afterwards: what was computed in the forward pass, without
         gradients, would be a constant in the next pass. Everything else is as before.
-
-        Raises:
-            RuntimeError: If a module of the step has been replaced since the walk.
         """
-        for module, _, children in self.modules:
-            if list(module._modules.values()) != children:
-                raise RuntimeError(
-                    f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
-                    f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
-                )
-        changed = [visited for visited in self.modules if not visited.has_same_attributes]
-        storing = [(visited, dict(vars(visited.module))) for visited in changed if visited.has_stored_tensors]
-        others = [visited for visited in changed if not visited.has_stored_tensors]
-        turned = [module for module, attributes, _ in others if module.training != attributes["training"]]
+        storing: list[tuple[nn.Module, dict[str, Any]]] = []
+        turned: list[nn.Module] = []
         try:
-            for module in turned:
-                module.training = not module.training
-            for visited, _ in storing:
-                _set_attributes(visited.module, visited.attributes)
+            for module, attributes in self.changed():
+                if stored_tensors(module, attributes):
+                    storing.append((module, dict(vars(module))))
+                    _set_attributes(module, attributes)
+                elif module.training != attributes["training"]:
+                    turned.append(module)
+                    module.training = not module.training
             yield
         finally:
-            for visited, latest in storing:
-                with_graph = {name: x for name, x in vars(visited.module).items() if _has_graph(x)}
+            for module, latest in storing:
+                with_graph = {name: x for name, x in vars(module).items() if _has_graph(x)}
                 kept = {name: x for name, x in latest.items() if name not in with_graph or _has_graph(x)}
-                _set_attributes(visited.module, with_graph | kept)
+                _set_attributes(module, with_graph | kept)
             for module in turned:
                 module.training = not module.training
+
+
+def stored_tensors(module: nn.Module, attributes: dict[str, Any]) -> dict[str, Tensor]:
+    """Returns the tensors that a module has stored since it had the given attributes.
+
+    Only these are undone: other attributes may say that a layer has been initialised.
+    """
+    now = vars(module)
+    return {name: x for name, x in now.items() if isinstance(x, Tensor) and x is not attributes.get(name)}
+
+
+def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
+    """Returns what some dictionaries hold."""
+    values: list[Any] = []
+    for each in held:
+        if each:
+            values += each.values()
+    return values
+
+
+def _are(now: list[Any], then: list[Any]) -> bool:
+    """Whether two lists hold the same objects."""
+    return len(now) == len(then) and all(map(operator.is_, now, then))
+
+
+def _same(now: Sequence[dict[str, Any]], then: Sequence[dict[str, Any]]) -> bool:
+    """Whether dictionaries hold the same objects as their copies."""
+    pairs = zip(now, then, strict=True)
+    return all([*x.keys()] == [*y.keys()] and _are([*x.values()], [*y.values()]) for x, y in pairs)
 
 
 def _has_graph(value: object) -> bool:
@@ -165,8 +188,9 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
     vars(module).update(attributes)
 
 
-# Types that most attributes of modules have. To ask for these first takes a fifth of the time of isinstance for each.
-OTHER_TYPES = frozenset({bool, int, float, str, tuple, list, dict, set, OrderedDict, type(None)})
+@functools.cache
+def _is_tensor(kind: type) -> bool:
+    return issubclass(kind, Tensor)
 
 
 @functools.cache
@@ -180,15 +204,7 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 def has_hooks(module: Invertible) -> bool:
     """Whether a module has hooks. Those of a network do not matter: they are called whenever it is evaluated."""
-    return any(getattr(module, name) for name in HOOKS)
-
-
-def _require_values(module: nn.Module, name: str, buffer: Tensor) -> None:
-    if is_lazy(buffer):
-        raise RuntimeError(
-            f"buffer {name} of {type(module).__name__} waits for its first batch, which cannot be computed twice: run "
-            "one under memory='store' or torch.no_grad()"
-        )
+    return any(map(vars(module).get, HOOKS))
 
 
 @contextmanager
@@ -206,45 +222,3 @@ def lent(places: Sequence[Place], tensors: Sequence[Tensor]) -> Iterator[None]:
     finally:
         for place, _, original in changed:
             place.tensors[place.name] = original
-
-
-@contextmanager
-def without_autocast_cache() -> Iterator[None]:
-    """Keeps autocast from reading and filling its cache of low-precision copies.
-
-    In older versions of torch (2.6 among them), a copy that is made without gradients has no graph, and later calls
-    under the same autocast get that copy: their weights are constants (github.com/pytorch/pytorch/issues/158232).
-    """
-    enabled = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(enabled)
-
-
-class RandomState:
-    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
-
-    def __init__(self, bands: Bands) -> None:
-        self.cpu = torch.get_rng_state()
-        self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
-        elsewhere = [band for band in bands if band.device.type not in ("cpu", "meta")]
-        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
-        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, RandomState)
-            and self.devices == other.devices
-            and self.digits == other.digits
-            and all(torch.equal(a, b) for a, b in zip(self.others, other.others, strict=True))
-        )
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Inside, the generators are in this state; afterwards they are as they were before."""
-        with torch.random.fork_rng(self.devices, device_type=self.device_type):
-            torch.set_rng_state(self.cpu)
-            set_device_states(self.devices, self.others, device_type=self.device_type)
-            yield

@@ -1,5 +1,6 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,7 +12,8 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
-from liftlayers.memory._inventory import Inventory, RandomState, lent, without_autocast_cache
+from liftlayers.memory._circumstances import RandomState, without_autocast_cache
+from liftlayers.memory._inventory import Inventory, lent
 from liftlayers.memory._leaves import Leaf
 
 Bands = tuple[Tensor, ...]
@@ -28,9 +30,9 @@ class Record:
 
     def __init__(self, inventory: Inventory, random: RandomState) -> None:
         self.inventory = inventory
+        self.random: RandomState | None = random
         self.buffers = inventory.buffers()
         self.versions = [place.tensor._version for place in self.buffers]
-        self.random: RandomState | None = random
         self.copies = {id(place.tensor): place.tensor.clone() for place in self.buffers}
 
     def keep_changes(self, bands: Bands) -> RandomState:
@@ -41,8 +43,8 @@ class Record:
             if not place.holds(place.tensor) or place.tensor._version != version
         }
         self.copies = {key: copy for key, copy in self.copies.items() if key in changed}
-        now = RandomState(bands)
-        if self.random == now:
+        now = self.random.latest(bands)  # type: ignore[union-attr]
+        if self.random is now:
             self.random = None
         return now
 
@@ -63,6 +65,11 @@ class Record:
             if id(place.tensor) not in again:
                 again[id(place.tensor)] = self.copies.get(id(place.tensor), place.tensor).clone()
         return [again[id(place.tensor)] for place in self.buffers]
+
+    def is_ready(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether the step would do the same again as it is, with these parameters."""
+        same = all(map(operator.is_, parameters, self.inventory.parameters))
+        return same and not (self.random or self.buffers) and self.inventory.is_unchanged()
 
     @contextmanager
     def again(self, tensors: Sequence[Tensor]) -> Iterator[None]:
@@ -99,11 +106,10 @@ def undoes_first(inventory: Inventory) -> bool:
 
     Networks are then evaluated in the opposite order, and would draw each other's random numbers.
     """
-    modules = (module for module, *_ in inventory.modules)
     return any(
         isinstance(module, Invertible)
         and not (own_rebuild(module, inverted=False) and own_rebuild(module, inverted=True))
-        for module in modules
+        for module in inventory.modules
     )
 
 

@@ -1,7 +1,7 @@
 """One step of a reversible pass: what its backward pass needs, and its second evaluation there."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +10,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
-from liftlayers.memory._inventory import Inventory
+from liftlayers.memory._inventory import Inventory, stored_tensors
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
 
@@ -37,43 +37,49 @@ class Visit:
     anchor: Tensor | None = None
     strides: list[tuple[int, ...]] | None = None
 
+    @property
+    def shared(self) -> Iterable[int]:
+        """The positions of all that the step shares with others, each once."""
+        return dict.fromkeys((*self.parameters, *self.options.values()))
+
     def note(self, needs: tuple[bool, ...], outputs: Bands) -> None:
         """Notes what the step has returned for inputs of which some need a gradient."""
         self.needs, self.num_outputs = needs, len(outputs)
         if self.record.random is not None:
             self.strides = [y.stride() for y in outputs]
 
-    def again(self, bands: Bands, tensors: dict[int, Tensor]) -> Rebuilt:
+    def again(self, bands: Bands, tensors: Sequence[Tensor]) -> Rebuilt:
         """Returns the inputs of the step, as leaves, and its outputs with a graph.
 
         Args:
             bands: The outputs, or the inputs if they were kept.
-            tensors: What the step shares with others, by position.
+            tensors: All that the steps of the chain share.
         """
         if self.strides and self.kept is None:
             bands = tuple(_laid_out(x, strides) for x, strides in zip(bands, self.strides, strict=True))
+        evaluate = rebuild if self.kept is None else repeat
         # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
-        stored = any(not each.has_same_attributes and each.has_stored_tensors for each in self.inventory.modules)
-        wanted = [(need or stored) and is_differentiable(x) for x, need in zip(bands, needs, strict=True)]
-        bands = tuple(x.detach().requires_grad_(want) for x, want in zip(bands, wanted, strict=True))
+        parameters = [tensors[position] for position in self.parameters]
         options = {name: tensors[position] for name, position in self.options.items()}
-        with self.record.again([tensors[position] for position in self.parameters]):
-            evaluate = rebuild if self.kept is None else repeat
-            inputs, outputs = evaluate(self.leaf, bands, options)
-            if stored:
-                self._warn_of_activations(inputs)
-        self._require_known(outputs, [*inputs, *tensors.values()])
+        if self.record.is_ready(parameters):
+            inputs, outputs = evaluate(self.leaf, tuple(map(_as_leaf, bands, needs)), options)
+        else:
+            stored = any(stored_tensors(*each) for each in self.inventory.changed())
+            bands = tuple(map(_as_leaf, bands, (True,) * len(bands) if stored else needs))
+            with self.record.again(parameters):
+                inputs, outputs = evaluate(self.leaf, bands, options)
+                if stored:
+                    self._warn_of_activations(inputs)
+        self._require_known(outputs, [*inputs, *parameters, *options.values()])
         return inputs, outputs
 
     def _warn_of_activations(self, inputs: Bands) -> None:
         """Warns of tensors that a module has stored and that depend on the inputs: the forward pass made no graph."""
         of_inputs = {id(x) for x in inputs}
         needing = {id(x) for x, need in zip(inputs, self.needs, strict=True) if need}
-        for module, attributes, _ in self.inventory.modules:
-            for name, value in vars(module).items():
-                if not isinstance(value, Tensor) or value is attributes.get(name):
-                    continue
+        for module, attributes in self.inventory.changed():
+            for name, value in stored_tensors(module, attributes).items():
                 found = {id(leaf) for _, leaf in leaves_of_graph([value])} if value.grad_fn else {id(value)}
                 if found & of_inputs and (found & needing or found - of_inputs):
                     warnings.warn(
@@ -103,6 +109,13 @@ def _ends(tensors: Sequence[Tensor]) -> set[Node]:
     return {get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad}
 
 
+def _as_leaf(x: Tensor, needs: bool) -> Tensor:
+    """Returns a band as a leaf that needs a gradient or not, as long as its dtype can have one."""
+    if x.requires_grad == needs and x.is_leaf:
+        return x
+    return x.detach().requires_grad_(needs and is_differentiable(x))
+
+
 def _laid_out(x: Tensor, strides: tuple[int, ...]) -> Tensor:
     """Returns a band in memory of the given strides, or as it is if these repeat numbers."""
     return x if x.stride() == strides or 0 in strides else x.new_empty_strided(x.shape, strides).copy_(x)
@@ -116,13 +129,24 @@ def without_hooks(tensor: Tensor) -> Tensor:
 
 def differentiate(
     inputs: Bands, outputs: Bands, gradients: Sequence[Tensor | None], parameters: list[Tensor]
-) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+) -> tuple[list[Tensor | None], Sequence[Tensor | None]]:
     """Returns the gradients of inputs, which are leaves, and of parameters, from those of the outputs."""
     wanted = [x for x in inputs if x.requires_grad]
-    reached = [(y, g) for y, g in zip(outputs, gradients, strict=True) if y.requires_grad and g is not None]
+    passed: dict[int, Tensor | None] = {id(x): None for x in wanted}
+    reached: list[tuple[Tensor, Tensor]] = []
+    for y, gradient in zip(outputs, gradients, strict=True):
+        if id(y) in passed:  # an input that is returned as it is: to ask autograd takes ten times as long
+            passed[id(y)] = add(passed[id(y)], gradient)
+        elif gradient is not None and y.requires_grad:
+            reached.append((y, gradient))
     found: Sequence[Tensor | None] = [None] * (len(wanted) + len(parameters))
     if reached and found:
         targets = [*wanted, *parameters]
         found = torch.autograd.grad([y for y, _ in reached], targets, [g for _, g in reached], allow_unused=True)
     of_inputs = iter(found)
-    return [next(of_inputs) if x.requires_grad else None for x in inputs], found[len(wanted) :]
+    return [add(passed[id(x)], next(of_inputs)) if x.requires_grad else None for x in inputs], found[len(wanted) :]
+
+
+def add(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
+    """Returns the sum of two gradients; None is zero."""
+    return gradient if total is None else total if gradient is None else total + gradient

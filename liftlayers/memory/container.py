@@ -126,7 +126,7 @@ def _leaves_inside(
     step: Invertible, inverted: bool, opens: Callable[[Invertible], bool], before: int, after: int
 ) -> list[Leaf]:
     """Returns the steps inside a step, or none if it is evaluated as a whole."""
-    if not opens(step):
+    if type(step).steps is Invertible.steps or not opens(step):
         return []
     inner, turned = unwrapped(step, inverted)
     if not is_made_of_steps(inner):

@@ -19,15 +19,16 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
+from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._drift import sample, warn_of_drift
-from liftlayers.memory._inventory import Inventory, RandomState, without_autocast_cache
+from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Record, checkpointed, undoes_first
-from liftlayers.memory._visit import Visit, differentiate, without_hooks
+from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
 
 Options = dict[str, Tensor]
 
-NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
+NUM_ANCHORS = 4  # places in a chain where rebuilt bands are compared with the originals
 
 
 def reversible(
@@ -127,20 +128,13 @@ class _Chain:
     ) -> None:
         self.num_steps, self.observe = num_steps, observe
         self.autocast: list[dict[str, Any]] = []
-        self.shared: list[Tensor] = []
-        position: dict[int, int] = {}
-
-        def share(tensor: Tensor) -> int:
-            if id(tensor) not in position:
-                position[id(tensor)] = len(self.shared)
-                self.shared.append(tensor)
-            return position[id(tensor)]
-
         self.visits: list[Visit] = []
+        position: dict[Tensor, int] = {}
         for number, leaf, inventory, options in steps:
-            parameters = [share(place.tensor) for place in inventory.parameters]
-            keywords = {name: share(tensor) for name, tensor in options.items()}
+            parameters = [position.setdefault(tensor, len(position)) for tensor in inventory.parameters]
+            keywords = {name: position.setdefault(tensor, len(position)) for name, tensor in options.items()}
             self.visits.append(Visit(number, leaf, inventory, parameters, keywords))
+        self.shared = list(position)
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
         """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
@@ -177,26 +171,26 @@ class _Chain:
         `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
         """
-        bands, shared, kept = tuple(saved[:first]), saved[first:second], saved[second:]
+        bands, shared, kept = tuple(x.detach() for x in saved[:first]), saved[first:second], saved[second:]
         saved.clear()
+        shared = [without_hooks(tensor) for tensor in shared]
         totals: list[Tensor | None] = [None] * len(shared)
         samples: list[tuple[int, Tensor, Tensor]] = []
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for visit in reversed(self.visits):
             begin, end = visit.leaf.before, visit.leaf.before + visit.num_outputs
             above, below = (bands[:begin], bands[end:]), (gradients[:begin], gradients[end:])
-            outputs = bands[begin:end] if visit.kept is None else tuple(kept[visit.kept])
-            tensors = {p: without_hooks(shared[p]) for p in (*visit.parameters, *visit.options.values())}
-            wanted = {p: tensor for p, tensor in tensors.items() if tensor.requires_grad}
+            outputs = bands[begin:end] if visit.kept is None else tuple(x.detach() for x in kept[visit.kept])
+            del bands  # nothing needs the outputs any more, and saving memory is the purpose
             with ExitStack() as stack:
                 for state in autocast:
                     stack.enter_context(torch.autocast(**state))
-                inputs, again = visit.again(outputs, tensors)
-            del bands, outputs  # nothing needs the outputs any more, and saving memory is the purpose
-            of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], list(wanted.values()))
+                inputs, again = visit.again(outputs, shared)
+            del outputs
+            wanted = [p for p in visit.shared if shared[p].requires_grad]
+            of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], [shared[p] for p in wanted])
             for p, gradient in zip(wanted, of_wanted, strict=True):
-                total = totals[p]
-                totals[p] = gradient if total is None else total if gradient is None else total + gradient
+                totals[p] = add(totals[p], gradient)
             gradients = (*below[0], *of_inputs, *below[1])
             bands = (*above[0], *inputs, *above[1])
             del inputs, again, above
