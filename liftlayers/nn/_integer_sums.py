@@ -36,13 +36,12 @@ def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
 
 def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
     """Returns the largest absolute value that a sum of each output channel may have, as a float."""
-    return bias.detach().abs() + LARGEST * weight.detach().abs().sum((1, 2, 3))
+    return bias.abs() + LARGEST * weight.abs().sum((1, 2, 3))
 
 
-def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, shift: Tensor) -> Tensor:
-    r"""Returns a convolution of integers, divided by :math:`2^s` and rounded down."""
-    scale = power_of_two(-shift, weight.dtype)  # exact, so the weights may be scaled instead of the sums
-    sums = _convolution(codes, weight * scale[:, None, None, None], bias * scale)
+def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
+    """Returns a convolution rounded down, of integers and of weights and biases that are integers times the scale."""
+    sums = _convolution(codes, weight, bias)
     _require_integers(who, sums, scale)
     return _rounded_down(sums)
 
@@ -61,10 +60,11 @@ def _onednn_is_on() -> bool:
 
 
 def _rounded_down(sums: Tensor) -> Tensor:
-    """Rounds sums down, with the gradient of the sums if one may be needed, and else in place."""
-    if sums.requires_grad or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    """Rounds sums down, with the gradient of the sums: in place, which autograd does not see, if nothing else looks."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return straight_through(sums.detach().floor(), sums)
-    return sums.floor_()
+    sums.detach().floor_()  # the backward pass of a convolution does not need its output
+    return sums
 
 
 def without_autocast(device: str) -> AbstractContextManager[object]:

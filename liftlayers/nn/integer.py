@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_four_axes, require_positive, require_tensors, require_whole
-from liftlayers.functional.grid import straight_through
 from liftlayers.nn._integer_sums import LARGEST, bounds_of, power_of_two, rounded_sums, whole, without_autocast
 
 M = TypeVar("M", bound=nn.Module)
@@ -104,19 +103,25 @@ class _Convolution(IntegerNetwork):
 
     @abstractmethod
     def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns weights and biases, integers in a floating-point dtype, and the shift of each output channel."""
+        """Returns weights and biases, which are integers, and the shift of each output channel; without gradients."""
+
+    def _scaled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns weights and biases times the scale of each output channel, and the scale, in floats."""
+        weight, bias, shift = self._integers()
+        scale = power_of_two(-shift, weight.dtype if weight.is_floating_point() else torch.float32)
+        return weight * scale.view(-1, 1, 1, 1), bias * scale, scale  # exact, so sums need no scaling
 
     def bounds(self) -> Tensor:
         weight, bias, _ = self._integers()
-        return bounds_of(weight, bias).long()
+        return bounds_of(weight.float(), bias.float()).long()
 
     def forward(self, x: Tensor) -> Tensor:
         require_tensors("IntegerConv2d", x)
+        require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
         with without_autocast(x.device.type):
-            weight, bias, shift = self._integers()
-            require_four_axes("IntegerConv2d", x, channels=weight.shape[1])
+            weight, bias, scale = self._scaled()
             codes = whole("IntegerConv2d", x, weight.dtype).clamp(-LARGEST if self.signed else 0, LARGEST)
-            y = rounded_sums("IntegerConv2d", codes, weight, bias, shift=shift)
+            y = rounded_sums("IntegerConv2d", codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)
 
     def extra_repr(self) -> str:
@@ -200,24 +205,28 @@ class IntegerConv2d(_Convolution):
     def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
         if self.weight.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {self.weight.dtype}")
-        with torch.no_grad():  # the largest exponent that gives weights of seven bits and sums within the bound
-            exponent = (7 - torch.frexp(self.weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-            excess = bounds_of(*self._rounded(exponent)[:2]) * (1.0625 / LARGEST_SUM)
-            exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
-        return self._rounded(exponent)
+        # The largest exponent that gives weights of seven bits and sums within the bound.
+        exponent = (7 - torch.frexp(self.weight.detach().abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
+        excess = bounds_of(*self._rounded(exponent)) * (1.0625 / LARGEST_SUM)
+        exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
+        return *self._rounded(exponent), exponent + (self.in_bits - self.out_bits)
 
-    def _rounded(self, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns what `_integers` does, for the exponent of each output channel."""
-        weight = self.weight * power_of_two(exponent, self.weight.dtype)[:, None, None, None]
-        rounded = weight.detach().round()
+    def _rounded(self, exponent: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns weights and biases, which are integers, for the exponent of each output channel."""
+        unit = power_of_two(exponent, self.weight.dtype)
+        weight = (self.weight.detach() * unit.view(-1, 1, 1, 1)).round_()
         if self.zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
-            rounded = rounded - rounded.mean((2, 3), keepdim=True).round()
-            weight = weight - weight.mean((2, 3), keepdim=True)
-        weight = straight_through(rounded.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT), weight)
-        bias = self.bias * power_of_two(exponent + self.in_bits, self.bias.dtype)
-        shift = exponent + self.in_bits - self.out_bits
-        half = power_of_two(shift - 1, bias.dtype) * (shift > 0)
-        return weight, straight_through(bias.detach().round() + half, bias), shift
+            weight -= weight.mean((2, 3), keepdim=True).round_()
+        half = (unit * 2.0 ** (self.in_bits - self.out_bits - 1)).floor_()  # 0 if the shift is not positive
+        bias = (self.bias.detach() * (unit * 2.0**self.in_bits)).round_() + half
+        return weight.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT), bias
+
+    def _scaled(self) -> tuple[Tensor, Tensor, Tensor]:
+        weight, bias, scale = super()._scaled()
+        real = self.weight - self.weight.mean((2, 3), keepdim=True) if self.zero_mean else self.weight
+        weight = torch.add(weight, real - real.detach(), alpha=2.0 ** (self.out_bits - self.in_bits))
+        bias = torch.add(bias, self.bias - self.bias.detach(), alpha=2.0**self.out_bits)  # zeros with a gradient
+        return weight, bias, scale
 
 
 class FrozenIntegerConv2d(_Convolution):
@@ -228,14 +237,14 @@ class FrozenIntegerConv2d(_Convolution):
 
     def __init__(self, conv: IntegerConv2d) -> None:
         super().__init__(signed=conv.signed)
-        weight, bias, shift = (numbers.detach() for numbers in conv._integers())
+        weight, bias, shift = conv._integers()
         self.register_buffer("weight", weight.to(torch.int8))
         self.register_buffer("bias", bias.to(torch.int32))
         self.register_buffer("shift", shift.to(torch.int8))
         self.train(conv.training)
 
     def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.weight.float(), self.bias.float(), self.shift
+        return self.weight, self.bias, self.shift
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
         """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""

@@ -83,8 +83,9 @@ class IntegerPredictor(IntegerNetwork):
         if self.bits and not x.is_floating_point():
             raise TypeError(f"IntegerPredictor with bits={self.bits} needs floats on that grid, got {x.dtype}")
         codes = whole("IntegerPredictor", x, torch.float32 if x.dtype != torch.float64 else x.dtype)
-        codes = codes * 2.0**self.input_bits
+        codes = codes * 2.0**self.input_bits if self.input_bits else codes
         if self.input_bits < self.bits:
             codes = straight_through((codes.detach() + 0.5).floor(), codes)
         y = self.last(self.hidden(codes))
-        return (y * 2.0**-self.bits).to(x.dtype) if x.is_floating_point() else y.to(torch.int32)
+        y = y * 2.0**-self.bits if self.bits else y
+        return y.to(x.dtype if x.is_floating_point() else torch.int32)
