@@ -5,11 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from liftlayers._bands import has_values
 from liftlayers._graphs import constant_in_graphs
-from liftlayers.functional.grid import straight_through
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
@@ -24,26 +22,22 @@ def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
-def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns powers of two from the bits of their exponents: powers that are computed may be off by one bit.
-
-    ONNX has no such operation; its powers of two are exact in onnxruntime.
-    """
-    if torch.onnx.is_in_onnx_export():
-        return torch.ldexp(torch.ones((), dtype=dtype), exponent)
-    return ((exponent.to(torch.int32) + 127) << 23).view(torch.float32).to(dtype)
-
-
-def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
-    """Returns the largest absolute value that a sum of each output channel may have, as a float."""
-    return bias.abs() + LARGEST * weight.abs().sum((1, 2, 3))
+def clipped(x: Tensor, *, signed: bool) -> Tensor:
+    """Clips whole numbers to -255 or 0 and 255, with the gradient of `torch.clamp`."""
+    lowest = -LARGEST if signed else 0
+    if not x.requires_grad:
+        return x.clamp(lowest, LARGEST)
+    y = F.hardtanh(x, lowest - 0.5, LARGEST + 0.5)  # its backward pass takes a tenth of the time
+    y.detach().clamp_(lowest, LARGEST)
+    return y
 
 
 def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
     """Returns a convolution rounded down, of integers and of weights and biases that are integers times the scale."""
     sums = _convolution(codes, weight, bias)
     _require_integers(who, sums, scale)
-    return _rounded_down(sums)
+    sums.detach().floor_()  # autograd does not see it; the backward pass of a convolution does not need its output
+    return sums
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -57,14 +51,6 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @constant_in_graphs
 def _onednn_is_on() -> bool:
     return bool(torch.backends.mkldnn.enabled)
-
-
-def _rounded_down(sums: Tensor) -> Tensor:
-    """Rounds sums down, with the gradient of the sums: in place, which autograd does not see, if nothing else looks."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return straight_through(sums.detach().floor(), sums)
-    sums.detach().floor_()  # the backward pass of a convolution does not need its output
-    return sums
 
 
 def without_autocast(device: str) -> AbstractContextManager[object]:

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_four_axes, require_positive, require_tensors, require_whole
-from liftlayers.nn._integer_sums import LARGEST, bounds_of, power_of_two, rounded_sums, whole, without_autocast
+from liftlayers.nn._integer_sums import clipped, rounded_sums, whole, without_autocast
+from liftlayers.nn._integer_weights import LARGEST_SUM, Numbers, bounds_of, rounded, rounded_and_scaled, scaled
+from liftlayers.nn._last_call import LastCall
 
 M = TypeVar("M", bound=nn.Module)
-
-LARGEST_WEIGHT = 127  # seven bits and a sign
-LARGEST_SUM = 2**22  # two binary digits below what float32 holds
-MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a channel of tiny weights would be large
 
 
 class IntegerNetwork(nn.Module, ABC):
@@ -100,16 +98,15 @@ class _Convolution(IntegerNetwork):
     def __init__(self, *, signed: bool) -> None:
         super().__init__()
         self.signed = signed
+        self._last = LastCall[Numbers]()
 
     @abstractmethod
-    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns weights and biases, which are integers, and the shift of each output channel; without gradients."""
+    def _integers(self) -> Numbers:
+        """Returns weights and biases, which are integers, and the shift of each output channel, without gradients."""
 
-    def _scaled(self) -> tuple[Tensor, Tensor, Tensor]:
+    @abstractmethod
+    def _scaled(self) -> Numbers:
         """Returns weights and biases times the scale of each output channel, and the scale, in floats."""
-        weight, bias, shift = self._integers()
-        scale = power_of_two(-shift, weight.dtype if weight.is_floating_point() else torch.float32)
-        return weight * scale.view(-1, 1, 1, 1), bias * scale, scale  # exact, so sums need no scaling
 
     def bounds(self) -> Tensor:
         weight, bias, _ = self._integers()
@@ -120,7 +117,7 @@ class _Convolution(IntegerNetwork):
         require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
         with without_autocast(x.device.type):
             weight, bias, scale = self._scaled()
-            codes = whole("IntegerConv2d", x, weight.dtype).clamp(-LARGEST if self.signed else 0, LARGEST)
+            codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed)
             y = rounded_sums("IntegerConv2d", codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)
 
@@ -202,31 +199,12 @@ class IntegerConv2d(_Convolution):
         conv = nn.Conv2d(in_channels, out_channels, kernel_size)  # for its initial weights
         self.weight, self.bias = conv.weight, cast(nn.Parameter, conv.bias)
 
-    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        if self.weight.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {self.weight.dtype}")
-        # The largest exponent that gives weights of seven bits and sums within the bound.
-        exponent = (7 - torch.frexp(self.weight.detach().abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-        excess = bounds_of(*self._rounded(exponent)) * (1.0625 / LARGEST_SUM)
-        exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
-        return *self._rounded(exponent), exponent + (self.in_bits - self.out_bits)
+    def _integers(self) -> Numbers:
+        return rounded(self.weight, self.bias, self.in_bits, self.out_bits, self.zero_mean)
 
-    def _rounded(self, exponent: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns weights and biases, which are integers, for the exponent of each output channel."""
-        unit = power_of_two(exponent, self.weight.dtype)
-        weight = (self.weight.detach() * unit.view(-1, 1, 1, 1)).round_()
-        if self.zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
-            weight -= weight.mean((2, 3), keepdim=True).round_()
-        half = (unit * 2.0 ** (self.in_bits - self.out_bits - 1)).floor_()  # 0 if the shift is not positive
-        bias = (self.bias.detach() * (unit * 2.0**self.in_bits)).round_() + half
-        return weight.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT), bias
-
-    def _scaled(self) -> tuple[Tensor, Tensor, Tensor]:
-        weight, bias, scale = super()._scaled()
-        real = self.weight - self.weight.mean((2, 3), keepdim=True) if self.zero_mean else self.weight
-        weight = torch.add(weight, real - real.detach(), alpha=2.0 ** (self.out_bits - self.in_bits))
-        bias = torch.add(bias, self.bias - self.bias.detach(), alpha=2.0**self.out_bits)  # zeros with a gradient
-        return weight, bias, scale
+    def _scaled(self) -> Numbers:
+        settings = self.in_bits, self.out_bits, self.zero_mean
+        return self._last(rounded_and_scaled, self.weight, self.bias, *settings)
 
 
 class FrozenIntegerConv2d(_Convolution):
@@ -243,8 +221,11 @@ class FrozenIntegerConv2d(_Convolution):
         self.register_buffer("shift", shift.to(torch.int8))
         self.train(conv.training)
 
-    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _integers(self) -> Numbers:
         return self.weight, self.bias, self.shift
+
+    def _scaled(self) -> Numbers:
+        return self._last(scaled, self.weight, self.bias, self.shift)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
         """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""
