@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from liftlayers.nn._integer_sums import LARGEST
+from liftlayers.nn._integer_sums import LARGEST, in_onnx_export
 
 LARGEST_WEIGHT = 127  # seven bits and a sign
 LARGEST_SUM = 2**22  # two binary digits below what float32 holds
@@ -17,7 +17,7 @@ def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
 
     ONNX has no such operation; its powers of two are exact in onnxruntime.
     """
-    if torch.onnx.is_in_onnx_export():
+    if in_onnx_export():
         return torch.ldexp(torch.ones((), dtype=dtype), exponent)
     return ((exponent.to(torch.int32) + 127) << 23).view(torch.float32).to(dtype)
 
@@ -28,12 +28,12 @@ def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def scaled(weight: Tensor, bias: Tensor, shift: Tensor) -> Numbers:
-    """Returns weights and biases, which are integers, times the scale of each output channel, and the scale.
+    """Returns weights and biases, which are integers, times the scale of each output channel, and the scale, (C, 1, 1).
 
     A scale is a power of two, so the products are exact, and sums need no scaling.
     """
     scale = power_of_two(-shift, weight.dtype if weight.is_floating_point() else torch.float32)
-    return weight * scale.view(-1, 1, 1, 1), bias * scale, scale
+    return weight * scale.view(-1, 1, 1, 1), bias * scale, scale.view(-1, 1, 1)
 
 
 def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool) -> Numbers:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_four_axes, require_positive, require_tensors, require_whole
+from liftlayers._checks import require_four_axes, require_positive, require_whole
 from liftlayers.nn._integer_sums import clipped, rounded_sums, whole, without_autocast
 from liftlayers.nn._integer_weights import LARGEST_SUM, Numbers, bounds_of, rounded, rounded_and_scaled, scaled
 from liftlayers.nn._last_call import LastCall
@@ -95,9 +95,9 @@ class _Convolution(IntegerNetwork):
 
     weight: Tensor
 
-    def __init__(self, *, signed: bool) -> None:
+    def __init__(self, *, signed: bool, inplace: bool) -> None:
         super().__init__()
-        self.signed = signed
+        self.signed, self.inplace = signed, inplace
         self._last = LastCall[Numbers]()
 
     @abstractmethod
@@ -113,11 +113,10 @@ class _Convolution(IntegerNetwork):
         return bounds_of(weight.float(), bias.float()).long()
 
     def forward(self, x: Tensor) -> Tensor:
-        require_tensors("IntegerConv2d", x)
         require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
         with without_autocast(x.device.type):
             weight, bias, scale = self._scaled()
-            codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed)
+            codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
             y = rounded_sums("IntegerConv2d", codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)
 
@@ -159,6 +158,7 @@ class IntegerConv2d(_Convolution):
         out_bits: The exponent :math:`o`.
         signed: Whether to clip to :math:`-255 \dots 255`. Otherwise to :math:`0 \dots 255`, which rectifies.
         zero_mean: Whether the weights of each kernel get the mean zero, so that only differences of neighbours count.
+        inplace: Whether to clip the input in place, if it needs no gradient.
 
     Shape:
         - Input :math:`(B, C_{in}, H, W)`, whole numbers in any integer dtype, float32 or float64; output
@@ -188,8 +188,9 @@ class IntegerConv2d(_Convolution):
         out_bits: int = 0,
         signed: bool = True,
         zero_mean: bool = False,
+        inplace: bool = False,
     ) -> None:
-        super().__init__(signed=signed)
+        super().__init__(signed=signed, inplace=inplace)
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
         require_positive("IntegerConv2d", **numbers)
         require_whole("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
@@ -204,7 +205,7 @@ class IntegerConv2d(_Convolution):
 
     def _scaled(self) -> Numbers:
         settings = self.in_bits, self.out_bits, self.zero_mean
-        return self._last(rounded_and_scaled, self.weight, self.bias, *settings)
+        return self._last(rounded_and_scaled, (self.weight, self.bias), settings)
 
 
 class FrozenIntegerConv2d(_Convolution):
@@ -214,7 +215,7 @@ class FrozenIntegerConv2d(_Convolution):
     shift: Tensor
 
     def __init__(self, conv: IntegerConv2d) -> None:
-        super().__init__(signed=conv.signed)
+        super().__init__(signed=conv.signed, inplace=conv.inplace)
         weight, bias, shift = conv._integers()
         self.register_buffer("weight", weight.to(torch.int8))
         self.register_buffer("bias", bias.to(torch.int32))
@@ -225,7 +226,7 @@ class FrozenIntegerConv2d(_Convolution):
         return self.weight, self.bias, self.shift
 
     def _scaled(self) -> Numbers:
-        return self._last(scaled, self.weight, self.bias, self.shift)
+        return self._last(scaled, (self.weight, self.bias, self.shift))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
         """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""

@@ -122,9 +122,9 @@ def test_a_function_is_called_once_for_the_same_arguments() -> None:
         return x * 2**power
 
     last, x = LastCall[Tensor](), torch.ones(2)
-    assert [float(last(double, y, power).sum()) for y, power in ((x, 1), (x.clone(), 1), (x, 2))] == [4, 4, 8]
+    assert [float(last(double, (y,), (power,)).sum()) for y, power in ((x, 1), (x.clone(), 1), (x, 2))] == [4, 4, 8]
     assert calls == [1, 2]
-    last(double, x.requires_grad_(), 2)  # its result has a gradient
+    last(double, (x.requires_grad_(),), (2,))  # its result has a gradient
     assert calls == [1, 2, 2]
 
 
@@ -136,3 +136,13 @@ def test_the_gradient_of_clipping_is_that_of_clamp(signed: bool) -> None:
         assert torch.equal(clipped(tensor, signed=signed), expected)
     found = torch.autograd.grad(clipped(x, signed=signed).sum(), x)
     assert torch.equal(*found, *torch.autograd.grad(expected.sum(), x))
+
+
+def test_inputs_are_clipped_in_place_only_on_request() -> None:
+    x = torch.full((1, 1, 4, 4), 300.0)
+    with torch.no_grad():
+        for network in (IntegerConv2d(1, 1), IntegerPredictor(1, 1)):
+            network(x)
+            assert (x == 300).all()
+        IntegerConv2d(1, 1, inplace=True).frozen()(x)
+    assert (x == 255).all()
