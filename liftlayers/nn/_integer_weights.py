@@ -1,9 +1,12 @@
 """Weights and biases of convolutions of integers: rounded, within the bound of the sums, and scaled."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from liftlayers.nn._integer_sums import LARGEST, in_onnx_export
+from liftlayers.nn._last_call import is_readable
 
 LARGEST_WEIGHT = 127  # seven bits and a sign
 LARGEST_SUM = 2**22  # two binary digits below what float32 holds
@@ -40,18 +43,21 @@ def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean
     """Returns weights and biases rounded to integers, and the shift of each output channel, without gradients."""
     if weight.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {weight.dtype}")
-    weight, bias = weight.detach(), bias.detach()
-    settings = in_bits, out_bits, zero_mean
     # The largest exponent that gives weights of seven bits and sums within the bound.
-    exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-    excess = bounds_of(*_at_exponent(exponent, weight, bias, *settings)) * (1.0625 / LARGEST_SUM)
-    exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
-    return *_at_exponent(exponent, weight, bias, *settings), exponent + (in_bits - out_bits)
+    exponent = (7 - torch.frexp(weight.detach().abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
+    integers = partial(_at_exponent, weight.detach(), bias.detach(), in_bits, out_bits, zero_mean)
+    weights, biases = integers(exponent)
+    excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent
+    if not is_readable(weight) or excess.max() > 0:
+        exponent = exponent - excess.clamp(min=0)
+        weights, biases = integers(exponent)
+    return weights, biases, exponent + (in_bits - out_bits)
 
 
 def _at_exponent(
-    exponent: Tensor, weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool
+    weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool, exponent: Tensor
 ) -> tuple[Tensor, Tensor]:
+    """Returns weights and biases rounded to integers, for the exponent of each output channel."""
     unit = power_of_two(exponent, weight.dtype)
     weight = (weight * unit.view(-1, 1, 1, 1)).round_()
     if zero_mean:  # a kernel has an odd number of weights, so no mean is a tie

@@ -13,6 +13,13 @@ from liftlayers._bands import has_values
 R = TypeVar("R")
 
 
+def is_readable(x: Tensor) -> bool:
+    """Whether Python can read a tensor without waiting for a device, and neither compiler nor transform is active."""
+    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or not has_values(x):
+        return False
+    return x.is_cpu and not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
+
+
 class LastCall(Generic[R]):
     """Keeps the result of the last call of a function, and copies of the tensors that it was called with.
 
@@ -28,7 +35,7 @@ class LastCall(Generic[R]):
 
     def __call__(self, function: Callable[..., R], tensors: Sequence[Tensor], settings: tuple[object, ...] = ()) -> R:
         """Returns the function's result for tensors on one device, from memory if it needs no gradient."""
-        if not _is_comparable(tensors[0]) or (torch.is_grad_enabled() and any(x.requires_grad for x in tensors)):
+        if not is_readable(tensors[0]) or (torch.is_grad_enabled() and any(x.requires_grad for x in tensors)):
             return function(*tensors, *settings)
         kept = self._kept
         if kept is None or kept[1] != settings or not all(map(_are_equal, tensors, kept[0])):
@@ -36,13 +43,6 @@ class LastCall(Generic[R]):
                 result = function(*tensors, *settings)
                 self._kept = kept = [x.clone() for x in tensors], settings, result
         return kept[2]
-
-
-def _is_comparable(x: Tensor) -> bool:
-    """Whether Python can read a tensor without waiting for a device, and neither compiler nor transform is active."""
-    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or not has_values(x):
-        return False
-    return x.is_cpu and not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
 
 
 def _are_equal(x: Tensor, y: Tensor) -> bool:
