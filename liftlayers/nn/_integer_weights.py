@@ -40,12 +40,12 @@ def scaled(weight: Tensor, bias: Tensor, shift: Tensor) -> Numbers:
 
 
 def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool) -> Numbers:
-    """Returns weights and biases rounded to integers, and the shift of each output channel, without gradients."""
+    """Returns weights and biases, which need no gradient, rounded to integers, and the shift of each output channel."""
     if weight.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {weight.dtype}")
     # The largest exponent that gives weights of seven bits and sums within the bound.
-    exponent = (7 - torch.frexp(weight.detach().abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-    integers = partial(_at_exponent, weight.detach(), bias.detach(), in_bits, out_bits, zero_mean)
+    exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
+    integers = partial(_at_exponent, weight, bias, in_bits, out_bits, zero_mean)
     weights, biases = integers(exponent)
     excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent
     if not is_readable(weight) or excess.max() > 0:
@@ -68,8 +68,10 @@ def _at_exponent(
 
 def rounded_and_scaled(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool) -> Numbers:
     """Returns what `scaled` does for rounded numbers, with the gradients of the numbers that are not rounded."""
-    weights, biases, scale = scaled(*rounded(weight, bias, in_bits, out_bits, zero_mean))
+    fixed, fixed_bias = weight.detach(), bias.detach()
+    weights, biases, scale = scaled(*rounded(fixed, fixed_bias, in_bits, out_bits, zero_mean))
+    zeros = weight - fixed  # with a gradient
     if zero_mean:
-        weight = weight - weight.mean((2, 3), keepdim=True)
-    weights = torch.add(weights, weight - weight.detach(), alpha=2.0 ** (out_bits - in_bits))
-    return weights, torch.add(biases, bias - bias.detach(), alpha=2.0**out_bits), scale
+        zeros = zeros - zeros.mean((2, 3), keepdim=True)
+    weights = torch.add(weights, zeros, alpha=2.0 ** (out_bits - in_bits))
+    return weights, torch.add(biases, bias - fixed_bias, alpha=2.0**out_bits), scale

@@ -137,7 +137,8 @@ class IntegerConv2d(_Convolution):
     `out_bits`. Weight and bias are trained as real numbers :math:`w, \beta`. Each output channel has the largest
     scale :math:`2^f` with weights of seven bits and sums within the bound below. With it,
     :math:`W = \operatorname{round}(2^f w)`, :math:`b = \operatorname{round}(2^{i + f} \beta)` and the shift is
-    :math:`s = i + f - o`. Gradients pass through all roundings unchanged.
+    :math:`s = i + f - o`. Gradients pass through all roundings unchanged. A pass on a CPU that needs no gradient of the
+    weights rounds them only if they differ from those of the last one.
 
     **Why it is exact.** Let :math:`B = |b| + 255 \sum_j |W_j| + 2^{s - 1}` be at most :math:`2^{24}`. (1) The half is
     part of the bias, so every term of the sum is an integer. (2) Any partial sum, in any order, is an integer of
@@ -201,7 +202,7 @@ class IntegerConv2d(_Convolution):
         self.weight, self.bias = conv.weight, cast(nn.Parameter, conv.bias)
 
     def _integers(self) -> Numbers:
-        return rounded(self.weight, self.bias, self.in_bits, self.out_bits, self.zero_mean)
+        return rounded(self.weight.detach(), self.bias.detach(), self.in_bits, self.out_bits, self.zero_mean)
 
     def _scaled(self) -> Numbers:
         settings = self.in_bits, self.out_bits, self.zero_mean
