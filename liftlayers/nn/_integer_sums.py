@@ -28,6 +28,7 @@ def clipped(x: Tensor, *, signed: bool, inplace: bool = False) -> Tensor:
     """Clips whole numbers to -255 or 0 and 255, with the gradient of `torch.clamp`; in place if none is needed."""
     lowest = -LARGEST if signed else 0
     if not x.requires_grad:
+        inplace = inplace and not torch._C._are_functorch_transforms_active()  # `vmap` has no rule for `clamp_`
         return x.clamp_(lowest, LARGEST) if inplace else x.clamp(lowest, LARGEST)
     y = F.hardtanh(x, lowest - 0.5, LARGEST + 0.5)  # its backward pass takes a tenth of the time
     y.detach().clamp_(lowest, LARGEST)
