@@ -5,11 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from liftlayers._bands import has_values
 from liftlayers._graphs import constant_in_graphs
-from liftlayers.functional.grid import straight_through
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
@@ -17,6 +15,8 @@ NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
 
 def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     """Returns integers, or whole numbers in floats, in another floating-point dtype; what cannot count is clipped."""
+    if x.dtype == dtype:
+        return x
     if x.dtype in (torch.int32, torch.int64):
         x = x.clamp(-(2**20), 2**20)
     elif x.dtype not in (torch.uint8, torch.int8, torch.int16, torch.float32, torch.float64):
@@ -24,27 +24,24 @@ def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
-def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns powers of two from the bits of their exponents: powers that are computed may be off by one bit.
-
-    ONNX has no such operation; its powers of two are exact in onnxruntime.
-    """
-    if torch.onnx.is_in_onnx_export():
-        return torch.ldexp(torch.ones((), dtype=dtype), exponent)
-    return ((exponent.to(torch.int32) + 127) << 23).view(torch.float32).to(dtype)
-
-
-def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
-    """Returns the largest absolute value that a sum of each output channel may have, as a float."""
-    return bias.detach().abs() + LARGEST * weight.detach().abs().sum((1, 2, 3))
+def clipped(x: Tensor, *, signed: bool, inplace: bool = False) -> Tensor:
+    """Clips whole numbers to -255 or 0 and 255, with the gradient of `torch.clamp`; in place if none is needed."""
+    lowest = -LARGEST if signed else 0
+    if not x.requires_grad:
+        inplace = inplace and not torch._C._are_functorch_transforms_active()  # `vmap` has no rule for `clamp_`
+        return x.clamp_(lowest, LARGEST) if inplace else x.clamp(lowest, LARGEST)
+    y = F.hardtanh(x, lowest - 0.5, LARGEST + 0.5)  # its backward pass takes a tenth of the time
+    y.detach().clamp_(lowest, LARGEST)
+    return y
 
 
-def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, shift: Tensor) -> Tensor:
-    r"""Returns a convolution of integers, divided by :math:`2^s` and rounded down."""
-    scale = power_of_two(-shift, weight.dtype)  # exact, so the weights may be scaled instead of the sums
-    sums = _convolution(codes, weight * scale[:, None, None, None], bias * scale)
-    _require_integers(who, sums, scale)
-    return _rounded_down(sums)
+def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
+    """Returns a convolution rounded down, of integers and of weights and biases that are integers times the scale."""
+    sums = _convolution(codes, weight, bias)
+    unseen = sums.detach()  # by autograd; the backward pass of a convolution does not need its output
+    _require_integers(who, unseen, scale)
+    unseen.floor_()
+    return sums
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -55,16 +52,15 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.cat([F.conv2d(part, weight, bias, padding=padding) for part in x.split(NNPACK_BATCH - 1)])
 
 
+def in_onnx_export() -> bool:
+    """Whether a graph for ONNX is made; torch takes microseconds to say so."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return traced and torch.onnx.is_in_onnx_export()
+
+
 @constant_in_graphs
 def _onednn_is_on() -> bool:
     return bool(torch.backends.mkldnn.enabled)
-
-
-def _rounded_down(sums: Tensor) -> Tensor:
-    """Rounds sums down, with the gradient of the sums if one may be needed, and else in place."""
-    if sums.requires_grad or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return straight_through(sums.detach().floor(), sums)
-    return sums.floor_()
 
 
 def without_autocast(device: str) -> AbstractContextManager[object]:
@@ -74,13 +70,14 @@ def without_autocast(device: str) -> AbstractContextManager[object]:
 
 
 def _require_integers(who: str, sums: Tensor, scale: Tensor) -> None:
-    """Raises unless a row of the sums, which are scaled, are integers.
+    """Raises unless the sums in the middle row, which are scaled, are integers.
 
     Kernels that transform their input, such as Winograd's, have rounding errors almost everywhere.
     """
-    untraced = has_values(sums) and not torch._C._are_functorch_transforms_active()
-    if sums.device.type not in ("cpu", "cuda") or not untraced or torch.onnx.is_in_onnx_export():
+    readable = has_values(sums) and not torch._C._are_functorch_transforms_active()
+    if sums.device.type not in ("cpu", "cuda") or not readable or in_onnx_export():
         return
-    row = sums.detach()[:1, :, sums.shape[2] // 2 : sums.shape[2] // 2 + 1] / scale[:, None, None]
+    rows = sums.narrow(2, sums.shape[2] // 2, 1)
+    remainders = torch.fmod(rows, scale)  # exact, as the scale is a power of two
     message = f"{who} needs sums that are integers: its input is not, or this kernel does more than multiply and add"
-    torch._assert_async((row == row.round()).all(), message)  # pyright: ignore[reportPrivateImportUsage]
+    torch._assert_async(remainders.any().logical_not(), message)  # pyright: ignore[reportPrivateImportUsage]

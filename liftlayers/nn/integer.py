@@ -7,15 +7,12 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_four_axes, require_positive, require_tensors, require_whole
-from liftlayers.functional.grid import straight_through
-from liftlayers.nn._integer_sums import LARGEST, bounds_of, power_of_two, rounded_sums, whole, without_autocast
+from liftlayers._checks import require_four_axes, require_positive, require_whole
+from liftlayers.nn._integer_sums import clipped, rounded_sums, whole, without_autocast
+from liftlayers.nn._integer_weights import LARGEST_SUM, Numbers, bounds_of, rounded, rounded_and_scaled, scaled
+from liftlayers.nn._last_call import LastCall
 
 M = TypeVar("M", bound=nn.Module)
-
-LARGEST_WEIGHT = 127  # seven bits and a sign
-LARGEST_SUM = 2**22  # two binary digits below what float32 holds
-MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a channel of tiny weights would be large
 
 
 class IntegerNetwork(nn.Module, ABC):
@@ -98,25 +95,29 @@ class _Convolution(IntegerNetwork):
 
     weight: Tensor
 
-    def __init__(self, *, signed: bool) -> None:
+    def __init__(self, *, signed: bool, inplace: bool) -> None:
         super().__init__()
-        self.signed = signed
+        self.signed, self.inplace = signed, inplace
+        self._last = LastCall[Numbers]()
 
     @abstractmethod
-    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns weights and biases, integers in a floating-point dtype, and the shift of each output channel."""
+    def _integers(self) -> Numbers:
+        """Returns weights and biases, which are integers, and the shift of each output channel, without gradients."""
+
+    @abstractmethod
+    def _scaled(self) -> Numbers:
+        """Returns weights and biases times the scale of each output channel, and the scale, in floats."""
 
     def bounds(self) -> Tensor:
         weight, bias, _ = self._integers()
-        return bounds_of(weight, bias).long()
+        return bounds_of(weight.float(), bias.float()).long()
 
     def forward(self, x: Tensor) -> Tensor:
-        require_tensors("IntegerConv2d", x)
+        require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
         with without_autocast(x.device.type):
-            weight, bias, shift = self._integers()
-            require_four_axes("IntegerConv2d", x, channels=weight.shape[1])
-            codes = whole("IntegerConv2d", x, weight.dtype).clamp(-LARGEST if self.signed else 0, LARGEST)
-            y = rounded_sums("IntegerConv2d", codes, weight, bias, shift=shift)
+            weight, bias, scale = self._scaled()
+            codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
+            y = rounded_sums("IntegerConv2d", codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)
 
     def extra_repr(self) -> str:
@@ -136,7 +137,8 @@ class IntegerConv2d(_Convolution):
     `out_bits`. Weight and bias are trained as real numbers :math:`w, \beta`. Each output channel has the largest
     scale :math:`2^f` with weights of seven bits and sums within the bound below. With it,
     :math:`W = \operatorname{round}(2^f w)`, :math:`b = \operatorname{round}(2^{i + f} \beta)` and the shift is
-    :math:`s = i + f - o`. Gradients pass through all roundings unchanged.
+    :math:`s = i + f - o`. Gradients pass through all roundings unchanged. A pass on a CPU that needs no gradient of the
+    weights rounds them only if they differ from those of the last one.
 
     **Why it is exact.** Let :math:`B = |b| + 255 \sum_j |W_j| + 2^{s - 1}` be at most :math:`2^{24}`. (1) The half is
     part of the bias, so every term of the sum is an integer. (2) Any partial sum, in any order, is an integer of
@@ -157,6 +159,7 @@ class IntegerConv2d(_Convolution):
         out_bits: The exponent :math:`o`.
         signed: Whether to clip to :math:`-255 \dots 255`. Otherwise to :math:`0 \dots 255`, which rectifies.
         zero_mean: Whether the weights of each kernel get the mean zero, so that only differences of neighbours count.
+        inplace: Whether to clip the input in place, if it needs no gradient.
 
     Shape:
         - Input :math:`(B, C_{in}, H, W)`, whole numbers in any integer dtype, float32 or float64; output
@@ -186,8 +189,9 @@ class IntegerConv2d(_Convolution):
         out_bits: int = 0,
         signed: bool = True,
         zero_mean: bool = False,
+        inplace: bool = False,
     ) -> None:
-        super().__init__(signed=signed)
+        super().__init__(signed=signed, inplace=inplace)
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
         require_positive("IntegerConv2d", **numbers)
         require_whole("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
@@ -197,27 +201,12 @@ class IntegerConv2d(_Convolution):
         conv = nn.Conv2d(in_channels, out_channels, kernel_size)  # for its initial weights
         self.weight, self.bias = conv.weight, cast(nn.Parameter, conv.bias)
 
-    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        if self.weight.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {self.weight.dtype}")
-        with torch.no_grad():  # the largest exponent that gives weights of seven bits and sums within the bound
-            exponent = (7 - torch.frexp(self.weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-            excess = bounds_of(*self._rounded(exponent)[:2]) * (1.0625 / LARGEST_SUM)
-            exponent = exponent - torch.frexp(excess).exponent.clamp(min=0)
-        return self._rounded(exponent)
+    def _integers(self) -> Numbers:
+        return rounded(self.weight.detach(), self.bias.detach(), self.in_bits, self.out_bits, self.zero_mean)
 
-    def _rounded(self, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns what `_integers` does, for the exponent of each output channel."""
-        weight = self.weight * power_of_two(exponent, self.weight.dtype)[:, None, None, None]
-        rounded = weight.detach().round()
-        if self.zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
-            rounded = rounded - rounded.mean((2, 3), keepdim=True).round()
-            weight = weight - weight.mean((2, 3), keepdim=True)
-        weight = straight_through(rounded.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT), weight)
-        bias = self.bias * power_of_two(exponent + self.in_bits, self.bias.dtype)
-        shift = exponent + self.in_bits - self.out_bits
-        half = power_of_two(shift - 1, bias.dtype) * (shift > 0)
-        return weight, straight_through(bias.detach().round() + half, bias), shift
+    def _scaled(self) -> Numbers:
+        settings = self.in_bits, self.out_bits, self.zero_mean
+        return self._last(rounded_and_scaled, (self.weight, self.bias), settings)
 
 
 class FrozenIntegerConv2d(_Convolution):
@@ -227,15 +216,18 @@ class FrozenIntegerConv2d(_Convolution):
     shift: Tensor
 
     def __init__(self, conv: IntegerConv2d) -> None:
-        super().__init__(signed=conv.signed)
-        weight, bias, shift = (numbers.detach() for numbers in conv._integers())
+        super().__init__(signed=conv.signed, inplace=conv.inplace)
+        weight, bias, shift = conv._integers()
         self.register_buffer("weight", weight.to(torch.int8))
         self.register_buffer("bias", bias.to(torch.int32))
         self.register_buffer("shift", shift.to(torch.int8))
         self.train(conv.training)
 
-    def _integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.weight.float(), self.bias.float(), self.shift
+    def _integers(self) -> Numbers:
+        return self.weight, self.bias, self.shift
+
+    def _scaled(self) -> Numbers:
+        return self._last(scaled, (self.weight, self.bias, self.shift))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
         """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_four_axes, require_positive, require_tensors
+from liftlayers._checks import require_four_axes, require_positive
 from liftlayers.functional.grid import require_bits, straight_through
 from liftlayers.nn._integer_sums import whole
 from liftlayers.nn.integer import IntegerConv2d, IntegerNetwork
@@ -70,21 +70,21 @@ class IntegerPredictor(IntegerNetwork):
         hidden_bits = self.input_bits + 3 if hidden_bits is None else hidden_bits
         self.hidden, before, in_bits = nn.Sequential(), in_channels, self.input_bits
         for number in range(num_hidden):
-            options = {"in_bits": in_bits, "out_bits": hidden_bits, "signed": not number}
+            options = {"in_bits": in_bits, "out_bits": hidden_bits, "signed": not number, "inplace": bool(number)}
             self.hidden.append(IntegerConv2d(before, hidden_channels, zero_mean=zero_mean and not number, **options))
             before, in_bits = hidden_channels, hidden_bits
         self.last = zero_(
-            IntegerConv2d(hidden_channels, out_channels, in_bits=hidden_bits, out_bits=bits, signed=False)
+            IntegerConv2d(hidden_channels, out_channels, in_bits=hidden_bits, out_bits=bits, signed=False, inplace=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        require_tensors("IntegerPredictor", x)
         require_four_axes("IntegerPredictor", x, channels=self.in_channels)
         if self.bits and not x.is_floating_point():
             raise TypeError(f"IntegerPredictor with bits={self.bits} needs floats on that grid, got {x.dtype}")
         codes = whole("IntegerPredictor", x, torch.float32 if x.dtype != torch.float64 else x.dtype)
-        codes = codes * 2.0**self.input_bits
+        codes = codes * 2.0**self.input_bits if self.input_bits else codes
         if self.input_bits < self.bits:
             codes = straight_through((codes.detach() + 0.5).floor(), codes)
         y = self.last(self.hidden(codes))
-        return (y * 2.0**-self.bits).to(x.dtype) if x.is_floating_point() else y.to(torch.int32)
+        y = y * 2.0**-self.bits if self.bits else y
+        return y.to(x.dtype if x.is_floating_point() else torch.int32)

@@ -1,0 +1,77 @@
+"""Weights and biases of convolutions of integers: rounded, within the bound of the sums, and scaled."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from liftlayers.nn._integer_sums import LARGEST, in_onnx_export
+from liftlayers.nn._last_call import is_readable
+
+LARGEST_WEIGHT = 127  # seven bits and a sign
+LARGEST_SUM = 2**22  # two binary digits below what float32 holds
+MOST_BITS = 16  # after the binary point of a weight: with more, the bias of a channel of tiny weights would be large
+
+Numbers = tuple[Tensor, Tensor, Tensor]
+
+
+def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns powers of two from the bits of their exponents: powers that are computed may be off by one bit.
+
+    ONNX has no such operation; its powers of two are exact in onnxruntime.
+    """
+    if in_onnx_export():
+        return torch.ldexp(torch.ones((), dtype=dtype), exponent)
+    return ((exponent.to(torch.int32) + 127) << 23).view(torch.float32).to(dtype)
+
+
+def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
+    """Returns the largest absolute value that a sum of each output channel may have, as a float."""
+    return torch.add(bias.abs(), weight.abs().sum((1, 2, 3)), alpha=LARGEST)
+
+
+def scaled(weight: Tensor, bias: Tensor, shift: Tensor) -> Numbers:
+    """Returns weights and biases, which are integers, times the scale of each output channel, and the scale, (C, 1, 1).
+
+    A scale is a power of two, so the products are exact, and sums need no scaling.
+    """
+    scale = power_of_two(-shift, weight.dtype if weight.is_floating_point() else torch.float32)
+    return weight * scale.view(-1, 1, 1, 1), bias * scale, scale.view(-1, 1, 1)
+
+
+def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool) -> Numbers:
+    """Returns weights and biases, which need no gradient, rounded to integers, and the shift of each output channel."""
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {weight.dtype}")
+    # The largest exponent that gives weights of seven bits and sums within the bound.
+    exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
+    integers = partial(_at_exponent, weight, bias, in_bits, out_bits, zero_mean)
+    weights, biases = integers(exponent)
+    excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent
+    if not is_readable(weight) or excess.max() > 0:
+        exponent = exponent - excess.clamp(min=0)
+        weights, biases = integers(exponent)
+    return weights, biases, exponent + (in_bits - out_bits)
+
+
+def _at_exponent(
+    weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool, exponent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns weights and biases rounded to integers, for the exponent of each output channel."""
+    unit = power_of_two(exponent, weight.dtype)
+    weight = (weight * unit.view(-1, 1, 1, 1)).round_()
+    if zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
+        weight -= weight.mean((2, 3), keepdim=True).round_()
+    half = (unit * 2.0 ** (in_bits - out_bits - 1)).floor_()  # 0 if the shift is not positive
+    return weight.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT), (bias * (unit * 2.0**in_bits)).round_() + half
+
+
+def rounded_and_scaled(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool) -> Numbers:
+    """Returns what `scaled` does for rounded numbers, with the gradients of the numbers that are not rounded."""
+    fixed, fixed_bias = weight.detach(), bias.detach()
+    weights, biases, scale = scaled(*rounded(fixed, fixed_bias, in_bits, out_bits, zero_mean))
+    zeros = weight - fixed  # with a gradient
+    if zero_mean:
+        zeros = zeros - zeros.mean((2, 3), keepdim=True)
+    weights = torch.add(weights, zeros, alpha=2.0 ** (out_bits - in_bits))
+    return weights, torch.add(biases, bias - fixed_bias, alpha=2.0**out_bits), scale
