@@ -1,8 +1,10 @@
 """Signals that ask a script to end. Temporary files are removed first, and worker processes do not receive them."""
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,6 +30,29 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 def end(number: int, _frame: FrameType | None) -> None:
     """Leaves the script by an exception, so that its `finally` clauses run, with the exit status of that signal."""
     sys.exit(128 + number)
+
+
+@contextmanager
+def repeated_if_ignored() -> Iterator[None]:
+    """Sends a signal again if Python ignored the exception of its handler, as it does inside a weakref's callback."""
+    report = sys.unraisablehook
+
+    def repeat(ignored: "sys.UnraisableHookArgs") -> None:
+        error = ignored.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            number = int(signal.SIGINT)
+        elif isinstance(error, SystemExit) and error.code in [128 + ending for ending in ENDING]:
+            number = int(error.code or 0) - 128
+        else:
+            report(ignored)
+            return
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # after the callback has ended
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 @contextmanager
