@@ -1,10 +1,8 @@
 """Signals that ask a script to end. Temporary files are removed first, and worker processes do not receive them."""
 
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -34,7 +32,10 @@ def end(number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def repeated_if_ignored() -> Iterator[None]:
-    """Sends a signal again if Python ignored the exception of its handler, as it does inside a weakref's callback."""
+    """Raises a signal again if Python ignored the exception of its handler, as it does inside a weakref's callback."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
     report = sys.unraisablehook
 
     def repeat(ignored: "sys.UnraisableHookArgs") -> None:
@@ -46,13 +47,16 @@ def repeated_if_ignored() -> Iterator[None]:
         else:
             report(ignored)
             return
-        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # after the callback has ended
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # after the callback has ended
 
-    sys.unraisablehook = repeat
+    before, sys.unraisablehook = signal.getsignal(signal.SIGALRM), repeat
     try:
         yield
     finally:
         sys.unraisablehook = report
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
