@@ -45,7 +45,7 @@ class Options:
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     resize: bool = False
-    """Resize the secret to the size of the cover."""
+    """Resize the secret to the size of the cover; this distorts it if the proportions differ."""
     force: bool = False
     """Overwrite an existing file."""
     verbose: bool = False
@@ -130,7 +130,9 @@ def read_photo(options: Options, cover: Picture) -> Tensor:
         return photo.pixels
     size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, photo.pixels))
     if not options.resize:
-        raise ValueError(f"{options.secret} needs the size of its cover, {size}, got {got}; --resize changes it")
+        raise ValueError(
+            f"{options.secret} needs the size of its cover, {size} (height x width), got {got}; --resize changes it"
+        )
     return F.interpolate(photo.pixels[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 

@@ -53,7 +53,7 @@ if __name__ == "__main__":
 from pirnet.images import check_output, read_stego, write_png
 from pirnet.pixels import smooth_borders, upright
 from pirnet.support.keys import check_fits, read_key
-from pirnet.support.revealed import doubts, scrambled_still
+from pirnet.support.revealed import doubts, scrambled_still, without_key
 from pirnet.weights import load_lih, run_of, run_warning
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     options = read_options()
     check_output(options.output, force=options.force)
     if (options.key is None) != options.no_key:
-        raise ValueError("reveal.py needs either --key, with the file that conceal.py wrote, or --no-key")
+        raise ValueError(f"{options.stego} needs either --key, with the file that conceal.py wrote, or --no-key")
     key = None if options.key is None else read_key(options.key)
     lih = load_lih(options.weights / LIH_WEIGHTS)
     warnings = run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS)
@@ -69,9 +69,11 @@ def main() -> None:
     if key is not None:
         warnings += check_fits(key, stego.pixels, run=run_of(options.weights / LIH_WEIGHTS))
     revealed = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)
-    secret = revealed if key is None else smooth_borders(key.unscramble(revealed), key.block)
-    write_png(options.output, upright(secret.clamp(0, 1), stego.orientation), force=options.force, private=True)
-    found = doubts(lih, stego.pixels, revealed) or scrambled_still(secret, None if key is None else key.block)
+    secret = revealed if key is None else key.unscramble(revealed)
+    shown = secret if key is None else smooth_borders(secret, key.block)
+    write_png(options.output, upright(shown.clamp(0, 1), stego.orientation), force=options.force, private=True)
+    found = doubts(lih, stego.pixels, revealed)
+    found = found or (without_key(secret) if key is None else scrambled_still(secret, key.block))
     for line in [*warnings, *(f"{options.stego}: {doubt}" for doubt in found)]:
         print(line, file=sys.stderr)
 

@@ -49,11 +49,12 @@ class Browser:
     Attributes:
         requests: Method and address of each request of the page and its workers, in their order.
         messages: What was printed on the console, and errors that nothing caught.
+        in_workers: JavaScript that each new worker evaluates before its own script.
     """
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write, self._buffer, self._count = read, write, bytearray(), 0
-        self._session = ""
+        self._session = self.in_workers = ""
         self.requests: list[tuple[str, str]] = []
         self.messages: list[str] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -144,10 +145,12 @@ class Browser:
         return message
 
     def _note(self, message: dict) -> None:
-        """Keeps what an event says; workers wait until their requests are also seen."""
+        """Keeps what an event says; a worker waits until its requests are also seen, and `in_workers` is evaluated."""
         method, parameters = message.get("method"), message.get("params", {})
         if method == "Target.attachedToTarget":
             self._post("Network.enable", parameters["sessionId"], {})
+            if self.in_workers:
+                self._post("Runtime.evaluate", parameters["sessionId"], {"expression": self.in_workers})
             self._post("Runtime.runIfWaitingForDebugger", parameters["sessionId"], {})
         elif method == "Network.requestWillBeSent":
             self.requests.append((parameters["request"]["method"], parameters["request"]["url"]))

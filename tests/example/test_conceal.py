@@ -83,7 +83,7 @@ def test_a_secret_of_another_size_is_resized_on_demand(half_and_double: Path, sc
     save_image(tmp_path / "secret.png", 1, 64, 64)
     weights = ("--no-key", "--weights", half_and_double)
     arguments = ("cover.png", "secret.png", "-o", "stego.png", *weights)
-    printed = "secret.png needs the size of its cover, 30 x 40, got 64 x 64; --resize changes it"
+    printed = r"secret.png needs the size of its cover, 30 x 40 \(height x width\), got 64 x 64; --resize changes it"
     assert_refused(script("conceal.py", *arguments), "conceal.py", printed)
     assert "stego.png" not in listing(tmp_path)
     assert script("conceal.py", *arguments, "--resize").status == 0

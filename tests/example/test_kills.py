@@ -65,3 +65,19 @@ def test_ended_at_any_moment_a_run_goes_on(
     for finished in tmp_path.glob("run*"):
         assert log_of(finished) == log_of(whole)
         assert same_weights(lih_of(finished), lih_of(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("whole")  # has put the photos into the cache
+def test_terminated_while_it_starts_a_run_says_nothing(
+    options: tuple[str, ...], fork_server: ForkServer, tmp_path: Path
+) -> None:
+    """While options are read, modules are imported, photos are opened or workers are created."""
+    draw = random.Random(0)
+    for number in range(20):
+        kill = (signal.SIGTERM, draw.uniform(0, 0.5))
+        status = fork_server("train.py", "--out", f"run{number}", *options, cwd=tmp_path, kill=kill, group=True)
+        assert status in {-signal.SIGTERM, 128 + signal.SIGTERM, STOPPED_EARLY}
+        said = (tmp_path / "err").read_text()
+        assert said == "" or status == STOPPED_EARLY, said
+    assert not list(tmp_path.glob("run*/.*.tmp"))

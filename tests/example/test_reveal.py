@@ -81,7 +81,10 @@ def test_a_scrambled_result_is_doubted(script: Script, tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     for name, options in (("a", ()), ("b", ()), ("plain", ("--no-key",))):
         assert script("conceal.py", "cover.png", "secret.png", "-o", f"{name}.png", *options).status == 0
-    wrong = "what is revealed looks scrambled: the key is of another photo, or this one was concealed without a key"
+    wrong = (
+        "what is revealed looks scrambled: the key is of another photo, this one was concealed without a key, or JPEG, "
+        "resizing or editing destroyed it"
+    )
     missing = "what is revealed looks scrambled: name the photo's key with --key instead of --no-key"
     for name, key, doubt in (
         ("a", ("--key", "a.key"), ""),
@@ -91,6 +94,25 @@ def test_a_scrambled_result_is_doubted(script: Script, tmp_path: Path) -> None:
         ("plain", ("--no-key",), ""),
     ):
         assert script("reveal.py", f"{name}.png", "-o", "out.png", *key, "--force") == (0, "", doubt)
+
+
+def test_blocks_that_do_not_fit_together_are_doubted(script: Script, tmp_path: Path) -> None:
+    """What JPEG leaves of a photo of strong contrast, and a pale photo with another key; both photos pass unharmed."""
+    photo = data.astronaut()[:160, 180:340]
+    Image.fromarray(data.coffee()[100:260, 100:260]).save(tmp_path / "cover.png")
+    for name, pixels in (("strong", np.clip(2.0 * photo - 128, 0, 255)), ("pale", 80 + 0.4 * photo)):
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+        assert script("conceal.py", "cover.png", f"{name}.png", "-o", f"{name}-stego.png").status == 0
+        key = ("--key", f"{name}-stego.key")
+        assert script("reveal.py", f"{name}-stego.png", "-o", "out.png", *key, "--force") == (0, "", "")
+    with Image.open(tmp_path / "strong-stego.png") as stego:
+        stego.save(tmp_path / "lossy.jpg", quality=95)
+    with Image.open(tmp_path / "lossy.jpg") as lossy:
+        lossy.save(tmp_path / "lossy.png")
+    for name in ("lossy", "pale-stego"):
+        result = script("reveal.py", f"{name}.png", "-o", "out.png", "--key", "strong-stego.key", "--force")
+        assert (result.status, result.out) == (0, "")
+        assert result.err.startswith(f"{name}.png: what is revealed looks scrambled")
 
 
 @pytest.mark.parametrize("options", [(), ("--key", "a.key", "--no-key")])

@@ -1,8 +1,11 @@
 """The command line that all scripts share, and images of any size."""
 
 import errno
+import re
 import signal
 import sys
+import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -84,6 +87,40 @@ def test_a_signal_ends_a_script_by_an_exception(number: signal.Signals) -> None:
         cli.run(main)
     assert (end.value.code, cleaned) == (128 + number, [True])
     assert signal.getsignal(number) == before
+
+
+class Thing:
+    """Weak references to it can be made."""
+
+
+@pytest.mark.usefixtures("_signals_by_default")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_inside_a_callback_is_not_lost(
+    number: signal.Signals, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python ignores exceptions there, and with them that of the signal's handler."""
+
+    def main() -> None:
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(number))
+        del thing
+        assert reference() is None
+        time.sleep(20)
+
+    hook = sys.unraisablehook
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == status
+    assert "ignored" not in capsys.readouterr().err
+    assert sys.unraisablehook == hook
+
+
+@pytest.mark.usefixtures("_signals_by_default")
+def test_a_signal_while_options_are_read_is_no_wrong_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tyro, "cli", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as end:
+        cli.run(lambda: cli.parse(Photo, "Describes a photo."))
+    assert end.value.code == 128 + signal.SIGTERM
 
 
 def test_peek_knows_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,15 +226,24 @@ def failing(error: BaseException) -> Callable[[], None]:
     return main
 
 
-@pytest.mark.parametrize("error", [ValueError("two\n  lines"), OSError("two lines")])
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("two\n  lines"), "two lines"),
+        (OSError("two lines"), "two lines"),
+        (ValueError(), r"ValueError in test_cli\.py, line \d+"),
+        (OSError(" \n"), r"OSError in test_cli\.py, line \d+"),
+        (MemoryError(), r"out of memory or disk space: MemoryError in test_cli\.py, line \d+"),
+    ],
+)
 def test_errors_are_one_line(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/a/b/script.py"])
     with pytest.raises(SystemExit) as stop:
         cli.run(failing(error))
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "script.py: error: two lines\n"
+    assert re.fullmatch(f"script.py: error: {line}\n", capsys.readouterr().err)
 
 
 class Broken(Dataset):

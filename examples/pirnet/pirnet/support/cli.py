@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 T = TypeVar("T")
+
+REFUSED = 2  # the exit status after an error that a user can fix; tyro's too
 
 # What torch says in a RuntimeError if memory, shared memory or the disk is full, or the system ended a worker.
 SIGNS_OF_LACK = ("out of memory", "allocate memory", "enough memory", "bad_alloc", "No space left")
@@ -49,6 +52,7 @@ def run(main: Callable[[], object]) -> None:
     interrupts = [signal.SIGINT] if callable(signal.getsignal(signal.SIGINT)) else []  # none if Ctrl-C is ignored
     try:
         with (
+            signals.repeated_if_ignored(),
             signals.handled(signals.end, signal.SIGTERM, signals.HANGUP),
             signals.handled(signal.default_int_handler, *interrupts),
         ):
@@ -72,15 +76,22 @@ def run(main: Callable[[], object]) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """The message of an error, without the traceback that PyTorch puts before that of a worker process."""
-    return re.sub(r"^Caught .*\n {2}File [^\n]*\n( {4}[^\n]*\n)*", "", str(error), flags=re.DOTALL)
+    """The message of an error, without the traceback that PyTorch puts before that of a worker process.
+
+    An error without a message is its type and where it was raised.
+    """
+    message = re.sub(r"^Caught .*\n {2}File [^\n]*\n( {4}[^\n]*\n)*", "", str(error), flags=re.DOTALL)
+    if message.strip():
+        return message
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 def _fail(message: str) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody reads it
         print(f"{Path(sys.argv[0]).name}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     streams.settle(sys.stderr)
-    sys.exit(2)
+    sys.exit(REFUSED)
 
 
 def _refuse_empty_words() -> None:
@@ -107,7 +118,7 @@ def parse(kind: type[T], description: str | None, *, default: T | None = None) -
             else:
                 options = tyro.cli(kind, description=shown, args=words, default=default, config=config)
     except SystemExit as stop:
-        if not stop.code:
+        if stop.code != REFUSED:  # the help has been printed, or a signal ends the script
             raise
         raise ValueError(_one_line(errors.getvalue())) from None
     check(options, name=lambda path: f"--{path.replace('_', '-')}")

@@ -31,6 +31,35 @@ def end(number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
+def repeated_if_ignored() -> Iterator[None]:
+    """Raises a signal again if Python ignored the exception of its handler, as it does inside a weakref's callback."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    report = sys.unraisablehook
+
+    def repeat(ignored: "sys.UnraisableHookArgs") -> None:
+        error = ignored.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            number = int(signal.SIGINT)
+        elif isinstance(error, SystemExit) and error.code in [128 + ending for ending in ENDING]:
+            number = int(error.code or 0) - 128
+        else:
+            report(ignored)
+            return
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # after the callback has ended
+
+    before, sys.unraisablehook = signal.getsignal(signal.SIGALRM), repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
 def withheld() -> Iterator[None]:
     """Processes that are started inside never receive the signals; this process receives them afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no groups of processes either
