@@ -36,7 +36,7 @@ from liftlayers.functional import haar_analysis, haar_synthesis, iswt, swt, wave
 Figures = dict[str, dict[str, float | str]]  # variant -> pass -> ratio or error
 Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # image to bands in any container, and the inverse
 
-LARGE, BATCH, WIDE = (1, 3, 1024, 1024), (16, 3, 224, 224), (16, 12, 256, 256)
+LARGE, BATCH, FEATURES, WIDE = (1, 3, 1024, 1024), (16, 3, 224, 224), (4, 16, 256, 256), (16, 12, 256, 256)
 VOLUME, PHOTO, LINES = (1, 2, 96, 128, 128), (1, 3, 512, 512), (64, 1, 16384)
 RESULTS = Path(__file__).parent / "results"
 PASSES = ("forward", "inverse", "forward + backward")
@@ -306,7 +306,7 @@ def cases(device: str, *, quick: bool) -> Iterator[tuple[str, Figures]]:
     """Yields the figures for each transform, image size and memory format."""
     plans = [("Haar", HAAR, LARGE)]
     if not quick:
-        plans += [("Haar", HAAR, BATCH), ("9/7 of three levels", CDF_9_7, LARGE)]
+        plans += [("Haar", HAAR, BATCH), ("Haar", HAAR, FEATURES), ("9/7 of three levels", CDF_9_7, LARGE)]
         plans += [("Haar", HAAR, WIDE)] if device != "cpu" else []
         plans += [("Haar", HAAR_VOLUME, VOLUME), ("9/7 of two levels", CDF_VOLUME, VOLUME)]
         plans += [("undecimated db2 of three levels", UNDECIMATED, shape) for shape in (PHOTO, LINES)]

@@ -16,6 +16,7 @@ from liftlayers.functional.lifting import halves
 
 BLOCK = 2**19  # elements of an image for each thread: with bands and intermediate results, about what a cache holds
 FEW = 6  # with fewer channels, last in memory, it is faster to process each channel alone (measured)
+WIDENED = 32  # with fewer channels of 16 bits, last in memory, strided sums are faster in float32 (measured)
 SMALL = 2**16  # for fewer elements, and for transposed images, the plain form is faster (measured)
 KERNEL_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -105,17 +106,20 @@ def _blocked_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
         for num in (channels, (2 ** len(sides) - 1) * channels)
     )
     few = layout is torch.channels_last and channels < FEW
-    for image, low, high in _blocks(x, approx, detail):
-        _split_into(_ordered(low, high), image, 2, few)
-        low.mul_(_scale(x))  # after the sums, as in the plain form: halving tiny numbers rounds them
-        high.mul_(_scale(x))
+    widen = layout is torch.channels_last and channels < WIDENED and x.element_size() == 2
+    for image, *bands in _blocks(x, approx, detail):
+        sums = [torch.empty_like(band, dtype=torch.float32) for band in bands] if widen else bands
+        _split_into(_ordered(*sums), image, 2, few)
+        for band, total in zip(bands, sums, strict=True):
+            # scaled after the sums are rounded, as in the plain form: halving tiny numbers rounds them again
+            torch.mul(total.to(x.dtype), _scale(x), out=band)
     return approx, detail
 
 
 def _split_into(bands: list[Tensor], x: Tensor, dim: int, few: bool) -> None:
-    """Writes what `_bands` returns."""
-    even, odd = halves(x, dim - x.ndim)
+    """Writes what `_bands` returns; bands of another dtype get the last sums before they are rounded."""
     half = len(bands) // 2
+    even, odd = halves(x if half > 1 else x.to(bands[0].dtype), dim - x.ndim)
     if half > 1:
         _split_into(bands[:half], even + odd, dim + 1, few)
         _split_into(bands[half:], even - odd, dim + 1, few)
