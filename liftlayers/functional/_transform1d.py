@@ -87,14 +87,9 @@ def _margin(length: int) -> tuple[int, int]:
     return left, (left + 1 - length // 2) // 2
 
 
-def scheme_named(who: str, wavelet: str) -> Scheme:
-    """Returns the scheme of a wavelet, given by its name or by an object that has one, such as a ``pywt.Wavelet``."""
-    return require_scheme(who, getattr(wavelet, "name", wavelet))
-
-
 def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
     """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
-    scheme, rules = scheme_named(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
     if boundary not in rules:
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
     require_float(who, *tensors)

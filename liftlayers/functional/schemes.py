@@ -124,7 +124,8 @@ def scheme(name: str) -> Scheme:
     Args:
         name: A name that `wavelets` lists, or an alias: ``"5/3"`` for ``"bior2.2"``, ``"9/7"`` for ``"bior4.4"``, and
             PyWavelets' ``"db1"``, ``"bior1.1"`` and ``"rbio1.1"`` for ``"haar"``, ``"sym2"`` for ``"db2"`` and
-            ``"sym3"`` for ``"db3"``.
+            ``"sym3"`` for ``"db3"``. An object whose attribute ``name`` is one of these, such as a ``pywt.Wavelet``, is
+            taken as that name, here and everywhere.
 
     Returns:
         The `Scheme`, a tuple of Python numbers.
@@ -145,6 +146,7 @@ def scheme(name: str) -> Scheme:
 
 def require_scheme(who: str, name: str) -> Scheme:
     """Returns what `scheme` returns; errors name `who` as the function that was called."""
+    name = getattr(name, "name", name)  # of a pywt.Wavelet, for example
     found = SCHEMES.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
         close = get_close_matches(str(name), [*SCHEMES, *ALIASES]) or ["haar", "5/3", "9/7"]

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from liftlayers.functional._transform1d import scheme_named
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn.predictors import BiasFreePredictor
 from liftlayers.wavelets._learned_line import Boundary, LearnedScalePair, ScalePair, line
@@ -35,7 +35,7 @@ class _Lifted(VolumePreserving):
             raise ValueError(f"{who} needs a scale of 'fixed', 'learned' or None, got {scale!r}")
         if isinstance(network, nn.Module) or not callable(network):
             raise TypeError(f"{who} needs a function that makes a network, got {type(network).__name__}")
-        start, parts = scheme_named(who, name), self._together
+        start, parts = require_scheme(who, name), self._together
         pairs = {"fixed": [ScalePair], "learned": [LearnedScalePair], None: []}[scale]
         learned = [
             ([network(parts, parts) for _ in start.steps], [pair(*start.scales) for pair in pairs])

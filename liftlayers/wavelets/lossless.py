@@ -63,7 +63,7 @@ class LosslessWavelet(VolumePreserving):
         super().__init__()
         require_spatial_dims("LosslessWavelet", spatial_dims)
         require_scheme("LosslessWavelet", name)
-        self.name, self.spatial_dims = name, spatial_dims
+        self.name, self.spatial_dims = getattr(name, "name", name), spatial_dims
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         require_shape("LosslessWavelet", x, spatial_dims=self.spatial_dims)

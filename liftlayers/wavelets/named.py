@@ -4,8 +4,8 @@ from torch import Tensor
 
 from liftlayers._checks import require_even, require_image, require_image_bands, require_spatial_dims
 from liftlayers.functional._axes import stacked, unstacked
-from liftlayers.functional._transform1d import scheme_named
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.functional.separable import dwt, idwt
 from liftlayers.invertible import VolumePreserving
 
@@ -100,7 +100,7 @@ class Wavelet(VolumePreserving):
             raise ValueError(f"Wavelet needs a boundary of 'periodization' or 'reflect', got {boundary!r}")
         super().__init__()
         require_spatial_dims("Wavelet", spatial_dims)
-        self.name = scheme_named("Wavelet", name).name
+        self.name = require_scheme("Wavelet", name).name
         self.boundary = boundary
         self.spatial_dims = spatial_dims
 

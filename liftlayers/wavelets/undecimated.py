@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from liftlayers._checks import require_detail, require_image, require_positive, require_spatial_dims
 from liftlayers.functional._axes import stacked, unstacked
-from liftlayers.functional._transform1d import scheme_named
+from liftlayers.functional.schemes import require_scheme
 from liftlayers.functional.undecimated import iswt, swt
 
 
@@ -53,7 +53,7 @@ class UndecimatedWavelet(nn.Module):
         super().__init__()
         require_spatial_dims("UndecimatedWavelet", spatial_dims)
         require_positive("UndecimatedWavelet", num_levels=num_levels)
-        self.name = scheme_named("UndecimatedWavelet", name).name
+        self.name = require_scheme("UndecimatedWavelet", name).name
         self.num_levels, self.norm, self.spatial_dims = num_levels, norm, spatial_dims
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -188,6 +188,7 @@ def test_an_object_of_pywavelets_is_a_name() -> None:
     wavelet = pywt.Wavelet("db2")
     assert torch.equal(idwt2d(dwt2d(x, wavelet), wavelet), idwt2d(dwt2d(x, "db2"), "db2"))
     assert torch.equal(waverec2(wavedec2(x, wavelet), wavelet), waverec2(wavedec2(x, "db2"), "db2"))
+    assert scheme(wavelet) == scheme("db2")
     with pytest.raises(ValueError, match=r"dwt1d needs a wavelet that .*, got 'dmey'$"):
         dwt1d(x, pywt.Wavelet("dmey"))
 

@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import pytest
+import pywt
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,12 @@ def test_lines_and_volumes_are_transformed_axis_by_axis(name: str, spatial_dims:
     assert repr(layer) == f"LosslessWavelet({name!r}, spatial_dims={spatial_dims})"
     floats = layer(x.float().requires_grad_())
     assert torch.equal(floats[1], detail.float())
+
+
+def test_an_object_of_pywavelets_is_a_name() -> None:
+    layer, x = LosslessWavelet(pywt.Wavelet("db2")), torch.randint(256, (1, 3, 6, 8))
+    assert repr(layer) == "LosslessWavelet('db2')"
+    assert torch.equal(layer(x)[0], LosslessWavelet("db2")(x)[0])
 
 
 def test_chains_are_permutations_of_all_images() -> None:
