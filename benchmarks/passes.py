@@ -5,7 +5,7 @@ A variant is a combination of memory format, precision, compilation and, for tra
 "meta", which counts operations without computing.
 """
 
-__all__ = ["INFERENCE", "PASSES", "TRAINING", "VARIANTS", "Case", "Network"]
+__all__ = ["INFERENCE", "PASSES", "TRAINING", "VARIANTS", "Case", "Network", "keep_memory"]
 
 import itertools
 import sys
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "pirnet"))  #
 from pirnet.config import PRESETS
 from pirnet.losses import TrainStep
 from pirnet.model import PIRNet
+from pirnet.support.allocator import keep_memory
 
 T = TypeVar("T")
 

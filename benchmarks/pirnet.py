@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import torch
 from invertible import RESULTS, circumstances, markdown
-from passes import INFERENCE, PASSES, TRAINING, VARIANTS, Case, Network
+from passes import INFERENCE, PASSES, TRAINING, VARIANTS, Case, Network, keep_memory
 from torch.utils.flop_counter import FlopCounterMode
 
 Row = dict[str, object]
@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # warnings of torch's compiler
+    keep_memory()  # as the scripts do
     if options.device != "cpu":
         torch.set_float32_matmul_precision("high")
     if options.memory_of:

@@ -1,5 +1,6 @@
 """A U-Net of NAFBlocks for several tasks: one encoder, a chain of middle blocks, one decoder per task."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -97,23 +98,21 @@ class MultiTaskNAFUNet(nn.Module):
 
     def _for_each(self, features: Tensor, skips: list[Tensor], names: Sequence[str]) -> Tensor:
         """Returns the corrections of images that each have their own task, in the order of the images."""
-        corrections: dict[int, Tensor] = {}  # of the images that have branched off
-        here = list(range(len(names)))  # the other images
+        skips_of = [_by_task(skip, names) for skip in skips]
+        corrections: dict[str, Tensor] = {}  # of the tasks that have branched off
+        here = list(names)  # of the other images
         stages = zip(self.tasks, self.middles, self.decoder_middles, self.decoders, strict=True)
         for name, middle, decoder_middle, decoder in stages:
             features = middle(features)
-            leaving = [i for i, image in enumerate(here) if names[image] == name]
-            if leaving:
-                chosen = [here[i] for i in leaving]
-                skips_of_chosen = [_take(skip, chosen) for skip in skips]
-                outputs = decoder(decoder_middle(_take(features, leaving)), skips_of_chosen)
-                corrections.update(zip(chosen, outputs, strict=True))
-            staying = [i for i, image in enumerate(here) if names[image] != name]
-            if not staying:
+            parts = _by_task(features, here)
+            if name in here:
+                own_skips = [_joined(skip[name]) for skip in skips_of]
+                corrections[name] = decoder(decoder_middle(_joined(parts.pop(name))), own_skips)
+            if not parts:
                 break
-            here = [here[i] for i in staying]
-            features = _take(features, staying)
-        return torch.stack([corrections[image] for image in range(len(names))])
+            features = _joined([run for runs in parts.values() for run in runs])
+            here = [task for task, runs in parts.items() for run in runs for _ in range(len(run))]
+        return _in_order(corrections, names)
 
     def _require_known(self, task: str | Sequence[str], batch: int) -> None:
         for name in [task] if isinstance(task, str) else task:
@@ -123,7 +122,30 @@ class MultiTaskNAFUNet(nn.Module):
             raise ValueError(f"MultiTaskNAFUNet needs one task per image, got {len(task)} for {batch} images")
 
 
-def _take(x: Tensor, images: Sequence[int]) -> Tensor:
-    """Selects images of a batch; neighbours are returned as a view, whose gradient is cheaper than that of an index."""
-    neighbours = slice(images[0], images[-1] + 1)
-    return x[neighbours] if list(images) == list(range(len(x)))[neighbours] else x[list(images)]
+# Images of one task are mostly neighbours. Runs of neighbours are views, and the gradient of all runs of a batch is a
+# single concatenation; that of an index or a slice would be a new batch of zeros for every task.
+
+
+def _runs(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Returns the task and the length of each run of images that have the same task."""
+    return [(name, len(list(run))) for name, run in itertools.groupby(names)]
+
+
+def _by_task(x: Tensor, names: Sequence[str]) -> dict[str, list[Tensor]]:
+    """Divides a batch into its runs, and returns those of each task."""
+    runs = _runs(names)
+    found: dict[str, list[Tensor]] = {name: [] for name, _ in runs}
+    for (name, _), run in zip(runs, x.split([length for _, length in runs]), strict=True):
+        found[name].append(run)
+    return found
+
+
+def _joined(runs: list[Tensor]) -> Tensor:
+    return runs[0] if len(runs) == 1 else torch.cat(runs)
+
+
+def _in_order(by_task: dict[str, Tensor], names: Sequence[str]) -> Tensor:
+    """Undoes `_by_task`: joins the images of all tasks in the order of the names."""
+    runs = _runs(names)
+    own = {task: iter(x.split([length for name, length in runs if name == task])) for task, x in by_task.items()}
+    return _joined([next(own[name]) for name, _ in runs])

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liftlayers._checks import require_image, require_positive
+from liftlayers.nn._pointwise import PointwiseConv2d
 
 
 class LayerNorm2d(nn.Module):
@@ -110,20 +111,27 @@ class NAFBlock(nn.Module):
         super().__init__()
         require_positive("NAFBlock", channels=channels)
         self.norm1 = LayerNorm2d(channels)
-        self.expand1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.expand1 = PointwiseConv2d(channels, 2 * channels)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
-        self.attention = nn.Conv2d(channels, channels, 1)
-        self.project1 = nn.Conv2d(channels, channels, 1)
+        self.attention = PointwiseConv2d(channels, channels)
+        self.project1 = PointwiseConv2d(channels, channels)
         self.norm2 = LayerNorm2d(channels)
-        self.expand2 = nn.Conv2d(channels, 2 * channels, 1)
-        self.project2 = nn.Conv2d(channels, channels, 1)
+        self.expand2 = PointwiseConv2d(channels, 2 * channels)
+        self.project2 = PointwiseConv2d(channels, channels)
         self.gate = SimpleGate()
         self.beta = nn.Parameter(torch.zeros(channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.gate(self.depthwise(self.expand1(self.norm1(x))))
-        y = y * self.attention(y.mean(dim=(-2, -1), keepdim=True))
-        x = torch.addcmul(x, self.beta, self.project1(y))
+        y = y * self.attention(_mean_over_pixels(y))
+        x = x + self.project1(y, scale=self.beta)
         y = self.gate(self.expand2(self.norm2(x)))
-        return torch.addcmul(x, self.gamma, self.project2(y))
+        return x + self.project2(y, scale=self.gamma)
+
+
+def _mean_over_pixels(x: Tensor) -> Tensor:
+    """Averages (B, C, H, W) to (B, C, 1, 1). With channels last in memory, its gradient has them last, too."""
+    if x.stride(1) == 1:
+        return x.movedim(1, -1).mean(dim=(1, 2), keepdim=True).movedim(-1, 1)
+    return x.mean(dim=(-2, -1), keepdim=True)

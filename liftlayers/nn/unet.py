@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from liftlayers._checks import require_image, require_positive
 from liftlayers.functional.padding import pad_to_multiple
+from liftlayers.nn._pointwise import PointwiseConv2d
 from liftlayers.nn.naf import NAFBlock
 from liftlayers.nn.predictors import zero_
 
@@ -45,7 +46,7 @@ class NAFDecoder(nn.Module):
     def __init__(self, out_channels: int, width: int, num_blocks: Sequence[int]) -> None:
         super().__init__()
         widths = [width * 2**level for level in reversed(range(len(num_blocks)))]
-        ups = (nn.Sequential(nn.Conv2d(2 * w, 4 * w, 1, bias=False), nn.PixelShuffle(2)) for w in widths)
+        ups = (nn.Sequential(PointwiseConv2d(2 * w, 4 * w, bias=False), nn.PixelShuffle(2)) for w in widths)
         self.ups = nn.ModuleList(ups)
         self.levels = nn.ModuleList(naf_blocks(num, w) for num, w in zip(num_blocks, widths, strict=True))
         self.last = zero_(nn.Conv2d(width, out_channels, 3, padding=1))

@@ -255,6 +255,13 @@ def test_headroom_moves_only_black_and_white_inwards() -> None:
     assert torch.equal((255 * without.conceal(levels, levels)).round(), 255 * levels)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels last"])
+def test_images_keep_their_memory_layout(layout: torch.memory_format) -> None:
+    cover, secret = (image.contiguous(memory_format=layout) for image in images(2, 2, 3, 16, 16))
+    for image in random_net()(cover, secret, "sr"):
+        assert image.is_contiguous(memory_format=layout)
+
+
 def test_reveal_takes_zeros_or_noise() -> None:
     net = random_net()
     stego, _ = images(2, 1, 3, 8, 12)

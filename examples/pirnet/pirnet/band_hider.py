@@ -23,7 +23,8 @@ class Bands(Invertible):
 
     def inverse(self, x: Tensor) -> Tensor:
         channels = x.shape[1] // 4
-        return haar_synthesis(x[:, :channels], x[:, channels:])
+        approx, detail = x.split((channels, 3 * channels), dim=1)
+        return in_layout_of(x, haar_synthesis(approx, detail))
 
 
 class BandHider(Invertible):
@@ -71,14 +72,24 @@ class BandHider(Invertible):
 
         Black and white of the cover are moved inwards first: what hiding adds beyond them would be lost in 8 bit.
         """
-        return self(with_headroom(cover, self.headroom), secret)[0]
+        check_images(type(self).__name__, cover, secret)
+        cover = with_headroom(cover, self.headroom)
+        return self.bands.inverse(self.blocks(self.bands(cover), self.bands(secret))[0])
 
     def reveal(self, stego: Tensor, z: Z = "zero") -> Tensor:
         """Reveals: stego (B, 3, H, W) to the secret; its mean or a standard normal draw replaces the lost part."""
         if z not in ("zero", "gaussian"):
             raise ValueError(f'reveal needs z="zero" or z="gaussian", got {z!r}')
-        lost = torch.zeros_like(stego) if z == "zero" else torch.randn_like(stego)
-        return self.inverse(stego, lost)[1]
+        check_images(type(self).__name__, stego)
+        bands = self.bands(stego)
+        lost = torch.zeros_like(bands) if z == "zero" else self.bands(torch.randn_like(stego))
+        return self.bands.inverse(self.blocks.inverse(bands, lost)[1])
+
+
+def in_layout_of(like: Tensor, image: Tensor) -> Tensor:
+    """The image (B, C, H, W) with channels last in memory if `like` has them last: sums of both layouts are slow."""
+    last = like.stride(1) == 1
+    return image.contiguous(memory_format=torch.channels_last) if last else image
 
 
 class ScaleAndShift(nn.Module):

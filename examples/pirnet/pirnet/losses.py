@@ -7,7 +7,6 @@ the `forward` of a module, so that wrappers for distributed training and compila
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liftlayers.functional import haar_analysis
@@ -38,8 +37,8 @@ def hiding_loss(stego: Tensor, cover: Tensor, revealed: Tensor, secret: Tensor, 
     Returns:
         A scalar.
     """
-    low_frequency = F.mse_loss(haar_analysis(stego)[0], haar_analysis(cover)[0])
-    loss = weights.conceal * F.mse_loss(stego, cover) + weights.reveal * F.mse_loss(revealed, secret)
+    low_frequency = haar_analysis(stego - cover)[0].square().mean()  # LL is linear
+    loss = weights.conceal * _mean_square(stego, cover) + weights.reveal * _mean_square(revealed, secret)
     return loss + weights.low_frequency * low_frequency
 
 
@@ -63,11 +62,19 @@ def restoration_loss(stego: Tensor, cover: Tensor, restored: Tensor, truth: Tens
     Returns:
         A scalar.
     """
-    distance = F.mse_loss(stego, cover)
+    distance = _mean_square(stego, cover)
     if weights.stego_enough:
-        distances = (stego - cover).square().mean(dim=(1, 2, 3))
-        distance = (distances - 10 ** (-weights.stego_enough / 10)).relu().mean()
-    return weights.secret * F.mse_loss(restored, truth) + weights.stego * distance
+        distance = (_mean_squares(stego, cover) - 10 ** (-weights.stego_enough / 10)).relu().mean()
+    return weights.secret * _mean_square(restored, truth) + weights.stego * distance
+
+
+def _mean_squares(x: Tensor, y: Tensor) -> Tensor:
+    """The mean square error of each image; its gradient has the layout of the images, unlike that of a mean."""
+    return (x - y).square().sum(dim=(1, 2, 3)) / x[0].numel()
+
+
+def _mean_square(x: Tensor, y: Tensor) -> Tensor:
+    return _mean_squares(x, y).mean()
 
 
 class TrainStep(nn.Module):
@@ -112,4 +119,4 @@ class ClearStep(nn.Module):
         """As in `TrainStep`; cover and stage are not used."""
         del cover, stage
         restored = self.model.lsr(secret, tasks)
-        return F.mse_loss(restored, truth), {"restored": (restored, truth)}
+        return _mean_square(restored, truth), {"restored": (restored, truth)}

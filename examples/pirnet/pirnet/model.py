@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Names
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from liftlayers import (
@@ -19,7 +20,7 @@ from liftlayers import (
     ResidualPredictor,
     Sequential,
 )
-from pirnet.band_hider import BandHider, Z
+from pirnet.band_hider import BandHider, Z, in_layout_of
 from pirnet.config import Config, LIHConfig, LSRConfig
 from pirnet.pixels import Pipeline, as_sent, check_images
 from pirnet.support.registry import baseline
@@ -101,7 +102,7 @@ class LSR(nn.Module):
         check_images("LSR", stego, multiple=2 ** len(self.restorers))
         approx, *details = self.pyramid(stego)
         restored = [restorer(detail, task) for restorer, detail in zip(reversed(self.restorers), details, strict=True)]
-        return self.pyramid.inverse(approx, *restored)
+        return in_layout_of(stego, self.pyramid.inverse(approx, *restored))
 
 
 class PIRNetOutput(NamedTuple):
@@ -154,10 +155,12 @@ class PIRNet(nn.Module):
         """Hides a degraded secret, reveals it again and restores it; all images are (B, 3, H, W)."""
         stego = self.lih.conceal(cover, secret)
         sent = as_sent(stego, self.stego)
-        revealed = self.reveal(sent) if revealing else None
         restored_stego = self.lsr(sent, task) if restoring else None
-        restored = None if restored_stego is None else self.reveal(as_sent(restored_stego, self.stego))
-        return PIRNetOutput(stego, revealed, restored_stego, restored)
+        shown = [sent] if revealing else []
+        shown += [] if restored_stego is None else [as_sent(restored_stego, self.stego)]
+        secrets = list(self.reveal(torch.cat(shown)).chunk(len(shown))) if shown else []  # one pass is faster than two
+        revealed = secrets.pop(0) if revealing else None
+        return PIRNetOutput(stego, revealed, restored_stego, secrets.pop() if restoring else None)
 
     def conceal(self, cover: Tensor, secret: Tensor) -> Tensor:
         """The client hides: cover and secret (B, 3, H, W) to stego, rounded to 8 bit if the config says so."""

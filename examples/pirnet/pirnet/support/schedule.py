@@ -17,9 +17,13 @@ def learning_rate(done: int, steps: int, largest: float, train: TrainConfig) -> 
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, *, decay: float, done: int) -> None:
-    """Updates the running average after `done` steps n of a stage; it keeps at most (1 + n) / (10 + n) of itself."""
+    """Updates the running average after `done` steps n of a stage; it keeps at most (1 + n) / (10 + n) of itself.
+
+    A stage starts from the average, so that of frozen weights are the weights themselves.
+    """
     keep = min(decay, (1 + done) / (10 + done))
     for mean, parameter in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(parameter, 1 - keep)
+        if parameter.requires_grad:
+            mean.lerp_(parameter, 1 - keep)
     for statistic, buffer in zip(average.buffers(), model.buffers(), strict=True):
         statistic.copy_(buffer)
