@@ -76,5 +76,5 @@ def test_the_script_trains_continues_and_refuses_to_overwrite(
 
 
 def test_folders_without_large_photos_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 128 x 128 pixels, got none"):
+    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 64 x 64 pixels, got none"):
         load_photos([tmp_path])

@@ -1,147 +1,212 @@
-"""The networks of the codec: they predict the details of each level of a wavelet pyramid, in integers."""
+"""The networks of the codec: they predict the pixels between those of a coarser image, in integers."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liftlayers import IntegerConv2d, IntegerNetwork, LosslessColour, LosslessWavelet
+from liftlayers import IntegerConv2d, IntegerNetwork, LosslessColour
 
-PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # the positions in a block of 2 x 2 details, in coding order
+Offset = tuple[int, int]
+Rows = tuple[int, int]  # the first and the one after the last
 BITS = 3  # means are eighths of a grey level, scales are eighths of a power of two, hidden units are eighths, too
-LARGEST_MEAN = 2047  # in grey levels; no detail is larger
 SCALES = 44  # the index of a scale counts quarters of a power of two
-GAIN = 3**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 SYMBOLS = 256  # distances from the mean of -127 to 127, and one symbol for all others
+SMALLEST = 4  # a pyramid ends when both sides are as small as this
+LARGEST = 255  # no difference of colours is larger
+MARGIN = 2  # values that are repeated around each plane
+PIXELS = 8192  # a network sees rows of about so many pixels at once, so that its units fit the cache of a processor
+GAIN = 6**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 
 YCOCG = LosslessColour("ycocg-r")
-Coder = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Takes mean, scale and, to encode, the values of three bands; returns the values."""
+Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
 
 
-def split(detail: Tensor) -> list[Tensor]:
-    """Returns the details of the four phases, from (B, 9, H, W) to four times (B, 9, H/2, W/2).
+def _signs(row: int, column: int) -> list[Offset]:
+    """Returns an offset with all combinations of signs."""
+    return list(dict.fromkeys(product((-row, row), (-column, column))))
 
-    The channels are sorted by colour; those of a wavelet are sorted by direction.
+
+CROSS = _signs(0, 1) + _signs(1, 0)
+DIAGONAL = _signs(1, 1)
+WIDE_CROSS = CROSS + _signs(1, 2) + _signs(2, 1) + _signs(0, 3) + _signs(3, 0)
+KNOWN: dict[Offset, list[Offset]] = {  # for each phase, the pixels of its colour that it sees; the nearest four first
+    (1, 1): DIAGONAL + _signs(1, 3) + _signs(3, 1) + _signs(3, 3),
+    (0, 1): WIDE_CROSS,
+    (1, 0): WIDE_CROSS + DIAGONAL,
+}
+COARSE = {(1, 1): DIAGONAL, (0, 1): _signs(0, 1), (1, 0): _signs(1, 0)}  # the nearest pixels of the coarser image
+PHASES = tuple(KNOWN)  # the pixels of a block of 2 x 2 in coding order; (0, 0) is the coarser image's
+
+
+def offsets_of(colour: int, phase: Offset) -> list[list[Offset]]:
+    """Returns the pixels that the prediction of a colour sees of each colour; the nearest come first.
+
+    All pixels of the colours before it are known, and only those of the coarser image of the colours after it.
     """
-    by_colour = detail.unflatten(1, (3, 3)).transpose(1, 2).flatten(1, 2)
-    return [by_colour[:, :, row::2, column::2] for row, column in PHASES]
+    nearest = KNOWN[phase][:4]
+    square = nearest + [offset for offset in DIAGONAL + CROSS if offset not in nearest] + [(0, 0)]
+    return [square] * colour + [KNOWN[phase]] + [COARSE[phase]] * (2 - colour)
 
 
-def join(phases: list[Tensor]) -> Tensor:
-    """Inverts `split`."""
-    height, width = phases[0].shape[2:]
-    by_colour = phases[0].new_empty(len(phases[0]), 9, 2 * height, 2 * width)
-    for (row, column), phase in zip(PHASES, phases, strict=True):
-        by_colour[:, :, row::2, column::2] = phase
-    return by_colour.unflatten(1, (3, 3)).transpose(1, 2).flatten(1, 2)
+class Planes:
+    """The values of a level by colour and phase, each with a margin."""
+
+    def __init__(self, coarse: Tensor) -> None:
+        self.height, self.width = coarse.shape[2:]
+        self.planes: dict[tuple[int, Offset], Tensor] = {}
+        for colour, plane in enumerate(coarse.split(1, 1)):
+            self.add(colour, (0, 0), plane)
+
+    def add(self, colour: int, phase: Offset, plane: Tensor) -> None:
+        """Adds a plane, which may have one row or column less than the coarser image."""
+        right, below = self.width - plane.shape[3], self.height - plane.shape[2]
+        padding = (MARGIN, MARGIN + right, MARGIN, MARGIN + below)
+        self.planes[colour, phase] = F.pad(plane, padding, mode="replicate")
+
+    def around(self, colour: int, phase: Offset, offsets: list[Offset], *, rows: Rows) -> list[Tensor]:
+        """Returns the values at offsets from the pixels of some rows of a phase."""
+        found = []
+        for row, column in offsets:
+            row, column = row + phase[0], column + phase[1]
+            top, bottom = (MARGIN + number + row // 2 for number in rows)
+            left = MARGIN + column // 2
+            found.append(self.planes[colour, (row % 2, column % 2)][:, :, top:bottom, left : left + self.width])
+        return found
 
 
-def pad(image: Tensor) -> Tensor:
-    """Repeats the last row and the last column until both sides are multiples of four."""
-    height, width = image.shape[2:]
-    rows = torch.arange(height + -height % 4).clamp(max=height - 1)
-    columns = torch.arange(width + -width % 4).clamp(max=width - 1)
-    return image[:, :, rows][:, :, :, columns]
+def features(values: Planes, errors: Planes, colour: int, phase: Offset, *, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Returns what a network sees of some rows, and four times the mean of the nearest pixels.
+
+    It sees the differences of each colour to the mean of its nearest pixels, that mean of the luma, and how wrong
+    the predictions were.
+    """
+    seen, total = [], torch.empty(0)
+    for other, offsets in enumerate(offsets_of(colour, phase)):
+        around = values.around(other, phase, offsets, rows=rows)
+        near = around[: min(4, len(around))]
+        plain = torch.stack(near).sum(0)
+        mean = (plain * (1 / len(near))).floor()
+        seen += [value - mean for value in around]
+        if other == colour:
+            total = plain
+        if other == 0:
+            seen.append(mean)
+    seen += [error.abs() for error in errors.around(colour, phase, KNOWN[phase][:4], rows=rows)]
+    for other in range(colour):
+        seen += errors.around(other, phase, [(0, 0)], rows=rows)
+    return torch.cat(seen, 1), total
 
 
-def bend(x: Tensor) -> Tensor:
-    """Divides by eight what is above 8 grey levels, so that units of photos with much contrast are not clipped."""
-    large = x * 2.0**-3 + 56
-    rounded = large.detach().floor()
-    return torch.minimum(x, large + (rounded - large).detach() if x.requires_grad else rounded)
+class Predictor(IntegerNetwork):
+    """Predicts the values of a colour in a phase: returns means, minus that of the nearest pixels, and scales."""
 
-
-class Phase(IntegerNetwork):
-    """Predicts a quarter of the details of a level from the approximation and the phases before it."""
-
-    def __init__(self, phase: int, width: int) -> None:
+    def __init__(self, colour: int, phase: Offset, width: int) -> None:
         super().__init__()
-        hidden = width * 2 // 3
+        inputs = sum(map(len, offsets_of(colour, phase))) + 5 + colour
         inner = {"in_bits": BITS, "out_bits": BITS, "signed": False}
-        self.mix = IntegerConv2d(width, width, 1, **inner)
-        self.context = IntegerConv2d(9 * phase, width + 9, out_bits=BITS) if phase else None
-        self.deep = IntegerConv2d(width, width, **inner)
-        self.head = IntegerConv2d(width, 3 * hidden, 1, **inner)
-        self.link = nn.ModuleList(IntegerConv2d(3 * colour, hidden + 3, 1, out_bits=BITS) for colour in (1, 2))
-        self.last = nn.ModuleList(IntegerConv2d(hidden, 6, 1, **inner) for _ in range(3))
+        self.first = IntegerConv2d(inputs, width, 1, out_bits=BITS)  # the last channel is the linear part of the mean
+        self.second = IntegerConv2d(width - 1, width * 2 // 3, 1, **inner)
+        self.last = IntegerConv2d(width * 2 // 3, 2, 1, **inner)
         with torch.no_grad():  # start from the prediction zero, and a scale in the middle
-            for layer in (self.mix, self.deep, self.head):
+            for layer in (self.first, self.second):
                 layer.weight *= GAIN
-            for layer, rows in ((self.context, slice(-9, None)), (self.link[0], slice(3)), (self.link[1], slice(3))):
-                for numbers in layer.parameters() if layer else ():
-                    numbers[rows] = 0
-            for layer in self.last:
-                nn.init.zeros_(cast(IntegerConv2d, layer).weight)
-                cast(IntegerConv2d, layer).bias.copy_(torch.tensor([0, 0, 0, 5, 5, 5]))
+            for numbers in (self.first.weight[-1:], self.first.bias[-1:], self.last.weight):
+                numbers.zero_()
+            self.last.bias.copy_(torch.tensor([0, 5]))
 
-    def forward(
-        self, trunk: Tensor, linear: Tensor, before: list[Tensor], *, code: Coder, values: list[Tensor], colours: int
-    ) -> Tensor:
-        """Codes one colour after the other; `values` are empty to decode. Returns (B, 9, H/2, W/2)."""
-        hidden, mean = self.mix(bend(trunk)), linear
-        if self.context is not None:
-            context = self.context(torch.cat(before, 1))
-            hidden, mean = hidden + context[:, :-9], mean + context[:, -9:]
-        done: list[Tensor] = []
-        units, means = self.head(bend(self.deep(bend(hidden)))).chunk(3, 1), mean.chunk(3, 1)
-        for colour in range(colours):
-            unit, centre = units[colour], means[colour]
-            if colour:
-                link = self.link[colour - 1](torch.cat(done, 1))
-                unit, centre = unit + link[:, 3:], centre + link[:, :3]
-            shift, scale = self.last[colour](bend(unit)).chunk(2, 1)
-            limit = LARGEST_MEAN << BITS
-            done.append(code((centre + shift).clamp(-limit, limit), scale, values[colour] if values else None))
-        return torch.cat(done + [torch.zeros_like(done[0])] * (3 - colours), 1)
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.first(seen)
+        units, linear = first[:, :-1], first[:, -1:]
+        shift, scale = self.last(self.second(units)).split(1, 1)
+        return linear + shift, scale
 
 
-class Level(IntegerNetwork):
-    """Predicts the details of a level in four phases, so that most details see coded ones around them."""
+class Level(nn.Module):
+    """Codes the pixels between those of a coarser image: three phases of luma, then those of both other colours."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.width = width
-        self.approx = IntegerConv2d(12, width + 36, out_bits=BITS, zero_mean=True)
-        self.trunk = IntegerConv2d(width, width, in_bits=BITS, out_bits=BITS, signed=False)
-        self.phases = nn.ModuleList(Phase(phase, width) for phase in range(4))
-        with torch.no_grad():
-            self.trunk.weight *= GAIN
-            self.approx.weight[width:] = 0
-            self.approx.bias[width:] = 0
+        self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in PHASES)
 
-    def forward(self, approx: Tensor, code: Coder, *, detail: Tensor | None = None, colours: int = 3) -> Tensor:
-        """Codes the details, (B, 9, H, W), of an approximation, (B, 3, H, W), both whole numbers in floats.
+    def forward(
+        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, colours: int
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the image that `code` returned, and the errors of its predictions.
 
         Args:
-            approx: The approximation.
-            code: Is called twelve times, for each colour of each phase.
-            detail: The details; none to decode.
+            coarse: The coarser image, (B, 3, h, w).
+            errors: The errors of the predictions of it.
+            code: Is called for each phase of each colour.
+            image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
             colours: 1 for gray images, whose other colours are zero.
         """
-        around = F.pad(F.pixel_unshuffle(approx, 2), (1, 1, 1, 1), mode="replicate")
-        first = self.approx(around)[:, :, 1:-1, 1:-1]
-        trunk = self.trunk(bend(first[:, : self.width]))
-        known: list[Tensor] = []
-        values = [[]] * 4 if detail is None else [phase.chunk(3, 1) for phase in split(detail)]
-        for phase, linear, value in zip(self.phases, first[:, self.width :].chunk(4, 1), values, strict=True):
-            known.append(phase(trunk, linear, known, code=code, values=value, colours=colours))
-        return join(known)
+        known, missed = Planes(coarse), Planes(errors)
+        whole, wrong = torch.zeros_like(image), torch.zeros_like(image)
+        whole[:, :, ::2, ::2], wrong[:, :, ::2, ::2] = coarse, errors
+        networks = iter(self.networks)
+        for colour, phase in product(range(colours), PHASES):
+            network = cast(Predictor, next(networks))
+            place = (slice(None), slice(colour, colour + 1), slice(phase[0], None, 2), slice(phase[1], None, 2))
+            given = image[place]
+            if given.numel():
+                mean, scale = _predict(network, known, missed, colour, phase)
+                mean, scale = (part[:, :, : given.shape[2], : given.shape[3]] for part in (mean, scale))
+                whole[place] = values = code(mean, scale, given)
+                wrong[place] = error = values - (mean.detach() * 2.0**-BITS + 0.5).floor()
+            else:  # an image with one row or one column has no such pixels
+                values, error = coarse[:, :1], errors[:, :1]
+            known.add(colour, phase, values)
+            missed.add(colour, phase, error)
+        return whole, wrong
+
+
+def _predict(network: Predictor, known: Planes, missed: Planes, colour: int, phase: Offset) -> tuple[Tensor, Tensor]:
+    """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
+    means, scales = [], []
+    step = max(1, PIXELS // known.width)
+    for top in range(0, known.height, step):
+        rows = (top, min(top + step, known.height))
+        seen, total = features(known, missed, colour, phase, rows=rows)
+        shift, scale = network(seen)
+        means.append(2 * total + shift)  # both in eighths
+        scales.append(scale)
+    limit = LARGEST << BITS
+    return torch.cat(means, 2).clamp(-limit, limit), torch.cat(scales, 2)
 
 
 class Model(nn.Module):
-    """The networks, which all levels share, and the table of each distribution."""
+    """The networks of the finest level and those of all others, and the table of each distribution."""
 
     tables: Tensor
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         self.width = width
-        self.level = Level(width)
-        self.wavelet = LosslessWavelet("haar")
+        self.fine, self.coarse = Level(width), Level(width)
         self.register_buffer("tables", torch.zeros(SCALES << BITS, SYMBOLS, dtype=torch.int32))
+
+    def forward(self, image: Tensor, code: Coder, *, levels: int, colours: int = 3) -> Tensor:
+        """Codes an image, (B, 3, H, W) of whole numbers in floats, from the coarsest level to the finest.
+
+        The smallest image is that of every 2^levels-th pixel. It is given; decoding reads no other pixel.
+        """
+        smallest = image[:, :, :: 1 << levels, :: 1 << levels]
+        whole, errors = smallest, torch.zeros_like(smallest)
+        for number in reversed(range(levels)):
+            level = self.coarse if number else self.fine
+            given = image[:, :, :: 1 << number, :: 1 << number]
+            whole, errors = level(whole, errors, code, image=given, colours=colours)
+        return whole
+
+
+def levels_of(height: int, width: int) -> int:
+    """Returns how often an image is halved until both sides are small."""
+    return (-(-max(height, width) // SMALLEST) - 1).bit_length()
 
 
 def table_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,35 +1,32 @@
 """Training: photos, the code length as the loss, checkpoints, and the tables of distributions."""
 
+import io
 import json
 import math
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from liftlayers import IntegerConv2d, frozen
+from liftlayers import frozen
 from photo_codec.coder import CENTRE, ESCAPE
-from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, Phase, pad, split, table_of
+from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, table_of
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
-CROP, BATCH, LEVELS = 128, 3, 3  # deeper levels hold one value in two hundred
+CROP, BATCH, LEVELS = 96, 6, 3  # deeper levels hold one value in 64
+AGED = 0.35  # the part of the crops that were JPEG files, as many photos were
 HELD_OUT = 24  # one photo in so many is not trained on
-RATE, WARM_UP = 3e-4, 30
+RATE, WARM_UP = 5e-3, 30
 SECONDS_PER_CHECK = 60.0
-FITTED = 30  # batches of crops for the linear part of the networks
-COUNTED = 600  # crops whose details are counted for the tables of distributions
+COUNTED = 2400  # crops whose values are counted for the tables of distributions
 PRIOR = 200  # counts that a distribution starts with
 
 
@@ -46,34 +43,37 @@ def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
     return photos
 
 
-def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator) -> Tensor:
+def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator, *, aged: float = AGED) -> Tensor:
     """Draws crops, turned and mirrored, as (B, 3, H, W) in int16; each pixel has the same chance."""
     areas = np.array([photo.shape[0] * photo.shape[1] for photo in photos], float)
     crops = []
     for number in rng.choice(len(photos), count, p=areas / areas.sum()):
         top, left = (int(rng.integers(side - CROP + 1)) for side in photos[number].shape[:2])
-        crop = np.rot90(photos[number][top : top + CROP, left : left + CROP], int(rng.integers(4)))
+        crop = photos[number][top : top + CROP, left : left + CROP]
+        crop = np.rot90(as_jpeg(crop, rng) if rng.random() < aged else crop, int(rng.integers(4)))
         crops.append(torch.from_numpy(crop[:: rng.choice((-1, 1))].astype(np.int16)).permute(2, 0, 1))
     return torch.stack(crops)
 
 
-def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Returns means, scales and values of the details of each level, the finest first."""
-    image, found = YCOCG(rgb), []
-    taken: list[tuple[Tensor, ...]] = []
+def as_jpeg(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a crop that was a JPEG file of high quality; its blocks start anywhere."""
+    rows, columns = rng.integers(1, 8, 2)
+    file = io.BytesIO()
+    wide = np.pad(crop, ((rows, 0), (columns, 0), (0, 0)), mode="reflect")
+    Image.fromarray(wide).save(file, "JPEG", quality=int(rng.integers(88, 99)), subsampling=int(rng.choice((0, 2, 2))))
+    return np.asarray(Image.open(file))[rows:, columns:]
 
-    def record(mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
-        assert values is not None
-        taken.append((mean, scale, values))
+
+def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[Tensor]:
+    """Returns means, scales and values of all levels, each as one line."""
+    found: list[tuple[Tensor, ...]] = []
+
+    def record(mean: Tensor, scale: Tensor, values: Tensor) -> Tensor:
+        found.append((mean.flatten(), scale.flatten(), values.flatten()))
         return values
 
-    for _ in range(levels):
-        taken.clear()
-        image, detail = model.wavelet(pad(image))
-        model.level(image.float(), record, detail=detail.float())
-        mean, scale, values = (torch.cat(part, 1) for part in zip(*taken, strict=True))
-        found.append((mean, scale, values))
-    return found
+    model(YCOCG(rgb).float(), record, levels=levels)
+    return [torch.cat(part) for part in zip(*found, strict=True)]
 
 
 def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
@@ -85,55 +85,6 @@ def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
     upper, lower = (0.5 - distance) * narrow, (-0.5 - distance) * narrow
     chance = 0.97 * (upper.sigmoid() - lower.sigmoid()) + 0.03 * ((upper / 6).sigmoid() - (lower / 6).sigmoid())
     return -torch.log2(chance + 2**-16)
-
-
-@torch.no_grad()
-def fit_linear(model: Model, crops: list[Tensor]) -> None:
-    """Starts the linear part of the means from least squares: gradients would take a thousand steps to get there."""
-    level, width = model.level, model.width
-    for number in range(4):
-        phase = cast(Phase, level.phases[number])
-        for colour in range(3):
-            fitted = _least_squares(model, crops, number, colour)  # (3, 108 + 81 number + 3 colour)
-            near, around, done = fitted.split((108, 81 * number, 3 * colour), 1)
-            start = 9 * number + 3 * colour + width
-            level.approx.weight[start : start + 3] = near.unflatten(1, (12, 3, 3))
-            if phase.context is not None:
-                rows = slice(width + 3 * colour, width + 3 * colour + 3)
-                phase.context.weight[rows] = around.unflatten(1, (-1, 3, 3))
-            if colour:
-                cast(IntegerConv2d, phase.link[colour - 1]).weight[:3] = done[:, :, None, None]
-
-
-def _least_squares(model: Model, crops: list[Tensor], number: int, colour: int) -> Tensor:
-    """Fits the details of a colour in a phase to all values that their network sees; flat places count more."""
-    products: list[Tensor] = []
-    for crop in crops:
-        image = YCOCG(crop)
-        for _ in range(2):
-            image, detail = model.wavelet(pad(image))
-            phases = split(detail.float())
-            cells = F.pad(F.pixel_unshuffle(image.float(), 2), (1, 1, 1, 1), mode="replicate")
-            patches = F.unfold(cells, 3).unflatten(1, (12, 9))
-            near = (patches - patches.mean(2, keepdim=True)).flatten(1, 2)  # as the layer, which has the mean zero
-            seen = [near, *([F.unfold(torch.cat(phases[:number], 1), 3, padding=1)] if number else [])]
-            values = phases[number].flatten(2)
-            seen += [values[:, : 3 * colour], values[:, 3 * colour : 3 * colour + 3]]
-            weighted = torch.cat(seen, 1) / (2 + near.abs().mean(1, keepdim=True))
-            flat = weighted.transpose(0, 1).flatten(1).double()
-            products.append(flat @ flat.T)
-    total = torch.stack(products).mean(0)
-    inputs, ridge = total[:-3, :-3], 1e-4 * total.diagonal().mean() * torch.eye(len(total) - 3)
-    return torch.linalg.solve(inputs + ridge, total[:-3, -3:]).T.float()
-
-
-def linear_rows(model: Model) -> list[tuple[Tensor, slice]]:
-    """Returns the weights whose sums are added to the means, with the rows of these sums."""
-    found = [(model.level.approx.weight, slice(model.width, None))]
-    for phase in cast(Iterable[Phase], model.level.phases):
-        found += [(phase.context.weight, slice(-9, None))] if phase.context is not None else []
-        found += [(cast(IntegerConv2d, link).weight, slice(3)) for link in phase.link]
-    return found
 
 
 @dataclass
@@ -149,18 +100,11 @@ class Run:
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.99), fused=True)
-        for weight, rows in linear_rows(self.model):  # least squares are better than the noise of gradients here
-            trained = torch.ones_like(weight)
-            trained[rows] = 0
-            weight.register_hook(partial(torch.mul, trained))
 
     def train(self, photos: list[np.ndarray]) -> None:
         """Trains until the minutes are over; writes a checkpoint and a line of the log every minute."""
         held = photos[::HELD_OUT] if len(photos) > HELD_OUT else photos
         trained = [photo for number, photo in enumerate(photos) if number % HELD_OUT] if held is not photos else photos
-        if not self.step:
-            rng = np.random.default_rng(1)
-            fit_linear(self.model, [draw(trained, BATCH, rng) for _ in range(FITTED)])
         last, checked, losses = time.monotonic(), self.seconds, []
         with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
             while self.seconds < self.minutes * 60:
@@ -178,8 +122,7 @@ class Run:
         rest = 1 - min(self.seconds / (60 * self.minutes), 1)
         for group in self.optimizer.param_groups:
             group["lr"] = RATE * min(1, (self.step + 1) / WARM_UP) * (0.505 - 0.495 * math.cos(math.pi * rest))
-        lengths = [code_length(*level).sum() for level in predictions(self.model, crops)]
-        loss = torch.stack(lengths).sum() / crops[:, 0].numel()
+        loss = code_length(*predictions(self.model, crops)).sum() / crops[:, 0].numel()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
@@ -190,9 +133,9 @@ class Run:
     @torch.inference_mode()
     def check(self, held: list[np.ndarray], loss: float) -> None:
         """Measures the held-out photos, then writes the checkpoint and a line of the log."""
-        crops = draw(held, 8, np.random.default_rng(0))
-        levels = [float(code_length(*level).sum()) / crops[:, 0].numel() for level in predictions(self.model, crops)]
-        line = {"step": self.step, "seconds": round(self.seconds), "loss": loss, "held out": sum(levels)}
+        crops = draw(held, 32, np.random.default_rng(0), aged=0)
+        bits = float(code_length(*predictions(self.model, crops)).sum()) / crops[:, 0].numel()
+        line = {"step": self.step, "seconds": round(self.seconds), "loss": loss, "held out": bits}
         with (self.folder / "log.jsonl").open("a") as log:
             print(json.dumps({name: round(number, 4) for name, number in line.items()}), file=log)
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -222,12 +165,12 @@ def fit_tables(model: Model, photos: list[np.ndarray], *, counted: int) -> np.nd
     rng = np.random.default_rng(1)
     counts = np.zeros(model.tables.shape, np.int64)
     for _ in range(counted // BATCH):
-        for mean, scale, value in predictions(model, draw(photos, BATCH, rng), levels=5):
-            whole, row = table_of(mean, scale)
-            distance = value.int() - whole + CENTRE
-            symbol = torch.where((distance < 0) | (distance >= ESCAPE), ESCAPE, distance)
-            cell = row.long() * SYMBOLS + symbol
-            counts += np.bincount(cell.flatten().numpy(), minlength=counts.size).reshape(counts.shape)
+        mean, scale, value = predictions(model, draw(photos, BATCH, rng), levels=4)
+        whole, row = table_of(mean, scale)
+        distance = value.int() - whole + CENTRE
+        symbol = torch.where((distance < 0) | (distance >= ESCAPE), ESCAPE, distance)
+        cell = row.long() * SYMBOLS + symbol
+        counts += np.bincount(cell.numpy(), minlength=counts.size).reshape(counts.shape)
     return integer_tables(counts + PRIOR * logistic_tables())
 
 
