@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from liftlayers import IntegerConv2d, IntegerNetwork, LosslessColour
 
-Offset = tuple[int, int]
+Phase = tuple[int, int]
+Pixels = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 Rows = tuple[int, int]  # the first and the one after the last
 BITS = 3  # means are eighths of a grey level, scales are eighths of a power of two, hidden units are eighths, too
 SCALES = 44  # the index of a scale counts quarters of a power of two
@@ -26,31 +27,23 @@ Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
 
 
-def _signs(row: int, column: int) -> list[Offset]:
-    """Returns an offset with all combinations of signs."""
-    return list(dict.fromkeys(product((-row, row), (-column, column))))
+# Rows and columns of pixels, relative to the pixel that is predicted.
+ROW, COLUMN, DIAGONAL = ((0,), (-1, 1)), ((-1, 1), (0,)), ((-1, 1), (-1, 1))
+WIDE_CROSS = (((0,), (-3, -1, 1, 3)), ((-2, 2), (-1, 1)), ((-3, -1, 1, 3), (0,)), ((-1, 1), (-2, 2)))
+SQUARE = (DIAGONAL, ROW, COLUMN, ((0,), (0,)))
+PHASES = ((1, 1), (0, 1), (1, 0))  # of the pixels of a block of 2 x 2, in coding order; the coarser image has (0, 0)
+KNOWN = {(1, 1): (((-3, -1, 1, 3), (-3, -1, 1, 3)),), (0, 1): WIDE_CROSS, (1, 0): (*WIDE_CROSS, DIAGONAL)}
+NEAREST = {(1, 1): (DIAGONAL,), (0, 1): (ROW, COLUMN), (1, 0): (ROW, COLUMN)}
+COARSE = {(1, 1): (DIAGONAL,), (0, 1): (ROW,), (1, 0): (COLUMN,)}  # the nearest pixels of the coarser image
 
 
-CROSS = _signs(0, 1) + _signs(1, 0)
-DIAGONAL = _signs(1, 1)
-WIDE_CROSS = CROSS + _signs(1, 2) + _signs(2, 1) + _signs(0, 3) + _signs(3, 0)
-KNOWN: dict[Offset, list[Offset]] = {  # for each phase, the pixels of its colour that it sees; the nearest four first
-    (1, 1): DIAGONAL + _signs(1, 3) + _signs(3, 1) + _signs(3, 3),
-    (0, 1): WIDE_CROSS,
-    (1, 0): WIDE_CROSS + DIAGONAL,
-}
-COARSE = {(1, 1): DIAGONAL, (0, 1): _signs(0, 1), (1, 0): _signs(1, 0)}  # the nearest pixels of the coarser image
-PHASES = tuple(KNOWN)  # the pixels of a block of 2 x 2 in coding order; (0, 0) is the coarser image's
-
-
-def offsets_of(colour: int, phase: Offset) -> list[list[Offset]]:
-    """Returns the pixels that the prediction of a colour sees of each colour; the nearest come first.
+def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
+    """Returns the pixels of each colour that the prediction of a colour sees, and the nearest of them.
 
     All pixels of the colours before it are known, and only those of the coarser image of the colours after it.
     """
-    nearest = KNOWN[phase][:4]
-    square = nearest + [offset for offset in DIAGONAL + CROSS if offset not in nearest] + [(0, 0)]
-    return [square] * colour + [KNOWN[phase]] + [COARSE[phase]] * (2 - colour)
+    nearest, coarse = NEAREST[phase], COARSE[phase]
+    return [(SQUARE, nearest)] * colour + [(KNOWN[phase], nearest)] + [(coarse, coarse)] * (2 - colour)
 
 
 class Planes:
@@ -58,56 +51,60 @@ class Planes:
 
     def __init__(self, coarse: Tensor) -> None:
         self.height, self.width = coarse.shape[2:]
-        self.planes: dict[tuple[int, Offset], Tensor] = {}
+        self.planes: dict[tuple[int, Phase], Tensor] = {}
         for colour, plane in enumerate(coarse.split(1, 1)):
             self.add(colour, (0, 0), plane)
 
-    def add(self, colour: int, phase: Offset, plane: Tensor) -> None:
+    def add(self, colour: int, phase: Phase, plane: Tensor) -> None:
         """Adds a plane, which may have one row or column less than the coarser image."""
         right, below = self.width - plane.shape[3], self.height - plane.shape[2]
         padding = (MARGIN, MARGIN + right, MARGIN, MARGIN + below)
         self.planes[colour, phase] = F.pad(plane, padding, mode="replicate")
 
-    def around(self, colour: int, phase: Offset, offsets: list[Offset], *, rows: Rows) -> list[Tensor]:
-        """Returns the values at offsets from the pixels of some rows of a phase."""
+    def around(self, colour: int, phase: Phase, pixels: Pixels, *, rows: Rows) -> list[Tensor]:
+        """Returns pixels around those of some rows of a phase, each (B, rows, columns, h, w)."""
         found = []
-        for row, column in offsets:
-            row, column = row + phase[0], column + phase[1]
-            top, bottom = (MARGIN + number + row // 2 for number in rows)
-            left = MARGIN + column // 2
-            found.append(self.planes[colour, (row % 2, column % 2)][:, :, top:bottom, left : left + self.width])
+        for above, beside in pixels:
+            row, column = above[0] + phase[0], beside[0] + phase[1]
+            plane = self.planes[colour, (row % 2, column % 2)]
+            top, left = MARGIN + rows[0] + row // 2, MARGIN + column // 2
+            bottom = top + rows[1] - rows[0] + (above[-1] - above[0]) // 2
+            right = left + self.width + (beside[-1] - beside[0]) // 2
+            steps = (max(1, (offsets[-1] - offsets[0]) // (2 * len(offsets) - 2 or 1)) for offsets in (above, beside))
+            windows = plane[:, 0, top:bottom, left:right].unfold(1, rows[1] - rows[0], next(steps))
+            found.append(windows.unfold(2, self.width, next(steps)))
         return found
 
 
-def features(values: Planes, errors: Planes, colour: int, phase: Offset, *, rows: Rows) -> tuple[Tensor, Tensor]:
+def features(values: Planes, errors: Planes, colour: int, phase: Phase, *, rows: Rows) -> tuple[Tensor, Tensor]:
     """Returns what a network sees of some rows, and four times the mean of the nearest pixels.
 
     It sees the differences of each colour to the mean of its nearest pixels, that mean of the luma, and how wrong
     the predictions were.
     """
-    seen, total = [], torch.empty(0)
-    for other, offsets in enumerate(offsets_of(colour, phase)):
-        around = values.around(other, phase, offsets, rows=rows)
-        near = around[: min(4, len(around))]
-        plain = torch.stack(near).sum(0)
-        mean = (plain * (1 / len(near))).floor()
-        seen += [value - mean for value in around]
-        if other == colour:
-            total = plain
-        if other == 0:
-            seen.append(mean)
-    seen += [error.abs() for error in errors.around(colour, phase, KNOWN[phase][:4], rows=rows)]
+    seen, totals = [], []
+    for other, (pixels, nearest) in enumerate(surroundings(colour, phase)):
+        near = values.around(other, phase, nearest, rows=rows)
+        totals.append(torch.stack([part.sum((1, 2)) for part in near]).sum(0)[:, None])
+        mean = (totals[-1] * (1 / _count(nearest))).floor()
+        around = values.around(other, phase, pixels, rows=rows)
+        seen += [(part - mean[:, None]).flatten(1, 2) for part in around] + [mean] * (other == 0)
+    seen += [part.abs().flatten(1, 2) for part in errors.around(colour, phase, NEAREST[phase], rows=rows)]
     for other in range(colour):
-        seen += errors.around(other, phase, [(0, 0)], rows=rows)
-    return torch.cat(seen, 1), total
+        seen += [part.flatten(1, 2) for part in errors.around(other, phase, SQUARE[-1:], rows=rows)]
+    return torch.cat(seen, 1), totals[colour]
+
+
+def _count(pixels: Pixels) -> int:
+    return sum(len(above) * len(beside) for above, beside in pixels)
 
 
 class Predictor(IntegerNetwork):
     """Predicts the values of a colour in a phase: returns means, minus that of the nearest pixels, and scales."""
 
-    def __init__(self, colour: int, phase: Offset, width: int) -> None:
+    def __init__(self, colour: int, phase: Phase, width: int) -> None:
         super().__init__()
-        inputs = sum(map(len, offsets_of(colour, phase))) + 5 + colour
+        inputs = sum(_count(pixels) for pixels, _ in surroundings(colour, phase)) + 5 + colour
         inner = {"in_bits": BITS, "out_bits": BITS, "signed": False}
         self.first = IntegerConv2d(inputs, width, 1, out_bits=BITS)  # the last channel is the linear part of the mean
         self.second = IntegerConv2d(width - 1, width * 2 // 3, 1, **inner)
@@ -165,7 +162,7 @@ class Level(nn.Module):
         return whole, wrong
 
 
-def _predict(network: Predictor, known: Planes, missed: Planes, colour: int, phase: Offset) -> tuple[Tensor, Tensor]:
+def _predict(network: Predictor, known: Planes, missed: Planes, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
     means, scales = [], []
     step = max(1, PIXELS // known.width)
