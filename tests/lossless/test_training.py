@@ -33,15 +33,15 @@ def photos(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 def test_steps_continue_and_the_weights_return_photos(photos: list[np.ndarray], tmp_path: Path) -> None:
     torch.manual_seed(0)
     run = Run(tmp_path, 1.0, Model(12))
-    losses = [run.update(draw(photos, 2, np.random.default_rng(run.step))) for _ in range(4)]
+    losses = [run.update(*draw(photos, 2, np.random.default_rng(run.step))) for _ in range(4)]
     assert losses[-1] < losses[0]
     run.check(photos, losses[-1])
     assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 4
     again = Run(tmp_path, 1.0, Model(12))
     again.load()
-    crops = draw(photos, 2, np.random.default_rng(9))
+    crops, about = draw(photos, 2, np.random.default_rng(9))
     assert again.step == 4
-    assert again.update(crops) == run.update(crops)
+    assert again.update(crops, about) == run.update(crops, about)
     file = tmp_path / "weights"
     file.write_bytes(export(run.model, photos, counted=2))
     weights = load_weights(file)
@@ -76,5 +76,5 @@ def test_the_script_trains_continues_and_refuses_to_overwrite(
 
 
 def test_folders_without_large_photos_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 64 x 64 pixels, got none"):
+    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 96 x 96 pixels, got none"):
         load_photos([tmp_path])

@@ -7,7 +7,7 @@ import torch
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (it has no types)
 from torch import Tensor
 
-from photo_codec.model import SYMBOLS, YCOCG, Model, levels_of, table_of
+from photo_codec.model import ACTIVITY, SYMBOLS, YCOCG, Model, activity, levels_of, table_of
 
 CENTRE = SYMBOLS // 2 - 1
 ESCAPE = SYMBOLS - 1  # the symbol of all values that are further from the mean than CENTRE
@@ -97,8 +97,10 @@ def encode_tile(model: Model, distributions: list[stream.model.Categorical], pix
     image = YCOCG(planes.expand(-1, 3, -1, -1)).float()
     levels = levels_of(height, width)
     encoder = Encoder(distributions)
+    about = activity(image)
+    encoder.raw(about.numpy().ravel())
     encoder.raw(image[:, :colours, :: 1 << levels, :: 1 << levels].numpy().ravel())
-    model(image, encoder, levels=levels, colours=colours)
+    model(image, encoder, about=about, levels=levels, colours=colours)
     return encoder.finish()
 
 
@@ -112,6 +114,7 @@ def decode_tile(
     levels = levels_of(height, width)
     smallest = image[:, :colours, :: 1 << levels, :: 1 << levels]
     decoder = Decoder(distributions, payload)
+    about = torch.from_numpy(decoder.raw(ACTIVITY)).float()[None]
     smallest.copy_(torch.from_numpy(decoder.raw(smallest.numel())).view_as(smallest))
-    image = model(image, decoder, levels=levels, colours=colours).to(torch.int16)
+    image = model(image, decoder, about=about, levels=levels, colours=colours).to(torch.int16)
     return YCOCG.inverse(image)[0, :colours].permute(1, 2, 0).numpy().astype(np.uint8)

@@ -20,6 +20,7 @@ SMALLEST = 4  # a pyramid ends when both sides are as small as this
 LARGEST = 255  # no difference of colours is larger
 MARGIN = 2  # values that are repeated around each plane
 PIXELS = 8192  # a network sees rows of about so many pixels at once, so that its units fit the cache of a processor
+ACTIVITY = 6  # numbers about an image
 GAIN = 6**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 
 YCOCG = LosslessColour("ycocg-r")
@@ -44,6 +45,20 @@ def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
     """
     nearest, coarse = NEAREST[phase], COARSE[phase]
     return [(SQUARE, nearest)] * colour + [(KNOWN[phase], nearest)] + [(coarse, coarse)] * (2 - colour)
+
+
+def activity(image: Tensor) -> Tensor:
+    """Returns six numbers about an image, (1, 3, H, W): it is side information that tells noise, and coarse colours.
+
+    They are logarithms of the mean differences of neighbours, in rows and in columns: those of the luma, those of both
+    other colours within pairs of pixels, and between pairs. Images whose colours had half the size have equal pairs.
+    """
+    found = []
+    for axis in (2, 3):
+        steps = image.float().diff(dim=axis).abs().movedim(axis, 0)
+        found += [steps[:, :, 0], steps[::2, :, 1:], steps[1::2, :, 1:]]
+    means = torch.stack([part.sum() / max(1, part.numel()) for part in found])
+    return (4 * torch.log2(1 + 4 * means)).round()[None]
 
 
 class Planes:
@@ -76,23 +91,34 @@ class Planes:
         return found
 
 
-def features(values: Planes, errors: Planes, colour: int, phase: Phase, *, rows: Rows) -> tuple[Tensor, Tensor]:
-    """Returns what a network sees of some rows, and four times the mean of the nearest pixels.
+def nearest_four(values: Planes, colour: int, phase: Phase) -> tuple[Tensor, list[Tensor]]:
+    """Returns four times the mean of the nearest pixels of a colour, and the whole part of that mean of all colours."""
+    totals, means = [], []
+    for other, (_, nearest) in enumerate(surroundings(colour, phase)):
+        windows = values.around(other, phase, nearest, rows=(0, values.height))
+        near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
+        totals.append(torch.stack(near, 1).sum(1, keepdim=True))
+        means.append((totals[-1] * (1 / len(near))).floor())
+    return totals[colour], means
 
-    It sees the differences of each colour to the mean of its nearest pixels, that mean of the luma, and how wrong
-    the predictions were.
+
+def features(
+    values: Planes, errors: Planes, colour: int, phase: Phase, *, means: list[Tensor], rows: Rows
+) -> list[Tensor]:
+    """Returns what a network sees of some rows.
+
+    These are the differences of each colour to the mean of its nearest pixels, that mean of the luma, and how wrong the
+    predictions were.
     """
-    seen, totals = [], []
-    for other, (pixels, nearest) in enumerate(surroundings(colour, phase)):
-        near = values.around(other, phase, nearest, rows=rows)
-        totals.append(torch.stack([part.sum((1, 2)) for part in near]).sum(0)[:, None])
-        mean = (totals[-1] * (1 / _count(nearest))).floor()
+    seen: list[Tensor] = []
+    for other, (pixels, _) in enumerate(surroundings(colour, phase)):
+        mean = means[other][:, :, rows[0] : rows[1]]
         around = values.around(other, phase, pixels, rows=rows)
-        seen += [(part - mean[:, None]).flatten(1, 2) for part in around] + [mean] * (other == 0)
-    seen += [part.abs().flatten(1, 2) for part in errors.around(colour, phase, NEAREST[phase], rows=rows)]
+        seen += [(window - mean[:, None]).flatten(1, 2) for window in around] + [mean] * (other == 0)
+    seen += [window.abs().flatten(1, 2) for window in errors.around(colour, phase, NEAREST[phase], rows=rows)]
     for other in range(colour):
-        seen += [part.flatten(1, 2) for part in errors.around(other, phase, SQUARE[-1:], rows=rows)]
-    return torch.cat(seen, 1), totals[colour]
+        seen += [window.flatten(1, 2) for window in errors.around(other, phase, SQUARE[-1:], rows=rows)]
+    return seen
 
 
 def _count(pixels: Pixels) -> int:
@@ -104,7 +130,7 @@ class Predictor(IntegerNetwork):
 
     def __init__(self, colour: int, phase: Phase, width: int) -> None:
         super().__init__()
-        inputs = sum(_count(pixels) for pixels, _ in surroundings(colour, phase)) + 5 + colour
+        inputs = sum(_count(pixels) for pixels, _ in surroundings(colour, phase)) + 5 + colour + ACTIVITY
         inner = {"in_bits": BITS, "out_bits": BITS, "signed": False}
         self.first = IntegerConv2d(inputs, width, 1, out_bits=BITS)  # the last channel is the linear part of the mean
         self.second = IntegerConv2d(width - 1, width * 2 // 3, 1, **inner)
@@ -131,7 +157,7 @@ class Level(nn.Module):
         self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in PHASES)
 
     def forward(
-        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, colours: int
+        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, about: Tensor, colours: int
     ) -> tuple[Tensor, Tensor]:
         """Returns the image that `code` returned, and the errors of its predictions.
 
@@ -140,6 +166,7 @@ class Level(nn.Module):
             errors: The errors of the predictions of it.
             code: Is called for each phase of each colour.
             image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
+            about: Its `activity`, (B, 6).
             colours: 1 for gray images, whose other colours are zero.
         """
         known, missed = Planes(coarse), Planes(errors)
@@ -151,7 +178,7 @@ class Level(nn.Module):
             place = (slice(None), slice(colour, colour + 1), slice(phase[0], None, 2), slice(phase[1], None, 2))
             given = image[place]
             if given.numel():
-                mean, scale = _predict(network, known, missed, colour, phase)
+                mean, scale = _predict(network, known, missed, colour, phase, about=about)
                 mean, scale = (part[:, :, : given.shape[2], : given.shape[3]] for part in (mean, scale))
                 whole[place] = values = code(mean, scale, given)
                 wrong[place] = error = values - (mean.detach() * 2.0**-BITS + 0.5).floor()
@@ -162,18 +189,22 @@ class Level(nn.Module):
         return whole, wrong
 
 
-def _predict(network: Predictor, known: Planes, missed: Planes, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
+def _predict(
+    network: Predictor, known: Planes, missed: Planes, colour: int, phase: Phase, *, about: Tensor
+) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
-    means, scales = [], []
+    total, means = nearest_four(known, colour, phase)
+    shifts, scales = [], []
     step = max(1, PIXELS // known.width)
     for top in range(0, known.height, step):
         rows = (top, min(top + step, known.height))
-        seen, total = features(known, missed, colour, phase, rows=rows)
-        shift, scale = network(seen)
-        means.append(2 * total + shift)  # both in eighths
+        seen = features(known, missed, colour, phase, means=means, rows=rows)
+        seen.append(about[:, :, None, None].expand(-1, -1, rows[1] - rows[0], known.width))
+        shift, scale = network(torch.cat(seen, 1))
+        shifts.append(shift)
         scales.append(scale)
     limit = LARGEST << BITS
-    return torch.cat(means, 2).clamp(-limit, limit), torch.cat(scales, 2)
+    return (2 * total + torch.cat(shifts, 2)).clamp(-limit, limit), torch.cat(scales, 2)  # both in eighths
 
 
 class Model(nn.Module):
@@ -187,8 +218,10 @@ class Model(nn.Module):
         self.fine, self.coarse = Level(width), Level(width)
         self.register_buffer("tables", torch.zeros(SCALES << BITS, SYMBOLS, dtype=torch.int32))
 
-    def forward(self, image: Tensor, code: Coder, *, levels: int, colours: int = 3) -> Tensor:
+    def forward(self, image: Tensor, code: Coder, *, about: Tensor, levels: int, colours: int = 3) -> Tensor:
         """Codes an image, (B, 3, H, W) of whole numbers in floats, from the coarsest level to the finest.
+
+        `about` is its activity, (B, 6).
 
         The smallest image is that of every 2^levels-th pixel. It is given; decoding reads no other pixel.
         """
@@ -197,7 +230,7 @@ class Model(nn.Module):
         for number in reversed(range(levels)):
             level = self.coarse if number else self.fine
             given = image[:, :, :: 1 << number, :: 1 << number]
-            whole, errors = level(whole, errors, code, image=given, colours=colours)
+            whole, errors = level(whole, errors, code, image=given, about=about, colours=colours)
         return whole
 
 

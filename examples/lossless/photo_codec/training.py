@@ -17,14 +17,14 @@ from tqdm import tqdm
 
 from liftlayers import frozen
 from photo_codec.coder import CENTRE, ESCAPE
-from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, table_of
+from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, activity, table_of
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
 CROP, BATCH, LEVELS = 96, 6, 3  # deeper levels hold one value in 64
-AGED = 0.35  # the part of the crops that were JPEG files, as many photos were
+AGED = 0.5  # the part of the crops with a history, as most photos have one
 HELD_OUT = 24  # one photo in so many is not trained on
-RATE, WARM_UP = 5e-3, 30
+RATE, WARM_UP = 4e-3, 30
 SECONDS_PER_CHECK = 60.0
 COUNTED = 2400  # crops whose values are counted for the tables of distributions
 PRIOR = 200  # counts that a distribution starts with
@@ -43,28 +43,50 @@ def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
     return photos
 
 
-def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator, *, aged: float = AGED) -> Tensor:
-    """Draws crops, turned and mirrored, as (B, 3, H, W) in int16; each pixel has the same chance."""
+def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator, *, aged: bool = True) -> tuple[Tensor, Tensor]:
+    """Draws crops, turned and mirrored, as (B, 3, H, W) of luma and differences of colours, and their photos' activity.
+
+    Each pixel has the same chance.
+    """
     areas = np.array([photo.shape[0] * photo.shape[1] for photo in photos], float)
-    crops = []
+    crops, about = [], []
     for number in rng.choice(len(photos), count, p=areas / areas.sum()):
-        top, left = (int(rng.integers(side - CROP + 1)) for side in photos[number].shape[:2])
-        crop = photos[number][top : top + CROP, left : left + CROP]
-        crop = np.rot90(as_jpeg(crop, rng) if rng.random() < aged else crop, int(rng.integers(4)))
-        crops.append(torch.from_numpy(crop[:: rng.choice((-1, 1))].astype(np.int16)).permute(2, 0, 1))
-    return torch.stack(crops)
+        photo = np.rot90(photos[number], int(rng.integers(4)))[:: rng.choice((-1, 1))]
+        photo = rng.choice(HISTORIES)(photo, rng) if aged and rng.random() < AGED else photo
+        top, left = (2 * int(rng.integers((side - CROP) // 2 + 1)) for side in photo.shape[:2])
+        image = YCOCG(torch.from_numpy(photo.astype(np.int16)).permute(2, 0, 1)[None])
+        crops.append(image[:, :, top : top + CROP, left : left + CROP])
+        about.append(activity(image))
+    return torch.cat(crops).float(), torch.cat(about)
 
 
-def as_jpeg(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns a crop that was a JPEG file of high quality; its blocks start anywhere."""
-    rows, columns = rng.integers(1, 8, 2)
+def as_jpeg(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a photo that was a JPEG file of high quality; its blocks start anywhere."""
+    rows, columns = rng.integers(8, size=2)
     file = io.BytesIO()
-    wide = np.pad(crop, ((rows, 0), (columns, 0), (0, 0)), mode="reflect")
-    Image.fromarray(wide).save(file, "JPEG", quality=int(rng.integers(88, 99)), subsampling=int(rng.choice((0, 2, 2))))
+    wide = np.pad(photo, ((rows, 0), (columns, 0), (0, 0)), mode="reflect")
+    Image.fromarray(wide).save(file, "JPEG", quality=int(rng.integers(85, 99)), subsampling=int(rng.choice((0, 2, 2))))
     return np.asarray(Image.open(file))[rows:, columns:]
 
 
-def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[Tensor]:
+def with_coarse_colours(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a photo that was a video: two or four pixels have the same colour and differ in luma."""
+    luma, *colours = Image.fromarray(photo).convert("YCbCr").split()
+    size = photo.shape[1] // 2, photo.shape[0] // int(rng.integers(1, 3))
+    coarse = [plane.resize(size, Image.Resampling.BOX).resize(luma.size, Image.Resampling.NEAREST) for plane in colours]
+    return np.asarray(Image.merge("YCbCr", (luma, *coarse)).convert("RGB"))
+
+
+def with_noise(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a photo with noise in each colour, as scans have."""
+    noise = rng.standard_normal(photo.shape, np.float32) * 12 ** rng.random()
+    return (photo + noise).round().clip(0, 255).astype(np.uint8)
+
+
+HISTORIES = (as_jpeg, as_jpeg, with_coarse_colours, with_noise)
+
+
+def predictions(model: Model, crops: Tensor, about: Tensor, *, levels: int = LEVELS) -> list[Tensor]:
     """Returns means, scales and values of all levels, each as one line."""
     found: list[tuple[Tensor, ...]] = []
 
@@ -72,7 +94,7 @@ def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[Tens
         found.append((mean.flatten(), scale.flatten(), values.flatten()))
         return values
 
-    model(YCOCG(rgb).float(), record, levels=levels)
+    model(crops, record, about=about, levels=levels)
     return [torch.cat(part) for part in zip(*found, strict=True)]
 
 
@@ -108,7 +130,7 @@ class Run:
         last, checked, losses = time.monotonic(), self.seconds, []
         with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
             while self.seconds < self.minutes * 60:
-                losses.append(self.update(draw(trained, BATCH, np.random.default_rng(self.step))))
+                losses.append(self.update(*draw(trained, BATCH, np.random.default_rng(self.step))))
                 now = time.monotonic()
                 self.seconds, last = self.seconds + now - last, now
                 bar.n = min(round(self.seconds), bar.total)
@@ -117,12 +139,12 @@ class Run:
                     self.check(held, sum(losses) / len(losses))
                     checked, losses = self.seconds, []
 
-    def update(self, crops: Tensor) -> float:
+    def update(self, crops: Tensor, about: Tensor) -> float:
         """Takes one step and returns the bits a pixel."""
         rest = 1 - min(self.seconds / (60 * self.minutes), 1)
         for group in self.optimizer.param_groups:
             group["lr"] = RATE * min(1, (self.step + 1) / WARM_UP) * (0.505 - 0.495 * math.cos(math.pi * rest))
-        loss = code_length(*predictions(self.model, crops)).sum() / crops[:, 0].numel()
+        loss = code_length(*predictions(self.model, crops, about)).sum() / crops[:, 0].numel()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
@@ -133,8 +155,8 @@ class Run:
     @torch.inference_mode()
     def check(self, held: list[np.ndarray], loss: float) -> None:
         """Measures the held-out photos, then writes the checkpoint and a line of the log."""
-        crops = draw(held, 32, np.random.default_rng(0), aged=0)
-        bits = float(code_length(*predictions(self.model, crops)).sum()) / crops[:, 0].numel()
+        crops, about = draw(held, 32, np.random.default_rng(0), aged=False)
+        bits = float(code_length(*predictions(self.model, crops, about)).sum()) / crops[:, 0].numel()
         line = {"step": self.step, "seconds": round(self.seconds), "loss": loss, "held out": bits}
         with (self.folder / "log.jsonl").open("a") as log:
             print(json.dumps({name: round(number, 4) for name, number in line.items()}), file=log)
@@ -165,7 +187,7 @@ def fit_tables(model: Model, photos: list[np.ndarray], *, counted: int) -> np.nd
     rng = np.random.default_rng(1)
     counts = np.zeros(model.tables.shape, np.int64)
     for _ in range(counted // BATCH):
-        mean, scale, value = predictions(model, draw(photos, BATCH, rng), levels=4)
+        mean, scale, value = predictions(model, *draw(photos, BATCH, rng), levels=4)
         whole, row = table_of(mean, scale)
         distance = value.int() - whole + CENTRE
         symbol = torch.where((distance < 0) | (distance >= ESCAPE), ESCAPE, distance)
