@@ -63,6 +63,15 @@ def test_colours_return() -> None:
     assert torch.equal(YCOCG.inverse(YCOCG(colours)), colours)
 
 
+def test_activity_tells_colours_of_half_the_size() -> None:
+    luma = torch.from_numpy(photo("noise", 1, 24, 32, 1)).movedim(3, 1)
+    colours = torch.from_numpy(photo("noise", 1, 12, 16, 2)).movedim(3, 1)
+    image = torch.cat((luma, colours.repeat_interleave(2, 2).repeat_interleave(2, 3)), 1).short()
+    rows, within_rows, between_rows, columns, within_columns, between_columns = activity(image)[0].tolist()
+    assert within_rows == within_columns == 0
+    assert min(rows, between_rows, columns, between_columns) > 20
+
+
 @given(st.integers(1, 600), st.integers(1, 600))
 def test_pyramids_end_with_a_small_image(height: int, width: int) -> None:
     levels = levels_of(height, width)

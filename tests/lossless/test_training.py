@@ -48,6 +48,14 @@ def test_steps_continue_and_the_weights_return_photos(photos: list[np.ndarray], 
     assert np.array_equal(decompress(compress(photos[0], weights), weights)[0], photos[0])
 
 
+def test_histories_change_the_pixels_alone() -> None:
+    photo = np.random.default_rng(0).integers(256, size=(33, 46, 3)).astype(np.uint8)
+    for history in training.HISTORIES:
+        aged = history(photo, np.random.default_rng(0))
+        assert (aged.shape, aged.dtype) == (photo.shape, photo.dtype)
+        assert not np.array_equal(aged, photo)
+
+
 @pytest.mark.slow
 def test_the_script_trains_continues_and_refuses_to_overwrite(
     photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]

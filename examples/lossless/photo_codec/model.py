@@ -27,7 +27,6 @@ YCOCG = LosslessColour("ycocg-r")
 Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
 
-
 # Rows and columns of pixels, relative to the pixel that is predicted.
 ROW, COLUMN, DIAGONAL = ((0,), (-1, 1)), ((-1, 1), (0,)), ((-1, 1), (-1, 1))
 WIDE_CROSS = (((0,), (-3, -1, 1, 3)), ((-2, 2), (-1, 1)), ((-3, -1, 1, 3), (0,)), ((-1, 1), (-2, 2)))
@@ -48,10 +47,10 @@ def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
 
 
 def activity(image: Tensor) -> Tensor:
-    """Returns six numbers about an image, (1, 3, H, W): it is side information that tells noise, and coarse colours.
+    """Returns six numbers about an image, (1, 3, H, W): how much its neighbouring pixels differ, as logarithms.
 
-    They are logarithms of the mean differences of neighbours, in rows and in columns: those of the luma, those of both
-    other colours within pairs of pixels, and between pairs. Images whose colours had half the size have equal pairs.
+    For columns and for rows these are the differences of the luma, then those of both other colours within pairs of
+    pixels and between pairs. The pairs are equal if the colours had half the size once, as in videos.
     """
     found = []
     for axis in (2, 3):
@@ -59,6 +58,15 @@ def activity(image: Tensor) -> Tensor:
         found += [steps[:, :, 0], steps[::2, :, 1:], steps[1::2, :, 1:]]
     means = torch.stack([part.sum() / max(1, part.numel()) for part in found])
     return (4 * torch.log2(1 + 4 * means)).round()[None]
+
+
+def _count(pixels: Pixels) -> int:
+    return sum(len(above) * len(beside) for above, beside in pixels)
+
+
+def _step(offsets: tuple[int, ...]) -> int:
+    """Returns the distance of offsets in a plane, which has every second pixel."""
+    return (offsets[1] - offsets[0]) // 2 if len(offsets) > 1 else 1
 
 
 class Planes:
@@ -85,9 +93,8 @@ class Planes:
             top, left = MARGIN + rows[0] + row // 2, MARGIN + column // 2
             bottom = top + rows[1] - rows[0] + (above[-1] - above[0]) // 2
             right = left + self.width + (beside[-1] - beside[0]) // 2
-            steps = (max(1, (offsets[-1] - offsets[0]) // (2 * len(offsets) - 2 or 1)) for offsets in (above, beside))
-            windows = plane[:, 0, top:bottom, left:right].unfold(1, rows[1] - rows[0], next(steps))
-            found.append(windows.unfold(2, self.width, next(steps)))
+            windows = plane[:, 0, top:bottom, left:right].unfold(1, rows[1] - rows[0], _step(above))
+            found.append(windows.unfold(2, self.width, _step(beside)))
         return found
 
 
@@ -119,10 +126,6 @@ def features(
     for other in range(colour):
         seen += [window.flatten(1, 2) for window in errors.around(other, phase, SQUARE[-1:], rows=rows)]
     return seen
-
-
-def _count(pixels: Pixels) -> int:
-    return sum(len(above) * len(beside) for above, beside in pixels)
 
 
 class Predictor(IntegerNetwork):
