@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 pytest.importorskip("constriction", reason="needs the extra `lossless`")
 
 from photo_codec import container
+from photo_codec.coder import YCOCG, activity
 from photo_codec.container import Weights, compress, decompress, tiles_of
-from photo_codec.model import SYMBOLS, YCOCG, Model, activity, levels_of
+from photo_codec.model import SYMBOLS, Model, levels_of
 
 from liftlayers.testing import randomise_
 

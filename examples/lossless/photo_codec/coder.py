@@ -7,8 +7,10 @@ import torch
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (it has no types)
 from torch import Tensor
 
-from photo_codec.model import ACTIVITY, SYMBOLS, YCOCG, Model, activity, levels_of, table_of
+from liftlayers import LosslessColour
+from photo_codec.model import ACTIVITY, SYMBOLS, Model, levels_of, table_of
 
+YCOCG = LosslessColour("ycocg-r")
 CENTRE = SYMBOLS // 2 - 1
 ESCAPE = SYMBOLS - 1  # the symbol of all values that are further from the mean than CENTRE
 LARGEST = 1024  # absolute values of differences are smaller
@@ -87,6 +89,20 @@ def _runs(rows: Tensor) -> tuple[np.ndarray, Iterator[tuple[int, int, int]]]:
     ends = np.cumsum(counts[used])
     starts = ends - counts[used]
     return np.argsort(flat, kind="stable"), zip(used.tolist(), starts.tolist(), ends.tolist(), strict=True)
+
+
+def activity(image: Tensor) -> Tensor:
+    """Returns six numbers about an image, (1, 3, H, W): how much its neighbouring pixels differ, as logarithms.
+
+    For columns and for rows these are the differences of the luma, then those of both other colours within pairs of
+    pixels and between pairs. The pairs are equal if the colours had half the size once, as in videos.
+    """
+    found = []
+    for axis in (2, 3):
+        steps = image.float().diff(dim=axis).abs().movedim(axis, 0)
+        found += [steps[:, :, 0], steps[::2, :, 1:], steps[1::2, :, 1:]]
+    means = torch.stack([part.sum() / max(1, part.numel()) for part in found])
+    return (4 * torch.log2(1 + 4 * means)).round()[None]
 
 
 @torch.inference_mode()

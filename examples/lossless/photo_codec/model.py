@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liftlayers import IntegerConv2d, IntegerNetwork, LosslessColour
+from liftlayers import IntegerConv2d, IntegerNetwork
 
 Phase = tuple[int, int]
 Pixels = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
@@ -21,9 +21,9 @@ LARGEST = 255  # no difference of colours is larger
 MARGIN = 2  # values that are repeated around each plane
 PIXELS = 8192  # a network sees rows of about so many pixels at once, so that its units fit the cache of a processor
 ACTIVITY = 6  # numbers about an image
+EQUAL = 6  # colours of pairs count as equal if the activity between pairs is larger by this
 GAIN = 6**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 
-YCOCG = LosslessColour("ycocg-r")
 Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
 
@@ -34,6 +34,11 @@ SQUARE = (DIAGONAL, ROW, COLUMN, ((0,), (0,)))
 PHASES = ((1, 1), (0, 1), (1, 0))  # of the pixels of a block of 2 x 2, in coding order; the coarser image has (0, 0)
 KNOWN = {(1, 1): (((-3, -1, 1, 3), (-3, -1, 1, 3)),), (0, 1): WIDE_CROSS, (1, 0): (*WIDE_CROSS, DIAGONAL)}
 NEAREST = {(1, 1): (DIAGONAL,), (0, 1): (ROW, COLUMN), (1, 0): (ROW, COLUMN)}
+PAIRS = {  # the pixel of the same pair, if pairs of rows and pairs of columns have equal colours, or one of them
+    (1, 1): ((((-1,), (-1,)), (True, True)),),
+    (0, 1): ((((0,), (-1,)), (True, True)), (((0,), (-1,)), (False, True)), (((1,), (0,)), (True, False))),
+    (1, 0): ((((-1,), (0,)), (True, True)), (((-1,), (0,)), (True, False)), (((0,), (1,)), (False, True))),
+}
 COARSE = {(1, 1): (DIAGONAL,), (0, 1): (ROW,), (1, 0): (COLUMN,)}  # the nearest pixels of the coarser image
 
 
@@ -44,20 +49,6 @@ def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
     """
     nearest, coarse = NEAREST[phase], COARSE[phase]
     return [(SQUARE, nearest)] * colour + [(KNOWN[phase], nearest)] + [(coarse, coarse)] * (2 - colour)
-
-
-def activity(image: Tensor) -> Tensor:
-    """Returns six numbers about an image, (1, 3, H, W): how much its neighbouring pixels differ, as logarithms.
-
-    For columns and for rows these are the differences of the luma, then those of both other colours within pairs of
-    pixels and between pairs. The pairs are equal if the colours had half the size once, as in videos.
-    """
-    found = []
-    for axis in (2, 3):
-        steps = image.float().diff(dim=axis).abs().movedim(axis, 0)
-        found += [steps[:, :, 0], steps[::2, :, 1:], steps[1::2, :, 1:]]
-    means = torch.stack([part.sum() / max(1, part.numel()) for part in found])
-    return (4 * torch.log2(1 + 4 * means)).round()[None]
 
 
 def _count(pixels: Pixels) -> int:
@@ -98,14 +89,28 @@ class Planes:
         return found
 
 
-def nearest_four(values: Planes, colour: int, phase: Phase) -> tuple[Tensor, list[Tensor]]:
-    """Returns four times the mean of the nearest pixels of a colour, and the whole part of that mean of all colours."""
+def references(values: Planes, colour: int, phase: Phase, *, equal: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Returns four times what a colour is predicted to be without a network, and the whole part of that of all colours.
+
+    It is the mean of the nearest pixels, or the pixel of the same pair if pairs have equal colours.
+
+    Args:
+        values: The known values.
+        colour: The colour.
+        phase: The phase.
+        equal: Whether pairs of rows and pairs of columns have equal colours, (B, 2) in bool.
+    """
     totals, means = [], []
     for other, (_, nearest) in enumerate(surroundings(colour, phase)):
         windows = values.around(other, phase, nearest, rows=(0, values.height))
         near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
-        totals.append(torch.stack(near, 1).sum(1, keepdim=True))
-        means.append((totals[-1] * (1 / len(near))).floor())
+        total = torch.stack(near, 1).sum(1, keepdim=True)
+        for place, among in PAIRS[phase] if 0 < other <= colour else ():
+            (same,) = values.around(other, phase, (place,), rows=(0, values.height))
+            chosen = (equal == torch.tensor(among)).all(1)[:, None, None, None]
+            total = torch.where(chosen, 4 * same[:, 0], total)
+        totals.append(total)
+        means.append((total * (1 / len(near))).floor())
     return totals[colour], means
 
 
@@ -160,7 +165,7 @@ class Level(nn.Module):
         self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in PHASES)
 
     def forward(
-        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, about: Tensor, colours: int
+        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, about: Tensor, equal: Tensor, colours: int
     ) -> tuple[Tensor, Tensor]:
         """Returns the image that `code` returned, and the errors of its predictions.
 
@@ -170,6 +175,7 @@ class Level(nn.Module):
             code: Is called for each phase of each colour.
             image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
             about: Its `activity`, (B, 6).
+            equal: Whether pairs of rows and pairs of columns have equal colours, (B, 2).
             colours: 1 for gray images, whose other colours are zero.
         """
         known, missed = Planes(coarse), Planes(errors)
@@ -181,7 +187,7 @@ class Level(nn.Module):
             place = (slice(None), slice(colour, colour + 1), slice(phase[0], None, 2), slice(phase[1], None, 2))
             given = image[place]
             if given.numel():
-                mean, scale = _predict(network, known, missed, colour, phase, about=about)
+                mean, scale = _predict(network, known, missed, colour, phase, about=about, equal=equal)
                 mean, scale = (part[:, :, : given.shape[2], : given.shape[3]] for part in (mean, scale))
                 whole[place] = values = code(mean, scale, given)
                 wrong[place] = error = values - (mean.detach() * 2.0**-BITS + 0.5).floor()
@@ -193,10 +199,10 @@ class Level(nn.Module):
 
 
 def _predict(
-    network: Predictor, known: Planes, missed: Planes, colour: int, phase: Phase, *, about: Tensor
+    network: Predictor, known: Planes, missed: Planes, colour: int, phase: Phase, *, about: Tensor, equal: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
-    total, means = nearest_four(known, colour, phase)
+    total, means = references(known, colour, phase, equal=equal)
     shifts, scales = [], []
     step = max(1, PIXELS // known.width)
     for top in range(0, known.height, step):
@@ -232,8 +238,9 @@ class Model(nn.Module):
         whole, errors = smallest, torch.zeros_like(smallest)
         for number in reversed(range(levels)):
             level = self.coarse if number else self.fine
+            equal = about[:, 1::3] + EQUAL <= about[:, 2::3] if not number else about[:, :2] < 0  # of the finest level
             given = image[:, :, :: 1 << number, :: 1 << number]
-            whole, errors = level(whole, errors, code, image=given, about=about, colours=colours)
+            whole, errors = level(whole, errors, code, image=given, about=about, equal=equal, colours=colours)
         return whole
 
 

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from liftlayers import frozen
-from photo_codec.coder import CENTRE, ESCAPE
-from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, activity, table_of
+from photo_codec.coder import CENTRE, ESCAPE, YCOCG, activity
+from photo_codec.model import BITS, SCALES, SYMBOLS, Model, table_of
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
 CROP, BATCH, LEVELS = 96, 6, 3  # deeper levels hold one value in 64
+PART = 256  # of a photo, whose activity is measured
 AGED = 0.5  # the part of the crops with a history, as most photos have one
 HELD_OUT = 24  # one photo in so many is not trained on
 RATE, WARM_UP = 4e-3, 30
@@ -44,20 +45,28 @@ def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
 
 
 def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator, *, aged: bool = True) -> tuple[Tensor, Tensor]:
-    """Draws crops, turned and mirrored, as (B, 3, H, W) of luma and differences of colours, and their photos' activity.
+    """Draws crops, turned and mirrored, as (B, 3, H, W) of luma and differences of colours, and the activity around.
 
     Each pixel has the same chance.
     """
     areas = np.array([photo.shape[0] * photo.shape[1] for photo in photos], float)
     crops, about = [], []
     for number in rng.choice(len(photos), count, p=areas / areas.sum()):
-        photo = np.rot90(photos[number], int(rng.integers(4)))[:: rng.choice((-1, 1))]
+        photo = _part(np.rot90(photos[number], int(rng.integers(4)))[:: rng.choice((-1, 1))], PART, rng)
         photo = rng.choice(HISTORIES)(photo, rng) if aged and rng.random() < AGED else photo
-        top, left = (2 * int(rng.integers((side - CROP) // 2 + 1)) for side in photo.shape[:2])
-        image = YCOCG(torch.from_numpy(photo.astype(np.int16)).permute(2, 0, 1)[None])
-        crops.append(image[:, :, top : top + CROP, left : left + CROP])
-        about.append(activity(image))
+        about.append(activity(_image(photo)))
+        crops.append(_image(_part(photo, CROP, rng)))
     return torch.cat(crops).float(), torch.cat(about)
+
+
+def _part(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns a square of pixels, or less if the photo is smaller; it starts at an even row and column."""
+    top, left = (2 * int(rng.integers(max(side - size, 0) // 2 + 1)) for side in photo.shape[:2])
+    return photo[top : top + size, left : left + size]
+
+
+def _image(photo: np.ndarray) -> Tensor:
+    return YCOCG(torch.from_numpy(photo.astype(np.int16)).permute(2, 0, 1)[None])
 
 
 def as_jpeg(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
