@@ -1,6 +1,7 @@
 """The networks of the codec: they predict the pixels between those of a coarser image, in integers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from typing import cast
 
@@ -28,18 +29,19 @@ Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
 
 # Rows and columns of pixels, relative to the pixel that is predicted.
+SAME, ABOVE, BELOW, LEFT, RIGHT = ((0,), (0,)), ((-1,), (0,)), ((1,), (0,)), ((0,), (-1,)), ((0,), (1,))
 ROW, COLUMN, DIAGONAL = ((0,), (-1, 1)), ((-1, 1), (0,)), ((-1, 1), (-1, 1))
-WIDE_CROSS = (((0,), (-3, -1, 1, 3)), ((-2, 2), (-1, 1)), ((-3, -1, 1, 3), (0,)), ((-1, 1), (-2, 2)))
-SQUARE = (DIAGONAL, ROW, COLUMN, ((0,), (0,)))
-PHASES = ((1, 1), (0, 1), (1, 0))  # of the pixels of a block of 2 x 2, in coding order; the coarser image has (0, 0)
-KNOWN = {(1, 1): (((-3, -1, 1, 3), (-3, -1, 1, 3)),), (0, 1): WIDE_CROSS, (1, 0): (*WIDE_CROSS, DIAGONAL)}
+CROSS = (((0,), (-3, -1, 1, 3)), ((-2, 2), (-1, 1)), ((-3, -1, 1, 3), (0,)), ((-1, 1), (-2, 2)))
+
+# By the place of a pixel in its block of 2 x 2, in coding order; pixels of the coarser image have the place (0, 0).
+KNOWN = {(1, 1): (((-3, -1, 1, 3), (-3, -1, 1, 3)),), (0, 1): CROSS, (1, 0): (*CROSS, DIAGONAL)}  # of its colour
 NEAREST = {(1, 1): (DIAGONAL,), (0, 1): (ROW, COLUMN), (1, 0): (ROW, COLUMN)}
-PAIRS = {  # the pixel of the same pair, if pairs of rows and pairs of columns have equal colours, or one of them
-    (1, 1): ((((-1,), (-1,)), (True, True)),),
-    (0, 1): ((((0,), (-1,)), (True, True)), (((0,), (-1,)), (False, True)), (((1,), (0,)), (True, False))),
-    (1, 0): ((((-1,), (0,)), (True, True)), (((-1,), (0,)), (True, False)), (((0,), (1,)), (False, True))),
-}
 COARSE = {(1, 1): (DIAGONAL,), (0, 1): (ROW,), (1, 0): (COLUMN,)}  # the nearest pixels of the coarser image
+PAIRS = {  # the pixel with the same colour, if the colours of pairs along all these axes are equal; the last one counts
+    (1, 1): ((((-1,), (-1,)), [0, 1]),),
+    (0, 1): ((BELOW, [0]), (LEFT, [1])),
+    (1, 0): ((RIGHT, [1]), (ABOVE, [0])),
+}
 
 
 def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
@@ -48,7 +50,8 @@ def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
     All pixels of the colours before it are known, and only those of the coarser image of the colours after it.
     """
     nearest, coarse = NEAREST[phase], COARSE[phase]
-    return [(SQUARE, nearest)] * colour + [(KNOWN[phase], nearest)] + [(coarse, coarse)] * (2 - colour)
+    before = (DIAGONAL, ROW, COLUMN, SAME)
+    return [(before, nearest)] * colour + [(KNOWN[phase], nearest)] + [(coarse, coarse)] * (2 - colour)
 
 
 def _count(pixels: Pixels) -> int:
@@ -75,8 +78,9 @@ class Planes:
         padding = (MARGIN, MARGIN + right, MARGIN, MARGIN + below)
         self.planes[colour, phase] = F.pad(plane, padding, mode="replicate")
 
-    def around(self, colour: int, phase: Phase, pixels: Pixels, *, rows: Rows) -> list[Tensor]:
-        """Returns pixels around those of some rows of a phase, each (B, rows, columns, h, w)."""
+    def around(self, colour: int, phase: Phase, pixels: Pixels, *, rows: Rows | None = None) -> list[Tensor]:
+        """Returns pixels around those of a phase, or of some rows of it, each (B, rows, columns, h, w)."""
+        rows = rows or (0, self.height)
         found = []
         for above, beside in pixels:
             row, column = above[0] + phase[0], beside[0] + phase[1]
@@ -89,48 +93,48 @@ class Planes:
         return found
 
 
-def references(values: Planes, colour: int, phase: Phase, *, equal: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Returns four times what a colour is predicted to be without a network, and the whole part of that of all colours.
+@dataclass
+class Known:
+    """What is known of a level: values, the errors of their predictions, and side information."""
 
-    It is the mean of the nearest pixels, or the pixel of the same pair if pairs have equal colours.
+    values: Planes
+    errors: Planes
+    about: Tensor  # activity, (B, 6)
+    equal: Tensor  # whether the colours of pairs of rows and of pairs of columns are equal, (B, 2)
 
-    Args:
-        values: The known values.
-        colour: The colour.
-        phase: The phase.
-        equal: Whether pairs of rows and pairs of columns have equal colours, (B, 2) in bool.
-    """
-    totals, means = [], []
-    for other, (_, nearest) in enumerate(surroundings(colour, phase)):
-        windows = values.around(other, phase, nearest, rows=(0, values.height))
-        near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
-        total = torch.stack(near, 1).sum(1, keepdim=True)
-        for place, among in PAIRS[phase] if 0 < other <= colour else ():
-            (same,) = values.around(other, phase, (place,), rows=(0, values.height))
-            chosen = (equal == torch.tensor(among)).all(1)[:, None, None, None]
-            total = torch.where(chosen, 4 * same[:, 0], total)
-        totals.append(total)
-        means.append((total * (1 / len(near))).floor())
-    return totals[colour], means
+    def references(self, colour: int, phase: Phase) -> tuple[Tensor, list[Tensor]]:
+        """Returns four times a prediction without a network, and the whole part of such predictions of all colours.
 
+        They are the mean of the nearest pixels, or the pixel of the same pair if pairs have equal colours.
+        """
+        fourfold, whole = torch.empty(0), []
+        for other, (_, nearest) in enumerate(surroundings(colour, phase)):
+            windows = self.values.around(other, phase, nearest)
+            near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
+            total = torch.stack(near, 1).sum(1, keepdim=True)
+            for pixel, axes in PAIRS[phase] if 0 < other <= colour else ():
+                twin = self.values.around(other, phase, (pixel,))[0][:, 0]
+                total = torch.where(self.equal[:, axes].all(1)[:, None, None, None], 4 * twin, total)
+            whole.append((total * (1 / len(near))).floor())
+            fourfold = total if other == colour else fourfold
+        return fourfold, whole
 
-def features(
-    values: Planes, errors: Planes, colour: int, phase: Phase, *, means: list[Tensor], rows: Rows
-) -> list[Tensor]:
-    """Returns what a network sees of some rows.
+    def features(self, colour: int, phase: Phase, *, references: list[Tensor], rows: Rows) -> Tensor:
+        """Returns what a network sees of some rows.
 
-    These are the differences of each colour to the mean of its nearest pixels, that mean of the luma, and how wrong the
-    predictions were.
-    """
-    seen: list[Tensor] = []
-    for other, (pixels, _) in enumerate(surroundings(colour, phase)):
-        mean = means[other][:, :, rows[0] : rows[1]]
-        around = values.around(other, phase, pixels, rows=rows)
-        seen += [(window - mean[:, None]).flatten(1, 2) for window in around] + [mean] * (other == 0)
-    seen += [window.abs().flatten(1, 2) for window in errors.around(colour, phase, NEAREST[phase], rows=rows)]
-    for other in range(colour):
-        seen += [window.flatten(1, 2) for window in errors.around(other, phase, SQUARE[-1:], rows=rows)]
-    return seen
+        These are the differences of each colour to its reference, the reference of the luma, how wrong the predictions
+        around were, and the activity.
+        """
+        seen: list[Tensor] = []
+        for other, (pixels, _) in enumerate(surroundings(colour, phase)):
+            reference = references[other][:, :, rows[0] : rows[1]]
+            around = self.values.around(other, phase, pixels, rows=rows)
+            seen += [(window - reference[:, None]).flatten(1, 2) for window in around] + [reference] * (other == 0)
+        around = self.errors.around(colour, phase, NEAREST[phase], rows=rows)
+        before = [self.errors.around(other, phase, (SAME,), rows=rows)[0] for other in range(colour)]
+        seen += [window.abs().flatten(1, 2) for window in around] + [window[:, 0] for window in before]
+        seen.append(self.about[:, :, None, None].expand(-1, -1, rows[1] - rows[0], self.values.width))
+        return torch.cat(seen, 1)
 
 
 class Predictor(IntegerNetwork):
@@ -152,9 +156,8 @@ class Predictor(IntegerNetwork):
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         first = self.first(seen)
-        units, linear = first[:, :-1], first[:, -1:]
-        shift, scale = self.last(self.second(units)).split(1, 1)
-        return linear + shift, scale
+        shift, scale = self.last(self.second(first[:, :-1])).split(1, 1)
+        return first[:, -1:] + shift, scale
 
 
 class Level(nn.Module):
@@ -162,7 +165,7 @@ class Level(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in PHASES)
+        self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in KNOWN)
 
     def forward(
         self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, about: Tensor, equal: Tensor, colours: int
@@ -174,46 +177,40 @@ class Level(nn.Module):
             errors: The errors of the predictions of it.
             code: Is called for each phase of each colour.
             image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
-            about: Its `activity`, (B, 6).
-            equal: Whether pairs of rows and pairs of columns have equal colours, (B, 2).
+            about: As for `Known`, like `equal`.
             colours: 1 for gray images, whose other colours are zero.
         """
-        known, missed = Planes(coarse), Planes(errors)
+        known = Known(Planes(coarse), Planes(errors), about, equal)
         whole, wrong = torch.zeros_like(image), torch.zeros_like(image)
         whole[:, :, ::2, ::2], wrong[:, :, ::2, ::2] = coarse, errors
         networks = iter(self.networks)
-        for colour, phase in product(range(colours), PHASES):
+        for colour, phase in product(range(colours), KNOWN):
             network = cast(Predictor, next(networks))
             place = (slice(None), slice(colour, colour + 1), slice(phase[0], None, 2), slice(phase[1], None, 2))
             given = image[place]
             if given.numel():
-                mean, scale = _predict(network, known, missed, colour, phase, about=about, equal=equal)
+                mean, scale = _predict(network, known, colour, phase)
                 mean, scale = (part[:, :, : given.shape[2], : given.shape[3]] for part in (mean, scale))
                 whole[place] = values = code(mean, scale, given)
                 wrong[place] = error = values - (mean.detach() * 2.0**-BITS + 0.5).floor()
             else:  # an image with one row or one column has no such pixels
                 values, error = coarse[:, :1], errors[:, :1]
-            known.add(colour, phase, values)
-            missed.add(colour, phase, error)
+            known.values.add(colour, phase, values)
+            known.errors.add(colour, phase, error)
         return whole, wrong
 
 
-def _predict(
-    network: Predictor, known: Planes, missed: Planes, colour: int, phase: Phase, *, about: Tensor, equal: Tensor
-) -> tuple[Tensor, Tensor]:
+def _predict(network: Predictor, known: Known, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
-    total, means = references(known, colour, phase, equal=equal)
-    shifts, scales = [], []
-    step = max(1, PIXELS // known.width)
-    for top in range(0, known.height, step):
-        rows = (top, min(top + step, known.height))
-        seen = features(known, missed, colour, phase, means=means, rows=rows)
-        seen.append(about[:, :, None, None].expand(-1, -1, rows[1] - rows[0], known.width))
-        shift, scale = network(torch.cat(seen, 1))
-        shifts.append(shift)
-        scales.append(scale)
+    fourfold, references = known.references(colour, phase)
+    height, width = fourfold.shape[2:]
+    step, parts = max(1, PIXELS // width), []
+    for top in range(0, height, step):
+        rows = (top, min(top + step, height))
+        parts.append(network(known.features(colour, phase, references=references, rows=rows)))
+    shift, scale = (torch.cat(part, 2) for part in zip(*parts, strict=True))
     limit = LARGEST << BITS
-    return (2 * total + torch.cat(shifts, 2)).clamp(-limit, limit), torch.cat(scales, 2)  # both in eighths
+    return (2 * fourfold + shift).clamp(-limit, limit), scale  # both in eighths
 
 
 class Model(nn.Module):
@@ -230,15 +227,13 @@ class Model(nn.Module):
     def forward(self, image: Tensor, code: Coder, *, about: Tensor, levels: int, colours: int = 3) -> Tensor:
         """Codes an image, (B, 3, H, W) of whole numbers in floats, from the coarsest level to the finest.
 
-        `about` is its activity, (B, 6).
-
-        The smallest image is that of every 2^levels-th pixel. It is given; decoding reads no other pixel.
+        `about` is its activity, (B, 6). The smallest image, every 2^levels-th pixel, is given; decoding reads no other.
         """
         smallest = image[:, :, :: 1 << levels, :: 1 << levels]
         whole, errors = smallest, torch.zeros_like(smallest)
         for number in reversed(range(levels)):
             level = self.coarse if number else self.fine
-            equal = about[:, 1::3] + EQUAL <= about[:, 2::3] if not number else about[:, :2] < 0  # of the finest level
+            equal = (about[:, 1::3] + EQUAL <= about[:, 2::3]) & (number == 0)
             given = image[:, :, :: 1 << number, :: 1 << number]
             whole, errors = level(whole, errors, code, image=given, about=about, equal=equal, colours=colours)
         return whole

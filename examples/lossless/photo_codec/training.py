@@ -53,7 +53,7 @@ def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator, *, aged
     crops, about = [], []
     for number in rng.choice(len(photos), count, p=areas / areas.sum()):
         photo = _part(np.rot90(photos[number], int(rng.integers(4)))[:: rng.choice((-1, 1))], PART, rng)
-        photo = rng.choice(HISTORIES)(photo, rng) if aged and rng.random() < AGED else photo
+        photo = HISTORIES[rng.integers(len(HISTORIES))](photo, rng) if aged and rng.random() < AGED else photo
         about.append(activity(_image(photo)))
         crops.append(_image(_part(photo, CROP, rng)))
     return torch.cat(crops).float(), torch.cat(about)
