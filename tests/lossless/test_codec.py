@@ -15,7 +15,15 @@ from photo_codec.model import SYMBOLS, Model, levels_of
 
 from liftlayers.testing import randomise_
 
+
+def coarse_colours(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns pixels whose colours are those of blocks of 2 x 2, with noise in the luma."""
+    blocks = rng.integers(128, size=(shape[0] // 2 + 1, shape[1] // 2 + 1, shape[2]))
+    return np.kron(blocks, np.ones((2, 2, 1)))[: shape[0], : shape[1]] + rng.integers(128, size=(*shape[:2], 1))
+
+
 KINDS = {
+    "coarse colours": coarse_colours,
     "noise": lambda rng, shape: rng.integers(256, size=shape),
     "black and white": lambda rng, shape: 255 * rng.integers(2, size=shape),  # values beyond all tables
     "flat": lambda rng, shape: np.full(shape, rng.integers(256)),
@@ -65,10 +73,8 @@ def test_colours_return() -> None:
 
 
 def test_activity_tells_colours_of_half_the_size() -> None:
-    luma = torch.from_numpy(photo("noise", 1, 24, 32, 1)).movedim(3, 1)
-    colours = torch.from_numpy(photo("noise", 1, 12, 16, 2)).movedim(3, 1)
-    image = torch.cat((luma, colours.repeat_interleave(2, 2).repeat_interleave(2, 3)), 1).short()
-    rows, within_rows, between_rows, columns, within_columns, between_columns = activity(image)[0].tolist()
+    image = torch.from_numpy(photo("coarse colours", 24, 32, 3).astype(np.int16)).permute(2, 0, 1)[None]
+    rows, within_rows, between_rows, columns, within_columns, between_columns = activity(YCOCG(image))[0].tolist()
     assert within_rows == within_columns == 0
     assert min(rows, between_rows, columns, between_columns) > 20
 

@@ -23,7 +23,6 @@ MARGIN = 2  # values that are repeated around each plane
 PIXELS = 8192  # a network sees rows of about so many pixels at once, so that its units fit the cache of a processor
 ACTIVITY = 6  # numbers about an image
 EQUAL = 6  # colours of pairs count as equal if the activity between pairs is larger by this
-GAIN = 6**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 
 Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
@@ -149,7 +148,7 @@ class Predictor(IntegerNetwork):
         self.last = IntegerConv2d(width * 2 // 3, 2, 1, **inner)
         with torch.no_grad():  # start from the prediction zero, and a scale in the middle
             for layer in (self.first, self.second):
-                layer.weight *= GAIN
+                layer.weight *= 6**0.5  # keeps the variance, so that no layer rounds its units to zero
             for numbers in (self.first.weight[-1:], self.first.bias[-1:], self.last.weight):
                 numbers.zero_()
             self.last.bias.copy_(torch.tensor([0, 5]))
@@ -203,8 +202,8 @@ class Level(nn.Module):
 def _predict(network: Predictor, known: Known, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
     fourfold, references = known.references(colour, phase)
-    height, width = fourfold.shape[2:]
-    step, parts = max(1, PIXELS // width), []
+    height, parts = fourfold.shape[2], []
+    step = max(1, PIXELS // fourfold.shape[3])
     for top in range(0, height, step):
         rows = (top, min(top + step, height))
         parts.append(network(known.features(colour, phase, references=references, rows=rows)))
