@@ -124,8 +124,15 @@ def _with_palette(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
         return pixels, b""
     table = colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : pixels.shape[2]]
     places = places.reshape(pixels.shape[:2])
-    order = _smooth_order(places, len(colours)) if pixels.shape[2] == 3 else np.arange(len(colours))
-    return np.argsort(order).astype(np.uint8)[places][:, :, None], table[order].tobytes()
+    brightness = np.argsort(table @ np.array([1, 2, 1][: pixels.shape[2]]), kind="stable")
+    orders = [brightness, _smooth_order(places, len(colours))]
+    order, numbers = min(((order, np.argsort(order)[places]) for order in orders), key=lambda pair: _roughness(pair[1]))
+    return numbers.astype(np.uint8)[:, :, None], table[order].tobytes()
+
+
+def _roughness(numbers: np.ndarray) -> float:
+    """Returns about the bits of the differences of neighbours."""
+    return sum(float(np.log2(1 + abs(np.diff(numbers, axis=axis))).sum()) for axis in (0, 1))
 
 
 def _smooth_order(places: np.ndarray, count: int) -> np.ndarray:
