@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, pairwise, product
 from typing import cast
 
 import torch
@@ -29,18 +29,15 @@ Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # Rows and columns of pixels, relative to the pixel that is predicted.
 SAME, ABOVE, BELOW, LEFT, RIGHT = ((0,), (0,)), ((-1,), (0,)), ((1,), (0,)), ((0,), (-1,)), ((0,), (1,))
-ROW, COLUMN, DIAGONAL = ((0,), (-1, 1)), ((-1, 1), (0,)), ((-1, 1), (-1, 1))
+ROW, COLUMN, DIAGONAL, CORNER = ((0,), (-1, 1)), ((-1, 1), (0,)), ((-1, 1), (-1, 1)), ((-1,), (-1,))
 CROSS = (((0,), (-3, -1, 1, 3)), ((-2, 2), (-1, 1)), ((-3, -1, 1, 3), (0,)), ((-1, 1), (-2, 2)))
 
 # By the place of a pixel in its block of 2 x 2, in coding order; pixels of the coarser image have the place (0, 0).
 KNOWN = {(1, 1): (((-3, -1, 1, 3), (-3, -1, 1, 3)),), (0, 1): CROSS, (1, 0): (*CROSS, DIAGONAL)}  # of its colour
 NEAREST = {(1, 1): (DIAGONAL,), (0, 1): (ROW, COLUMN), (1, 0): (ROW, COLUMN)}
 COARSE = {(1, 1): (DIAGONAL,), (0, 1): (ROW,), (1, 0): (COLUMN,)}  # the nearest pixels of the coarser image
-PAIRS = {  # the pixel with the same colour, if the colours of pairs along all these axes are equal; the last one counts
-    (1, 1): ((((-1,), (-1,)), [0, 1]),),
-    (0, 1): ((BELOW, [0]), (LEFT, [1])),
-    (1, 0): ((RIGHT, [1]), (ABOVE, [0])),
-}
+# The pixel with the same colour, if the colours of pairs along these axes are equal; the last one counts.
+PAIRS = {(1, 1): ((CORNER, [0, 1]),), (0, 1): ((BELOW, [0]), (LEFT, [1])), (1, 0): ((RIGHT, [1]), (ABOVE, [0]))}
 
 
 def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
@@ -111,7 +108,7 @@ class Known:
             windows = self.values.around(other, phase, nearest)
             near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
             total = torch.stack(near, 1).sum(1, keepdim=True)
-            for pixel, axes in PAIRS[phase] if 0 < other <= colour else ():
+            for pixel, axes in PAIRS[phase] if 0 < other <= colour and self.equal.any() else ():
                 twin = self.values.around(other, phase, (pixel,))[0][:, 0]
                 total = torch.where(self.equal[:, axes].all(1)[:, None, None, None], 4 * twin, total)
             whole.append((total * (1 / len(near))).floor())
@@ -121,19 +118,22 @@ class Known:
     def features(self, colour: int, phase: Phase, *, references: list[Tensor], rows: Rows) -> Tensor:
         """Returns what a network sees of some rows.
 
-        These are the differences of each colour to its reference, the reference of the luma, how wrong the predictions
-        around were, and the activity.
+        It sees differences of colours to their references, that of the luma, errors around, and the activity.
         """
-        seen: list[Tensor] = []
+        seen: list[tuple[Tensor, Tensor | int]] = []
         for other, (pixels, _) in enumerate(surroundings(colour, phase)):
-            reference = references[other][:, :, rows[0] : rows[1]]
-            around = self.values.around(other, phase, pixels, rows=rows)
-            seen += [(window - reference[:, None]).flatten(1, 2) for window in around] + [reference] * (other == 0)
-        around = self.errors.around(colour, phase, NEAREST[phase], rows=rows)
-        before = [self.errors.around(other, phase, (SAME,), rows=rows)[0] for other in range(colour)]
-        seen += [window.abs().flatten(1, 2) for window in around] + [window[:, 0] for window in before]
-        seen.append(self.about[:, :, None, None].expand(-1, -1, rows[1] - rows[0], self.values.width))
-        return torch.cat(seen, 1)
+            reference = references[other][:, :, rows[0] : rows[1]][:, None]
+            seen += [(window, reference) for window in self.values.around(other, phase, pixels, rows=rows)]
+            seen += [(reference, 0)] * (other == 0)
+        seen += [(window.abs(), 0) for window in self.errors.around(colour, phase, NEAREST[phase], rows=rows)]
+        seen += [(self.errors.around(other, phase, (SAME,), rows=rows)[0], 0) for other in range(colour)]
+        size = (rows[1] - rows[0], self.values.width)
+        seen.append((self.about[:, :, None, None, None].expand(-1, -1, 1, *size), 0))
+        ends = list(accumulate((window.shape[1] * window.shape[2] for window, _ in seen), initial=0))
+        found = self.about.new_empty(len(self.about), ends[-1], *size)  # quicker than to join parts in other layouts
+        for (window, reference), (start, end) in zip(seen, pairwise(ends), strict=True):
+            torch.sub(window, reference, out=found[:, start:end].unflatten(1, window.shape[1:3]))
+        return found
 
 
 class Predictor(IntegerNetwork):
@@ -202,8 +202,8 @@ class Level(nn.Module):
 def _predict(network: Predictor, known: Known, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
     fourfold, references = known.references(colour, phase)
-    height, parts = fourfold.shape[2], []
-    step = max(1, PIXELS // fourfold.shape[3])
+    height, width = fourfold.shape[2:]
+    step, parts = max(1, PIXELS // width), []
     for top in range(0, height, step):
         rows = (top, min(top + step, height))
         parts.append(network(known.features(colour, phase, references=references, rows=rows)))
