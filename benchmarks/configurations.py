@@ -100,16 +100,19 @@ CONFIGURATIONS: dict[str, Callable[[], contextlib.AbstractContextManager[object]
 
 
 class FloatConv2d(nn.Module):
-    """The convolution of a frozen `IntegerConv2d` without its rounding."""
+    """The convolution of a frozen `IntegerConv2d` without its rounding, with weights that are no integers.
+
+    They are a third of the integers, as weights in floats are multiples of no power of two that their sums could hold.
+    """
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         weight, bias, shift = layer._integers()  # pyright: ignore[reportCallIssue]
-        scale = torch.exp2(-shift.float())
+        scale = torch.exp2(-shift.float()) / 3
         self.weight, self.bias, self.lowest = weight * scale[:, None, None, None], bias * scale, -255 * layer.signed
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x.clamp(self.lowest, 255), self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+        return 3 * F.conv2d(x.clamp(self.lowest, 255), self.weight, self.bias, padding=self.weight.shape[-1] // 2)
 
 
 def float_twin(model: M) -> M:

@@ -9,13 +9,21 @@ from hypothesis import strategies as st
 pytest.importorskip("constriction", reason="needs the extra `lossless`")
 
 from photo_codec import container
+from photo_codec.coder import YCOCG, activity
 from photo_codec.container import Weights, compress, decompress, tiles_of
-from photo_codec.model import SYMBOLS, YCOCG, Model, join, split
+from photo_codec.model import SYMBOLS, Model, levels_of
 
-from liftlayers import LosslessWavelet
 from liftlayers.testing import randomise_
 
+
+def coarse_colours(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns pixels whose colours are those of blocks of 2 x 2, with noise in the luma."""
+    blocks = rng.integers(128, size=(shape[0] // 2 + 1, shape[1] // 2 + 1, shape[2]))
+    return np.kron(blocks, np.ones((2, 2, 1)))[: shape[0], : shape[1]] + rng.integers(128, size=(*shape[:2], 1))
+
+
 KINDS = {
+    "coarse colours": coarse_colours,
     "noise": lambda rng, shape: rng.integers(256, size=shape),
     "black and white": lambda rng, shape: 255 * rng.integers(2, size=shape),  # values beyond all tables
     "flat": lambda rng, shape: np.full(shape, rng.integers(256)),
@@ -58,18 +66,24 @@ def test_other_threads_decode(weights: Weights) -> None:
         torch.set_num_threads(threads)
 
 
-def test_colours_and_phases_return() -> None:
+def test_colours_return() -> None:
     levels = torch.arange(0, 256, 15, dtype=torch.int16)
     colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, len(levels), -1)
     assert torch.equal(YCOCG.inverse(YCOCG(colours)), colours)
-    detail = torch.arange(2 * 9 * 4 * 6).reshape(2, 9, 4, 6)
-    assert torch.equal(join(split(detail)), detail)
 
 
-def test_bands_in_floats_are_those_in_integers() -> None:
-    image = YCOCG(torch.from_numpy(photo("noise", 32, 32, 3).astype(np.int16)).permute(2, 0, 1)[None])
-    for whole, floats in zip(LosslessWavelet("haar")(image), LosslessWavelet("haar")(image.float()), strict=True):
-        assert torch.equal(whole.float(), floats)
+def test_activity_tells_colours_of_half_the_size() -> None:
+    image = torch.from_numpy(photo("coarse colours", 24, 32, 3).astype(np.int16)).permute(2, 0, 1)[None]
+    rows, within_rows, between_rows, columns, within_columns, between_columns = activity(YCOCG(image))[0].tolist()
+    assert within_rows == within_columns == 0
+    assert min(rows, between_rows, columns, between_columns) > 20
+
+
+@given(st.integers(1, 600), st.integers(1, 600))
+def test_pyramids_end_with_a_small_image(height: int, width: int) -> None:
+    levels = levels_of(height, width)
+    assert -(-max(height, width) // 2**levels) <= 4
+    assert levels == 0 or -(-max(height, width) // 2 ** (levels - 1)) > 4
 
 
 def test_the_trained_form_predicts_what_the_frozen_form_does() -> None:
@@ -78,10 +92,10 @@ def test_the_trained_form_predicts_what_the_frozen_form_does() -> None:
     from liftlayers import frozen
 
     model = randomise_(Model(12))
-    image = torch.from_numpy(photo("noise", 32, 32, 3).astype(np.int16)).permute(2, 0, 1)[None]
-    for trained, shipped in zip(predictions(model, image), predictions(frozen(model), image), strict=True):
-        for one, other in zip(trained, shipped, strict=True):
-            assert torch.equal(one, other)
+    image = torch.from_numpy(photo("noise", 32, 32, 3).astype(np.float32)).permute(2, 0, 1)[None]
+    given = image, activity(image)
+    for trained, shipped in zip(predictions(model, *given), predictions(frozen(model), *given), strict=True):
+        assert torch.equal(trained, shipped)
 
 
 def test_tables_are_exact_distributions(weights: Weights) -> None:

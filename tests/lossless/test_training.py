@@ -33,27 +33,34 @@ def photos(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 def test_steps_continue_and_the_weights_return_photos(photos: list[np.ndarray], tmp_path: Path) -> None:
     torch.manual_seed(0)
     run = Run(tmp_path, 1.0, Model(12))
-    losses = [run.update(draw(photos, 2, np.random.default_rng(run.step))) for _ in range(4)]
+    losses = [run.update(*draw(photos, 2, np.random.default_rng(run.step))) for _ in range(4)]
     assert losses[-1] < losses[0]
     run.check(photos, losses[-1])
     assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 4
     again = Run(tmp_path, 1.0, Model(12))
     again.load()
-    crops = draw(photos, 2, np.random.default_rng(9))
+    crops, about = draw(photos, 2, np.random.default_rng(9))
     assert again.step == 4
-    assert again.update(crops) == run.update(crops)
+    assert again.update(crops, about) == run.update(crops, about)
     file = tmp_path / "weights"
     file.write_bytes(export(run.model, photos, counted=2))
     weights = load_weights(file)
     assert np.array_equal(decompress(compress(photos[0], weights), weights)[0], photos[0])
 
 
+def test_histories_change_the_pixels_alone() -> None:
+    photo = np.random.default_rng(0).integers(256, size=(33, 46, 3)).astype(np.uint8)
+    for history in training.HISTORIES:
+        aged = history(photo, np.random.default_rng(0))
+        assert (aged.shape, aged.dtype) == (photo.shape, photo.dtype)
+        assert not np.array_equal(aged, photo)
+
+
 @pytest.mark.slow
 def test_the_script_trains_continues_and_refuses_to_overwrite(
     photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"FITTED": 2, "COUNTED": 4}.items():
-        monkeypatch.setattr(training, name, value)
+    monkeypatch.setattr(training, "COUNTED", 4)
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     Image.fromarray(photos[0]).save("photos/one.png")
@@ -76,5 +83,5 @@ def test_the_script_trains_continues_and_refuses_to_overwrite(
 
 
 def test_folders_without_large_photos_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 128 x 128 pixels, got none"):
+    with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 96 x 96 pixels, got none"):
         load_photos([tmp_path])

@@ -7,12 +7,13 @@ import torch
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (it has no types)
 from torch import Tensor
 
-from photo_codec.model import SYMBOLS, YCOCG, Model, pad, table_of
+from liftlayers import LosslessColour
+from photo_codec.model import ACTIVITY, SYMBOLS, Model, levels_of, table_of
 
-SMALLEST = 4  # a pyramid ends when both sides are as small as this
+YCOCG = LosslessColour("ycocg-r")
 CENTRE = SYMBOLS // 2 - 1
 ESCAPE = SYMBOLS - 1  # the symbol of all values that are further from the mean than CENTRE
-LARGEST = 2048  # absolute values of details are smaller
+LARGEST = 1024  # absolute values of differences are smaller
 
 
 def distributions_of(model: Model) -> list[stream.model.Categorical]:
@@ -30,8 +31,7 @@ class Encoder:
         self.coder = stream.queue.RangeEncoder()
         self.distributions = distributions
 
-    def __call__(self, mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
-        assert values is not None
+    def __call__(self, mean: Tensor, scale: Tensor, values: Tensor) -> Tensor:
         level, rows = table_of(mean, scale)
         whole = values.to(torch.int32)
         distance = (whole - level).numpy().ravel() + CENTRE
@@ -61,8 +61,7 @@ class Decoder:
         self.coder = stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
         self.distributions = distributions
 
-    def __call__(self, mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
-        assert values is None
+    def __call__(self, mean: Tensor, scale: Tensor, _values: Tensor) -> Tensor:
         level, rows = table_of(mean, scale)
         order, runs = _runs(rows)
         symbols = np.empty(len(order), np.int32)
@@ -92,13 +91,32 @@ def _runs(rows: Tensor) -> tuple[np.ndarray, Iterator[tuple[int, int, int]]]:
     return np.argsort(flat, kind="stable"), zip(used.tolist(), starts.tolist(), ends.tolist(), strict=True)
 
 
+def activity(image: Tensor) -> Tensor:
+    """Returns six numbers about an image, (1, 3, H, W): how much its neighbouring pixels differ, as logarithms.
+
+    For columns and for rows these are the differences of the luma, then those of both other colours within pairs of
+    pixels and between pairs. The pairs are equal if the colours had half the size once, as in videos.
+    """
+    found = []
+    for axis in (2, 3):
+        steps = image.float().diff(dim=axis).abs().movedim(axis, 0)
+        found += [steps[:, :, 0], steps[::2, :, 1:], steps[1::2, :, 1:]]
+    means = torch.stack([part.sum() / max(1, part.numel()) for part in found])
+    return (4 * torch.log2(1 + 4 * means)).round()[None]
+
+
 @torch.inference_mode()
 def encode_tile(model: Model, distributions: list[stream.model.Categorical], pixels: np.ndarray) -> bytes:
     """Encodes 8-bit pixels, (H, W, C) with one or three channels."""
+    height, width, colours = pixels.shape
     planes = torch.from_numpy(pixels.astype(np.int16)).permute(2, 0, 1)[None]
+    image = YCOCG(planes.expand(-1, 3, -1, -1)).float()
+    levels = levels_of(height, width)
     encoder = Encoder(distributions)
-    image = YCOCG(planes.expand(-1, 3, -1, -1))
-    _code(model, encoder, image, shape=pixels.shape[:2], colours=pixels.shape[2])
+    about = activity(image)
+    encoder.raw(about.numpy().ravel())
+    encoder.raw(image[:, :colours, :: 1 << levels, :: 1 << levels].numpy().ravel())
+    model(image, encoder, about=about, levels=levels, colours=colours)
     return encoder.finish()
 
 
@@ -107,36 +125,12 @@ def decode_tile(
     model: Model, distributions: list[stream.model.Categorical], payload: bytes, *, shape: tuple[int, ...]
 ) -> np.ndarray:
     """Inverts `encode_tile`; `shape` is that of the pixels."""
-    image = _code(model, Decoder(distributions, payload), None, shape=shape[:2], colours=shape[2])
-    return YCOCG.inverse(image)[0, : shape[2]].permute(1, 2, 0).numpy().astype(np.uint8)
-
-
-def _code(
-    model: Model,
-    coder: Encoder | Decoder,
-    image: Tensor | None,
-    *,
-    shape: tuple[int, ...],
-    colours: int,
-) -> Tensor:
-    """Codes an image, (1, 3, H, W) in int16: first the approximation, then the details. Decodes if there is none."""
-    height, width = shape
-    if max(shape) <= SMALLEST:
-        return _code_raw(coder, image, shape=shape, colours=colours)
-    approx, detail = (None, None) if image is None else model.wavelet(pad(image))
-    half = (2 * -(-height // 4), 2 * -(-width // 4))
-    approx = _code(model, coder, approx, shape=half, colours=colours)
-    known = None if detail is None else detail.float()
-    detail = model.level(approx.float(), coder, detail=known, colours=colours)
-    return model.wavelet.inverse(approx, detail.to(torch.int16))[:, :, :height, :width]
-
-
-def _code_raw(coder: Encoder | Decoder, image: Tensor | None, *, shape: tuple[int, ...], colours: int) -> Tensor:
-    """Codes the smallest approximation."""
-    if isinstance(coder, Decoder):
-        values = coder.raw(colours * shape[0] * shape[1])
-        decoded = torch.from_numpy(values.astype(np.int16)).reshape(1, colours, *shape)
-        return torch.cat((decoded, decoded.new_zeros(1, 3 - colours, *shape)), 1)
-    assert image is not None
-    coder.raw(image[:, :colours].numpy().ravel())
-    return image
+    height, width, colours = shape
+    image = torch.zeros(1, 3, height, width)
+    levels = levels_of(height, width)
+    smallest = image[:, :colours, :: 1 << levels, :: 1 << levels]
+    decoder = Decoder(distributions, payload)
+    about = torch.from_numpy(decoder.raw(ACTIVITY)).float()[None]
+    smallest.copy_(torch.from_numpy(decoder.raw(smallest.numel())).view_as(smallest))
+    image = model(image, decoder, about=about, levels=levels, colours=colours).to(torch.int16)
+    return YCOCG.inverse(image)[0, :colours].permute(1, 2, 0).numpy().astype(np.uint8)

@@ -21,7 +21,7 @@ from photo_codec.coder import decode_tile, distributions_of, encode_tile
 from photo_codec.model import Model
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "lossless.safetensors"
-MAGIC, VERSION = b"LLPH", 1
+MAGIC, VERSION = b"LLPH", 2
 HEADER = struct.Struct("<4sBB8sIIIII4s")  # magic, version, channels, weights, height, width, three sizes, checksum
 TILE = 512
 COLOURS = 256  # a photo with no more has a palette
@@ -112,7 +112,7 @@ def decompress(data: bytes, weights: Weights, *, watch: Watch = iter) -> tuple[n
 
 
 def _with_palette(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
-    """Returns numbers of colours and the colours, sorted by brightness, if there are few; else pixels and nothing."""
+    """Returns numbers of colours and the colours if there are few; else pixels and nothing."""
     if pixels.shape[2] in (2, 4):
         return pixels, b""
     packed = pixels.astype(np.uint32) @ np.array([1, 256, 65536][: pixels.shape[2]], np.uint32)
@@ -123,8 +123,28 @@ def _with_palette(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
     if len(colours) > most:
         return pixels, b""
     table = colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : pixels.shape[2]]
-    order = np.argsort(table @ np.array([1, 2, 1][: pixels.shape[2]]), kind="stable")
-    return np.argsort(order).astype(np.uint8)[places].reshape(*pixels.shape[:2], 1), table[order].tobytes()
+    places = places.reshape(pixels.shape[:2])
+    brightness = np.argsort(table @ np.array([1, 2, 1][: pixels.shape[2]]), kind="stable")
+    orders = [brightness, _smooth_order(places, len(colours))]
+    order, numbers = min(((order, np.argsort(order)[places]) for order in orders), key=lambda pair: _roughness(pair[1]))
+    return numbers.astype(np.uint8)[:, :, None], table[order].tobytes()
+
+
+def _roughness(numbers: np.ndarray) -> float:
+    """Returns about the bits of the differences of neighbours."""
+    return sum(float(np.log2(1 + abs(np.diff(numbers, axis=axis))).sum()) for axis in (0, 1))
+
+
+def _smooth_order(places: np.ndarray, count: int) -> np.ndarray:
+    """Returns an order of colours in which those of neighbouring pixels are near.
+
+    It sorts the Fiedler vector of a graph, whose edges have the number of neighbouring pixels of two colours as weight.
+    """
+    pairs = [places[1:] * count + places[:-1], places[:, 1:] * count + places[:, :-1]]
+    edges = np.bincount(np.concatenate([pair.ravel() for pair in pairs]), minlength=count**2).reshape(count, count)
+    edges = edges + edges.T + 1e-6
+    vectors = np.linalg.eigh(np.diag(edges.sum(1)) - edges)[1]
+    return np.argsort(vectors[:, min(1, count - 1)], kind="stable")
 
 
 def tiles_of(height: int, width: int, channels: int) -> list[Slices]:

@@ -1,147 +1,246 @@
-"""The networks of the codec: they predict the details of each level of a wavelet pyramid, in integers."""
+"""The networks of the codec: they predict the pixels between those of a coarser image, in integers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate, pairwise, product
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liftlayers import IntegerConv2d, IntegerNetwork, LosslessColour, LosslessWavelet
+from liftlayers import IntegerConv2d, IntegerNetwork
 
-PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # the positions in a block of 2 x 2 details, in coding order
+Phase = tuple[int, int]
+Pixels = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+Rows = tuple[int, int]  # the first and the one after the last
 BITS = 3  # means are eighths of a grey level, scales are eighths of a power of two, hidden units are eighths, too
-LARGEST_MEAN = 2047  # in grey levels; no detail is larger
 SCALES = 44  # the index of a scale counts quarters of a power of two
-GAIN = 3**0.5  # of initial weights: keeps the variance, so that no layer rounds its units to zero
 SYMBOLS = 256  # distances from the mean of -127 to 127, and one symbol for all others
+SMALLEST = 4  # a pyramid ends when both sides are as small as this
+LARGEST = 255  # no difference of colours is larger
+MARGIN = 2  # values that are repeated around each plane
+PIXELS = 8192  # a network sees rows of about so many pixels at once, so that its units fit the cache of a processor
+ACTIVITY = 6  # numbers about an image
+EQUAL = 6  # colours of pairs count as equal if the activity between pairs is larger by this
 
-YCOCG = LosslessColour("ycocg-r")
-Coder = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Takes mean, scale and, to encode, the values of three bands; returns the values."""
+Coder = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Takes means, scales and, to encode, the values, all (B, 1, h, w); returns the values."""
+
+# Rows and columns of pixels, relative to the pixel that is predicted.
+SAME, ABOVE, BELOW, LEFT, RIGHT = ((0,), (0,)), ((-1,), (0,)), ((1,), (0,)), ((0,), (-1,)), ((0,), (1,))
+ROW, COLUMN, DIAGONAL, CORNER = ((0,), (-1, 1)), ((-1, 1), (0,)), ((-1, 1), (-1, 1)), ((-1,), (-1,))
+CROSS = (((0,), (-3, -1, 1, 3)), ((-2, 2), (-1, 1)), ((-3, -1, 1, 3), (0,)), ((-1, 1), (-2, 2)))
+
+# By the place of a pixel in its block of 2 x 2, in coding order; pixels of the coarser image have the place (0, 0).
+KNOWN = {(1, 1): (((-3, -1, 1, 3), (-3, -1, 1, 3)),), (0, 1): CROSS, (1, 0): (*CROSS, DIAGONAL)}  # of its colour
+NEAREST = {(1, 1): (DIAGONAL,), (0, 1): (ROW, COLUMN), (1, 0): (ROW, COLUMN)}
+COARSE = {(1, 1): (DIAGONAL,), (0, 1): (ROW,), (1, 0): (COLUMN,)}  # the nearest pixels of the coarser image
+# The pixel with the same colour, if the colours of pairs along these axes are equal; the last one counts.
+PAIRS = {(1, 1): ((CORNER, [0, 1]),), (0, 1): ((BELOW, [0]), (LEFT, [1])), (1, 0): ((RIGHT, [1]), (ABOVE, [0]))}
 
 
-def split(detail: Tensor) -> list[Tensor]:
-    """Returns the details of the four phases, from (B, 9, H, W) to four times (B, 9, H/2, W/2).
+def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
+    """Returns the pixels of each colour that the prediction of a colour sees, and the nearest of them.
 
-    The channels are sorted by colour; those of a wavelet are sorted by direction.
+    All pixels of the colours before it are known, and only those of the coarser image of the colours after it.
     """
-    by_colour = detail.unflatten(1, (3, 3)).transpose(1, 2).flatten(1, 2)
-    return [by_colour[:, :, row::2, column::2] for row, column in PHASES]
+    nearest, coarse = NEAREST[phase], COARSE[phase]
+    before = (DIAGONAL, ROW, COLUMN, SAME)
+    return [(before, nearest)] * colour + [(KNOWN[phase], nearest)] + [(coarse, coarse)] * (2 - colour)
 
 
-def join(phases: list[Tensor]) -> Tensor:
-    """Inverts `split`."""
-    height, width = phases[0].shape[2:]
-    by_colour = phases[0].new_empty(len(phases[0]), 9, 2 * height, 2 * width)
-    for (row, column), phase in zip(PHASES, phases, strict=True):
-        by_colour[:, :, row::2, column::2] = phase
-    return by_colour.unflatten(1, (3, 3)).transpose(1, 2).flatten(1, 2)
+def _count(pixels: Pixels) -> int:
+    return sum(len(above) * len(beside) for above, beside in pixels)
 
 
-def pad(image: Tensor) -> Tensor:
-    """Repeats the last row and the last column until both sides are multiples of four."""
-    height, width = image.shape[2:]
-    rows = torch.arange(height + -height % 4).clamp(max=height - 1)
-    columns = torch.arange(width + -width % 4).clamp(max=width - 1)
-    return image[:, :, rows][:, :, :, columns]
+def _step(offsets: tuple[int, ...]) -> int:
+    """Returns the distance of offsets in a plane, which has every second pixel."""
+    return (offsets[1] - offsets[0]) // 2 if len(offsets) > 1 else 1
 
 
-def bend(x: Tensor) -> Tensor:
-    """Divides by eight what is above 8 grey levels, so that units of photos with much contrast are not clipped."""
-    large = x * 2.0**-3 + 56
-    rounded = large.detach().floor()
-    return torch.minimum(x, large + (rounded - large).detach() if x.requires_grad else rounded)
+class Planes:
+    """The values of a level by colour and phase, each with a margin."""
+
+    def __init__(self, coarse: Tensor) -> None:
+        self.height, self.width = coarse.shape[2:]
+        self.planes: dict[tuple[int, Phase], Tensor] = {}
+        for colour, plane in enumerate(coarse.split(1, 1)):
+            self.add(colour, (0, 0), plane)
+
+    def add(self, colour: int, phase: Phase, plane: Tensor) -> None:
+        """Adds a plane, which may have one row or column less than the coarser image."""
+        right, below = self.width - plane.shape[3], self.height - plane.shape[2]
+        padding = (MARGIN, MARGIN + right, MARGIN, MARGIN + below)
+        self.planes[colour, phase] = F.pad(plane, padding, mode="replicate")
+
+    def around(self, colour: int, phase: Phase, pixels: Pixels, *, rows: Rows | None = None) -> list[Tensor]:
+        """Returns pixels around those of a phase, or of some rows of it, each (B, rows, columns, h, w)."""
+        rows = rows or (0, self.height)
+        found = []
+        for above, beside in pixels:
+            row, column = above[0] + phase[0], beside[0] + phase[1]
+            plane = self.planes[colour, (row % 2, column % 2)]
+            top, left = MARGIN + rows[0] + row // 2, MARGIN + column // 2
+            bottom = top + rows[1] - rows[0] + (above[-1] - above[0]) // 2
+            right = left + self.width + (beside[-1] - beside[0]) // 2
+            windows = plane[:, 0, top:bottom, left:right].unfold(1, rows[1] - rows[0], _step(above))
+            found.append(windows.unfold(2, self.width, _step(beside)))
+        return found
 
 
-class Phase(IntegerNetwork):
-    """Predicts a quarter of the details of a level from the approximation and the phases before it."""
+@dataclass
+class Known:
+    """What is known of a level: values, the errors of their predictions, and side information."""
 
-    def __init__(self, phase: int, width: int) -> None:
+    values: Planes
+    errors: Planes
+    about: Tensor  # activity, (B, 6)
+    equal: Tensor  # whether the colours of pairs of rows and of pairs of columns are equal, (B, 2)
+
+    def references(self, colour: int, phase: Phase) -> tuple[Tensor, list[Tensor]]:
+        """Returns four times a prediction without a network, and the whole part of such predictions of all colours.
+
+        They are the mean of the nearest pixels, or the pixel of the same pair if pairs have equal colours.
+        """
+        fourfold, whole = torch.empty(0), []
+        for other, (_, nearest) in enumerate(surroundings(colour, phase)):
+            windows = self.values.around(other, phase, nearest)
+            near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
+            total = torch.stack(near, 1).sum(1, keepdim=True)
+            for pixel, axes in PAIRS[phase] if 0 < other <= colour and self.equal.any() else ():
+                twin = self.values.around(other, phase, (pixel,))[0][:, 0]
+                total = torch.where(self.equal[:, axes].all(1)[:, None, None, None], 4 * twin, total)
+            whole.append((total * (1 / len(near))).floor())
+            fourfold = total if other == colour else fourfold
+        return fourfold, whole
+
+    def features(self, colour: int, phase: Phase, *, references: list[Tensor], rows: Rows) -> Tensor:
+        """Returns what a network sees of some rows.
+
+        It sees differences of colours to their references, that of the luma, errors around, and the activity.
+        """
+        seen: list[tuple[Tensor, Tensor | int]] = []
+        for other, (pixels, _) in enumerate(surroundings(colour, phase)):
+            reference = references[other][:, :, rows[0] : rows[1]][:, None]
+            seen += [(window, reference) for window in self.values.around(other, phase, pixels, rows=rows)]
+            seen += [(reference, 0)] * (other == 0)
+        seen += [(window.abs(), 0) for window in self.errors.around(colour, phase, NEAREST[phase], rows=rows)]
+        seen += [(self.errors.around(other, phase, (SAME,), rows=rows)[0], 0) for other in range(colour)]
+        size = (rows[1] - rows[0], self.values.width)
+        seen.append((self.about[:, :, None, None, None].expand(-1, -1, 1, *size), 0))
+        ends = list(accumulate((window.shape[1] * window.shape[2] for window, _ in seen), initial=0))
+        found = self.about.new_empty(len(self.about), ends[-1], *size)  # quicker than to join parts in other layouts
+        for (window, reference), (start, end) in zip(seen, pairwise(ends), strict=True):
+            torch.sub(window, reference, out=found[:, start:end].unflatten(1, window.shape[1:3]))
+        return found
+
+
+class Predictor(IntegerNetwork):
+    """Predicts the values of a colour in a phase: returns means, minus that of the nearest pixels, and scales."""
+
+    def __init__(self, colour: int, phase: Phase, width: int) -> None:
         super().__init__()
-        hidden = width * 2 // 3
+        inputs = sum(_count(pixels) for pixels, _ in surroundings(colour, phase)) + 5 + colour + ACTIVITY
         inner = {"in_bits": BITS, "out_bits": BITS, "signed": False}
-        self.mix = IntegerConv2d(width, width, 1, **inner)
-        self.context = IntegerConv2d(9 * phase, width + 9, out_bits=BITS) if phase else None
-        self.deep = IntegerConv2d(width, width, **inner)
-        self.head = IntegerConv2d(width, 3 * hidden, 1, **inner)
-        self.link = nn.ModuleList(IntegerConv2d(3 * colour, hidden + 3, 1, out_bits=BITS) for colour in (1, 2))
-        self.last = nn.ModuleList(IntegerConv2d(hidden, 6, 1, **inner) for _ in range(3))
+        self.first = IntegerConv2d(inputs, width, 1, out_bits=BITS)  # the last channel is the linear part of the mean
+        self.second = IntegerConv2d(width - 1, width * 2 // 3, 1, **inner)
+        self.last = IntegerConv2d(width * 2 // 3, 2, 1, **inner)
         with torch.no_grad():  # start from the prediction zero, and a scale in the middle
-            for layer in (self.mix, self.deep, self.head):
-                layer.weight *= GAIN
-            for layer, rows in ((self.context, slice(-9, None)), (self.link[0], slice(3)), (self.link[1], slice(3))):
-                for numbers in layer.parameters() if layer else ():
-                    numbers[rows] = 0
-            for layer in self.last:
-                nn.init.zeros_(cast(IntegerConv2d, layer).weight)
-                cast(IntegerConv2d, layer).bias.copy_(torch.tensor([0, 0, 0, 5, 5, 5]))
+            for layer in (self.first, self.second):
+                layer.weight *= 6**0.5  # keeps the variance, so that no layer rounds its units to zero
+            for numbers in (self.first.weight[-1:], self.first.bias[-1:], self.last.weight):
+                numbers.zero_()
+            self.last.bias.copy_(torch.tensor([0, 5]))
 
-    def forward(
-        self, trunk: Tensor, linear: Tensor, before: list[Tensor], *, code: Coder, values: list[Tensor], colours: int
-    ) -> Tensor:
-        """Codes one colour after the other; `values` are empty to decode. Returns (B, 9, H/2, W/2)."""
-        hidden, mean = self.mix(bend(trunk)), linear
-        if self.context is not None:
-            context = self.context(torch.cat(before, 1))
-            hidden, mean = hidden + context[:, :-9], mean + context[:, -9:]
-        done: list[Tensor] = []
-        units, means = self.head(bend(self.deep(bend(hidden)))).chunk(3, 1), mean.chunk(3, 1)
-        for colour in range(colours):
-            unit, centre = units[colour], means[colour]
-            if colour:
-                link = self.link[colour - 1](torch.cat(done, 1))
-                unit, centre = unit + link[:, 3:], centre + link[:, :3]
-            shift, scale = self.last[colour](bend(unit)).chunk(2, 1)
-            limit = LARGEST_MEAN << BITS
-            done.append(code((centre + shift).clamp(-limit, limit), scale, values[colour] if values else None))
-        return torch.cat(done + [torch.zeros_like(done[0])] * (3 - colours), 1)
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.first(seen)
+        shift, scale = self.last(self.second(first[:, :-1])).split(1, 1)
+        return first[:, -1:] + shift, scale
 
 
-class Level(IntegerNetwork):
-    """Predicts the details of a level in four phases, so that most details see coded ones around them."""
+class Level(nn.Module):
+    """Codes the pixels between those of a coarser image: three phases of luma, then those of both other colours."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.width = width
-        self.approx = IntegerConv2d(12, width + 36, out_bits=BITS, zero_mean=True)
-        self.trunk = IntegerConv2d(width, width, in_bits=BITS, out_bits=BITS, signed=False)
-        self.phases = nn.ModuleList(Phase(phase, width) for phase in range(4))
-        with torch.no_grad():
-            self.trunk.weight *= GAIN
-            self.approx.weight[width:] = 0
-            self.approx.bias[width:] = 0
+        self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in KNOWN)
 
-    def forward(self, approx: Tensor, code: Coder, *, detail: Tensor | None = None, colours: int = 3) -> Tensor:
-        """Codes the details, (B, 9, H, W), of an approximation, (B, 3, H, W), both whole numbers in floats.
+    def forward(
+        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, about: Tensor, equal: Tensor, colours: int
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the image that `code` returned, and the errors of its predictions.
 
         Args:
-            approx: The approximation.
-            code: Is called twelve times, for each colour of each phase.
-            detail: The details; none to decode.
+            coarse: The coarser image, (B, 3, h, w).
+            errors: The errors of the predictions of it.
+            code: Is called for each phase of each colour.
+            image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
+            about: As for `Known`, like `equal`.
             colours: 1 for gray images, whose other colours are zero.
         """
-        around = F.pad(F.pixel_unshuffle(approx, 2), (1, 1, 1, 1), mode="replicate")
-        first = self.approx(around)[:, :, 1:-1, 1:-1]
-        trunk = self.trunk(bend(first[:, : self.width]))
-        known: list[Tensor] = []
-        values = [[]] * 4 if detail is None else [phase.chunk(3, 1) for phase in split(detail)]
-        for phase, linear, value in zip(self.phases, first[:, self.width :].chunk(4, 1), values, strict=True):
-            known.append(phase(trunk, linear, known, code=code, values=value, colours=colours))
-        return join(known)
+        known = Known(Planes(coarse), Planes(errors), about, equal)
+        whole, wrong = torch.zeros_like(image), torch.zeros_like(image)
+        whole[:, :, ::2, ::2], wrong[:, :, ::2, ::2] = coarse, errors
+        networks = iter(self.networks)
+        for colour, phase in product(range(colours), KNOWN):
+            network = cast(Predictor, next(networks))
+            place = (slice(None), slice(colour, colour + 1), slice(phase[0], None, 2), slice(phase[1], None, 2))
+            given = image[place]
+            if given.numel():
+                mean, scale = _predict(network, known, colour, phase)
+                mean, scale = (part[:, :, : given.shape[2], : given.shape[3]] for part in (mean, scale))
+                whole[place] = values = code(mean, scale, given)
+                wrong[place] = error = values - (mean.detach() * 2.0**-BITS + 0.5).floor()
+            else:  # an image with one row or one column has no such pixels
+                values, error = coarse[:, :1], errors[:, :1]
+            known.values.add(colour, phase, values)
+            known.errors.add(colour, phase, error)
+        return whole, wrong
+
+
+def _predict(network: Predictor, known: Known, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
+    """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
+    fourfold, references = known.references(colour, phase)
+    height, width = fourfold.shape[2:]
+    step, parts = max(1, PIXELS // width), []
+    for top in range(0, height, step):
+        rows = (top, min(top + step, height))
+        parts.append(network(known.features(colour, phase, references=references, rows=rows)))
+    shift, scale = (torch.cat(part, 2) for part in zip(*parts, strict=True))
+    limit = LARGEST << BITS
+    return (2 * fourfold + shift).clamp(-limit, limit), scale  # both in eighths
 
 
 class Model(nn.Module):
-    """The networks, which all levels share, and the table of each distribution."""
+    """The networks of the finest level and those of all others, and the table of each distribution."""
 
     tables: Tensor
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         self.width = width
-        self.level = Level(width)
-        self.wavelet = LosslessWavelet("haar")
+        self.fine, self.coarse = Level(width), Level(width)
         self.register_buffer("tables", torch.zeros(SCALES << BITS, SYMBOLS, dtype=torch.int32))
+
+    def forward(self, image: Tensor, code: Coder, *, about: Tensor, levels: int, colours: int = 3) -> Tensor:
+        """Codes an image, (B, 3, H, W) of whole numbers in floats, from the coarsest level to the finest.
+
+        `about` is its activity, (B, 6). The smallest image, every 2^levels-th pixel, is given; decoding reads no other.
+        """
+        smallest = image[:, :, :: 1 << levels, :: 1 << levels]
+        whole, errors = smallest, torch.zeros_like(smallest)
+        for number in reversed(range(levels)):
+            level = self.coarse if number else self.fine
+            equal = (about[:, 1::3] + EQUAL <= about[:, 2::3]) & (number == 0)
+            given = image[:, :, :: 1 << number, :: 1 << number]
+            whole, errors = level(whole, errors, code, image=given, about=about, equal=equal, colours=colours)
+        return whole
+
+
+def levels_of(height: int, width: int) -> int:
+    """Returns how often an image is halved until both sides are small."""
+    return (-(-max(height, width) // SMALLEST) - 1).bit_length()
 
 
 def table_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

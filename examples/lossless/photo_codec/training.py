@@ -1,35 +1,33 @@
 """Training: photos, the code length as the loss, checkpoints, and the tables of distributions."""
 
+import io
 import json
 import math
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from liftlayers import IntegerConv2d, frozen
-from photo_codec.coder import CENTRE, ESCAPE
-from photo_codec.model import BITS, SCALES, SYMBOLS, YCOCG, Model, Phase, pad, split, table_of
+from liftlayers import frozen
+from photo_codec.coder import CENTRE, ESCAPE, YCOCG, activity
+from photo_codec.model import BITS, SCALES, SYMBOLS, Model, table_of
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
-CROP, BATCH, LEVELS = 128, 3, 3  # deeper levels hold one value in two hundred
+CROP, BATCH, LEVELS = 96, 6, 3  # deeper levels hold one value in 64
+PART = 256  # of a photo, whose activity is measured
+AGED = 0.5  # the part of the crops with a history, as most photos have one
 HELD_OUT = 24  # one photo in so many is not trained on
-RATE, WARM_UP = 3e-4, 30
+RATE, WARM_UP = 4e-3, 30
 SECONDS_PER_CHECK = 60.0
-FITTED = 30  # batches of crops for the linear part of the networks
-COUNTED = 600  # crops whose details are counted for the tables of distributions
+COUNTED = 2400  # crops whose values are counted for the tables of distributions
 PRIOR = 200  # counts that a distribution starts with
 
 
@@ -46,34 +44,67 @@ def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
     return photos
 
 
-def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator) -> Tensor:
-    """Draws crops, turned and mirrored, as (B, 3, H, W) in int16; each pixel has the same chance."""
+def draw(photos: list[np.ndarray], count: int, rng: np.random.Generator, *, aged: bool = True) -> tuple[Tensor, Tensor]:
+    """Draws crops, turned and mirrored, as (B, 3, H, W) of luma and differences of colours, and the activity around.
+
+    Each pixel has the same chance.
+    """
     areas = np.array([photo.shape[0] * photo.shape[1] for photo in photos], float)
-    crops = []
+    crops, about = [], []
     for number in rng.choice(len(photos), count, p=areas / areas.sum()):
-        top, left = (int(rng.integers(side - CROP + 1)) for side in photos[number].shape[:2])
-        crop = np.rot90(photos[number][top : top + CROP, left : left + CROP], int(rng.integers(4)))
-        crops.append(torch.from_numpy(crop[:: rng.choice((-1, 1))].astype(np.int16)).permute(2, 0, 1))
-    return torch.stack(crops)
+        photo = _part(np.rot90(photos[number], int(rng.integers(4)))[:: rng.choice((-1, 1))], PART, rng)
+        photo = HISTORIES[rng.integers(len(HISTORIES))](photo, rng) if aged and rng.random() < AGED else photo
+        about.append(activity(_image(photo)))
+        crops.append(_image(_part(photo, CROP, rng)))
+    return torch.cat(crops).float(), torch.cat(about)
 
 
-def predictions(model: Model, rgb: Tensor, *, levels: int = LEVELS) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Returns means, scales and values of the details of each level, the finest first."""
-    image, found = YCOCG(rgb), []
-    taken: list[tuple[Tensor, ...]] = []
+def _part(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns a square of pixels, or less if the photo is smaller; it starts at an even row and column."""
+    top, left = (2 * int(rng.integers(max(side - size, 0) // 2 + 1)) for side in photo.shape[:2])
+    return photo[top : top + size, left : left + size]
 
-    def record(mean: Tensor, scale: Tensor, values: Tensor | None) -> Tensor:
-        assert values is not None
-        taken.append((mean, scale, values))
+
+def _image(photo: np.ndarray) -> Tensor:
+    return YCOCG(torch.from_numpy(photo.astype(np.int16)).permute(2, 0, 1)[None])
+
+
+def as_jpeg(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a photo that was a JPEG file of high quality; its blocks start anywhere."""
+    rows, columns = rng.integers(8, size=2)
+    file = io.BytesIO()
+    wide = np.pad(photo, ((rows, 0), (columns, 0), (0, 0)), mode="reflect")
+    Image.fromarray(wide).save(file, "JPEG", quality=int(rng.integers(85, 99)), subsampling=int(rng.choice((0, 2, 2))))
+    return np.asarray(Image.open(file))[rows:, columns:]
+
+
+def with_coarse_colours(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a photo that was a video: two or four pixels have the same colour and differ in luma."""
+    luma, *colours = Image.fromarray(photo).convert("YCbCr").split()
+    size = photo.shape[1] // 2, photo.shape[0] // int(rng.integers(1, 3))
+    coarse = [plane.resize(size, Image.Resampling.BOX).resize(luma.size, Image.Resampling.NEAREST) for plane in colours]
+    return np.asarray(Image.merge("YCbCr", (luma, *coarse)).convert("RGB"))
+
+
+def with_noise(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a photo with noise in each colour, as scans have."""
+    noise = rng.standard_normal(photo.shape, np.float32) * 12 ** rng.random()
+    return (photo + noise).round().clip(0, 255).astype(np.uint8)
+
+
+HISTORIES = (as_jpeg, as_jpeg, with_coarse_colours, with_noise)
+
+
+def predictions(model: Model, crops: Tensor, about: Tensor, *, levels: int = LEVELS) -> list[Tensor]:
+    """Returns means, scales and values of all levels, each as one line."""
+    found: list[tuple[Tensor, ...]] = []
+
+    def record(mean: Tensor, scale: Tensor, values: Tensor) -> Tensor:
+        found.append((mean.flatten(), scale.flatten(), values.flatten()))
         return values
 
-    for _ in range(levels):
-        taken.clear()
-        image, detail = model.wavelet(pad(image))
-        model.level(image.float(), record, detail=detail.float())
-        mean, scale, values = (torch.cat(part, 1) for part in zip(*taken, strict=True))
-        found.append((mean, scale, values))
-    return found
+    model(crops, record, about=about, levels=levels)
+    return [torch.cat(part) for part in zip(*found, strict=True)]
 
 
 def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
@@ -85,55 +116,6 @@ def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
     upper, lower = (0.5 - distance) * narrow, (-0.5 - distance) * narrow
     chance = 0.97 * (upper.sigmoid() - lower.sigmoid()) + 0.03 * ((upper / 6).sigmoid() - (lower / 6).sigmoid())
     return -torch.log2(chance + 2**-16)
-
-
-@torch.no_grad()
-def fit_linear(model: Model, crops: list[Tensor]) -> None:
-    """Starts the linear part of the means from least squares: gradients would take a thousand steps to get there."""
-    level, width = model.level, model.width
-    for number in range(4):
-        phase = cast(Phase, level.phases[number])
-        for colour in range(3):
-            fitted = _least_squares(model, crops, number, colour)  # (3, 108 + 81 number + 3 colour)
-            near, around, done = fitted.split((108, 81 * number, 3 * colour), 1)
-            start = 9 * number + 3 * colour + width
-            level.approx.weight[start : start + 3] = near.unflatten(1, (12, 3, 3))
-            if phase.context is not None:
-                rows = slice(width + 3 * colour, width + 3 * colour + 3)
-                phase.context.weight[rows] = around.unflatten(1, (-1, 3, 3))
-            if colour:
-                cast(IntegerConv2d, phase.link[colour - 1]).weight[:3] = done[:, :, None, None]
-
-
-def _least_squares(model: Model, crops: list[Tensor], number: int, colour: int) -> Tensor:
-    """Fits the details of a colour in a phase to all values that their network sees; flat places count more."""
-    products: list[Tensor] = []
-    for crop in crops:
-        image = YCOCG(crop)
-        for _ in range(2):
-            image, detail = model.wavelet(pad(image))
-            phases = split(detail.float())
-            cells = F.pad(F.pixel_unshuffle(image.float(), 2), (1, 1, 1, 1), mode="replicate")
-            patches = F.unfold(cells, 3).unflatten(1, (12, 9))
-            near = (patches - patches.mean(2, keepdim=True)).flatten(1, 2)  # as the layer, which has the mean zero
-            seen = [near, *([F.unfold(torch.cat(phases[:number], 1), 3, padding=1)] if number else [])]
-            values = phases[number].flatten(2)
-            seen += [values[:, : 3 * colour], values[:, 3 * colour : 3 * colour + 3]]
-            weighted = torch.cat(seen, 1) / (2 + near.abs().mean(1, keepdim=True))
-            flat = weighted.transpose(0, 1).flatten(1).double()
-            products.append(flat @ flat.T)
-    total = torch.stack(products).mean(0)
-    inputs, ridge = total[:-3, :-3], 1e-4 * total.diagonal().mean() * torch.eye(len(total) - 3)
-    return torch.linalg.solve(inputs + ridge, total[:-3, -3:]).T.float()
-
-
-def linear_rows(model: Model) -> list[tuple[Tensor, slice]]:
-    """Returns the weights whose sums are added to the means, with the rows of these sums."""
-    found = [(model.level.approx.weight, slice(model.width, None))]
-    for phase in cast(Iterable[Phase], model.level.phases):
-        found += [(phase.context.weight, slice(-9, None))] if phase.context is not None else []
-        found += [(cast(IntegerConv2d, link).weight, slice(3)) for link in phase.link]
-    return found
 
 
 @dataclass
@@ -149,22 +131,15 @@ class Run:
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.99), fused=True)
-        for weight, rows in linear_rows(self.model):  # least squares are better than the noise of gradients here
-            trained = torch.ones_like(weight)
-            trained[rows] = 0
-            weight.register_hook(partial(torch.mul, trained))
 
     def train(self, photos: list[np.ndarray]) -> None:
         """Trains until the minutes are over; writes a checkpoint and a line of the log every minute."""
         held = photos[::HELD_OUT] if len(photos) > HELD_OUT else photos
         trained = [photo for number, photo in enumerate(photos) if number % HELD_OUT] if held is not photos else photos
-        if not self.step:
-            rng = np.random.default_rng(1)
-            fit_linear(self.model, [draw(trained, BATCH, rng) for _ in range(FITTED)])
         last, checked, losses = time.monotonic(), self.seconds, []
         with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
             while self.seconds < self.minutes * 60:
-                losses.append(self.update(draw(trained, BATCH, np.random.default_rng(self.step))))
+                losses.append(self.update(*draw(trained, BATCH, np.random.default_rng(self.step))))
                 now = time.monotonic()
                 self.seconds, last = self.seconds + now - last, now
                 bar.n = min(round(self.seconds), bar.total)
@@ -173,13 +148,12 @@ class Run:
                     self.check(held, sum(losses) / len(losses))
                     checked, losses = self.seconds, []
 
-    def update(self, crops: Tensor) -> float:
+    def update(self, crops: Tensor, about: Tensor) -> float:
         """Takes one step and returns the bits a pixel."""
         rest = 1 - min(self.seconds / (60 * self.minutes), 1)
         for group in self.optimizer.param_groups:
             group["lr"] = RATE * min(1, (self.step + 1) / WARM_UP) * (0.505 - 0.495 * math.cos(math.pi * rest))
-        lengths = [code_length(*level).sum() for level in predictions(self.model, crops)]
-        loss = torch.stack(lengths).sum() / crops[:, 0].numel()
+        loss = code_length(*predictions(self.model, crops, about)).sum() / crops[:, 0].numel()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
@@ -190,9 +164,9 @@ class Run:
     @torch.inference_mode()
     def check(self, held: list[np.ndarray], loss: float) -> None:
         """Measures the held-out photos, then writes the checkpoint and a line of the log."""
-        crops = draw(held, 8, np.random.default_rng(0))
-        levels = [float(code_length(*level).sum()) / crops[:, 0].numel() for level in predictions(self.model, crops)]
-        line = {"step": self.step, "seconds": round(self.seconds), "loss": loss, "held out": sum(levels)}
+        crops, about = draw(held, 32, np.random.default_rng(0), aged=False)
+        bits = float(code_length(*predictions(self.model, crops, about)).sum()) / crops[:, 0].numel()
+        line = {"step": self.step, "seconds": round(self.seconds), "loss": loss, "held out": bits}
         with (self.folder / "log.jsonl").open("a") as log:
             print(json.dumps({name: round(number, 4) for name, number in line.items()}), file=log)
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -222,12 +196,12 @@ def fit_tables(model: Model, photos: list[np.ndarray], *, counted: int) -> np.nd
     rng = np.random.default_rng(1)
     counts = np.zeros(model.tables.shape, np.int64)
     for _ in range(counted // BATCH):
-        for mean, scale, value in predictions(model, draw(photos, BATCH, rng), levels=5):
-            whole, row = table_of(mean, scale)
-            distance = value.int() - whole + CENTRE
-            symbol = torch.where((distance < 0) | (distance >= ESCAPE), ESCAPE, distance)
-            cell = row.long() * SYMBOLS + symbol
-            counts += np.bincount(cell.flatten().numpy(), minlength=counts.size).reshape(counts.shape)
+        mean, scale, value = predictions(model, *draw(photos, BATCH, rng), levels=4)
+        whole, row = table_of(mean, scale)
+        distance = value.int() - whole + CENTRE
+        symbol = torch.where((distance < 0) | (distance >= ESCAPE), ESCAPE, distance)
+        cell = row.long() * SYMBOLS + symbol
+        counts += np.bincount(cell.numpy(), minlength=counts.size).reshape(counts.shape)
     return integer_tables(counts + PRIOR * logistic_tables())
 
 
