@@ -43,7 +43,7 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
     require_bits("round_to_grid", bits)
     with torch.no_grad():  # as few passes over the numbers as there can be
         change = (x.detach() * 2.0**bits).round_().mul_(2.0**-bits).sub_(x.detach())
-    return change.clamp_(-1, 1).add_(x)  # exact; where the product has overflowed, such a small change does nothing
+    return change.clamp(-1, 1).add_(x)  # exact; where the product has overflowed, such a small change does nothing
 
 
 def straight_through(value: Tensor, x: Tensor) -> Tensor:

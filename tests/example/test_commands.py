@@ -180,13 +180,17 @@ def test_extras_that_pages_install_exist() -> None:
 
 def test_every_other_command_is_a_step_of_ci() -> None:
     """Commands without a script of the example, on the pages and in CONTRIBUTING.md, are in .ci/run, except for the
-    folder of the built docs."""
+    folder of the built docs and the benchmark of a GPU."""
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     pages = [block for page in PAGES for block in blocks(page)]
     plain = [block for block in pages if not any(set(words) & SCRIPT_PATHS.keys() for words in commands(block))]
     steps = [line.split() for line in (ROOT / ".ci" / "run").read_text().splitlines() if not line.startswith("#")]
     steps += [words for block in blocks(ROOT / "README.md") for words in commands(block)]  # tested in CI
-    others = [words for words in commands("\n".join([*table, *plain])) if words[0] != "pip" and ".ci/run" not in words]
+    others = [
+        words
+        for words in commands("\n".join([*table, *plain]))
+        if words[0] != "pip" and not {".ci/run", "benchmarks/gpu.py"} & {*words}
+    ]
     assert len(others) > 6
     for words in others:
         assert any({*words} - {"docs/_build/html"} <= {*step} for step in steps), shlex.join(words)

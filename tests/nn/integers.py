@@ -30,9 +30,10 @@ def networks(draw: st.DrawFn) -> tuple[IntegerConv2d | IntegerPredictor, Tensor]
     channels, out_channels = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     seed, zero_mean = draw(seeds()), draw(st.booleans())
     if draw(st.booleans()):
-        bits = {"in_bits": draw(st.integers(0, 4)), "out_bits": draw(st.integers(0, 4))}
+        in_bits, out_bits = draw(st.integers(0, 4)), draw(st.integers(0, 4))
         kernel, signed = draw(st.sampled_from([1, 3, 5])), draw(st.booleans())
-        network = IntegerConv2d(channels, out_channels, kernel, **bits, signed=signed, zero_mean=zero_mean)
+        settings = {"signed": signed, "zero_mean": zero_mean}
+        network = IntegerConv2d(channels, out_channels, kernel, in_bits=in_bits, out_bits=out_bits, **settings)
     else:
         hidden = {"hidden_channels": draw(st.integers(1, 60)), "num_hidden": draw(st.integers(1, 3))}
         network = IntegerPredictor(channels, out_channels, **hidden, zero_mean=zero_mean)

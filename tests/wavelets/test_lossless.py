@@ -4,7 +4,6 @@ import copy
 import pickle
 
 import pytest
-import pywt
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,8 @@ from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossl
 from liftlayers.memory._run import Memory
 from liftlayers.wavelets.lossless import LosslessWavelet
 from tests.strategies import seeds
+
+pywt = pytest.importorskip("pywt", reason="needs PyWavelets, from the extra `test`")
 
 names = pytest.mark.parametrize("name", ["haar", "5/3", "bior2.2", "db4"])
 memories = pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
