@@ -55,7 +55,7 @@ SHOWN = {  # the variants in each table of errors; the others would repeat these
     ),
 }
 TIMED = ("torch checkpoint", "revlib", "liftlayers, reversible", "liftlayers, exact")
-ROUNDS = {"64-24": 7, "64-96": 3, "8-24": 41, "8-96": 21}  # for each size of the images and depth
+ROUNDS = {"64-24": 15, "64-96": 3, "8-24": 41, "8-96": 21}  # for each size of the images and depth
 GAINS = {"gradient": (1.0, 4.0), "round trip": (1.0, 4.0, 8.0)}
 DTYPES = {
     "float64": torch.float64,
