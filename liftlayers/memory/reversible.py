@@ -28,7 +28,7 @@ from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
 
 Options = dict[str, Tensor]
 
-NUM_ANCHORS = 4  # places in a chain where rebuilt bands are compared with the originals
+NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
 
 
 def reversible(
