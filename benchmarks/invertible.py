@@ -104,7 +104,7 @@ def memory(name: str, depth: int, device: str) -> dict[str, float]:
         for change in changes(profile):
             running += change
             peak = max(peak, running)
-    return {"held_mb": held / 2**20, "peak_mb": (peak - gradients) / 2**20}
+    return {"held_mib": held / 2**20, "peak_mib": (peak - gradients) / 2**20}
 
 
 def changes(profile: torch.profiler.profile) -> list[int]:
@@ -283,14 +283,14 @@ def tables(report: dict) -> str:
     rows = report["rows"]
     depths = [int(key.partition(", ")[2]) for key in rows["plain loop"] if key.startswith("memory")]
     pairs = " / ".join(map(str, depths))
-    heads = ["", "convolution FLOPs", f"held, depth {pairs}, MB", f"peak, depth {pairs}, MB", "relative time"]
+    heads = ["", "convolution FLOPs", f"held, depth {pairs}, MiB", f"peak, depth {pairs}, MiB", "relative time"]
     steps = []
     for name, row in rows.items():
         if "exact," in name:
             continue
         found = [row[f"memory, {depth}"] for depth in depths]
-        held = " / ".join(number(m["held_mb"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
-        peak = " / ".join(number(m["peak_mb"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
+        held = " / ".join(number(m["held_mib"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
+        peak = " / ".join(number(m["peak_mib"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
         relative = [
             number(row[key] / rows["plain loop"][key], "{:.3f}") if isinstance(row.get(key), (int, float)) else "fails"
             for key in ("conv_flops", "seconds")

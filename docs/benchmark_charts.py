@@ -24,7 +24,8 @@ def draw(app):
     """Writes the charts into _generated."""
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)
-    for name, chart in (("wavelets", wavelets), ("pirnet-training", training), ("lossless", lossless)):
+    charts = {"wavelets": wavelets, "stacks": stacks, "pirnet-training": training, "lossless": lossless}
+    for name, chart in charts.items():
         figure = chart()
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
         plt.close(figure)
@@ -51,12 +52,36 @@ def lossless():
     figure, panels = plt.subplots(1, len(rows), figsize=(11, 2.4), layout="constrained")
     for panel, (title, found) in zip(panels, rows.items(), strict=True):
         names = sorted(found, key=lambda name: found[name]["bits"], reverse=True)
-        colours = ["tab:blue" if name == "liftlayers" else "0.75" for name in names]
-        bars = panel.barh(names, [found[name]["bits"] for name in names], color=colours)
+        bars = panel.barh(names, [found[name]["bits"] for name in names], color=_colours(names))
         panel.bar_label(bars, fmt="%.2f", padding=3)
         panel.set(xlim=(0, 16), title=title, xlabel="bits a pixel")
         panel.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def stacks():
+    """Stacks of couplings: memory held for the backward pass at two depths, and time of a training step."""
+    rows = json.loads((RESULTS / "invertible-cpu.json").read_text())["rows"]
+    names = [name for name in reversed(rows) if name not in ("liftlayers, exact, store", "liftlayers, exact, 8 bits")]
+    figure, (memory, time) = plt.subplots(1, 2, figsize=(11, 3.3), sharey=True, layout="constrained")
+    for shift, depth, shade in ((0.2, 24, 0.5), (-0.2, 96, 1.0)):
+        held = [rows[name][f"memory, {depth}"]["held_mib"] for name in names]
+        places = [place + shift for place in range(len(names))]
+        bars = memory.barh(places, held, 0.4, color=_colours(names), alpha=shade, label=f"{depth} pairs")
+        memory.bar_label(bars, fmt="%.1f", padding=3)
+    memory.set(yticks=range(len(names)), yticklabels=names, xscale="log", xlim=(0.3, 5000))
+    memory.set(title="held for the backward pass, MiB: 24 pairs (pale), 96 pairs")
+    ratios = [rows[name]["seconds"] / rows["plain loop"]["seconds"] for name in names]
+    time.bar_label(time.barh(names, ratios, color=_colours(names)), fmt="%.2f", padding=3)
+    time.set(title="training step, time relative to the plain loop", xlim=(0, 1.15 * max(ratios)))
+    for panel in (memory, time):
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _colours(names):
+    """The colour of each bar: ours in blue."""
+    return ["tab:blue" if name.startswith("liftlayers") else "0.6" for name in names]
 
 
 def wavelets():
@@ -66,8 +91,8 @@ def wavelets():
     for panel, name in zip(panels, PASSES, strict=True):
         ratios = {library: row[name] for library, row in rows.items() if isinstance(row.get(name), float)}
         names = sorted(ratios.keys() - {"copy_", "clone"}, key=ratios.__getitem__, reverse=True)
-        colours = ["tab:blue" if name == "liftlayers" else "0.75" for name in names]
-        bars = panel.barh([name.partition(" (")[0] for name in names], [ratios[name] for name in names], color=colours)
+        labels = [name.partition(" (")[0] for name in names]
+        bars = panel.barh(labels, [ratios[name] for name in names], color=_colours(names))
         panel.bar_label(bars, fmt="%.1f", padding=3)
         panel.set(xscale="log", xlim=(1, 4 * max(ratios.values())), title=name, xlabel="time relative to a copy")
         panel.spines[["top", "right"]].set_visible(False)

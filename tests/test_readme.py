@@ -31,8 +31,8 @@ def lines() -> Iterator[list[str]]:
     wavelets = [haar["liftlayers"], *(haar.get(WAVELETS.get(name, name)) for name in PEERS)]
     yield ["", "liftlayers", *PEERS]
     yield ["---"] * (len(PEERS) + 2)
-    held = [[shown(row and row[f"memory, {pairs}"]["held_mb"], ".1f") for pairs in (24, 96)] for row in stacks]
-    yield ["memory held, 24 / 96 pairs, MB", *(" / ".join(filter(None, both)) for both in held)]
+    held = [[shown(row and row[f"memory, {pairs}"]["held_mib"], ".1f") for pairs in (24, 96)] for row in stacks]
+    yield ["memory held, 24 / 96 pairs, MiB", *(" / ".join(filter(None, both)) for both in held)]
     steps = [row and row["seconds"] / training["plain loop"]["seconds"] for row in stacks]
     yield ["training step, relative time", *(shown(value, ".2f") for value in steps)]
     for dtype in ("float32", "bfloat16"):
@@ -61,7 +61,7 @@ def test_what_is_said_of_the_faster_ones_holds() -> None:
     assert ("revlib's training step is faster than ours" in README) == faster
     exact = training["liftlayers, exact"]["seconds"] / training["plain loop"]["seconds"]
     assert f"`exact` takes {exact:.2f}x the time of a plain loop" in README
-    assert training["MemCNN"]["memory, 96"]["held_mb"] < ours["memory, 96"]["held_mb"]
+    assert training["MemCNN"]["memory, 96"]["held_mib"] < ours["memory, 96"]["held_mib"]
     theirs, our_forward = haar["FrEIA"]["forward"], haar["liftlayers"]["forward"]
     assert theirs < our_forward
     assert f"{theirs:.1f} against our {our_forward:.1f}" in " ".join(README.split())
