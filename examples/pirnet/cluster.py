@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import asyncio
-import functools
 import logging
 import os
 import signal
@@ -39,14 +38,7 @@ class Options(ServiceOptions):
     """Processes that restore, each on one core of some machine; Ray decides where."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 NOT_SENT = ["reproduce", "results", "runs", "weights"]  # folders of the example that no replica needs
 PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine needs more than Ray's five

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -52,14 +51,7 @@ class Options:
     """Print how close the stego image is to its cover, and the revealed secret to the secret."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import torch.nn.functional as F
 from pirnet.images import STREAM, Picture, check_output, read_picture, read_secret, write_png

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +45,7 @@ class Options:
     """Overwrite an existing file."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 from pirnet.images import ImageError, Picture, check_output, png_bytes, read_stego, write_bytes
 from pirnet.support import remote, restoring

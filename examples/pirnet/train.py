@@ -15,7 +15,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import dataclasses
-import functools
 import shlex
 import sys
 import time
@@ -26,10 +25,7 @@ from pathlib import Path
 from pirnet.support import cli
 from pirnet.support.train_options import KEPT, Options, parse
 
-read_options = functools.cache(parse)
-
-if __name__ == "__main__":
-    cli.run(lambda: read_options(__doc__))  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: parse(__doc__))
 
 import torch
 from pirnet.config import Config, cleared, scaled
@@ -46,7 +42,7 @@ from pirnet.weights import load_state
 
 
 def main() -> None:
-    options = read_options(__doc__)
+    options = read_options()
     if options.clear_cache:
         print(clear(options.cache or cache_folder()))
         return

@@ -11,7 +11,6 @@ machine only, so a folder with rows is refused on another machine, and with othe
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
-import functools
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,15 +41,13 @@ class Options(PhotoOptions):
     """Folder to write, or to continue in; by default runs/table-1, -2 or -3."""
 
 
-@functools.cache
-def read_options() -> Options:
+def parse() -> Options:
     """The options on the command line; their defaults are those of the budget."""
     budget = BUDGETS[cli.peek("--budget", tuple(BUDGETS)) or "tiny"]
     return cli.parse(Options, __doc__, default=Options(allowed=budget))
 
 
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, parse)
 
 import torch
 from pirnet.config import PRESETS

@@ -51,14 +51,7 @@ class Options(PhotoOptions):
     """Largest number of pairs to measure, the first by name."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import torch
 from pirnet.config import Config, quick

@@ -8,7 +8,6 @@ Results that are already there are not measured again: after Ctrl-C the same com
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +53,7 @@ class Options:
     """At the end, write the figures into examples/pirnet/results and docs/pirnet-security.md too."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import hashlib
 import json

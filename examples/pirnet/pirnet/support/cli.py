@@ -4,6 +4,7 @@ Torch is imported only by the functions that need it: it takes seconds, and `--h
 """
 
 import contextlib
+import functools
 import io
 import itertools
 import re
@@ -73,6 +74,21 @@ def run(main: Callable[[], object]) -> None:
     finally:
         signals.end_children()
         streams.settle(sys.stdout)
+
+
+def read_early(script: str, read: Callable[[], T]) -> Callable[[], T]:
+    """A function that reads the command line, once. It is called at once in the module that is run as a script.
+
+    So `--help` and wrong options end a script before the imports below that line, which take seconds.
+
+    Args:
+        script: `__name__` of the calling module.
+        read: Reads the command line.
+    """
+    read_options = functools.cache(read)
+    if script == "__main__":
+        run(read_options)
+    return read_options
 
 
 def _cause(error: Exception) -> str:
