@@ -20,8 +20,8 @@ from typing import Annotated
 
 import tyro
 from pirnet.support import cli
-from pirnet.support.graphs import CONCEAL, GRAPHS, MANIFEST, REVEAL, digest
 from pirnet.support.places import LIH_WEIGHTS, SHIPPED
+from pirnet.support.web_page import CONCEAL, GRAPHS, MANIFEST, REVEAL, digest
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from pirnet.degrade import Degradation
 from pirnet.images import read_picture
 from pirnet.pixels import centred, common_size, oriented, to_uint8
 from pirnet.support.keys import random_key
-from pirnet.support.photos import Photos, photo_paths
-from pirnet.support.refusals import sizes_of
+from pirnet.support.photos import Photos, photo_paths, sizes_of
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.support.signals import withheld
 from pirnet.support.text import file_name

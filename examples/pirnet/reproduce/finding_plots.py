@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
-from pirnet.support import files, tables
+from pirnet.support import files
+from pirnet.support.text import markdown_table, number
 
 from reproduce.treatments import UNTREATED, Point, correlations
 
@@ -35,7 +36,7 @@ def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:
         figures = (f"{mean[key]:.{digits}f}" for key, digits in SHOWN.items())
         cells.append((mean["hider"], mean["treatment"], *figures))
     if in_markdown:
-        return tables.markdown(head, cells)
+        return markdown_table(head, cells)
     return "\n".join("".join(f"{cell:<18}" for cell in line).rstrip() for line in (head, *cells))
 
 
@@ -44,7 +45,7 @@ def sentences(found: Sequence[Point]) -> list[str]:
     lines = []
     for hider, of in grouped(found, "hider").items():
         values = correlations(of)
-        coefficients = ", ".join(f"{name} {tables.number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
+        coefficients = ", ".join(f"{name} {number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
         lines.append(f"{hider}, correlation of stego and secret quality: {coefficients}.")
         treated = {mean["treatment"]: mean for mean in means(of)}
         start = treated.pop(UNTREATED)
@@ -85,7 +86,7 @@ def draw(path: Path, found: Sequence[Point]) -> None:
             for (colour, marker), (treatment, chosen) in zip(styles, grouped(of, "treatment").items(), strict=False):
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, marker=marker, label=treatment, alpha=0.8, linewidths=0)
-            axis.set_title(f"{hider}: r = {tables.number(values[quality]) or 'none'}")
+            axis.set_title(f"{hider}: r = {number(values[quality]) or 'none'}")
             axis.set(xlabel=f"treated stego against cover, {name}", ylabel=f"revealed secret against truth, {name}")
             axis.grid(alpha=0.3)
     grid[0][0].legend(fontsize="small")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import tyro
 
-from pirnet.support import signals, streams
+from pirnet.support import signals
 from pirnet.support.allocator import keep_memory
 from pirnet.support.settings import check
 from pirnet.support.text import printable
@@ -46,7 +46,7 @@ def run(main: Callable[[], object]) -> None:
     Ctrl-C becomes one line, too, after temporary files are removed.
     """
     keep_memory()
-    streams.replace_closed()
+    signals.replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else it is closed
             stream.reconfigure(errors="backslashreplace")  # the locale may lack a letter
@@ -73,7 +73,7 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(130)
     finally:
         signals.end_children()
-        streams.settle(sys.stdout)
+        signals.settle(sys.stdout)
 
 
 def read_early(script: str, read: Callable[[], T]) -> Callable[[], T]:
@@ -106,7 +106,7 @@ def _cause(error: Exception) -> str:
 def _fail(message: str) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody reads it
         print(f"{Path(sys.argv[0]).name}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
-    streams.settle(sys.stderr)
+    signals.settle(sys.stderr)
     sys.exit(REFUSED)
 
 

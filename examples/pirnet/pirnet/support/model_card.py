@@ -16,8 +16,7 @@ from safetensors import safe_open
 from torch import nn
 
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
-from pirnet.support.tables import markdown, number
-from pirnet.support.text import counted
+from pirnet.support.text import counted, markdown_table, number
 from pirnet.tasks import TASKS
 
 PARTS = {"LIH": (LIH_WEIGHTS, "the client"), "LSR": (LSR_WEIGHTS, "the cloud")}  # the file and the owner of each
@@ -90,7 +89,7 @@ def _is_shipped(name: str, network: nn.Module) -> bool:
 def _networks(parts: Mapping[str, nn.Module]) -> str:
     sizes = {name: f"{sum(p.numel() for p in network.parameters()):,}" for name, network in parts.items()}
     lines = [(name, PARTS[name][1], f"`{PARTS[name][0]}`", size) for name, size in sizes.items()]
-    return markdown(("network", "owner", "file", "parameters"), lines)
+    return markdown_table(("network", "owner", "file", "parameters"), lines)
 
 
 def _attacks() -> str:
@@ -155,4 +154,4 @@ def _figures(report: Mapping) -> str:
     ]
     scrambled = f"scrambled in blocks of {report['block']} pixels" if report["block"] else "not scrambled"
     title = f"### {report['data']}, {counted(report['pairs'], 'pair')}, {scrambled}"
-    return f"{title}\n\n{markdown(head, lines)}"
+    return f"{title}\n\n{markdown_table(head, lines)}"

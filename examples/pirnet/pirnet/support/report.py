@@ -12,10 +12,9 @@ from torch import Tensor
 from pirnet.data import Pair
 from pirnet.evaluation import Example, Row, deviations, differences, mean
 from pirnet.metrics import psnr
-from pirnet.support import files, tables
+from pirnet.support import files
 from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
-from pirnet.support.tables import number
-from pirnet.support.text import counted
+from pirnet.support.text import counted, markdown_table, number
 from pirnet.tasks import TASKS
 
 TABLE_LEGEND = """\
@@ -155,9 +154,9 @@ def markdown(results: Mapping) -> str:
         LEGEND,
         _verdicts(results),
         PAPER_TITLE,
-        tables.markdown(("task", "restored stego", "restored secret"), published),
+        markdown_table(("task", "restored stego", "restored secret"), published),
         "## Pairs",
-        tables.markdown(("secret", "cover", "height x width"), pairs),
+        markdown_table(("secret", "cover", "height x width"), pairs),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -175,7 +174,7 @@ def _quality(results: Mapping, pipeline: str) -> str:
         cells += [number(ours.get(name)) for name in ("cloud_gain", "price_of_privacy", "price_of_key")]
         lines.append([*cells, *(_spread(row, f"{image}_{name}", 4) for image, name in measures)])
     title = "8 bit: stego images are rounded as files are" if pipeline == "uint8" else "float: stego images as computed"
-    return f"## {title}\n\n{tables.markdown(head, lines)}"
+    return f"## {title}\n\n{markdown_table(head, lines)}"
 
 
 def _verdicts(results: Mapping) -> str:

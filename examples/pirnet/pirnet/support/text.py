@@ -1,4 +1,4 @@
-"""Text for messages and reports: names of files, which may hold any bytes, numbers of things, the first of many."""
+"""Text for messages and reports: names of files, which may hold any bytes, numbers of things, tables in Markdown."""
 
 import os
 from collections.abc import Sequence
@@ -66,3 +66,22 @@ def few(names: Sequence[str], separator: str = ", ") -> str:
         'a, b, c, and 2 more'
     """
     return separator.join([*names[:3], *([f"and {len(names) - 3} more"] if len(names) > 3 else [])])
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table without its empty columns; a bar inside a cell is escaped.
+
+    Example:
+        >>> print(markdown_table(("task", "SSIM", "PSNR"), [("blur", "", "30.1")]))
+        | task | PSNR |
+        | --- | --- |
+        | blur | 30.1 |
+    """
+    columns = [column for column in zip(head, *lines, strict=True) if any(column[1:])]
+    head, *lines = ([cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True))
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with that many decimals; nothing for None."""
+    return "" if value is None else f"{value:.{digits}f}"
