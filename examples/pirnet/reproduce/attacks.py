@@ -2,7 +2,7 @@
 
 import copy
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +41,12 @@ class Attacks:
 
     def rows(self) -> list[dict[str, object]]:
         """The mean figures of every attack over the secrets."""
-        rows = []
-        for name, figures in self.results.items():
-            means = {key: round(statistics.fmean(each[key] for each in figures), 4) for key in figures[0]}
-            rows.append({"attack": name, "pairs": len(figures), **means})
-        return rows
+        return [{"attack": name, "pairs": len(each), **rounded_means(each)} for name, each in self.results.items()]
+
+
+def rounded_means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure over secrets, with four decimals."""
+    return {key: round(statistics.fmean(each[key] for each in figures), 4) for key in figures[0]}
 
 
 def pictures(sent: Sent, estimators: Mapping[str, Estimator]) -> dict[str, list[Tensor]]:

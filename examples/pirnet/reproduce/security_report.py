@@ -131,8 +131,8 @@ def _setting(results: Mapping) -> str:
     tasks = counted(len(settings["tasks"]), "kind of damage", "kinds of damage")
     pairs, few = counted(results["pairs"], "pair"), min(settings["few"], results["pairs"])
     return _wrapped(
-        f"Measured with the weights that come with the example on {pairs} of {results['data']}, in 8 bit, with {tasks}. "
-        f"Leaked pairs are crops of {' and '.join(results['train_data'])}. "
+        f"Measured with the weights that come with the example on {pairs} of {results['data']}, in 8 bit, with {tasks}."
+        f" Leaked pairs are crops of {' and '.join(results['train_data'])}. "
         f"Solved puzzles and repeated use: {few} of the pairs, the first by name."
     )
 
