@@ -47,7 +47,7 @@ class Options:
 
 read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
-from pirnet.images import ImageError, Picture, check_output, png_bytes, read_stego, write_bytes
+from pirnet.images import ImageError, check_output, png_bytes, read_stego, write_bytes
 from pirnet.support import remote, restoring
 from pirnet.weights import load_lsr, run_warning
 
@@ -73,17 +73,13 @@ def restored_remotely(options: Options, server: str) -> bytes:
     stego = read_stego(options.stego)
     sent = png_bytes(stego.pixels, alpha=stego.alpha, profile=stego.profile, orientation=stego.orientation)
     answer = remote.restore(server, sent, options.task, key=key)
-    if not is_like(stego, answer):
+    try:
+        is_like = read_stego(Path("answer"), content=answer).pixels.shape == stego.pixels.shape
+    except ImageError:
+        is_like = False
+    if not is_like:
         raise remote.ServiceError(f"{server}: answered something else than a restored stego image")
     return answer
-
-
-def is_like(stego: Picture, content: bytes) -> bool:
-    """True if a file is a picture of the same size that can carry a hidden one."""
-    try:
-        return read_stego(Path("answer"), content=content).pixels.shape == stego.pixels.shape
-    except ImageError:
-        return False
 
 
 if __name__ == "__main__":
