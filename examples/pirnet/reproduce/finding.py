@@ -62,17 +62,18 @@ from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.taskless import Taskless
-from pirnet.support.text import counted, file_name
+from pirnet.support.text import counted, file_name, filled_page
 from pirnet.trainer import Trainer
 from pirnet.weights import load_lih, load_other, save_weights
 from torch import nn
 
 from reproduce.baselines.published import load_dncnn
 from reproduce.budget import check_side, train_for
-from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
+from reproduce.finding_plots import draw, grouped, means, sentences, table
 from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
 from reproduce.treatments import points as points_of
 
+PAGE = Path(__file__).with_suffix(".md")
 SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
 BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
 
@@ -184,8 +185,8 @@ def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
         )
     if "LIH" in options.hiders:
         notes.append("LIH: the weights that come with the example, or those of `--lih`.")
-    lines = ["# Treated stego images and the secrets they reveal", " ".join(notes), table(points, in_markdown=True)]
-    return "\n\n".join([*lines, READING, "\n".join(f"- {line}" for line in sentences(points))]) + "\n"
+    findings = "\n".join(f"- {line}" for line in sentences(points))
+    return filled_page(PAGE, notes=" ".join(notes), figures=table(points, in_markdown=True), sentences=findings)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,6 @@ COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73")  # as hidden, denoisers
 COLOURS += ("#f4a6c9", "#b5279b", "#4b0c6b")  # DnCNN in part
 COLOURS += ("#f0e442", "#e69f00", "#a02c0a")  # noise
 MARKERS = "oooo^^^sss"
-READING = """*Stego* is the treated stego image against its cover, *secret* the secret revealed from it against the
-photo before noise of sigma 25 was added; means over the pairs, PSNR in dB, all on 8-bit RGB. A correlation uses the
-qualities of every pair with every treatment; one *of changes* uses the differences to the same pair without treatment,
-so that pairs which are easy to hide and to reveal do not count as evidence.
-
-In the paper, on 50 pairs of DIV2K, DnCNN moves stego images of HiNet from 28.18 to 28.56 dB and the revealed secrets
-from 21.54 to 25.18 dB."""
 
 
 def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:

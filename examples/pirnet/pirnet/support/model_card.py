@@ -5,7 +5,6 @@ the cards of the weights that come with the example state licence, data and atta
 """
 
 import json
-import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors import safe_open
 from torch import nn
 
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
-from pirnet.support.text import counted, markdown_table, number
+from pirnet.support.text import counted, filled_page, markdown_table, number
 from pirnet.tasks import TASKS
 
 PARTS = {"LIH": (LIH_WEIGHTS, "the client"), "LSR": (LSR_WEIGHTS, "the cloud")}  # the file and the owner of each
@@ -63,7 +62,8 @@ def model_card(parts: Mapping[str, nn.Module], reports: Sequence[Path] | None = 
     )
     names = [*parts, *(["PIRNet"] if whole else [])]
     lines = [f"{'network' if each == 'PIRNet' else each.lower()} = {each}.from_pretrained(name)" for each in names]
-    page = PAGE.read_text(encoding="utf-8").format(
+    page = filled_page(
+        PAGE,
         data=data.to_yaml(),
         name=name,
         networks=_networks(parts),
@@ -73,7 +73,7 @@ def model_card(parts: Mapping[str, nn.Module], reports: Sequence[Path] | None = 
         training=_training() if shipped else UNKNOWN_DATA,
         figures="\n\n".join([LEGEND, *map(_figures, evaluated)]) if evaluated else "",
     )
-    return ModelCard(re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n")
+    return ModelCard(page)
 
 
 def _is_shipped(name: str, network: nn.Module) -> bool:

@@ -14,21 +14,14 @@ from pirnet.evaluation import Example, Row, deviations, differences, mean
 from pirnet.metrics import psnr
 from pirnet.support import files
 from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
-from pirnet.support.text import counted, markdown_table, number
+from pirnet.support.text import counted, filled_page, markdown_table, number
 from pirnet.tasks import TASKS
 
 TABLE_LEGEND = """\
 stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against
 degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear
 minus ours, the cost of hiding; empty if no network was trained in the clear. key: no key minus ours."""
-PAPER_TITLE = """## The paper, on other photos
-
-PSNR on 50 pairs of DIV2K, in floats, truncated to 8 bit for the scores, low resolution without antialiasing: an order
-of magnitude, not a comparison."""
-LEGEND = """*Stego* is the stego image against its cover: before the cloud in *no restoration*, after it in *ours*.
-*Secret* is against the truth. *Revealed* is the secret revealed without the cloud, against the degraded one. *Gain* is
-the gain by the cloud, ours minus no restoration; *price* is the price of privacy, in the clear minus ours; *key* is the
-price of the key, *no key* minus *ours*."""
+PAGE = Path(__file__).with_suffix(".md")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -144,21 +137,18 @@ class Report:
 def markdown(results: Mapping) -> str:
     """The results as a page."""
     published = [(task.title, *map(number, task.published)) for task in TASKS.values() if task.published]
-    pairs = [(pair["secret"], pair["cover"], f"{pair['height']} x {pair['width']}") for pair in results["names"]]
-    parts = [
-        "# Evaluation",
-        f"{results['data']}, {counted(results['pairs'], 'pair')}. Means ± standard deviations over the pairs; PSNR in "
-        "dB; all on 8-bit RGB.",
-        "\n".join(f"- {note}" for note in results["notes"]),
-        *(_quality(results, pipeline) for pipeline in dict.fromkeys(row["pipeline"] for row in results["rows"])),
-        LEGEND,
-        _verdicts(results),
-        PAPER_TITLE,
-        markdown_table(("task", "restored stego", "restored secret"), published),
-        "## Pairs",
-        markdown_table(("secret", "cover", "height x width"), pairs),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    names = [(pair["secret"], pair["cover"], f"{pair['height']} x {pair['width']}") for pair in results["names"]]
+    pipelines = dict.fromkeys(row["pipeline"] for row in results["rows"])
+    return filled_page(
+        PAGE,
+        data=results["data"],
+        pairs=counted(results["pairs"], "pair"),
+        notes="\n".join(f"- {note}" for note in results["notes"]),
+        figures="\n\n".join(_quality(results, pipeline) for pipeline in pipelines),
+        verdicts=_verdicts(results),
+        published=markdown_table(("task", "restored stego", "restored secret"), published),
+        names=markdown_table(("secret", "cover", "height x width"), names),
+    )
 
 
 def _quality(results: Mapping, pipeline: str) -> str:

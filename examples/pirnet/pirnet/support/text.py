@@ -1,6 +1,7 @@
 """Text for messages and reports: names of files, which may hold any bytes, numbers of things, tables in Markdown."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     columns = [column for column in zip(head, *lines, strict=True) if any(column[1:])]
     head, *lines = ([cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True))
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+
+
+def filled_page(template: Path, **parts: str) -> str:
+    """The page of a Markdown file whose gaps, such as {notes}, are filled; an empty part leaves no empty lines."""
+    page = template.read_text(encoding="utf-8").format(**parts)
+    return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
 
 
 def number(value: float | None, digits: int = 2) -> str:
