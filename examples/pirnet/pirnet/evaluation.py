@@ -120,10 +120,11 @@ def run(
     restored_stego = as_sent(networks.lsr(stego, task), pipeline)
     revealed, restored = (networks.lih.reveal(image, networks.z) for image in (stego, restored_stego))
     clear = None if networks.clear is None else networks.clear(secret, task)
-    if not block:
-        return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
-    found = (smooth_borders(unscramble_blocks(image, key, block=block), block) for image in (revealed, restored))
-    return Example(task, truth, secret, cover, stego, next(found), restored_stego, next(found), clear, restored)
+    without_key = restored if block else None
+    if block:
+        found = (unscramble_blocks(image, key, block=block) for image in (revealed, restored))
+        revealed, restored = (smooth_borders(image, block) for image in found)
+    return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear, without_key)
 
 
 def measure(

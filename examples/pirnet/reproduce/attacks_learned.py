@@ -21,7 +21,6 @@ from liftlayers.functional import scramble_blocks
 from reproduce.attacks import Estimator
 from reproduce.security_pipeline import fresh_key, hidden
 
-LEAKS = (1, 16, 256)
 CROP = 128  # side of a leaked pair, in pixels
 REACH = 2  # of the linear map, in band pixels: it uses 5 x 5 of them, 10 x 10 pixels of the image
 Leak = tuple[Tensor, Tensor, Tensor]

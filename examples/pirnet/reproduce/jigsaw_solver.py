@@ -43,11 +43,10 @@ class _Solver:
         while len(self.placed) < len(self.lines):
             place = min(self.best, key=lambda each: self.best[each][0])
             self._place(place, self.best[place][1])
-        top, left = (min(place[axis] for place in self.placed) for axis in (0, 1))
-        height, width = (max(place[axis] for place in self.placed) for axis in (0, 1))
-        chosen = torch.zeros(height - top + 1, width - left + 1, dtype=torch.long)
-        for (row, column), view in self.placed.items():
-            chosen[row - top, column - left] = view
+        places = torch.tensor(list(self.placed))
+        rows, columns = (places - places.amin(dim=0)).unbind(dim=1)
+        chosen = torch.zeros(int(rows.max()) + 1, int(columns.max()) + 1, dtype=torch.long)
+        chosen[rows, columns] = torch.tensor(list(self.placed.values()))
         return chosen
 
     def _clearest(self) -> int:
@@ -96,9 +95,5 @@ class _Solver:
 
     def _fits(self, place: tuple[int, int]) -> bool:
         """Whether a picture with that place too has at most the size of the image, perhaps turned."""
-        spans = []
-        for axis in (0, 1):
-            taken = [each[axis] for each in self.placed] + [place[axis]]
-            spans.append(max(taken) - min(taken) + 1)
-        rows, columns = self.grid
-        return any(spans[0] <= height and spans[1] <= width for height, width in ((rows, columns), (columns, rows)))
+        height, width = (max(taken) - min(taken) + 1 for taken in zip(*self.placed, place, strict=True))
+        return any(height <= rows and width <= columns for rows, columns in (self.grid, self.grid[::-1]))

@@ -14,8 +14,7 @@ from pirnet.support.sheets import Panel, save_sheet
 from torch import Tensor
 
 from liftlayers.functional import scramble_blocks
-from reproduce.attacks import Attacks, Estimator, correlation, levelled, likest, pictures, rounded_means
-from reproduce.attacks_repeated import repeated
+from reproduce.attacks import Attacks, Estimator, correlation, levelled, likest, pictures, repeated, rounded_means
 from reproduce.jigsaw import blocks_of, neighbour_retrieval, neighbours_kept, placed, upright
 from reproduce.jigsaw_solver import assemble
 from reproduce.security_pipeline import MODES, MULTIPLE, Sent, send

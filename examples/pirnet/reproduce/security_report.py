@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pirnet.support.text import counted, markdown_table, number
 from pirnet.tasks import TASKS
 
-from reproduce.attacks_repeated import LEAKED, ONE_PUZZLE, READ, SAME_COVER, SAME_SECRET, TWO_PUZZLES, TWO_SECRETS
+from reproduce.attacks import LEAKED, ONE_PUZZLE, READ, SAME_COVER, SAME_SECRET, TWO_PUZZLES, TWO_SECRETS
 from reproduce.security_pipeline import MODES
 
 MARKS = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
