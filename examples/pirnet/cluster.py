@@ -117,13 +117,11 @@ def application(options: Options) -> serve.Application:
     key = "" if options.api_key_file is None else read_api_key(options.api_key_file)
     limits = Limits(options.replicas, options.queue, options.megabytes, options.megapixels, options.timeout)
     shared = {"graceful_shutdown_timeout_s": TIMEOUT, "logging_config": {"enable_access_log": False}}
-    replica = serve.deployment(
-        Replica, num_replicas=options.replicas, max_ongoing_requests=1, ray_actor_options={"num_cpus": 1}, **shared
-    )
+    working = shared | {"num_replicas": options.replicas, "ray_actor_options": {"num_cpus": 1}}
+    replica = serve.deployment(Replica, max_ongoing_requests=1, **working)
     replicas = replica.bind((options.weights / LSR_WEIGHTS).read_bytes(), 1e6 * options.megapixels)
-    front = serve.deployment(
-        serve.ingress()(Front), max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0}, **shared
-    )
+    idle = shared | {"ray_actor_options": {"num_cpus": 0}}
+    front = serve.deployment(serve.ingress()(Front), max_ongoing_requests=1000, **idle)
     return front.bind(replicas, limits, key, options.allow_origin)
 
 

@@ -122,9 +122,8 @@ def read_photo(options: Options, cover: Picture) -> Tensor:
         return photo.pixels
     size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, photo.pixels))
     if not options.resize:
-        raise ValueError(
-            f"{options.secret} needs the size of its cover, {size} (height x width), got {got}; --resize changes it"
-        )
+        needs = f"the size of its cover, {size} (height x width)"
+        raise ValueError(f"{options.secret} needs {needs}, got {got}; --resize changes it")
     return F.interpolate(photo.pixels[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 

@@ -88,12 +88,10 @@ def main() -> None:
             for task in networks.lsr.tasks:
                 for pipeline in pipelines:
                     hide = partial(run, networks, pair, task, number=number, pipeline=pipeline, degradation=degradation)
-                    plain = hide()
-                    example = hide(block=options.block) if options.block else plain
-                    without_key = plain if options.block else None
-                    report.add(
-                        number, pair, example, measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
-                    )
+                    example = hide(block=options.block)
+                    without_key = hide() if options.block else None
+                    rows = measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
+                    report.add(number, pair, example, rows)
                 bar.update()
     remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs)]
     results = {

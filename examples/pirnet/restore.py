@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def restored_remotely(options: Options, server: str) -> bytes:
-    """What a service makes of the stego image, of which it receives pixels, transparency, profile and orientation."""
+    """The PNG file that a service answers. It receives pixels, transparency, profile and orientation."""
     key = "" if options.api_key_file is None else remote.read_api_key(options.api_key_file)
     stego = read_stego(options.stego)
     sent = png_bytes(stego.pixels, alpha=stego.alpha, profile=stego.profile, orientation=stego.orientation)

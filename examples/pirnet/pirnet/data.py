@@ -220,9 +220,8 @@ class FolderPairs(Sequence[Pair]):
         self.multiple = multiple
         self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
         sizes = sizes_of(list(dict.fromkeys(path for pair in pairs for path in pair)))
-        named = [{file_name(path.name): sizes[path] for path in pair} for pair in pairs]
+        named = [{file_name(path.name): sizes[path] for path in pair} for pair in self._paths]
         self.sizes = [common_size(each, multiple=multiple, most=MAX_SIDE) for each in named]
-        self.sizes *= 1 + swap
 
     def __len__(self) -> int:
         return len(self._paths)

@@ -118,9 +118,8 @@ def headline(options: Options, settings: Mapping) -> str:
 def notes(options: Options, settings: Mapping) -> list[str]:
     """What a reader needs to know about the figures."""
     budget = options.allowed
-    trained_on = (
-        ", ".join(map(file_name, options.data)) or "the colour photos inside scikit-image without those tested on"
-    )
+    bundled = "the colour photos inside scikit-image without those tested on"
+    trained_on = ", ".join(map(file_name, options.data)) or bundled
     tested_on = f"the photos of {file_name(options.test)}" if options.test else "two photos inside scikit-image"
     lines = [
         f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "

@@ -56,7 +56,7 @@ read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 import torch
 from pirnet.config import Config, quick
 from pirnet.degrade import Degradation
-from pirnet.model import PIRNet
+from pirnet.model import LIH, PIRNet
 from pirnet.support import files
 from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
@@ -88,9 +88,9 @@ def main() -> None:
     lih = load_lih(options.lih).to(device) if "LIH" in options.hiders else None
     dncnn = load_dncnn(options.dncnn).to(device) if "DnCNN" in options.denoisers and options.dncnn else None
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
-    hiders = {
-        name: lih if lih and name == "LIH" else trained("hinet", options, photos, device).lih for name in options.hiders
-    }
+    hiders: dict[str, LIH] = {}
+    for title in options.hiders:
+        hiders[title] = lih if lih and title == "LIH" else trained("hinet", options, photos, device).lih
     treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
     for title in options.denoisers:
         if title == "DnCNN" and dncnn:
@@ -171,9 +171,8 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
 def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
     """The results as Markdown."""
     pairs = len({(point.secret, point.cover) for point in points})
-    notes = [
-        f"{counted(pairs, 'pair')} of {file_name(options.test) if options.test else 'photos inside scikit-image'}."
-    ]
+    source = file_name(options.test) if options.test else "photos inside scikit-image"
+    notes = [f"{counted(pairs, 'pair')} of {source}."]
     names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
     if options.dncnn and "DnCNN" in names:
         names.remove("DnCNN")

@@ -79,7 +79,7 @@ def neighbour_retrieval(images: Sequence[Tensor], block: int) -> float:
 
 
 def placed(image: Tensor, block: int, chosen: Tensor) -> Tensor:
-    """The picture with a view of a block of the image at each place.
+    """Puts a picture together: each place gets one block of an image, in one view.
 
     Args:
         image: The image (3, H, W) that is cut into blocks; of integers, for instance indices, or floating point.

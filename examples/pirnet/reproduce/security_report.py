@@ -50,9 +50,8 @@ def highest(results: Mapping, mode: str, attack: str, figure: str = "correlation
 
 
 def _attacks(results: Mapping) -> str:
-    names = dict.fromkeys(
-        row["attack"] for mode in results["modes"].values() for row in next(iter(mode["attacks"].values()))
-    )
+    tasks = [rows for mode in results["modes"].values() for rows in mode["attacks"].values()]
+    names = dict.fromkeys(row["attack"] for rows in tasks for row in rows)
     lines = []
     for name in names:
         cells = []
@@ -121,9 +120,8 @@ def _traces(results: Mapping) -> str:
         distances = [trace["histogram"]["stego_cover"] for trace in traces]
         spread = f"{min(distances):.2f} to {max(distances):.2f}"
         lines.append((name, accuracy, spread, f"{traces[0]['histogram']['cover_halves']:.2f}"))
-    return markdown_table(
-        ("stego images", "right", "histogram, stego and cover", "histogram, halves of one cover"), lines
-    )
+    head = ("stego images", "right", "histogram, stego and cover", "histogram, halves of one cover")
+    return markdown_table(head, lines)
 
 
 def _setting(results: Mapping) -> str:

@@ -26,10 +26,8 @@ PAGE = Path(__file__).with_suffix(".md")
 
 def table(rows: Sequence[Row]) -> str:
     """The rows of one pipeline as text, with a sentence for each task at which ours does not beat doing nothing."""
-    lines = [
-        f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}{'key':>8}   (PSNR in dB)"
-    ]
-    verdicts = []
+    head = f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}{'key':>8}"
+    lines, verdicts = [f"{head}   (PSNR in dB)"], []
     meaning = {difference.task: difference for difference in differences(rows)}
     for row in rows:
         cells = f"{number(row.stego_psnr):>8}{number(row.secret_psnr):>9}{number(row.revealed_psnr):>9}"

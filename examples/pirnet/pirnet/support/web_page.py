@@ -105,9 +105,8 @@ def built_files(folder: Path) -> Files:
     """
     if not (folder / "index.html").is_file():
         raise ValueError(f"the page is not built: run npm ci && npm run build in {folder.parent}")
-    found = {
-        f"/{path.name}": (TYPES[path.suffix], path.read_bytes()) for path in folder.iterdir() if path.suffix in TYPES
-    }
+    known = [path for path in folder.iterdir() if path.suffix in TYPES]
+    found = {f"/{path.name}": (TYPES[path.suffix], path.read_bytes()) for path in known}
     return found | {"/": found["/index.html"]}
 
 
