@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def check_key(options: Options) -> Path | None:
-    """The file of the key, or None without one; refuses a file that would be lost, and options that contradict."""
+    """The file of the key, None without a key. Refuses contradicting options, and to replace a key file."""
     if options.no_key:
         if options.key is not None or options.reuse_key:
             raise ValueError("--no-key hides without a key, so it cannot be combined with --key or --reuse-key")
@@ -128,7 +128,7 @@ def read_photo(options: Options, cover: Picture) -> Tensor:
 
 
 def choose_key(options: Options, path: Path, photo: Tensor) -> Key:
-    """The key in an existing file if it is to be used once more, else a new one."""
+    """The key in the existing file with --reuse-key, else a new key."""
     run = run_of(options.weights / LIH_WEIGHTS)
     if not options.reuse_key:
         return new_key(path, photo, block=options.block, weights=run)

@@ -109,7 +109,7 @@ def _use(path: Path) -> Config:
 
 
 def load_other(path: Path, network: nn.Module) -> None:
-    """Reads the weights of one of the paper's other systems into it, without training; errors as in `load_lih`."""
+    """Reads the weights of one of the paper's other systems, which is not trained further; errors as in `load_lih`."""
     fill(network, _tensors(path, type(network).__name__)[0], path)
 
 

@@ -181,7 +181,7 @@ def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
 
 
 def _measured(entry: Entry, model: PIRNet, pairs: Sequence[Pair], *, side: int) -> dict[str, dict]:
-    """Mean figures over the pairs, through 8 bit, and their deviations, for each way to the secret."""
+    """Mean figures over the pairs, in 8 bit, and their deviations, for each way to obtain the secret."""
     model.eval()
     networks = Networks(model.lih, model.lsr, clear=model.lsr if entry.in_the_clear else None)
     figures: dict[str, list[Row]] = {}

@@ -129,7 +129,7 @@ def neighbours_kept(index: Tensor, block: int) -> float:
 
 
 def upright(picture: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """A solved picture and its index, both in the view of the whole that has most blocks upright, as a person turns it.
+    """Turns a solved picture and its index as a person would: into the view in which most blocks are upright.
 
     Args:
         picture: The picture (3, H, W).

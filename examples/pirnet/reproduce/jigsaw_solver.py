@@ -50,7 +50,7 @@ class _Solver:
         return chosen
 
     def _clearest(self) -> int:
-        """The block, of some, with the side that has the clearest neighbour."""
+        """The block, among a sample of all, that has the clearest neighbour at one of its sides."""
         found = []
         for number in range(0, len(self.lines), max(1, len(self.lines) // STARTS)):
             self.free[number] = False
@@ -94,6 +94,6 @@ class _Solver:
         return ratio, VIEWS * first + int(view[first]), second
 
     def _fits(self, place: tuple[int, int]) -> bool:
-        """Whether a picture with that place too has at most the size of the image, perhaps turned."""
+        """Whether the picture still fits into the image, perhaps turned, if this place is filled."""
         height, width = (max(taken) - min(taken) + 1 for taken in zip(*self.placed, place, strict=True))
         return any(height <= rows and width <= columns for rows, columns in (self.grid, self.grid[::-1]))

@@ -106,7 +106,7 @@ def main() -> None:
 def attacked(
     name: str, options: Options, networks: Networks, wrong: Mapping[str, LIH], photos: Photos, pairs: Sequence[Pair]
 ) -> dict[str, dict[str, object]]:
-    """The results of one mode; its sheet is drawn, too."""
+    """Runs all attacks on one mode and draws its sheet; returns the results."""
     block, tasks = MODES[name], options.tasks
     leaks = leaked_pairs(networks.lih, photos, options.leaks[-1], block=block, tasks=tasks)
     maps = learned(leaks, counts=options.leaks, steps=options.steps, keyed=block is not None)

@@ -61,7 +61,7 @@ def scrambled_source(sent: Sent, source: str) -> Tensor:
 
 
 def solved(sent: Sent, scrambled: Tensor) -> tuple[Tensor, Tensor]:
-    """What the greedy solver makes of a scrambled picture (1, 3, H, W), and the index of that as in `jigsaw`."""
+    """The picture that the solver puts together from a scrambled one (1, 3, H, W), and its index as in `jigsaw`."""
     assert sent.block is not None
     index = torch.arange(scrambled.numel()).view_as(scrambled)
     chosen = assemble(scrambled[0], sent.block)
@@ -145,7 +145,7 @@ def _block(sent: Sent, block: int) -> Panel:
 
 
 def _solution(sent: Sent, source: str, block: int) -> Panel:
-    """What the greedy solver makes of the blocks."""
+    """The picture that the greedy solver puts together."""
     picture, index = upright(*solved(sent, scrambled_source(sent, source)))
     title = "blocks put together" if source == "restored" else "blocks put together, of the clean photo"
     caption = f"{neighbours_kept(index, block):.0%} of the neighbours right, from "

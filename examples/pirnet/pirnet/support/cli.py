@@ -142,7 +142,7 @@ def parse(kind: type[T], description: str | None, *, default: T | None = None) -
 
 
 def _file_named_dash(word: str) -> str:
-    """`./-` by its full path, since `Path` makes `-` of it, which is standard input; other words as they are."""
+    """Replaces `./-` by its full path, since `Path` makes `-` of it, which means standard input; keeps other words."""
     return str(Path.cwd() / "-") if word != "-" and Path(word) == Path("-") else word
 
 

@@ -176,7 +176,7 @@ class Refusals:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keeps an error that is raised inside, or those that were collected there."""
+        """Keeps an error about a photo that is raised inside, or several that come as one."""
         try:
             yield
         except RefusedPhotos as error:
