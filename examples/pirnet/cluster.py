@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import asyncio
-import functools
 import logging
 import os
 import signal
@@ -39,14 +38,7 @@ class Options(ServiceOptions):
     """Processes that restore, each on one core of some machine; Ray decides where."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 NOT_SENT = ["reproduce", "results", "runs", "weights"]  # folders of the example that no replica needs
 PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine needs more than Ray's five
@@ -125,13 +117,11 @@ def application(options: Options) -> serve.Application:
     key = "" if options.api_key_file is None else read_api_key(options.api_key_file)
     limits = Limits(options.replicas, options.queue, options.megabytes, options.megapixels, options.timeout)
     shared = {"graceful_shutdown_timeout_s": TIMEOUT, "logging_config": {"enable_access_log": False}}
-    replica = serve.deployment(
-        Replica, num_replicas=options.replicas, max_ongoing_requests=1, ray_actor_options={"num_cpus": 1}, **shared
-    )
+    working = shared | {"num_replicas": options.replicas, "ray_actor_options": {"num_cpus": 1}}
+    replica = serve.deployment(Replica, max_ongoing_requests=1, **working)
     replicas = replica.bind((options.weights / LSR_WEIGHTS).read_bytes(), 1e6 * options.megapixels)
-    front = serve.deployment(
-        serve.ingress()(Front), max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0}, **shared
-    )
+    idle = shared | {"ray_actor_options": {"num_cpus": 0}}
+    front = serve.deployment(serve.ingress()(Front), max_ongoing_requests=1000, **idle)
     return front.bind(replicas, limits, key, options.allow_origin)
 
 

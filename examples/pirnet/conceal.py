@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -52,14 +51,7 @@ class Options:
     """Print how close the stego image is to its cover, and the revealed secret to the secret."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import torch.nn.functional as F
 from pirnet.images import STREAM, Picture, check_output, read_picture, read_secret, write_png
@@ -101,7 +93,7 @@ def main() -> None:
 
 
 def check_key(options: Options) -> Path | None:
-    """The file of the key, or None without one; refuses a file that would be lost, and options that contradict."""
+    """The file of the key, None without a key. Refuses contradicting options, and to replace a key file."""
     if options.no_key:
         if options.key is not None or options.reuse_key:
             raise ValueError("--no-key hides without a key, so it cannot be combined with --key or --reuse-key")
@@ -130,14 +122,13 @@ def read_photo(options: Options, cover: Picture) -> Tensor:
         return photo.pixels
     size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, photo.pixels))
     if not options.resize:
-        raise ValueError(
-            f"{options.secret} needs the size of its cover, {size} (height x width), got {got}; --resize changes it"
-        )
+        needs = f"the size of its cover, {size} (height x width)"
+        raise ValueError(f"{options.secret} needs {needs}, got {got}; --resize changes it")
     return F.interpolate(photo.pixels[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
 def choose_key(options: Options, path: Path, photo: Tensor) -> Key:
-    """The key in an existing file if it is to be used once more, else a new one."""
+    """The key in the existing file with --reuse-key, else a new key."""
     run = run_of(options.weights / LIH_WEIGHTS)
     if not options.reuse_key:
         return new_key(path, photo, block=options.block, weights=run)

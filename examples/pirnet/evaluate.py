@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -57,14 +56,7 @@ class Options:
     """Write into a folder that is not empty, and overwrite files of the same names."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import torch
 from pirnet.data import FolderPairs
@@ -96,12 +88,10 @@ def main() -> None:
             for task in networks.lsr.tasks:
                 for pipeline in pipelines:
                     hide = partial(run, networks, pair, task, number=number, pipeline=pipeline, degradation=degradation)
-                    plain = hide()
-                    example = hide(block=options.block) if options.block else plain
-                    without_key = plain if options.block else None
-                    report.add(
-                        number, pair, example, measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
-                    )
+                    example = hide(block=options.block)
+                    without_key = hide() if options.block else None
+                    rows = measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
+                    report.add(number, pair, example, rows)
                 bar.update()
     remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs)]
     results = {

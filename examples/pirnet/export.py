@@ -14,15 +14,14 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from pirnet.support import cli
-from pirnet.support.graphs import CONCEAL, GRAPHS, MANIFEST, REVEAL, digest
 from pirnet.support.places import LIH_WEIGHTS, SHIPPED
+from pirnet.support.web_page import CONCEAL, GRAPHS, MANIFEST, REVEAL, digest
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,7 @@ class Options:
     """Folder with lih.safetensors."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 try:
     import onnx  # noqa: F401 (torch imports it and onnxscript only while it exports)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pirnet.support import cli, web_page
-from pirnet.support.graphs import GRAPHS, digest, read_manifest
 from pirnet.support.places import SHIPPED
 from pirnet.support.settings import CountOrZero
 
@@ -35,14 +34,14 @@ class Options:
     """Port to listen on, at 127.0.0.1; 0 chooses a free one and prints it."""
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
-    graphs: Path = GRAPHS
+    graphs: Path = web_page.GRAPHS
     """Folder with what export.py wrote for these weights; it is filled if there is nothing of them."""
 
 
 def main() -> None:
     options = cli.parse(Options, __doc__)
     sent, known = web_page.headers(options.service), web_page.built_files(WEB / "dist")
-    if read_manifest(options.graphs).get("weights") != digest(options.weights):
+    if web_page.read_manifest(options.graphs).get("weights") != web_page.digest(options.weights):
         print("writing the graphs of these weights, once; this may take a minute", flush=True)
         export(options)
     known |= web_page.graph_files(options.graphs, options.service)

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +45,9 @@ class Options:
     """Overwrite an existing file."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
-
-from pirnet.images import ImageError, Picture, check_output, png_bytes, read_stego, write_bytes
+from pirnet.images import ImageError, check_output, png_bytes, read_stego, write_bytes
 from pirnet.support import remote, restoring
 from pirnet.weights import load_lsr, run_warning
 
@@ -76,22 +68,18 @@ def main() -> None:
 
 
 def restored_remotely(options: Options, server: str) -> bytes:
-    """What a service makes of the stego image, of which it receives pixels, transparency, profile and orientation."""
+    """The PNG file that a service answers. It receives pixels, transparency, profile and orientation."""
     key = "" if options.api_key_file is None else remote.read_api_key(options.api_key_file)
     stego = read_stego(options.stego)
     sent = png_bytes(stego.pixels, alpha=stego.alpha, profile=stego.profile, orientation=stego.orientation)
     answer = remote.restore(server, sent, options.task, key=key)
-    if not is_like(stego, answer):
+    try:
+        is_like = read_stego(Path("answer"), content=answer).pixels.shape == stego.pixels.shape
+    except ImageError:
+        is_like = False
+    if not is_like:
         raise remote.ServiceError(f"{server}: answered something else than a restored stego image")
     return answer
-
-
-def is_like(stego: Picture, content: bytes) -> bool:
-    """True if a file is a picture of the same size that can carry a hidden one."""
-    try:
-        return read_stego(Path("answer"), content=content).pixels.shape == stego.pixels.shape
-    except ImageError:
-        return False
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +40,7 @@ class Options:
     """Overwrite an existing file."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 from pirnet.images import check_output, read_stego, write_png
 from pirnet.pixels import smooth_borders, upright

@@ -13,7 +13,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import logging
 import math
@@ -38,14 +37,7 @@ class Options(ServiceOptions):
     """Processes that restore, each on one core; about 1 GB of memory each for a megapixel, 2 GB for twelve."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 try:
     import uvicorn

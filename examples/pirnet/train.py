@@ -15,7 +15,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import dataclasses
-import functools
 import shlex
 import sys
 import time
@@ -26,10 +25,7 @@ from pathlib import Path
 from pirnet.support import cli
 from pirnet.support.train_options import KEPT, Options, parse
 
-read_options = functools.cache(parse)
-
-if __name__ == "__main__":
-    cli.run(lambda: read_options(__doc__))  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: parse(__doc__))
 
 import torch
 from pirnet.config import Config, cleared, scaled
@@ -46,7 +42,7 @@ from pirnet.weights import load_state
 
 
 def main() -> None:
-    options = read_options(__doc__)
+    options = read_options()
     if options.clear_cache:
         print(clear(options.cache or cache_folder()))
         return
@@ -62,8 +58,9 @@ def run(options: Options, device: torch.device) -> None:
     photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
     how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
     trainer = Trainer(config, photos, device=device, **how)
+    writes = distributed.rank() == 0
     with open_folder(options, trainer) as folder:
-        if distributed.rank() == 0:
+        if writes:
             describe(options, trainer, folder, held_out=names_of(pairs))
             where = f"{device} in {trainer.precision}"
             steps = counted(trainer.total, "step")
@@ -72,13 +69,12 @@ def run(options: Options, device: torch.device) -> None:
         with stop.on_interrupt():
             train(trainer, folder, pairs, stop=stop, options=options)
         if trainer.step < trainer.total:
-            if distributed.rank() == 0:
+            if writes:
+                done = f"stopped after step {trainer.step} of {trainer.total}"
                 with suppress(OSError):  # the terminal may be closed
-                    print(
-                        f"stopped after step {trainer.step} of {trainer.total}; continue with --resume --out {folder}"
-                    )
+                    print(f"{done}; continue with --resume --out {folder}")
             sys.exit(runs.STOPPED_EARLY)
-        if distributed.rank() == 0:
+        if writes:
             finish(trainer, folder, pairs, options=options, started=started)
 
 
@@ -177,9 +173,8 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
             return photos, []
         folders, held, most = ", ".join(map(file_name, options.data)), options.held_out, len(photos) - 2
         if most < 2:
-            raise ValueError(
-                f"{len(photos)} photos in {folders} are too few to hold out two and train on two; --held-out 0 uses all"
-            )
+            too_few = "are too few to hold out two and train on two; --held-out 0 uses all"
+            raise ValueError(f"{len(photos)} photos in {folders} {too_few}")
         if not 2 <= held <= most:
             raise ValueError(f"--held-out needs 0, or 2 to {most} of the {len(photos)} photos in {folders}, got {held}")
         names = photos.names[-held:]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from pirnet.pixels import to_uint8
-from pirnet.support.graphs import CONCEAL, MANIFEST, REVEAL, digest, read_manifest
+from pirnet.support.web_page import CONCEAL, MANIFEST, REVEAL, digest, read_manifest
 from pirnet.weights import load_lih
 
 from tests.example.helpers import Script, assert_refused, run_script

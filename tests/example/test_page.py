@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pirnet.support import web_page
-from pirnet.support.graphs import CONCEAL, MANIFEST, REVEAL
+from pirnet.support.web_page import CONCEAL, MANIFEST, REVEAL
 from pirnet.tasks import TASKS
 
 from tests.example.helpers import Script, assert_refused

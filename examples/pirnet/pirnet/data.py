@@ -1,7 +1,7 @@
 """Batches for training, which depend on the seed and the step alone, and pairs of photos for evaluation."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 
@@ -14,8 +14,7 @@ from pirnet.degrade import Degradation
 from pirnet.images import read_picture
 from pirnet.pixels import centred, common_size, oriented, to_uint8
 from pirnet.support.keys import random_key
-from pirnet.support.photos import Photos, photo_paths
-from pirnet.support.refusals import sizes_of
+from pirnet.support.photos import Photos, photo_paths, sizes_of
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.support.signals import withheld
 from pirnet.support.text import file_name
@@ -43,7 +42,16 @@ class Pair:
     secret: Tensor
     cover: Tensor
 
+    def swapped(self) -> "Pair":
+        """The same photos with the roles exchanged."""
+        return Pair(self.cover_name, self.secret_name, self.cover, self.secret)
 
+    def cropped(self, side: int) -> "Pair":
+        """The centres of both photos, of at most `side` x `side` pixels."""
+        return replace(self, secret=centred(self.secret, side, side), cover=centred(self.cover, side, side))
+
+
+@dataclass(frozen=True)
 class PairCrops:
     """Draws training batches of (cover, secret): random photos and positions, each crop in one of eight orientations.
 
@@ -65,21 +73,20 @@ class PairCrops:
         (torch.Size([4, 3, 8, 8]), True)
     """
 
-    def __init__(self, photos: Photos, *, crop: int, seed: int) -> None:
-        if crop < 1:
-            raise ValueError(f"PairCrops needs a crop of at least 1 pixel, got {crop}")
-        if len(photos) < 2:
-            raise ValueError(f"PairCrops needs at least two photos, got {len(photos)}")
-        for name, image in zip(photos.names, photos.images, strict=True):
+    photos: Photos
+    crop: int = field(kw_only=True)
+    seed: int = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.crop < 1:
+            raise ValueError(f"PairCrops needs a crop of at least 1 pixel, got {self.crop}")
+        if len(self.photos) < 2:
+            raise ValueError(f"PairCrops needs at least two photos, got {len(self.photos)}")
+        for name, image in zip(self.photos.names, self.photos.images, strict=True):
             height, width = image.shape[1:]
-            if min(height, width) < crop:
-                raise ValueError(
-                    f"PairCrops needs photos of at least {crop} x {crop} pixels (height x width) for its crops, "
-                    f"got {height} x {width} for {name}"
-                )
-        self.photos = photos
-        self.crop = crop
-        self.seed = seed
+            if min(height, width) < self.crop:
+                needs = f"at least {self.crop} x {self.crop} pixels (height x width) for its crops"
+                raise ValueError(f"PairCrops needs photos of {needs}, got {height} x {width} for {name}")
 
     def batch(self, index: int, size: int) -> tuple[Tensor, Tensor]:
         """One batch of pairs; a smaller batch is the beginning of a larger batch with the same index.
@@ -114,6 +121,7 @@ class PairCrops:
         return oriented(crop, random_below(8, generator))
 
 
+@dataclass(eq=False)
 class Batches(Dataset):
     """The batch of each step, which depends on the seed and the step alone.
 
@@ -125,20 +133,11 @@ class Batches(Dataset):
         part: The pairs to keep, if processes share each batch.
     """
 
-    def __init__(
-        self,
-        crops: PairCrops,
-        tasks: Sequence[str],
-        *,
-        degradation: Degradation,
-        blocks: Sequence[int] = (0,),
-        part: slice = slice(None),
-    ) -> None:
-        self.crops = crops
-        self.tasks = list(tasks)
-        self.degradation = degradation
-        self.blocks = tuple(blocks)
-        self.part = part
+    crops: PairCrops
+    tasks: Sequence[str]
+    degradation: Degradation = field(kw_only=True)
+    blocks: Sequence[int] = field(default=(0,), kw_only=True)
+    part: slice = field(default_factory=lambda: slice(None), kw_only=True)
 
     def __getitem__(self, step: int) -> Batch:
         generator = seeded_generator(self.crops.seed, step)
@@ -193,7 +192,7 @@ def evaluation_pairs(photos: Photos, *, multiple: int = 16, swap: bool = True) -
         raise ValueError(f"evaluation_pairs needs at least two photos, got {len(photos)}")
     pairs = [_pair(photos, first, (first + 1) % len(photos), multiple) for first in range(0, len(photos), 2)]
     if swap:
-        pairs += [Pair(pair.cover_name, pair.secret_name, pair.cover, pair.secret) for pair in pairs]
+        pairs += [pair.swapped() for pair in pairs]
     return pairs
 
 
@@ -221,9 +220,8 @@ class FolderPairs(Sequence[Pair]):
         self.multiple = multiple
         self._paths = pairs + [(cover, secret) for secret, cover in pairs] * swap
         sizes = sizes_of(list(dict.fromkeys(path for pair in pairs for path in pair)))
-        named = [{file_name(path.name): sizes[path] for path in pair} for pair in pairs]
+        named = [{file_name(path.name): sizes[path] for path in pair} for pair in self._paths]
         self.sizes = [common_size(each, multiple=multiple, most=MAX_SIDE) for each in named]
-        self.sizes *= 1 + swap
 
     def __len__(self) -> int:
         return len(self._paths)

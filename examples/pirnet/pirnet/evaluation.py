@@ -47,7 +47,7 @@ class Example:
     restored_stego: Tensor
     restored: Tensor
     clear: Tensor | None = None
-    """The degraded secret, restored by a network that is given it."""
+    """The degraded secret, restored without being hidden."""
     without_key: Tensor | None = None
     """What LIH's weights alone reveal from the restored stego image; None if nothing was scrambled."""
 
@@ -59,7 +59,7 @@ class Row:
     task: str
     row: str
     """`do nothing`: the degraded secret. `no restoration`: hidden and revealed without the cloud. `in the clear`: the
-    degraded secret, restored by a network that is given it. `ours`: hidden, restored in the cloud and revealed.
+    degraded secret, restored without being hidden. `ours`: hidden, restored in the cloud and revealed.
     `no key`: the same, if `ours` scrambles with a key."""
     pipeline: str
     """`uint8`: stego rounded to 8 bit as in a file; or `float`."""
@@ -120,10 +120,11 @@ def run(
     restored_stego = as_sent(networks.lsr(stego, task), pipeline)
     revealed, restored = (networks.lih.reveal(image, networks.z) for image in (stego, restored_stego))
     clear = None if networks.clear is None else networks.clear(secret, task)
-    if not block:
-        return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear)
-    found = (smooth_borders(unscramble_blocks(image, key, block=block), block) for image in (revealed, restored))
-    return Example(task, truth, secret, cover, stego, next(found), restored_stego, next(found), clear, restored)
+    without_key = restored if block else None
+    if block:
+        found = (unscramble_blocks(image, key, block=block) for image in (revealed, restored))
+        revealed, restored = (smooth_borders(image, block) for image in found)
+    return Example(task, truth, secret, cover, stego, revealed, restored_stego, restored, clear, without_key)
 
 
 def measure(

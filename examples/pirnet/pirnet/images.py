@@ -179,7 +179,7 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
             orientation, profile = image.getexif().get(ORIENTATION, 1) if stego else 1, image.info.get("icc_profile")
             shown, name = image if stego else ImageOps.exif_transpose(image), ""
             if srgb and profile:
-                shown, name = _in_srgb(path, shown, profile)
+                shown, name = in_srgb(path, shown, profile)
             converted = shown.convert("RGBA" if shown.has_transparency_data else "RGB")
     except ImageError:
         raise
@@ -197,13 +197,6 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
     kept = None if srgb or other_kind else profile
     turn = int(orientation) if orientation in range(1, 9) else 1
     return Picture(values[:3].contiguous().float() / 255, alpha, kept, other_kind, name, turn)
-
-
-def _in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
-    try:
-        return in_srgb(image, profile)
-    except ValueError as error:
-        raise ImageError(f"{path}: {error}") from error
 
 
 def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:

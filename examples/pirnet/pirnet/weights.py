@@ -109,13 +109,8 @@ def _use(path: Path) -> Config:
 
 
 def load_other(path: Path, network: nn.Module) -> None:
-    """Reads the weights of one of the paper's other systems into it; errors as in `load_lih`."""
-    tensors, _ = _tensors(path, type(network).__name__)
-    try:
-        check_tensors(tensors, network)
-        network.load_state_dict(tensors)
-    except ValueError as error:
-        raise CheckpointError(f"the weights in {path} do not fit {type(network).__name__}: {error}") from error
+    """Reads the weights of one of the paper's other systems, which is not trained further; errors as in `load_lih`."""
+    fill(network, _tensors(path, type(network).__name__)[0], path)
 
 
 def load_network(path: Path, network_class: type[N], config_class: type[C]) -> tuple[N, C]:

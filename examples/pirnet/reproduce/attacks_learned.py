@@ -1,6 +1,5 @@
 """Attacks that learn from leaked pairs of a secret and its stego image, each hidden with a key of its own."""
 
-import copy
 from collections.abc import Sequence
 from itertools import cycle
 
@@ -21,7 +20,6 @@ from liftlayers.functional import scramble_blocks
 from reproduce.attacks import Estimator
 from reproduce.security_pipeline import fresh_key, hidden
 
-LEAKS = (1, 16, 256)
 CROP = 128  # side of a leaked pair, in pixels
 REACH = 2  # of the linear map, in band pixels: it uses 5 x 5 of them, 10 x 10 pixels of the image
 Leak = tuple[Tensor, Tensor, Tensor]
@@ -48,20 +46,18 @@ def learned(leaks: Sequence[Leak], *, counts: Sequence[int], steps: int, keyed: 
 
     Args:
         leaks: The pairs.
-        counts: Numbers of pairs to learn from, in ascending order.
+        counts: Numbers of pairs to learn from.
         steps: Steps of training of each U-Net.
         keyed: Whether to add a map to the secrets as they were hidden, for an attacker who has the key of each leaked
             pair or found it.
     """
     attacks: dict[str, Estimator] = {}
     for with_keys in (False, True)[: 1 + keyed]:
-        learner, seen = LeastSquares(), 0
         for count in counts:
-            for stego, secret, scrambled in leaks[seen:count]:
+            learner = LeastSquares()
+            for stego, secret, scrambled in leaks[:count]:
                 learner.learn(stego, scrambled if with_keys else secret)
-            seen = count
-            name = f"least squares, {counted(count, 'leaked pair')}{' with keys' * with_keys}"
-            attacks[name] = copy.deepcopy(learner).solve()
+            attacks[f"least squares, {counted(count, 'leaked pair')}{' with keys' * with_keys}"] = learner.solve()
     for count in counts:
         attacks[f"U-Net, {counted(count, 'leaked pair')}"] = trained(leaks[:count], steps=steps)
     return attacks

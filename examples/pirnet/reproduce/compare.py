@@ -11,7 +11,6 @@ machine only, so a folder with rows is refused on another machine, and with othe
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
-import functools
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,15 +41,13 @@ class Options(PhotoOptions):
     """Folder to write, or to continue in; by default runs/table-1, -2 or -3."""
 
 
-@functools.cache
-def read_options() -> Options:
+def parse() -> Options:
     """The options on the command line; their defaults are those of the budget."""
     budget = BUDGETS[cli.peek("--budget", tuple(BUDGETS)) or "tiny"]
     return cli.parse(Options, __doc__, default=Options(allowed=budget))
 
 
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, parse)
 
 import torch
 from pirnet.config import PRESETS
@@ -121,9 +118,8 @@ def headline(options: Options, settings: Mapping) -> str:
 def notes(options: Options, settings: Mapping) -> list[str]:
     """What a reader needs to know about the figures."""
     budget = options.allowed
-    trained_on = (
-        ", ".join(map(file_name, options.data)) or "the colour photos inside scikit-image without those tested on"
-    )
+    bundled = "the colour photos inside scikit-image without those tested on"
+    trained_on = ", ".join(map(file_name, options.data)) or bundled
     tested_on = f"the photos of {file_name(options.test)}" if options.test else "two photos inside scikit-image"
     lines = [
         f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "

@@ -14,7 +14,6 @@ from pirnet.data import Pair
 from pirnet.degrade import Degradation
 from pirnet.evaluation import Networks, Row, deviations, mean, measure, run
 from pirnet.model import PIRNet
-from pirnet.pixels import centred
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.settings import differences
@@ -182,13 +181,12 @@ def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
 
 
 def _measured(entry: Entry, model: PIRNet, pairs: Sequence[Pair], *, side: int) -> dict[str, dict]:
-    """Mean figures over the pairs, through 8 bit, and their deviations, for each way to the secret."""
+    """Mean figures over the pairs, in 8 bit, and their deviations, for each way to obtain the secret."""
     model.eval()
     networks = Networks(model.lih, model.lsr, clear=model.lsr if entry.in_the_clear else None)
     figures: dict[str, list[Row]] = {}
     for number, pair in enumerate(pairs):
-        centre = replace(pair, secret=centred(pair.secret, side, side), cover=centred(pair.cover, side, side))
-        example = run(networks, centre, entry.task, number=number, pipeline="uint8")
+        example = run(networks, pair.cropped(side), entry.task, number=number, pipeline="uint8")
         for row in measure(example, pipeline="uint8"):
             if not entry.in_the_clear or row.row in ("do nothing", "in the clear"):
                 figures.setdefault(row.row, []).append(row)

@@ -9,7 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from pirnet.support import files, tables
+from pirnet.support import files
+from pirnet.support.text import filled_page, markdown_table, number
 from pirnet.tasks import TASKS
 
 from reproduce.comparison import Entry
@@ -20,12 +21,7 @@ MARKERS = ("o", "s")  # by restorer
 HEAD = ("task", "row", "stego PSNR", "secret PSNR", "stego SSIM", "secret SSIM", "revealed PSNR")
 HEAD += ("parameters, M", "steps", "minutes", "skipped")
 HEAD += ("stego PSNR, DIV2K as published", "secret PSNR, DIV2K as published")
-LEGEND = """Means over the pairs; PSNR in dB, all on 8-bit RGB. *Stego* is the restored stego image against its cover,
-*secret* the restored secret against its truth, *revealed* the secret without the restorer against the degraded one. *Do
-nothing* is the degraded secret itself, *no restoration* what PIRNet's client reveals without the cloud. *Steps* are
-those of hiding, restoring and both; *minutes* is the time that they took; *skipped* steps had a loss or gradient out of
-range. Published figures are those of the paper, on other photos and after other training: compare them with one
-another, not with ours."""
+PAGE = Path(__file__).with_suffix(".md")
 
 
 def progress(entries: Sequence[Entry], rows: Mapping[str, Mapping]) -> str:
@@ -36,7 +32,7 @@ def progress(entries: Sequence[Entry], rows: Mapping[str, Mapping]) -> str:
             lines.append(f"{entry.name:<32}{'to come':>16}")
             continue
         row, figures = rows[entry.name], _figures(rows[entry.name])
-        psnrs = "".join(f"{tables.number(figures[f'{image}_psnr']):>8}" for image in ("stego", "secret"))
+        psnrs = "".join(f"{number(figures[f'{image}_psnr']):>8}" for image in ("stego", "secret"))
         lines.append(f"{entry.name:<32}{psnrs}{_steps(row):>18}{row['seconds']['training'] / 60:>9.1f}")
     return "\n".join(lines)
 
@@ -52,17 +48,16 @@ def markdown(results: Mapping) -> str:
         for row in of_task:
             count = sum(row["parameters"].values()) / 1e6
             done = (f"{count:.2f}", _steps(row), f"{row['seconds']['training'] / 60:.2f}", str(row["skipped"]))
-            published = (tables.number(row["published"][f"{image}_psnr"]) for image in ("stego", "secret"))
+            published = (number(row["published"][f"{image}_psnr"]) for image in ("stego", "secret"))
             lines.append(("", row["title"], *_cells(_figures(row)), *done, *published))
-    parts = [
-        f"# Table {results['table']}",
-        "\n".join(f"- {note}" for note in results["notes"]),
-        tables.markdown(HEAD, [(*line, *[""] * (len(HEAD) - len(line))) for line in lines]),
-        LEGEND,
-        _verdicts(rows),
-        f"Still missing: {', '.join(results['to_come'])}." if results["to_come"] else "",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return filled_page(
+        PAGE,
+        table=results["table"],
+        notes="\n".join(f"- {note}" for note in results["notes"]),
+        figures=markdown_table(HEAD, [(*line, *[""] * (len(HEAD) - len(line))) for line in lines]),
+        verdicts=_verdicts(rows),
+        missing=f"Still missing: {', '.join(results['to_come'])}." if results["to_come"] else "",
+    )
 
 
 def save_plots(path: Path, results: Mapping) -> None:
@@ -134,7 +129,7 @@ def _figures(row: Mapping) -> Mapping:
 
 def _cells(figures: Mapping) -> list[str]:
     names = (("stego_psnr", 2), ("secret_psnr", 2), ("stego_ssim", 4), ("secret_ssim", 4), ("revealed_psnr", 2))
-    return [tables.number(figures[name], digits) for name, digits in names]
+    return [number(figures[name], digits) for name, digits in names]
 
 
 def _steps(row: Mapping) -> str:

@@ -15,7 +15,7 @@ import torch
 from pirnet.data import Pair
 from pirnet.evaluation import TEST
 from pirnet.model import LIH
-from pirnet.pixels import centred, to_uint8
+from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
 from pirnet.support.progress import progress_bar
 from pirnet.support.seeds import seeded_generator
@@ -56,12 +56,8 @@ def package(name: str) -> ModuleType:
 
 def crops_of(pairs: Sequence[Pair], *, crop: int = CROP) -> list[Pair]:
     """The middle of every pair, and of the same pairs swapped: each photo is a cover once."""
-    middles = [
-        Pair(pair.secret_name, pair.cover_name, *(centred(image, crop, crop) for image in (pair.secret, pair.cover)))
-        for pair in pairs
-    ]
-    swapped = [Pair(pair.cover_name, pair.secret_name, pair.cover, pair.secret) for pair in middles]
-    return [pair for both in zip(middles, swapped, strict=True) for pair in both]
+    middles = [pair.cropped(crop) for pair in pairs]
+    return [each for pair in middles for each in (pair, pair.swapped())]
 
 
 def controls() -> dict[str, Hide]:

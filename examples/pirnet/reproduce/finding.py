@@ -51,35 +51,29 @@ class Options(PhotoOptions):
     """Largest number of pairs to measure, the first by name."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import torch
 from pirnet.config import Config, quick
 from pirnet.degrade import Degradation
-from pirnet.model import PIRNet
+from pirnet.model import LIH, PIRNet
 from pirnet.support import files
 from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.taskless import Taskless
-from pirnet.support.text import counted, file_name
+from pirnet.support.text import counted, file_name, filled_page
 from pirnet.trainer import Trainer
 from pirnet.weights import load_lih, load_other, save_weights
 from torch import nn
 
 from reproduce.baselines.published import load_dncnn
 from reproduce.budget import check_side, train_for
-from reproduce.finding_plots import READING, draw, grouped, means, sentences, table
+from reproduce.finding_plots import draw, grouped, means, sentences, table
 from reproduce.treatments import NOISES, UNTREATED, Point, Treatment, added_noise, as_hidden, correlations, partly
 from reproduce.treatments import points as points_of
 
+PAGE = Path(__file__).with_suffix(".md")
 SHARES = (0.05, 0.1, 0.25)  # of the way from stego to denoised; with the first, images change as much as in the paper
 BLIND = Degradation(noise_sigma=(0.0, 55.0))  # for training denoisers, since the noise of a stego image is unknown
 
@@ -94,9 +88,9 @@ def main() -> None:
     lih = load_lih(options.lih).to(device) if "LIH" in options.hiders else None
     dncnn = load_dncnn(options.dncnn).to(device) if "DnCNN" in options.denoisers and options.dncnn else None
     (options.out / "networks").mkdir(parents=True, exist_ok=True)
-    hiders = {
-        name: lih if lih and name == "LIH" else trained("hinet", options, photos, device).lih for name in options.hiders
-    }
+    hiders: dict[str, LIH] = {}
+    for title in options.hiders:
+        hiders[title] = lih if lih and title == "LIH" else trained("hinet", options, photos, device).lih
     treatments: dict[str, Treatment] = {UNTREATED: as_hidden}
     for title in options.denoisers:
         if title == "DnCNN" and dncnn:
@@ -177,9 +171,8 @@ def save(options: Options, photos: Photos, points: Sequence[Point], *, device: t
 def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
     """The results as Markdown."""
     pairs = len({(point.secret, point.cover) for point in points})
-    notes = [
-        f"{counted(pairs, 'pair')} of {file_name(options.test) if options.test else 'photos inside scikit-image'}."
-    ]
+    source = file_name(options.test) if options.test else "photos inside scikit-image"
+    notes = [f"{counted(pairs, 'pair')} of {source}."]
     names = [name for name in (*options.hiders, *options.denoisers) if name != "LIH"]
     if options.dncnn and "DnCNN" in names:
         names.remove("DnCNN")
@@ -191,8 +184,8 @@ def page(options: Options, photos: Photos, points: Sequence[Point]) -> str:
         )
     if "LIH" in options.hiders:
         notes.append("LIH: the weights that come with the example, or those of `--lih`.")
-    lines = ["# Treated stego images and the secrets they reveal", " ".join(notes), table(points, in_markdown=True)]
-    return "\n\n".join([*lines, READING, "\n".join(f"- {line}" for line in sentences(points))]) + "\n"
+    findings = "\n".join(f"- {line}" for line in sentences(points))
+    return filled_page(PAGE, notes=" ".join(notes), figures=table(points, in_markdown=True), sentences=findings)
 
 
 if __name__ == "__main__":

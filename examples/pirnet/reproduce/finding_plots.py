@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
-from pirnet.support import files, tables
+from pirnet.support import files
+from pirnet.support.text import markdown_table, number
 
 from reproduce.treatments import UNTREATED, Point, correlations
 
@@ -18,13 +19,6 @@ COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73")  # as hidden, denoisers
 COLOURS += ("#f4a6c9", "#b5279b", "#4b0c6b")  # DnCNN in part
 COLOURS += ("#f0e442", "#e69f00", "#a02c0a")  # noise
 MARKERS = "oooo^^^sss"
-READING = """*Stego* is the treated stego image against its cover, *secret* the secret revealed from it against the
-photo before noise of sigma 25 was added; means over the pairs, PSNR in dB, all on 8-bit RGB. A correlation uses the
-qualities of every pair with every treatment; one *of changes* uses the differences to the same pair without treatment,
-so that pairs which are easy to hide and to reveal do not count as evidence.
-
-In the paper, on 50 pairs of DIV2K, DnCNN moves stego images of HiNet from 28.18 to 28.56 dB and the revealed secrets
-from 21.54 to 25.18 dB."""
 
 
 def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:
@@ -35,7 +29,7 @@ def table(found: Sequence[Point], *, in_markdown: bool = False) -> str:
         figures = (f"{mean[key]:.{digits}f}" for key, digits in SHOWN.items())
         cells.append((mean["hider"], mean["treatment"], *figures))
     if in_markdown:
-        return tables.markdown(head, cells)
+        return markdown_table(head, cells)
     return "\n".join("".join(f"{cell:<18}" for cell in line).rstrip() for line in (head, *cells))
 
 
@@ -44,7 +38,7 @@ def sentences(found: Sequence[Point]) -> list[str]:
     lines = []
     for hider, of in grouped(found, "hider").items():
         values = correlations(of)
-        coefficients = ", ".join(f"{name} {tables.number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
+        coefficients = ", ".join(f"{name} {number(values[key]) or 'none'}" for key, name in COEFFICIENTS.items())
         lines.append(f"{hider}, correlation of stego and secret quality: {coefficients}.")
         treated = {mean["treatment"]: mean for mean in means(of)}
         start = treated.pop(UNTREATED)
@@ -85,7 +79,7 @@ def draw(path: Path, found: Sequence[Point]) -> None:
             for (colour, marker), (treatment, chosen) in zip(styles, grouped(of, "treatment").items(), strict=False):
                 stego, secret = ([getattr(p, f"{side}_{quality}") for p in chosen] for side in ("stego", "secret"))
                 axis.scatter(stego, secret, s=22, color=colour, marker=marker, label=treatment, alpha=0.8, linewidths=0)
-            axis.set_title(f"{hider}: r = {tables.number(values[quality]) or 'none'}")
+            axis.set_title(f"{hider}: r = {number(values[quality]) or 'none'}")
             axis.set(xlabel=f"treated stego against cover, {name}", ylabel=f"revealed secret against truth, {name}")
             axis.grid(alpha=0.3)
     grid[0][0].legend(fontsize="small")

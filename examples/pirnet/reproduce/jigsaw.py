@@ -39,9 +39,7 @@ def grid_of(image: Tensor, block: int) -> tuple[int, int]:
 
 def views(blocks: Tensor) -> Tensor:
     """All views (N, 96, 3, t, t) of blocks (N, 3, t, t); the first is the block itself, the last 48 are negatives."""
-    turned = torch.stack([oriented(blocks, number) for number in range(8)], dim=1)  # (N, 8, 3, t, t)
-    coloured = torch.cat([turned[:, :, list(order)] for order in COLOURS], dim=1)  # (N, 48, 3, t, t)
-    return torch.cat((coloured, _negative(coloured)), dim=1)
+    return torch.stack(_views(blocks), dim=1)
 
 
 def borders(image: Tensor, block: int) -> Tensor:
@@ -81,7 +79,7 @@ def neighbour_retrieval(images: Sequence[Tensor], block: int) -> float:
 
 
 def placed(image: Tensor, block: int, chosen: Tensor) -> Tensor:
-    """The picture with a view of a block of the image at each place.
+    """Puts a picture together: each place gets one block of an image, in one view.
 
     Args:
         image: The image (3, H, W) that is cut into blocks; of integers, for instance indices, or floating point.
@@ -131,7 +129,7 @@ def neighbours_kept(index: Tensor, block: int) -> float:
 
 
 def upright(picture: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """A solved picture and its index, both in the view of the whole that has most blocks upright, as a person turns it.
+    """Turns a solved picture and its index as a person would: into the view in which most blocks are upright.
 
     Args:
         picture: The picture (3, H, W).
@@ -142,7 +140,7 @@ def upright(picture: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     place = index.numel() // 3
     channel = torch.arange(3).view(3, 1, 1)
     best, chosen = -1, (picture, index)
-    for seen, indices in zip(_whole_views(picture), _whole_views(index), strict=True):
+    for seen, indices in zip(_views(picture), _views(index), strict=True):
         across = (indices[..., 1:] - indices[..., :-1] == 1) & (indices[..., 1:] // place == channel)
         down = indices[..., 1:, :] - indices[..., :-1, :] == indices.shape[-1]
         if (score := int(across.sum()) + int(down.sum())) > best:
@@ -150,11 +148,11 @@ def upright(picture: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     return chosen
 
 
-def _whole_views(image: Tensor) -> list[Tensor]:
-    """The 96 views of an image (3, H, W), which may be oblong."""
+def _views(image: Tensor) -> list[Tensor]:
+    """The 96 views of an image (..., 3, H, W), which may be oblong, of floating point or of integers."""
     turned = [oriented(image, number) for number in range(8)]
-    coloured = [each[list(order)] for order in COLOURS for each in turned]
-    return coloured + [_negative(each) for each in coloured]
+    coloured = [each[..., list(order), :, :] for order in COLOURS for each in turned]
+    return coloured + [1 - each if image.is_floating_point() else ~each for each in coloured]
 
 
 def _costs(queries: Tensor, candidates: Tensor) -> Tensor:
@@ -162,7 +160,3 @@ def _costs(queries: Tensor, candidates: Tensor) -> Tensor:
     flat = candidates.flatten(0, 1)
     norms = flat.square().sum(dim=1)
     return torch.addmm(norms, queries, flat.T, alpha=-2).view(len(queries), *candidates.shape[:2])
-
-
-def _negative(image: Tensor) -> Tensor:
-    return 1 - image if image.is_floating_point() else ~image

@@ -43,15 +43,14 @@ class _Solver:
         while len(self.placed) < len(self.lines):
             place = min(self.best, key=lambda each: self.best[each][0])
             self._place(place, self.best[place][1])
-        top, left = (min(place[axis] for place in self.placed) for axis in (0, 1))
-        height, width = (max(place[axis] for place in self.placed) for axis in (0, 1))
-        chosen = torch.zeros(height - top + 1, width - left + 1, dtype=torch.long)
-        for (row, column), view in self.placed.items():
-            chosen[row - top, column - left] = view
+        places = torch.tensor(list(self.placed))
+        rows, columns = (places - places.amin(dim=0)).unbind(dim=1)
+        chosen = torch.zeros(int(rows.max()) + 1, int(columns.max()) + 1, dtype=torch.long)
+        chosen[rows, columns] = torch.tensor(list(self.placed.values()))
         return chosen
 
     def _clearest(self) -> int:
-        """The block, of some, with the side that has the clearest neighbour."""
+        """The block, among a sample of all, that has the clearest neighbour at one of its sides."""
         found = []
         for number in range(0, len(self.lines), max(1, len(self.lines) // STARTS)):
             self.free[number] = False
@@ -95,10 +94,6 @@ class _Solver:
         return ratio, VIEWS * first + int(view[first]), second
 
     def _fits(self, place: tuple[int, int]) -> bool:
-        """Whether a picture with that place too has at most the size of the image, perhaps turned."""
-        spans = []
-        for axis in (0, 1):
-            taken = [each[axis] for each in self.placed] + [place[axis]]
-            spans.append(max(taken) - min(taken) + 1)
-        rows, columns = self.grid
-        return any(spans[0] <= height and spans[1] <= width for height, width in ((rows, columns), (columns, rows)))
+        """Whether the picture still fits into the image, perhaps turned, if this place is filled."""
+        height, width = (max(taken) - min(taken) + 1 for taken in zip(*self.placed, place, strict=True))
+        return any(height <= rows and width <= columns for rows, columns in (self.grid, self.grid[::-1]))

@@ -8,7 +8,6 @@ Results that are already there are not measured again: after Ctrl-C the same com
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +53,7 @@ class Options:
     """At the end, write the figures into examples/pirnet/results and docs/pirnet-security.md too."""
 
 
-@functools.cache
-def read_options() -> Options:
-    """The options on the command line."""
-    return cli.parse(Options, __doc__)
-
-
-if __name__ == "__main__":
-    cli.run(read_options)  # --help and wrong options end here
+read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
 import hashlib
 import json
@@ -73,15 +65,14 @@ from pirnet.evaluation import Networks
 from pirnet.model import LIH
 from pirnet.support import files
 from pirnet.support.photo_cache import cached_folders
-from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
-from pirnet.support.text import file_name
+from pirnet.support.photos import Photos
+from pirnet.support.text import counted, file_name
 from pirnet.weights import load_lih, load_lsr
 
 from reproduce import detection
 from reproduce.attacks import Estimator, shuffled
 from reproduce.attacks_learned import CROP, leaked_pairs, learned
-from reproduce.security_modes import measured
-from reproduce.security_pictures import draw
+from reproduce.security_modes import draw, measured
 from reproduce.security_pipeline import MODES, MULTIPLE
 from reproduce.security_report import FIGURES, filled
 
@@ -102,9 +93,9 @@ def main() -> None:
     pairs = FolderPairs(options.data, multiple=MULTIPLE, limit=options.limit)
     photos = cached_folders(options.train_data, cache=options.cache, min_size=max(CROP, detection.CROP))
     results = opened(options, pairs)
-    for name, block in MODES.items():
+    for name in MODES:
         if name not in results["modes"]:
-            results["modes"][name] = attacked(options, networks, wrong, photos, pairs, name=name, block=block)
+            results["modes"][name] = attacked(name, options, networks, wrong, photos, pairs)
             files.write_json(options.out / RESULTS, results)
     if options.detector_pairs and results["detection"] is None and detection.available():
         results["detection"] = detected(options, networks, wrong, photos, pairs)
@@ -113,22 +104,17 @@ def main() -> None:
 
 
 def attacked(
-    options: Options,
-    networks: Networks,
-    wrong: Mapping[str, LIH],
-    photos: Photos,
-    pairs: Sequence[Pair],
-    *,
-    name: str,
-    block: int | None,
-) -> dict[str, object]:
-    """The results of one mode; its sheet is drawn, too."""
-    leaks = leaked_pairs(networks.lih, photos, options.leaks[-1], block=block, tasks=options.tasks)
+    name: str, options: Options, networks: Networks, wrong: Mapping[str, LIH], photos: Photos, pairs: Sequence[Pair]
+) -> dict[str, dict[str, object]]:
+    """Runs all attacks on one mode and draws its sheet; returns the results."""
+    block, tasks = MODES[name], options.tasks
+    leaks = leaked_pairs(networks.lih, photos, options.leaks[-1], block=block, tasks=tasks)
     maps = learned(leaks, counts=options.leaks, steps=options.steps, keyed=block is not None)
     estimators: dict[str, Estimator] = {key: lih.reveal for key, lih in wrong.items()} | maps
-    sheet(options, networks, estimators, name=name, block=block)
-    tasks, few = options.tasks, options.few
-    return measured(networks, pairs, name=name, block=block, tasks=tasks, estimators=estimators, few=few)
+    most = [f"{kind}, {counted(options.leaks[-1], 'leaked pair')}" for kind in ("least squares", "U-Net")]
+    shown = {key: estimator for key, estimator in estimators.items() if key in (OTHER_RUN, *most)}
+    draw(options.out / SHEET.format(block or "plain"), networks, name, task=tasks[0], estimators=shown)
+    return measured(networks, pairs, name, tasks=tasks, estimators=estimators, few=options.few)
 
 
 def check_numbers(option: str, numbers: Sequence[int], *, least: int) -> None:
@@ -170,11 +156,7 @@ def opened(options: Options, pairs: FolderPairs) -> dict:
 
 
 def detected(
-    options: Options,
-    networks: Networks,
-    wrong: Mapping[str, LIH],
-    photos: Photos,
-    pairs: Sequence[Pair],
+    options: Options, networks: Networks, wrong: Mapping[str, LIH], photos: Photos, pairs: Sequence[Pair]
 ) -> list[dict[str, object]]:
     """The accuracy of the detector: for known ways to hide, for PIRNet, and for PIRNet with other weights."""
     smallest = min(block for block in MODES.values() if block is not None)
@@ -189,24 +171,14 @@ def detected(
     count = min(options.detector_pairs[-1], len(photos) // 2 * 2)
     chosen = Photos(photos.names[:count], photos.images[:count])
     learn = detection.crops_of(evaluation_pairs(chosen, multiple=MULTIPLE, swap=False))
-    counts = [each for each in options.detector_pairs if each <= len(learn)]
-    judge = detection.crops_of(pairs)
-    folder = options.out / "features"
-    return detection.detection(kinds, learn, judge, counts=counts, transfers=transfers, folder=folder)
-
-
-def sheet(
-    options: Options, networks: Networks, estimators: Mapping[str, Estimator], *, name: str, block: int | None
-) -> None:
-    """Draws what attackers see of a photo inside scikit-image, which may be published."""
-    pair = evaluation_pairs(hold_out(bundled_photos(), HELD_OUT)[1], multiple=MULTIPLE, swap=False)[0]
-    most = [
-        f"{attack}, {options.leaks[-1]} leaked pair{'s' * (options.leaks[-1] > 1)}"
-        for attack in ("least squares", "U-Net")
-    ]
-    chosen = {key: estimator for key, estimator in estimators.items() if key in (OTHER_RUN, *most)}
-    path = options.out / SHEET.format(block or "plain")
-    draw(path, networks, pair, name=name, block=block, task=options.tasks[0], estimators=chosen)
+    return detection.detection(
+        kinds,
+        learn,
+        detection.crops_of(pairs),
+        counts=[each for each in options.detector_pairs if each <= len(learn)],
+        transfers=transfers,
+        folder=options.out / "features",
+    )
 
 
 def save(options: Options, results: dict) -> None:

@@ -52,7 +52,7 @@ class Sent:
 
 
 def fresh_key(*numbers: int) -> bytes:
-    """A key of 32 bytes that depends on some numbers, so that figures can be made again; a client draws it at random.
+    """A key of 32 bytes that depends on the numbers alone, so that figures are reproducible; a client draws one.
 
     Example:
         >>> len(fresh_key(0)), fresh_key(0) == fresh_key(1)

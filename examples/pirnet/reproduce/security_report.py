@@ -1,13 +1,13 @@
 """The figures of the attacks as text: tables and sentences that stand between marks on a page."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping
 
-from pirnet.support.tables import markdown, number
-from pirnet.support.text import counted
+from pirnet.support.text import counted, markdown_table, number
 from pirnet.tasks import TASKS
 
-from reproduce.attacks_repeated import LEAKED, ONE_PUZZLE, READ, SAME_COVER, SAME_SECRET, TWO_PUZZLES, TWO_SECRETS
+from reproduce.attacks import LEAKED, ONE_PUZZLE, READ, SAME_COVER, SAME_SECRET, TWO_PUZZLES, TWO_SECRETS
 from reproduce.security_pipeline import MODES
 
 MARKS = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -50,7 +50,8 @@ def highest(results: Mapping, mode: str, attack: str, figure: str = "correlation
 
 
 def _attacks(results: Mapping) -> str:
-    names = dict.fromkeys(row["attack"] for mode in results["modes"].values() for row in _first(mode["attacks"]))
+    tasks = [rows for mode in results["modes"].values() for rows in mode["attacks"].values()]
+    names = dict.fromkeys(row["attack"] for rows in tasks for row in rows)
     lines = []
     for name in names:
         cells = []
@@ -59,7 +60,7 @@ def _attacks(results: Mapping) -> str:
             both = block is not None and photo is not None and name != CLIENT
             cells.append(f"{number(photo)} ({number(blocks)})" if both else number(photo))
         lines.append((name, *cells))
-    return markdown(("attack", *MODES), lines)
+    return markdown_table(("attack", *MODES), lines)
 
 
 def _protected(results: Mapping) -> str:
@@ -83,7 +84,7 @@ def _jigsaw(results: Mapping) -> str:
                 damage = "" if source == "truth" else TASKS[task].title
                 cells = (" / ".join(number(share) for share in pair if share is not None) for pair in shares)
                 lines.append((title, damage, *cells))
-    return markdown(("blocks are seen through", "damage", *KEYED), lines)
+    return markdown_table(("blocks are seen through", "damage", *KEYED), lines)
 
 
 def _repeated(results: Mapping) -> str:
@@ -94,7 +95,7 @@ def _repeated(results: Mapping) -> str:
             values = [task[figure] for task in mode["repeated"].values() if figure in task]
             cells.append(number(max(values)) if values else "")
         lines.append((title, *cells))
-    return markdown(("use", *MODES), lines)
+    return markdown_table(("use", *MODES), lines)
 
 
 def _detection(results: Mapping) -> str:
@@ -107,7 +108,7 @@ def _detection(results: Mapping) -> str:
     for trained_on, stego in dict.fromkeys((row["trained_on"], row["stego"]) for row in rows):
         title = stego if trained_on == stego else f"{stego}, by a classifier of {trained_on}"
         lines.append((title, *(f"{100 * found[trained_on, stego, count]:.0f} %" for count in counts)))
-    return markdown(("stego images", *(counted(count, "pair") for count in counts)), lines)
+    return markdown_table(("stego images", *(counted(count, "pair") for count in counts)), lines)
 
 
 def _traces(results: Mapping) -> str:
@@ -119,34 +120,25 @@ def _traces(results: Mapping) -> str:
         distances = [trace["histogram"]["stego_cover"] for trace in traces]
         spread = f"{min(distances):.2f} to {max(distances):.2f}"
         lines.append((name, accuracy, spread, f"{traces[0]['histogram']['cover_halves']:.2f}"))
-    return markdown(("stego images", "right", "histogram, stego and cover", "histogram, halves of one cover"), lines)
+    head = ("stego images", "right", "histogram, stego and cover", "histogram, halves of one cover")
+    return markdown_table(head, lines)
 
 
 def _setting(results: Mapping) -> str:
     settings = results["settings"]
     tasks = counted(len(settings["tasks"]), "kind of damage", "kinds of damage")
-    text = f"Measured with the weights that come with the example on {counted(results['pairs'], 'pair')} of "
-    text += (
-        f"{results['data']}, in 8 bit, with {tasks}. Leaked pairs are crops of {' and '.join(results['train_data'])}. "
+    pairs, few = counted(results["pairs"], "pair"), min(settings["few"], results["pairs"])
+    return _wrapped(
+        f"Measured with the weights that come with the example on {pairs} of {results['data']}, in 8 bit, with {tasks}."
+        f" Leaked pairs are crops of {' and '.join(results['train_data'])}. "
+        f"Solved puzzles and repeated use: {few} of the pairs, the first by name."
     )
-    few = min(settings["few"], results["pairs"])
-    text += f"Solved puzzles and repeated use: {few} of the pairs, the first by name."
-    return _wrapped(text)
 
 
 def _wrapped(text: str) -> str:
     """Wraps a paragraph or an item of a list at 120 letters."""
-    words, lines, indent = text.split(" "), [""], "  " if text.startswith("- ") else ""
-    for word in words:
-        if len(lines[-1]) + len(word) + 1 > 120:
-            lines.append(indent + word)
-        else:
-            lines[-1] += f" {word}" if lines[-1] else word
-    return "\n".join(lines)
-
-
-def _first(tasks: Mapping[str, Sequence[Mapping]]) -> Iterable[Mapping]:
-    return next(iter(tasks.values()))
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 FIGURES: dict[str, Callable[[Mapping], str]] = {

@@ -57,7 +57,7 @@ def added_noise(sigma: float) -> Treatment:
 
 
 def partly(treatment: Treatment, share: float) -> Treatment:
-    """Interpolates: that share of the treated image, the rest of the stego image, like a weaker treatment."""
+    """A weaker treatment: a weighted mean of the treated image, with that share as its weight, and the stego image."""
     return lambda stego, generator: torch.lerp(stego, treatment(stego, generator), share)
 
 

@@ -109,5 +109,5 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     smaller = HiDDeN()
     smaller.decoder = torch.nn.Sequential(*list(smaller.decoder)[:-1])
     save_weights(path, smaller, None)
-    with pytest.raises(CheckpointError, match="do not fit HiDDeN"):
+    with pytest.raises(CheckpointError, match="does not hold HiDDeN"):
         load_other(path, HiDDeN())

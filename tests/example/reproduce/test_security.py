@@ -11,7 +11,7 @@ from pirnet.model import LIH, LSR
 from pirnet.pixels import to_uint8
 from pirnet.support.photos import Photos
 from pirnet.weights import save_weights
-from reproduce import attacks_repeated as repeated
+from reproduce import attacks
 from reproduce.security_pipeline import MODES, send
 from reproduce.security_report import FIGURES, KEYED, filled, highest
 
@@ -116,14 +116,14 @@ class Copy(LIH):
 def test_a_key_that_is_used_twice_shows_the_other_secret() -> None:
     """A leaked secret gives its key away; with a key for each secret, two reveals of one secret show nothing."""
     pair = Pair("a", "b", smooth_image(0, 64, 96), smooth_image(1, 64, 96))
-    figures = repeated.repeated(Copy(tiny().lih), pair, "deblur", number=0, block=16)
-    assert figures[repeated.READ] > 0.8
-    assert figures[repeated.LEAKED] > 0.8
-    assert figures[repeated.SAME_SECRET] < 0.4
-    assert 0 <= figures[repeated.ONE_PUZZLE] <= figures[repeated.TWO_PUZZLES] <= 1
-    plain = repeated.repeated(Copy(tiny().lih), pair, "deblur", number=0, block=None)
-    assert plain[repeated.SAME_SECRET] > 0.95
-    assert plain.keys() == {repeated.SAME_SECRET, repeated.SAME_COVER, repeated.TWO_SECRETS}
+    figures = attacks.repeated(Copy(tiny().lih), pair, "deblur", number=0, block=16)
+    assert figures[attacks.READ] > 0.8
+    assert figures[attacks.LEAKED] > 0.8
+    assert figures[attacks.SAME_SECRET] < 0.4
+    assert 0 <= figures[attacks.ONE_PUZZLE] <= figures[attacks.TWO_PUZZLES] <= 1
+    plain = attacks.repeated(Copy(tiny().lih), pair, "deblur", number=0, block=None)
+    assert plain[attacks.SAME_SECRET] > 0.95
+    assert plain.keys() == {attacks.SAME_SECRET, attacks.SAME_COVER, attacks.TWO_SECRETS}
 
 
 def test_the_page_shows_the_committed_figures() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pirnet.support.streams import settle
+from pirnet.support.signals import settle
 
 from tests.example.fork_server import ForkServer
 from tests.example.helpers import EXAMPLE, Script, assert_refused, save_image

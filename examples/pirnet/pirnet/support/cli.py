@@ -4,6 +4,7 @@ Torch is imported only by the functions that need it: it takes seconds, and `--h
 """
 
 import contextlib
+import functools
 import io
 import itertools
 import re
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import tyro
 
-from pirnet.support import signals, streams
+from pirnet.support import signals
 from pirnet.support.allocator import keep_memory
 from pirnet.support.settings import check
 from pirnet.support.text import printable
@@ -45,7 +46,7 @@ def run(main: Callable[[], object]) -> None:
     Ctrl-C becomes one line, too, after temporary files are removed.
     """
     keep_memory()
-    streams.replace_closed()
+    signals.replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else it is closed
             stream.reconfigure(errors="backslashreplace")  # the locale may lack a letter
@@ -72,7 +73,22 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(130)
     finally:
         signals.end_children()
-        streams.settle(sys.stdout)
+        signals.settle(sys.stdout)
+
+
+def read_early(script: str, read: Callable[[], T]) -> Callable[[], T]:
+    """A function that reads the command line, once. It is called at once in the module that is run as a script.
+
+    So `--help` and wrong options end a script before the imports below that line, which take seconds.
+
+    Args:
+        script: `__name__` of the calling module.
+        read: Reads the command line.
+    """
+    read_options = functools.cache(read)
+    if script == "__main__":
+        run(read_options)
+    return read_options
 
 
 def _cause(error: Exception) -> str:
@@ -90,7 +106,7 @@ def _cause(error: Exception) -> str:
 def _fail(message: str) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody reads it
         print(f"{Path(sys.argv[0]).name}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
-    streams.settle(sys.stderr)
+    signals.settle(sys.stderr)
     sys.exit(REFUSED)
 
 
@@ -126,7 +142,7 @@ def parse(kind: type[T], description: str | None, *, default: T | None = None) -
 
 
 def _file_named_dash(word: str) -> str:
-    """`./-` by its full path, since `Path` makes `-` of it, which is standard input; other words as they are."""
+    """Replaces `./-` by its full path, since `Path` makes `-` of it, which means standard input; keeps other words."""
     return str(Path.cwd() / "-") if word != "-" and Path(word) == Path("-") else word
 
 

@@ -1,14 +1,18 @@
 """Colour profiles of picture files: from the profile's colours to sRGB, which files without a profile are in."""
 
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image, ImageCms
 
+from pirnet.support.outputs import ImageError
 
-def in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
+
+def in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     """Converts colours to sRGB; transparency stays as it is.
 
     Args:
+        path: The file, for the message.
         image: A picture in RGB or gray, with or without transparency.
         profile: Its ICC profile.
 
@@ -16,7 +20,7 @@ def in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
         The picture as RGB or RGBA, and the name of its profile, empty if that was sRGB already.
 
     Raises:
-        ValueError: The profile is damaged, or of another kind than the picture.
+        ImageError: The profile is damaged, or of another kind than the picture.
     """
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -27,7 +31,7 @@ def in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(_without_alpha(image, mode), source, target, outputMode="RGB")
     except (OSError, ImageCms.PyCMSError) as error:
-        raise ValueError(f"its colour profile cannot be used, {error}; convert it to sRGB first") from error
+        raise ImageError(f"{path}: its colour profile cannot be used, {error}; convert it to sRGB first") from error
     assert converted is not None  # only a conversion in place returns nothing
     if image.has_transparency_data:
         converted.putalpha(image.convert("RGBA").getchannel("A"))

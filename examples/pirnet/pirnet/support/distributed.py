@@ -53,7 +53,7 @@ def averaging(step: nn.Module, *, unused_parameters: bool) -> nn.Module:
 
 
 def sharing(step: nn.Module, *, now: bool) -> AbstractContextManager[object]:
-    """A context that averages the gradients computed in it if `now`: once a batch, with its last part."""
+    """A context in which gradients are averaged over all processes only if `now`: with the last part of a batch."""
     return step.no_sync() if isinstance(step, DistributedDataParallel) and not now else nullcontext()
 
 

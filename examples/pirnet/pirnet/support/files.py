@@ -52,7 +52,7 @@ def atomic_path(path: Path, *, replace: bool = True, private: bool = False) -> I
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Gives an error of writing an open file, such as a full disk, the file's name, which the system leaves out."""
+    """Adds the file's name to an error of writing an open file, such as a full disk: the system leaves it out."""
     try:
         yield
     except OSError as error:

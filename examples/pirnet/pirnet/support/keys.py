@@ -142,5 +142,5 @@ def check_fits(key: Key, photo: Tensor, *, run: str) -> list[str]:
 
 
 def random_key(generator: torch.Generator) -> bytes:
-    """A key that a generator draws, for training and tests; a real photo gets one of `new_key`."""
+    """A key from a generator, for training and tests. The keys of real photos are those of `new_key`."""
     return torch.randint(256, (KEY_BYTES,), dtype=torch.uint8, generator=generator).numpy().tobytes()

@@ -1,7 +1,7 @@
 """The model cards of PIRNet: what the networks are, how they are loaded, what they do not protect, and their figures.
 
-The figures are those of reports that `evaluate.py` has written. What is known of the weights that come with the example
-is said of these alone.
+`model_card.md` is the text, with gaps for what differs. The figures are those of reports that `evaluate.py` wrote. Only
+the cards of the weights that come with the example state licence, data and attacks.
 """
 
 import json
@@ -15,53 +15,17 @@ from safetensors import safe_open
 from torch import nn
 
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
-from pirnet.support.tables import markdown, number
-from pirnet.support.text import counted
+from pirnet.support.text import counted, filled_page, markdown_table, number
 from pirnet.tasks import TASKS
 
 PARTS = {"LIH": (LIH_WEIGHTS, "the client"), "LSR": (LSR_WEIGHTS, "the cloud")}  # the file and the owner of each
 RESULTS = SHIPPED.parent / "results"
 MEASURED = ("cbsd68", "set14", "set5")
 MEASURES = {"stego_psnr": 2, "secret_psnr": 2, "secret_ssim": 3, "secret_lpips": 3}  # decimals of each
+PAGE = Path(__file__).with_suffix(".md")
 TAGS = ["image-hiding", "image-restoration", "invertible-networks", "liftlayers", "wavelets"]
 
-ABOUT = """# {name}
-
-PIRNet is privacy-preserving image restoration: a client hides a photo in another one, a cloud restores it there without
-seeing it, and the client reveals it. LIH, the client's network, hides and reveals; LSR, the cloud's network, restores.
-Both are made of lifting blocks (Deng, Gao, Xu, *PIRNet: Privacy-Preserving Image Restoration Network via Wavelet
-Lifting*, ICCV 2023), with the PyTorch library liftlayers."""
-
-LOADING = """## How to load
-
-In the folder `examples/pirnet` of liftlayers, installed with the extras `hub` and `pirnet`:
-
-```python
-from pirnet.support.hub import {names}
-
-name = "the folder of this file, or the id of its repository"
-{lines}
-```
-
-Images are RGB in [0, 1], of shape (B, 3, H, W). LIH has the methods `conceal(cover, secret)` and `reveal(stego)`; LSR
-is called with `(stego, task)`. The scripts `conceal.py`, `restore.py` and `reveal.py` take the folder as
-`--weights`."""
-
-UNPROTECTED = """## What is not protected
-
-Whoever has LIH's weights can reveal what LIH hides, and weights that are public protect nothing. What protects a photo
-is a key: `conceal.py` scrambles the blocks of each photo with a new one before LIH hides it. That is not encryption.
-Not protected are
-
-- what one block shows, such as a face or a number plate, and which colours and textures a photo has;
-- large blocks, and blurred photos or those of low resolution even in small blocks, since a solver of jigsaw puzzles
-  finds the order of the blocks;
-- two photos with one key, and a photo whose cover is known;
-- that something is hidden: simple statistics detect it;
-- the restored photo from a cloud that manipulates it.
-
-`docs/pirnet-security.md` of liftlayers has the attacks and their figures."""
-
+UNKNOWN_DATA = "Write here which photos the weights were trained on, and what their licence is."
 LEGEND = """## Figures
 
 PSNR in dB, through 8 bit. *Stego* is compared with the cover, *secret* with the true photo. *Do nothing* is the
@@ -82,9 +46,8 @@ def model_card(parts: Mapping[str, nn.Module], reports: Sequence[Path] | None = 
     """
     whole, shipped = len(parts) == len(PARTS), all(_is_shipped(*part) for part in parts.items())
     if reports is None:
-        reports = (
-            [path for name in MEASURED if (path := RESULTS / f"{name}.json").is_file()] if shipped and whole else []
-        )
+        known = [RESULTS / f"{name}.json" for name in MEASURED] if shipped and whole else []
+        reports = [path for path in known if path.is_file()]
     evaluated = [_report(path) for path in reports]
     results = [result for report in evaluated for result in _results(report)]
     name = "PIRNet" if whole else next(iter(parts))
@@ -97,10 +60,20 @@ def model_card(parts: Mapping[str, nn.Module], reports: Sequence[Path] | None = 
         eval_results=results or None,
         model_name=name if results else None,
     )
-    text = [ABOUT.format(name=name), _networks(parts), _loading(parts), UNPROTECTED]
-    text += [_attacks()] if shipped and (RESULTS / "attacks.json").is_file() else []
-    text += [_training(shipped), *([LEGEND] if evaluated else []), *map(_figures, evaluated)]
-    return ModelCard("\n\n".join([f"---\n{data.to_yaml()}\n---", *text]) + "\n")
+    names = [*parts, *(["PIRNet"] if whole else [])]
+    lines = [f"{'network' if each == 'PIRNet' else each.lower()} = {each}.from_pretrained(name)" for each in names]
+    page = filled_page(
+        PAGE,
+        data=data.to_yaml(),
+        name=name,
+        networks=_networks(parts),
+        names=", ".join(names),
+        lines="\n".join(lines),
+        attacks=_attacks() if shipped and (RESULTS / "attacks.json").is_file() else "",
+        training=_training() if shipped else UNKNOWN_DATA,
+        figures="\n\n".join([LEGEND, *map(_figures, evaluated)]) if evaluated else "",
+    )
+    return ModelCard(page)
 
 
 def _is_shipped(name: str, network: nn.Module) -> bool:
@@ -116,13 +89,7 @@ def _is_shipped(name: str, network: nn.Module) -> bool:
 def _networks(parts: Mapping[str, nn.Module]) -> str:
     sizes = {name: f"{sum(p.numel() for p in network.parameters()):,}" for name, network in parts.items()}
     lines = [(name, PARTS[name][1], f"`{PARTS[name][0]}`", size) for name, size in sizes.items()]
-    return markdown(("network", "owner", "file", "parameters"), lines)
-
-
-def _loading(parts: Mapping[str, nn.Module]) -> str:
-    names = [*parts, *(["PIRNet"] if len(parts) == len(PARTS) else [])]
-    lines = [f"{'network' if name == 'PIRNet' else name.lower()} = {name}.from_pretrained(name)" for name in names]
-    return LOADING.format(names=", ".join(names), lines="\n".join(lines))
+    return markdown_table(("network", "owner", "file", "parameters"), lines)
 
 
 def _attacks() -> str:
@@ -143,13 +110,11 @@ def _attacks() -> str:
     return textwrap.fill(text, 120)
 
 
-def _training(shipped: bool) -> str:
-    title = "## Training and licence"
-    if not shipped:
-        return f"{title}\n\nWrite here which photos the weights were trained on, and what their licence is."
+def _training() -> str:
+    """What the page of the weights that come with the example says of their photos."""
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
     about = "**Data.**" + card.partition("**Data.**")[2].partition("**Figures**")[0]
-    return f"{title}\n\n**Licence.** Apache-2.0, as the code. The photos have terms of their own.\n\n{about.strip()}"
+    return f"**Licence.** Apache-2.0, as the code. The photos have terms of their own.\n\n{about.strip()}"
 
 
 def _report(path: Path) -> Mapping:
@@ -189,4 +154,4 @@ def _figures(report: Mapping) -> str:
     ]
     scrambled = f"scrambled in blocks of {report['block']} pixels" if report["block"] else "not scrambled"
     title = f"### {report['data']}, {counted(report['pairs'], 'pair')}, {scrambled}"
-    return f"{title}\n\n{markdown(head, lines)}"
+    return f"{title}\n\n{markdown_table(head, lines)}"

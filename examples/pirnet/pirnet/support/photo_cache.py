@@ -14,10 +14,9 @@ import torch
 from pirnet.images import read_picture, require_size
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
-from pirnet.support.photos import Photos, hash_of, photo_paths
+from pirnet.support.photos import Photos, Refusals, hash_of, photo_paths
 from pirnet.support.places import cache_folder
 from pirnet.support.progress import progress_bar
-from pirnet.support.refusals import Refusals
 from pirnet.support.text import counted, file_name
 
 ENDING = ".photos"

@@ -35,6 +35,5 @@ def cache_folder() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liftlayers"
     except RuntimeError as error:
-        raise ValueError(
-            "no place for decoded photos, since the user has no home: name a folder with --cache"
-        ) from error
+        needs = "no place for decoded photos, since the user has no home: name a folder with --cache"
+        raise ValueError(needs) from error

@@ -18,7 +18,7 @@ OWN = {"hider": "lih", "restorer": "lsr"}
 
 
 def reproduction(module: str, *, needed_for: str) -> ModuleType:
-    """A module of the folder `reproduce/`, which the example otherwise works without.
+    """A module of the folder `reproduce/`. Without that folder, the example does all else.
 
     Raises:
         ValueError: If the folder is missing.

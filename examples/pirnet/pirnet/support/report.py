@@ -12,32 +12,22 @@ from torch import Tensor
 from pirnet.data import Pair
 from pirnet.evaluation import Example, Row, deviations, differences, mean
 from pirnet.metrics import psnr
-from pirnet.support import files, tables
+from pirnet.support import files
 from pirnet.support.sheets import Panel, cropped, save_sheet, ten_fold_difference
-from pirnet.support.tables import number
-from pirnet.support.text import counted
+from pirnet.support.text import counted, filled_page, markdown_table, number
 from pirnet.tasks import TASKS
 
 TABLE_LEGEND = """\
 stego: stego or restored stego against cover. secret: secret against its truth. reveal: revealed against
 degraded secret, without the cloud. gain: by the cloud, ours minus no restoration. price: in the clear
 minus ours, the cost of hiding; empty if no network was trained in the clear. key: no key minus ours."""
-PAPER_TITLE = """## The paper, on other photos
-
-PSNR on 50 pairs of DIV2K, in floats, truncated to 8 bit for the scores, low resolution without antialiasing: an order
-of magnitude, not a comparison."""
-LEGEND = """*Stego* is the stego image against its cover: before the cloud in *no restoration*, after it in *ours*.
-*Secret* is against the truth. *Revealed* is the secret revealed without the cloud, against the degraded one. *Gain* is
-the gain by the cloud, ours minus no restoration; *price* is the price of privacy, in the clear minus ours; *key* is the
-price of the key, *no key* minus *ours*."""
+PAGE = Path(__file__).with_suffix(".md")
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows of one pipeline as text, with a sentence for each task at which ours does not beat doing nothing."""
-    lines = [
-        f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}{'key':>8}   (PSNR in dB)"
-    ]
-    verdicts = []
+    head = f"{'task':<10}{'row':<17}{'stego':>8}{'secret':>9}{'reveal':>9}{'gain':>8}{'price':>8}{'key':>8}"
+    lines, verdicts = [f"{head}   (PSNR in dB)"], []
     meaning = {difference.task: difference for difference in differences(rows)}
     for row in rows:
         cells = f"{number(row.stego_psnr):>8}{number(row.secret_psnr):>9}{number(row.revealed_psnr):>9}"
@@ -145,21 +135,18 @@ class Report:
 def markdown(results: Mapping) -> str:
     """The results as a page."""
     published = [(task.title, *map(number, task.published)) for task in TASKS.values() if task.published]
-    pairs = [(pair["secret"], pair["cover"], f"{pair['height']} x {pair['width']}") for pair in results["names"]]
-    parts = [
-        "# Evaluation",
-        f"{results['data']}, {counted(results['pairs'], 'pair')}. Means ± standard deviations over the pairs; PSNR in "
-        "dB; all on 8-bit RGB.",
-        "\n".join(f"- {note}" for note in results["notes"]),
-        *(_quality(results, pipeline) for pipeline in dict.fromkeys(row["pipeline"] for row in results["rows"])),
-        LEGEND,
-        _verdicts(results),
-        PAPER_TITLE,
-        tables.markdown(("task", "restored stego", "restored secret"), published),
-        "## Pairs",
-        tables.markdown(("secret", "cover", "height x width"), pairs),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    names = [(pair["secret"], pair["cover"], f"{pair['height']} x {pair['width']}") for pair in results["names"]]
+    pipelines = dict.fromkeys(row["pipeline"] for row in results["rows"])
+    return filled_page(
+        PAGE,
+        data=results["data"],
+        pairs=counted(results["pairs"], "pair"),
+        notes="\n".join(f"- {note}" for note in results["notes"]),
+        figures="\n\n".join(_quality(results, pipeline) for pipeline in pipelines),
+        verdicts=_verdicts(results),
+        published=markdown_table(("task", "restored stego", "restored secret"), published),
+        names=markdown_table(("secret", "cover", "height x width"), names),
+    )
 
 
 def _quality(results: Mapping, pipeline: str) -> str:
@@ -175,7 +162,7 @@ def _quality(results: Mapping, pipeline: str) -> str:
         cells += [number(ours.get(name)) for name in ("cloud_gain", "price_of_privacy", "price_of_key")]
         lines.append([*cells, *(_spread(row, f"{image}_{name}", 4) for image, name in measures)])
     title = "8 bit: stego images are rounded as files are" if pipeline == "uint8" else "float: stego images as computed"
-    return f"## {title}\n\n{tables.markdown(head, lines)}"
+    return f"## {title}\n\n{markdown_table(head, lines)}"
 
 
 def _verdicts(results: Mapping) -> str:

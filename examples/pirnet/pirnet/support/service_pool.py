@@ -61,7 +61,7 @@ class Workers:
             self._idle.append(self._renewed(worker))
 
     def _renewed(self, worker: _Worker) -> _Worker:
-        """The worker, or a new one that starts to load if it has done its share."""
+        """The worker, or a new one in its place if it has restored as many pictures as a process may."""
         worker.done += 1
         if worker.done < self._tasks_per_process:
             return worker

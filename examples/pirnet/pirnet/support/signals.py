@@ -1,11 +1,17 @@
-"""Signals that ask a script to end. Temporary files are removed first, and worker processes do not receive them."""
+"""Signals that ask a script to end, and standard streams that are closed or whose reader has gone.
+
+Temporary files are removed before a script ends, and worker processes do not receive its signals.
+"""
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
 ENDING = (signal.SIGINT, signal.SIGTERM, HANGUP)
@@ -79,3 +85,28 @@ def end_children() -> None:
         for child in children:
             child.kill()
             child.join()  # before torch's handler returns, which reports killed workers as an error
+
+
+def replace_closed_streams() -> None:
+    """Puts the null device in the place of closed streams.
+
+    Otherwise the next file that is opened, such as a picture, takes the number of standard output or standard error
+    and receives their text. Python itself prints to standard output what is meant for a closed standard error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (stays open until the end)
+
+
+def settle(stream: TextIO | None) -> None:
+    """Writes what a stream still holds, or drops it if nobody can receive it: Python complains about it at its end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

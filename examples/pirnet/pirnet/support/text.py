@@ -1,6 +1,7 @@
-"""Text for messages and reports: names of files, which may hold any bytes, numbers of things, the first of many."""
+"""Text for messages and reports: names of files, which may hold any bytes, numbers of things, tables in Markdown."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,3 +67,28 @@ def few(names: Sequence[str], separator: str = ", ") -> str:
         'a, b, c, and 2 more'
     """
     return separator.join([*names[:3], *([f"and {len(names) - 3} more"] if len(names) > 3 else [])])
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table without its empty columns; a bar inside a cell is escaped.
+
+    Example:
+        >>> print(markdown_table(("task", "SSIM", "PSNR"), [("blur", "", "30.1")]))
+        | task | PSNR |
+        | --- | --- |
+        | blur | 30.1 |
+    """
+    columns = [column for column in zip(head, *lines, strict=True) if any(column[1:])]
+    head, *lines = ([cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True))
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+
+
+def filled_page(template: Path, **parts: str) -> str:
+    """The page of a Markdown file whose gaps, such as {notes}, are filled; an empty part leaves no empty lines."""
+    page = template.read_text(encoding="utf-8").format(**parts)
+    return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with that many decimals; nothing for None."""
+    return "" if value is None else f"{value:.{digits}f}"

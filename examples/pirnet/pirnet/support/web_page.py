@@ -1,5 +1,9 @@
-"""Serves the client's page to a browser on this machine: known files, with headers that let it talk to nobody else."""
+"""Serves the client's page to a browser on this machine: known files, with headers that let it talk to nobody else.
 
+Torch is not imported here. `export.py` writes the graphs of the networks that the page runs.
+"""
+
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pirnet.support.graphs import CONCEAL, REVEAL, read_manifest
+from pirnet.support.places import LIH_WEIGHTS
 from pirnet.tasks import TASKS
 
 TYPES = {
@@ -24,9 +28,34 @@ TYPES = {
     ".json": "application/json",
 }
 SETTINGS = "page.json"
+CONCEAL, REVEAL, MANIFEST = "conceal.onnx", "reveal.onnx", "graphs.json"
+GRAPHS = Path(__file__).parents[2] / "web" / "graphs"
+"""The folder that both scripts use if no other is named."""
 
 Files = dict[str, tuple[str, bytes]]
 """Type and content of files, by their paths in addresses."""
+
+
+def digest(weights: Path) -> str:
+    """The SHA-256 of `lih.safetensors` in a folder of weights, which tells whether graphs are of these weights.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    path = weights / LIH_WEIGHTS
+    if not path.is_file():
+        raise ValueError(f"no weights at {path}: train with train.py, or name another folder with --weights")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, object]:
+    """What `export.py` says about the graphs in a folder; empty if a file is missing or damaged."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    complete = isinstance(content, dict) and all((folder / name).is_file() for name in (CONCEAL, REVEAL))
+    return content if complete else {}
 
 
 def origin(service: str) -> str:
@@ -76,9 +105,8 @@ def built_files(folder: Path) -> Files:
     """
     if not (folder / "index.html").is_file():
         raise ValueError(f"the page is not built: run npm ci && npm run build in {folder.parent}")
-    found = {
-        f"/{path.name}": (TYPES[path.suffix], path.read_bytes()) for path in folder.iterdir() if path.suffix in TYPES
-    }
+    known = [path for path in folder.iterdir() if path.suffix in TYPES]
+    found = {f"/{path.name}": (TYPES[path.suffix], path.read_bytes()) for path in known}
     return found | {"/": found["/index.html"]}
 
 

@@ -43,7 +43,7 @@ class WideConv(nn.Module):
         return x + self.reduce(self.conv(wide) + wide[..., 1:-1, 1:-1])
 
     def folded(self) -> nn.Conv2d:
-        """The convolution that it equals."""
+        """The one convolution that computes the same."""
         expand, reduce = (conv.weight[..., 0, 0] for conv in (self.expand, self.reduce))  # (2C, C), (C, 2C)
         weight = self.conv.weight + _one(self.conv.weight)  # with its residual connection
         bias = _bias(self.reduce) + reduce @ (_bias(self.conv) + weight.sum(dim=(2, 3)) @ _bias(self.expand))
@@ -64,7 +64,7 @@ class NormConv(nn.Module):
         return self.conv(F.pad(x - zero, (1, 1, 1, 1)) + zero)
 
     def folded(self) -> nn.Conv2d:
-        """The convolution that it equals in eval mode."""
+        """The one convolution that computes the same in eval mode."""
         scale, shift = _affine(self.norm)
         weight = self.conv.weight
         return _conv(weight * scale[:, None, None], _bias(self.conv) + weight.sum(dim=(2, 3)) @ shift)
@@ -179,7 +179,7 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 
 def _one(weight: Tensor) -> Tensor:
-    """The kernel of the same shape (C, C, 3, 3) that changes nothing."""
+    """The kernel of the identity, of the same shape (C, C, 3, 3)."""
     return nn.init.dirac_(torch.empty_like(weight))
 
 
