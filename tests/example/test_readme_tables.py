@@ -10,6 +10,7 @@ from tests.example.helpers import EXAMPLE
 README = (EXAMPLE / "README.md").read_text()
 RESULTS = EXAMPLE / "results"
 NAMES = {"denoise": "noise", "deblur": "blur", "sr": "low resolution"}
+ROWS = ("do nothing", "no restoration", "ours", "no key", "in the clear")
 LONG_NAMES = {"denoise": "noise, sigma 25", "deblur": "blur, 15 x 15, sigma 1.6", "sr": "low resolution, x4"}
 
 
@@ -27,7 +28,7 @@ def shown(value: float | None) -> str:
 def test_the_table_of_cbsd68(task: str) -> None:
     report, rows = figures("cbsd68")
     assert report["pairs"] == 68
-    for row in ("do nothing", "no restoration", "ours", "no key"):
+    for row in ROWS:
         eight_bit = rows["uint8", task, row]
         secret = f"**{shown(eight_bit['secret_psnr'])}**" if row == "ours" else shown(eight_bit["secret_psnr"])
         first = LONG_NAMES[task] if row == "do nothing" else ""
@@ -35,7 +36,7 @@ def test_the_table_of_cbsd68(task: str) -> None:
         assert f"| {first} | {row} | {' | '.join(cells)} |" in README
 
 
-@pytest.mark.parametrize("row", ["do nothing", "no restoration", "ours", "no key"])
+@pytest.mark.parametrize("row", ROWS)
 def test_the_table_of_likeness(row: str) -> None:
     """The README's table of SSIM, MS-SSIM and LPIPS has the figures of CBSD68."""
     rows = figures("cbsd68")[1]
@@ -51,7 +52,7 @@ def test_the_table_of_the_small_sets(name: str, title: str) -> None:
         first = "" if number else f"{title}, {report['pairs']}"
         secrets = [rows["uint8", task, row]["secret_psnr"] for row in ("do nothing", "no restoration", "ours")]
         cells = [shown(rows["uint8", task, "ours"]["stego_psnr"]), *map(shown, secrets[:2]), f"**{secrets[2]:.2f}**"]
-        cells.append(shown(rows["uint8", task, "no key"]["secret_psnr"]))
+        cells += [shown(rows["uint8", task, row]["secret_psnr"]) for row in ROWS[3:]]
         assert f"| {first} | {NAMES[task]} | {' | '.join(cells)} |" in README
 
 
@@ -111,3 +112,12 @@ def test_what_the_cloud_adds_and_what_the_key_costs() -> None:
     text = " ".join(README.split())
     assert f"the cloud's gain: {gains[0]}, {gains[1]} and {gains[2]} dB on CBSD68" in text
     assert f"the price of the key: {prices[0]}, {prices[1]} and {prices[2]} dB" in text
+
+
+def test_the_price_of_privacy() -> None:
+    """The sentences below the tables have the differences of the report."""
+    found = {each["task"]: each for each in figures("cbsd68")[0]["differences"]}
+    keyed = [found[task]["price_of_privacy"] for task in NAMES]
+    plain = [price - found[task]["price_of_key"] for task, price in zip(NAMES, keyed, strict=True)]
+    assert "price of privacy: {:.1f}, {:.1f} and {:.1f} dB;".format(*keyed) in README
+    assert "without a key, {:.1f} (ours is ahead), {:.1f} and {:.1f} dB.".format(*plain) in README
