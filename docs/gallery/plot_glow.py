@@ -37,8 +37,8 @@ torch.set_num_threads(1)
 # --------
 #
 # `PixelUnshuffle` makes four channels of one at half the resolution, `Split` separates half of them as a band, and
-# `LiftingPyramid` passes the others to the next level. ``as_transform`` joins the bands to one vector, which should have
-# a standard normal distribution. The result is a distribution of `torch.distributions`, which Pyro and zuko use, too.
+# `LiftingPyramid` passes the others to the next level. ``as_transform`` joins the bands to one vector, which should
+# have a standard normal distribution. The result is a distribution of `torch.distributions`, which Pyro and zuko use.
 
 
 def step(channels: int) -> Sequential:

@@ -53,8 +53,8 @@ def transformer(depth: int, memory: str = "store") -> Sequential:
 # Gradients and inverse
 # ---------------------
 #
-# In the reversible mode, the backward pass recomputes all activations from the output. The gradients are those of stored
-# activations. The inverse is exact up to rounding; `exact` makes it exact in every bit.
+# In the reversible mode, the backward pass recomputes all activations from the output. The gradients are those of
+# stored activations. The inverse is exact up to rounding; `exact` makes it exact in every bit.
 
 stored, streams = transformer(6), (torch.randn(2, TOKENS, WIDTH), torch.randn(2, TOKENS, WIDTH))
 reversible = copy.deepcopy(stored)
