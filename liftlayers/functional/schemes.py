@@ -81,8 +81,8 @@ def wavelets(family: str | None = None) -> list[str]:
     r"""Lists the names of all wavelets, or of one family.
 
     The families are haar, db (Daubechies' wavelets with the shortest filters), sym (nearly symmetric), coif (whose
-    approximations have vanishing moments too), bior (biorthogonal) and rbio, their duals. The analysis matrix of the dual
-    is the transposed inverse of that of the original,
+    approximations have vanishing moments too), bior (biorthogonal) and rbio, their duals. The analysis matrix of a
+    dual is the transposed inverse of that of the original,
 
     .. math:: \tilde P(S) = P(S^{-1})^{-\mathsf T}
 
