@@ -28,8 +28,8 @@ print(f"noisy photo: {psnr(noisy):.1f} dB")
 
 # %%
 # With the orthogonal wavelet db2, the noise has the same standard deviation in every detail band of both transforms.
-# One threshold, three times that number, serves them all. The approximation is kept. The undecimated bands are no bands
-# of an image after thresholding, and the inverse returns a mean of all images that they describe.
+# So one threshold, three times this standard deviation, is used for all bands. The approximation is kept. After
+# thresholding, the undecimated bands are in general not the bands of any image; the inverse returns a mean.
 
 pyramid = LiftingPyramid([Wavelet("db2") for _ in range(NUM_LEVELS)])
 undecimated = UndecimatedWavelet("db2", num_levels=NUM_LEVELS)
@@ -75,8 +75,8 @@ mean /= 4**NUM_LEVELS
 print(f"largest difference: {(mean - undecimated_result).abs().max():.1e}")
 
 # %%
-# Soft thresholding also shrinks the coefficients that it keeps, so it needs a smaller threshold. The garrote lies
-# between both. The undecimated transform is better for each of them.
+# Soft thresholding also shrinks the coefficients that it keeps, so it needs a smaller threshold. The garrote is a
+# compromise between soft and hard. The undecimated transform is better for each of them.
 
 multiples = torch.linspace(0.5, 4, 15)
 figure, axes = plt.subplots(figsize=(7.2, 4), layout="constrained")

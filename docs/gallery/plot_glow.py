@@ -2,9 +2,10 @@ r"""
 A flow for images
 =================
 
-A flow in the manner of Glow [Kingma2018]_, with several scales: at each, a block normalises the channels, mixes them,
-and changes half of them by functions of the other half. Then half of the channels leave as a band, and the rest goes on
-at half the resolution. It learns the density of small crops of photos; its loss is the length of their code in bits.
+This page trains a small flow like Glow [Kingma2018]_ on crops of photos. The flow has several scales. The blocks of a
+scale normalise the channels, mix them, and change half of them by functions of the other half. Then half of the
+channels become an output band, and the next scale processes the others at half the resolution. The loss is the length
+of a code for the crops, in bits.
 """
 
 import math
@@ -35,9 +36,9 @@ torch.set_num_threads(1)
 # The flow
 # --------
 #
-# `PixelUnshuffle` makes four channels of one at half the resolution, `Split` lets half of them leave, and
-# `LiftingPyramid` takes the others to the next level. ``as_transform`` joins its bands to one vector, which has a
-# standard normal distribution. So the flow is a distribution of `torch.distributions`, or of Pyro or zuko.
+# `PixelUnshuffle` makes four channels of one at half the resolution, `Split` separates half of them as a band, and
+# `LiftingPyramid` passes the others to the next level. ``as_transform`` joins the bands to one vector, which should
+# have a standard normal distribution. The result is a distribution of `torch.distributions`, which Pyro and zuko use.
 
 
 def step(channels: int) -> Sequential:

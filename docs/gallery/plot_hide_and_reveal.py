@@ -3,7 +3,8 @@ Privacy-preserving image restoration (PIRNet)
 =============================================
 
 PIRNet hides a degraded photo in another photo, lets a server restore it while it is hidden, and extracts it again. This
-script runs the example in ``examples/pirnet`` with its included weights, on two photos that were not used in training.
+script runs the networks of ``examples/pirnet`` with the included weights, on two photos that were not used in training.
+It does not scramble the photo with a key first, as the scripts of the example do.
 """
 
 import sys
@@ -82,9 +83,9 @@ plt.show()
 # Security
 # --------
 #
-# A person who only glances at the stego image does not notice the secret. But everybody who searches for it can find
-# it: :doc:`/pirnet-security` measures how weak this protection is. One Haar transform, without any weights, is enough
-# to see the hidden photo.
+# A person who only glances at the stego image does not notice the secret. But without a key, everybody who searches for
+# it can find it: one Haar transform, without any weights, is enough to see the hidden photo. This is why the scripts of
+# the example scramble the photo first. :doc:`/pirnet-security` measures what that protects.
 
 bands = {"the cover": cover, "the stego image": rows["deblur"]["sent to server"]}
 figure, panels = plt.subplots(1, 2, figsize=(8, 4.2), layout="constrained")

@@ -56,7 +56,7 @@ def reveal(network: Sequential, stego: Tensor) -> Tensor:
 
 
 # %%
-# This code has fewer than thirty lines. HiNet itself uses separate networks for scale and shift, and replaces the
+# The code above has fewer than thirty lines. HiNet itself uses separate networks for scale and shift, and replaces the
 # discarded output by noise. HiNet has sixteen blocks; we use four, with fewer channels. The stego image is stored as a
 # file, so it is rounded to 8 bits. The gradient of the rounding is that of the identity.
 

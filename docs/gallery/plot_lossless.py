@@ -69,7 +69,7 @@ before = bits_per_pixel((photo,), pixels)
 print(f"photo: {before:.2f} of 24 bits per pixel")
 
 # %%
-# We compute the entropy for one to four levels of both transforms, and check that each of them is lossless.
+# We compute the entropy for one to four levels of haar (the S-transform) and 5/3, and check that each is lossless.
 
 after: dict[str, list[float]] = {"haar": [], "5/3": []}
 for name, rates in after.items():

@@ -26,9 +26,9 @@ for band in (approx, *details):
     print(tuple(band.shape))
 
 # %%
-# The usual display of a pyramid has the approximation in the top left corner. For each level, it has the vertical
-# detail on the right, the horizontal detail below, and the diagonal detail in the bottom right corner. The values of
-# the approximation double with every level, so they are divided for display. Details are signed, and grey means zero.
+# A pyramid is usually displayed with the approximation in the top left corner. Each level adds the vertical detail on
+# the right, the horizontal detail below, and the diagonal detail in the bottom right corner. The values of the
+# approximation double with every level, so they are divided for display. Details are signed, and grey means zero.
 
 
 def mosaic(approx: Tensor, *details: Tensor) -> Tensor:

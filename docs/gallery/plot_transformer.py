@@ -2,8 +2,8 @@ r"""
 A reversible transformer
 ========================
 
-A transformer block adds the output of attention to its tokens, and then that of an MLP. With the tokens in two streams,
-both sums are additive couplings, so the block is invertible: :math:`a' = a + \operatorname{attention}(b)`,
+A transformer block adds the output of attention to its tokens, and then the output of an MLP. If there are two streams
+of tokens, both sums are additive couplings, so the block is invertible: :math:`a' = a + \operatorname{attention}(b)`,
 :math:`b' = b + \operatorname{MLP}(a')`. Training then needs no stored activations, at any depth.
 [Gomez2017]_ do this for residual networks, and Kitaev et al. (*Reformer*, 2020) for transformers.
 """
@@ -53,8 +53,8 @@ def transformer(depth: int, memory: str = "store") -> Sequential:
 # Gradients and inverse
 # ---------------------
 #
-# In the reversible mode, the backward pass rebuilds all activations from the output. The gradients are those of stored
-# activations. The inverse is exact up to rounding; `exact` makes it exact in every bit.
+# In the reversible mode, the backward pass recomputes all activations from the output. The gradients are those of
+# stored activations. The inverse is exact up to rounding; `exact` makes it exact in every bit.
 
 stored, streams = transformer(6), (torch.randn(2, TOKENS, WIDTH), torch.randn(2, TOKENS, WIDTH))
 reversible = copy.deepcopy(stored)
@@ -67,14 +67,14 @@ with torch.no_grad():
         print(f"largest error of the inverse {name}: {error:.1e}")
 
 # %%
-# The error of ``exact`` is that of rounding the input to multiples of :math:`2^{-16}`; what it returns is that input,
-# bit for bit.
+# The error of ``exact`` comes from rounding the input to multiples of :math:`2^{-16}`. Its inverse returns this rounded
+# input bit for bit.
 #
 # Memory
 # ------
 #
-# What a training step keeps for the backward pass, counted by autograd's hooks: with stored activations it grows with
-# the depth, in the reversible mode it does not.
+# The figure shows the memory that a training step holds for the backward pass, counted by autograd's hooks. It grows
+# with the depth if activations are stored, and does not grow in the reversible mode.
 
 
 def held(chain: Sequential) -> float:

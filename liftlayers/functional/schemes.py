@@ -81,12 +81,12 @@ def wavelets(family: str | None = None) -> list[str]:
     r"""Lists the names of all wavelets, or of one family.
 
     The families are haar, db (Daubechies' wavelets with the shortest filters), sym (nearly symmetric), coif (whose
-    approximations have vanishing moments too), bior (biorthogonal) and rbio, their reversed twins. A twin's analysis
-    matrix is the transposed inverse of the other one's,
+    approximations have vanishing moments too), bior (biorthogonal) and rbio, their duals. The analysis matrix of a
+    dual is the transposed inverse of that of the original,
 
     .. math:: \tilde P(S) = P(S^{-1})^{-\mathsf T}
 
-    so that analysis and synthesis swap their filters. :doc:`/conventions` has a table of the wavelets' properties.
+    so that analysis and synthesis exchange their filters. :doc:`/conventions` has a table of the wavelets' properties.
 
     Args:
         family: ``"haar"``, ``"db"``, ``"sym"``, ``"coif"``, ``"bior"`` or ``"rbio"``; `None` for all of them.
