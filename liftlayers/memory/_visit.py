@@ -1,18 +1,24 @@
 """One step of a reversible pass: what its backward pass needs, and its second evaluation there."""
 
 import warnings
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
 from liftlayers.memory._inventory import Inventory, stored_tensors
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
+
+
+class Mark:
+    """Is stored in a node of a graph, and lives as long as the node."""
 
 
 @dataclass
@@ -36,6 +42,7 @@ class Visit:
     kept: slice | None = None
     anchor: Tensor | None = None
     strides: list[tuple[int, ...]] | None = None
+    marks: list[weakref.ref[Mark]] = field(default_factory=list)
 
     @property
     def shared(self) -> Iterable[int]:
@@ -62,6 +69,7 @@ class Visit:
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
         parameters = [tensors[position] for position in self.parameters]
         options = {name: tensors[position] for name, position in self.options.items()}
+        stored = False
         if self.record.is_ready(parameters):
             inputs, outputs = evaluate(self.leaf, tuple(map(_as_leaf, bands, needs)), options)
         else:
@@ -71,8 +79,22 @@ class Visit:
                 inputs, outputs = evaluate(self.leaf, bands, options)
                 if stored:
                     self._warn_of_activations(inputs)
-        self._require_known(outputs, [*inputs, *parameters, *options.values()])
+        nodes = self._require_known(outputs, [*inputs, *parameters, *options.values()])
+        if not (stored or is_in_torch_dispatch_mode()):  # counters of FLOPs keep the graph for a while
+            self.marks = [_marked(nodes[id(x)]) for x in inputs if id(x) in nodes]
         return inputs, outputs
+
+    def warn_of_kept_graph(self) -> None:
+        """Warns if anything but this chain holds a part of the graph of `again`, whose outputs are gone by now."""
+        if any(mark() is not None for mark in self.marks):
+            warnings.warn(
+                f"step {self.number} ({type(self.leaf.step).__name__}): a tensor that depends on its inputs is kept "
+                "outside its modules, as in a list, a closure or by a hook. It had no graph in this pass with "
+                "memory='reversible'. If a loss uses it, a part of the gradient is missing: use memory='checkpoint' or "
+                "'store'. If none does, keep it detached",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _warn_of_activations(self, inputs: Bands) -> None:
         """Warns of tensors that a module has stored and that depend on the inputs: the forward pass made no graph."""
@@ -91,10 +113,15 @@ class Visit:
                         stacklevel=2,
                     )
 
-    def _require_known(self, outputs: Bands, known: Sequence[Tensor]) -> None:
-        """Raises `RuntimeError` if the graph of the outputs leads to other leaves, whose gradients would be lost."""
-        own = {id(tensor) for tensor in known}
+    def _require_known(self, outputs: Bands, known: Sequence[Tensor]) -> dict[int, Node]:
+        """Returns the nodes of the leaves that the graph of the outputs leads to.
+
+        Raises:
+            RuntimeError: If there are other leaves among them, whose gradients would be lost.
+        """
+        own, nodes = {id(tensor) for tensor in known}, {}
         for node, leaf in leaves_of_graph(outputs, {tensor.grad_fn for tensor in known}):
+            nodes[id(leaf)] = node
             # A checkpoint around the chain unpacks other tensors, which share a node with the original ones.
             if id(leaf) not in own and node not in _ends(known):
                 raise RuntimeError(
@@ -102,6 +129,13 @@ class Visit:
                     f"{self.number} ({type(self.leaf.step).__name__}) uses without holding it: register it as a "
                     "parameter or an attribute of the network that uses it, or use memory='checkpoint'"
                 )
+        return nodes
+
+
+def _marked(node: Node) -> weakref.ref[Mark]:
+    """Stores a mark in a node, and returns a reference that shows whether the node still exists."""
+    node.metadata["mark"] = mark = Mark()  # type: ignore[index]  # a property, which torch declares as a method
+    return weakref.ref(mark)
 
 
 def _ends(tensors: Sequence[Tensor]) -> set[Node]:

@@ -55,7 +55,8 @@ def reversible(
         RuntimeError: In the backward pass, if that is to be differentiated again.
 
     Warns:
-        RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size.
+        RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size, or if a network
+            keeps an activation.
     """
     for value in (value for keywords in options for value in keywords.values()):
         if not isinstance(value, Tensor):
@@ -194,6 +195,7 @@ class _Chain:
             gradients = (*below[0], *of_inputs, *below[1])
             bands = (*above[0], *inputs, *above[1])
             del inputs, again, above
+            visit.warn_of_kept_graph()
             if visit.anchor is not None:
                 samples.append((visit.number, sample(bands), visit.anchor))
         warn_of_drift(samples, self.num_steps)
