@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from liftlayers._checks import dims_for, require_axes, require_named_bands, require_positive
-from liftlayers.functional._transform1d import EXPANSIVE, analysis, scheme_for, synthesis
-from liftlayers.functional.schemes import Scheme, filter_length
+from liftlayers._checks import dims_for, require_axes, require_float, require_named_bands, require_positive
+from liftlayers.functional._transform1d import EXPANSIVE, NON_EXPANSIVE, LineTransform
+from liftlayers.functional.schemes import filter_length, require_scheme
 
 Details = tuple[Tensor, Tensor, Tensor]
 PartlyZero = Mapping[str, Tensor | None]  # bands by name; None stands for zeros
@@ -29,44 +28,25 @@ def detail_keys(num_axes: int) -> list[str]:
     return ["da", "ad", "dd"] if num_axes == 2 else keys[1:]  # horizontal, vertical, diagonal
 
 
-class Transform(NamedTuple):
-    """A named wavelet transform along several axes; errors name `who` as the function that was called."""
+class Transform(LineTransform):
+    """A transform along all of its axes."""
 
-    who: str
-    scheme: Scheme
-    dims: tuple[int, ...]
-    boundary: str = "periodization"
-    spacing: int = 0  # of the samples that the finest level of an undecimated transform reads, else 0
-
-    @property
-    def expands(self) -> bool:
-        return self.boundary in EXPANSIVE
-
-    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:
-        """Splits along one axis in two; the finest level has the number 0."""
-        return analysis(x, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing << number)
-
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:
-        """Inverts `split`."""
-        options = {"dim": dim, "boundary": self.boundary, "size": size, "spacing": self.spacing << number}
-        return synthesis(self.who, approx, detail, self.scheme, **options)  # type: ignore[arg-type]
-
-    def analyse(self, x: Tensor, number: int = 0) -> dict[str, Tensor]:
+    def analyse(self, x: Tensor) -> dict[str, Tensor]:
         """Splits along every axis in turn; each split adds a letter to the names of the bands."""
         if 0 in (x.shape[dim] for dim in self.dims):
             raise ValueError(f"{self.who} needs a tensor without empty sides along {self.dims}, got {tuple(x.shape)}")
         bands = {"": x}
         for dim in self.dims:
-            halves = {key: self.split(band, dim, number) for key, band in bands.items()}
+            halves = {key: self.split(band, dim) for key, band in bands.items()}
             bands = {key + letter: half for key, two in halves.items() for letter, half in zip("ad", two, strict=True)}
         return bands
 
-    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes, number: int) -> Tensor:
+    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes) -> Tensor:
         """Merges bands in pairs along the last axis, then along the one before it: the inverse of `analyse`."""
         require_named_bands(self.who, bands, self.dims)
         for position, (dim, size) in reversed(list(enumerate(zip(self.dims, sizes, strict=True)))):
             keys = dict.fromkeys(key[:position] for key in bands)
-            bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, number=number, size=size) for k in keys}
+            bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, size=size) for k in keys}
         return bands[""]
 
     def decompose(self, x: Tensor, level: int | None) -> tuple[Tensor, list[dict[str, Tensor]]]:
@@ -77,7 +57,7 @@ class Transform(NamedTuple):
         require_positive(self.who, level=level)
         details = []
         for number in range(level):
-            bands = self.analyse(x, number)
+            bands = self._replace(spacing=self.spacing << number).analyse(x)
             x = bands["a" * len(self.dims)]
             details.append({key: bands[key] for key in detail_keys(len(self.dims))})
         return x, details[::-1]
@@ -91,7 +71,8 @@ class Transform(NamedTuple):
         for number, detail in zip(reversed(range(len(details))), details, strict=True):
             bands = self._filled({"a" * len(self.dims): x, **detail}, sizes[number])
             determined = number and not self.expands  # by the bands; the next level checks whether it fits
-            x = self.synthesise(bands, unknown if determined else sizes[number], number)
+            spaced = self._replace(spacing=self.spacing << number)
+            x = spaced.synthesise(bands, unknown if determined else sizes[number])
         assert x is not None
         return x
 
@@ -122,17 +103,28 @@ class Transform(NamedTuple):
 def transform_of(
     who: str, wavelet: str, *tensors: Tensor, axes: Sequence[int], boundary: str = "periodization"
 ) -> Transform:
-    """Returns the transform along axes of tensors; raises unless they hold floats, and have these axes."""
-    scheme = scheme_for(who, wavelet, boundary, *tensors)
+    """Returns a transform along axes of tensors; raises unless it exists, and they hold floats and have these axes."""
+    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    if boundary not in rules:
+        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
+    require_float(who, *tensors)
     least = require_axes(who, axes)
-    return Transform(who, scheme, dims_for(who, axes, max([x.ndim for x in tensors] or [least])), boundary)
+    return Transform(who, scheme, dims_for(who, axes, max((x.ndim for x in tensors), default=least)), boundary)
+
+
+def inverse_of(
+    who: str, coefficients: object, wavelet: str, *, axes: Sequence[int], boundary: str = "periodization"
+) -> tuple[Transform, Levels]:
+    """Returns the transform to invert, and the approximation and the details of each level by name."""
+    levels = levels_of(who, coefficients, require_axes(who, axes))
+    return transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary), levels
 
 
 def recompose(
-    who: str, levels: Levels, wavelet: str, *, axes: Sequence[int], boundary: str, size: Sequence[int] | None
+    who: str, coefficients: object, wavelet: str, *, axes: Sequence[int], boundary: str, size: Sequence[int] | None
 ) -> Tensor:
     """Merges an approximation and the details of all levels, the coarsest first, along axes."""
-    transform = transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary)
+    transform, levels = inverse_of(who, coefficients, wavelet, axes=axes, boundary=boundary)
     if size is not None:
         images = tuple(axes) == (-2, -1)
         if not isinstance(size, Sequence) or len(size) != len(axes):

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_fitting_bands, require_sides
-from liftlayers.functional._axes import Details, by_name, recompose, transform_of
-from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
+from liftlayers._checks import four_bands, require_sides
+from liftlayers.functional._axes import Details, recompose, transform_of
 
 Size = tuple[int, int]
 
@@ -62,9 +61,9 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx / 2**0.5, detail.abs()  # a ramp has details only where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
-    steps = scheme_for("dwt1d", wavelet, boundary, x)
     require_sides("dwt1d", x, num_axes=1)
-    return analysis(x, steps, dim=-1, boundary=boundary)
+    bands = transform_of("dwt1d", wavelet, x, axes=(-1,), boundary=boundary).analyse(x)
+    return bands["a"], bands["d"]
 
 
 def idwt1d(
@@ -107,9 +106,8 @@ def idwt1d(
         >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
         True
     """
-    steps = scheme_for("idwt1d", wavelet, boundary, approx, detail)
-    require_fitting_bands("idwt1d", approx, detail)
-    return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
+    transform = transform_of("idwt1d", wavelet, approx, detail, axes=(-1,), boundary=boundary)
+    return transform.synthesise({"a": approx, "d": detail}, [size])
 
 
 def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
@@ -184,6 +182,5 @@ def idwt2d(
         >>> torch.allclose(idwt2d(dwt2d(x, "5/3"), "5/3"), x, atol=1e-6)
         True
     """
-    approx, *details = four_bands("idwt2d", coefficients)
-    detail = by_name("idwt2d", details, 2)
-    return recompose("idwt2d", (approx, [detail]), wavelet, axes=(-2, -1), boundary=boundary, size=size)
+    four_bands("idwt2d", coefficients)
+    return recompose("idwt2d", coefficients, wavelet, axes=(-2, -1), boundary=boundary, size=size)
