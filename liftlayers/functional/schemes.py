@@ -5,9 +5,8 @@ from typing import Literal, NamedTuple
 
 from liftlayers.functional._scheme_tables import TABLE
 
-
 Half = Literal["approx", "detail"]
-OTHER: dict[Half, Half] = {"approx": "detail", "detail": "approx"}
+OTHER: dict[str, Half] = {"approx": "detail", "detail": "approx"}
 
 
 class LiftingStep(NamedTuple):
@@ -163,10 +162,7 @@ def filter_length(scheme: Scheme) -> int:
         >>> filter_length(scheme("9/7"))
         10
     """
-    reach: dict[Half, tuple[int, int]] = {
-        "approx": (0, 0),
-        "detail": (1, 1),
-    }  # first and last sample that coefficient 0 depends on
+    reach = {"approx": (0, 0), "detail": (1, 1)}  # first and last sample that coefficient 0 depends on
     for step in scheme.steps:
         low, high = reach[step.target]
         other_low, other_high = reach[OTHER[step.target]]
