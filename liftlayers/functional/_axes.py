@@ -1,6 +1,6 @@
 """Separable transforms along several axes, with bands by name: a letter for each axis, "a" or "d"."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 import torch
@@ -141,15 +141,16 @@ def present(levels: Levels) -> list[Tensor]:
     return [band for part in ({"": approx}, *details) for band in part.values() if band is not None]
 
 
-def stacked(bands: Mapping[str, Tensor]) -> Tensor:
-    """Stacks the details of a level band by band."""
-    return torch.cat([bands[key] for key in detail_keys(len(next(iter(bands))))], dim=1)
+def stacked(approx: Tensor, details: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, ...]:
+    """Stacks the details of each level band by band, as layers for tensors (B, C, ...) return them."""
+    keys = detail_keys(approx.ndim - 2)
+    return approx, *(torch.cat([bands[key] for key in keys], dim=1) for bands in details)
 
 
-def unstacked(detail: Tensor, num_axes: int) -> dict[str, Tensor]:
-    """Splits details that are stacked band by band: the inverse of `stacked`."""
-    keys = detail_keys(num_axes)
-    return dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True))
+def unstacked(*details: Tensor) -> list[dict[str, Tensor]]:
+    """Splits the details of each level into bands by name: the inverse of `stacked`."""
+    keys = detail_keys(details[0].ndim - 2)
+    return [dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True)) for detail in details]
 
 
 def levels_of(who: str, coefficients: object, num_axes: int) -> Levels:
