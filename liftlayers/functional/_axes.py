@@ -126,12 +126,9 @@ def recompose(
     """Merges an approximation and the details of all levels, the coarsest first, along axes."""
     transform, levels = inverse_of(who, coefficients, wavelet, axes=axes, boundary=boundary)
     if size is not None:
-        images = tuple(axes) == (-2, -1)
         if not isinstance(size, Sequence) or len(size) != len(axes):
-            needed = "two numbers, height and width" if images else f"{len(axes)} numbers, one for each axis"
-            raise ValueError(f"{who} needs a size of {needed}, got {size}")
-        names = ("height", "width") if images else (f"size along axis {axis}" for axis in axes)
-        require_positive(who, **dict(zip(names, size, strict=True)))
+            raise ValueError(f"{who} needs a size of {len(axes)} numbers, one for each axis, got {size}")
+        require_positive(who, **{f"size along axis {axis}": each for axis, each in zip(axes, size, strict=True)})
     return transform.recompose(*levels, size)
 
 

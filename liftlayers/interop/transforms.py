@@ -71,16 +71,8 @@ class ModuleTransform(Transform):
         self.module = module
         self.inputs: list[Shape] = [tuple(shape) for shape in shapes]
         self.outputs = _output_shapes(module, self.inputs)
-
-    @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> constraints.Constraint:
-        """All tensors of the shape of an input event."""
-        return constraints.independent(constraints.real, len(_event(self.inputs)))
-
-    @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> constraints.Constraint:
-        """All tensors of the shape of an output event."""
-        return constraints.independent(constraints.real, len(_event(self.outputs)))
+        self.domain = constraints.independent(constraints.real, len(_event(self.inputs)))
+        self.codomain = constraints.independent(constraints.real, len(_event(self.outputs)))
 
     def forward_shape(self, shape: Sequence[int]) -> torch.Size:
         return _reshaped("as_transform", shape, self.inputs, self.outputs)
@@ -146,9 +138,8 @@ class FromTransform(Invertible):
     def __init__(self, transform: Transform | nn.Module) -> None:
         super().__init__()
         if not isinstance(transform, Transform | nn.Module):
-            raise TypeError(
-                f"from_transform needs a transform, or a module that returns one, got {type(transform).__name__}"
-            )
+            got = type(transform).__name__
+            raise TypeError(f"from_transform needs a transform, or a module that returns one, got {got}")
         # The inverse of a transform cannot be copied or pickled, but the transform itself can.
         self.inverted = isinstance(transform, _InverseTransform)
         self.transform = transform.inv if isinstance(transform, _InverseTransform) else transform
