@@ -62,19 +62,14 @@ class Transform(LineTransform):
             details.append({key: bands[key] for key in detail_keys(len(self.dims))})
         return x, details[::-1]
 
-    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], size: Sizes | None = None) -> Tensor:
+    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], sizes: Sizes | None = None) -> Tensor:
         """Merges the bands of all levels, the coarsest first."""
-        unknown = [None] * len(self.dims)
-        sizes: list[Sizes] = [size or unknown]
-        for finer in reversed(details[1:]):
-            sizes.append([counts.get("a") for counts in self._counts(finer, sizes[-1])])
-        for number, detail in zip(reversed(range(len(details))), details, strict=True):
-            bands = self._filled({"a" * len(self.dims): x, **detail}, sizes[number])
-            determined = number and not self.expands  # by the bands; the next level checks whether it fits
-            spaced = self._replace(spacing=self.spacing << number)
-            x = spaced.synthesise(bands, unknown if determined else sizes[number])
-        assert x is not None
-        return x
+        *coarser, finest = details
+        sizes = sizes or [None] * len(self.dims)
+        if coarser:
+            counts = [each.get("a") for each in self._counts(finest, sizes)]
+            x = self._replace(spacing=2 * self.spacing).recompose(x, coarser, counts)
+        return self.synthesise(self._filled({"a" * len(self.dims): x, **finest}, sizes), sizes)
 
     def _filled(self, bands: PartlyZero, sizes: Sizes) -> dict[str, Tensor]:
         """Puts zeros in the place of bands that are `None`, of the shape that the other bands and the sizes imply."""

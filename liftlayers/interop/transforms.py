@@ -155,14 +155,10 @@ class FromTransform(Invertible):
         return _mapped(self._transform(y, condition).inv, y)
 
     def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        transform = self._transform(x, condition)
-        y = _mapped(transform, x)
-        return y, _summed(transform.log_abs_det_jacobian(x, y))
+        return _with_log_det(self._transform(x, condition), x)
 
     def inverse_and_log_det(self, y: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        transform = self._transform(y, condition)
-        x = _mapped(transform.inv, y)
-        return x, -_summed(transform.log_abs_det_jacobian(x, y))
+        return _with_log_det(self._transform(y, condition).inv, y)
 
     def _transform(self, band: Tensor, condition: Tensor | None) -> Transform:
         require_float("from_transform", band)
@@ -223,5 +219,7 @@ def _mapped(transform: Transform, x: Tensor) -> Tensor:
     return cast(Tensor, transform(x))  # torch's stubs allow for None
 
 
-def _summed(log_det: Tensor) -> Tensor:
-    return log_det.flatten(1).sum(1) if log_det.ndim > 1 else log_det
+def _with_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    y = _mapped(transform, x)
+    log_det = transform.log_abs_det_jacobian(x, y)
+    return y, log_det.flatten(1).sum(1) if log_det.ndim > 1 else log_det

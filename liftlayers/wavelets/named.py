@@ -102,8 +102,7 @@ class Wavelet(VolumePreserving):
         super().__init__()
         require_spatial_dims("Wavelet", spatial_dims)
         self.name = require_scheme("Wavelet", name).name
-        self.boundary = boundary
-        self.spatial_dims = spatial_dims
+        self.boundary, self.spatial_dims = boundary, spatial_dims
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         require_image("Wavelet", x, spatial_dims=self.spatial_dims)
