@@ -64,12 +64,18 @@ class Transform(LineTransform):
 
     def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], sizes: Sizes | None = None) -> Tensor:
         """Merges the bands of all levels, the coarsest first."""
-        *coarser, finest = details
         sizes = sizes or [None] * len(self.dims)
+        return self.synthesise(self._finest(x, details, sizes), sizes)
+
+    def _finest(self, x: Tensor | None, details: Sequence[PartlyZero], sizes: Sizes) -> dict[str, Tensor]:
+        """Returns the bands of the finest level, of which the approximation merges all coarser ones."""
+        *coarser, finest = details
         if coarser:
+            below = self._replace(spacing=2 * self.spacing)
             counts = [each.get("a") for each in self._counts(finest, sizes)]
-            x = self._replace(spacing=2 * self.spacing).recompose(x, coarser, counts)
-        return self.synthesise(self._filled({"a" * len(self.dims): x, **finest}, sizes), sizes)
+            bands = below._finest(x, coarser, counts)
+            x = below.synthesise(bands, counts if self.expands else [None] * len(counts))  # else the bands say it
+        return self._filled({"a" * len(self.dims): x, **finest}, sizes)
 
     def _filled(self, bands: PartlyZero, sizes: Sizes) -> dict[str, Tensor]:
         """Puts zeros in the place of bands that are `None`, of the shape that the other bands and the sizes imply."""
