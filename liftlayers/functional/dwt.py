@@ -7,8 +7,6 @@ from torch import Tensor
 from liftlayers._checks import four_bands, require_sides
 from liftlayers.functional._axes import Details, recompose, transform_of
 
-Size = tuple[int, int]
-
 
 def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
     r"""Transforms lines, along the last axis, into approximation and detail.
@@ -149,7 +147,7 @@ def idwt2d(
     wavelet: str,
     *,
     boundary: str = "periodization",
-    size: Size | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     r"""Merges the four bands into images: the inverse of `dwt2d`.
 

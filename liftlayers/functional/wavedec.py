@@ -6,7 +6,6 @@ from torch import Tensor
 
 from liftlayers._checks import four_bands, require_sides
 from liftlayers.functional._axes import Detail, Details, levels_of, recompose, transform_of
-from liftlayers.functional.dwt import Size
 
 
 def wavedec(
@@ -132,7 +131,7 @@ def waverec2(
     wavelet: str,
     *,
     boundary: str = "periodization",
-    size: Size | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     r"""Merges the bands of all levels into images: the inverse of `wavedec2`.
 
