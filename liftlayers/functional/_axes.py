@@ -110,7 +110,7 @@ def transform_of(
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
     require_float(who, *tensors)
     least = require_axes(who, axes)
-    return Transform(who, scheme, dims_for(who, axes, max((x.ndim for x in tensors), default=least)), boundary)
+    return Transform(who, scheme, dims_for(who, axes, max([x.ndim for x in tensors] or [least])), boundary)
 
 
 def inverse_of(
