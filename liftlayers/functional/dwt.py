@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_sides
+from liftlayers._checks import four_bands, require_named_bands, require_sides
 from liftlayers.functional._axes import Details, recompose, transform_of
 
 
@@ -60,8 +60,8 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
     require_sides("dwt1d", x, num_axes=1)
-    bands = transform_of("dwt1d", wavelet, x, axes=(-1,), boundary=boundary).analyse(x)
-    return bands["a"], bands["d"]
+    approx, detail = transform_of("dwt1d", wavelet, x, axes=(-1,), boundary=boundary).split(x, -1)
+    return approx, detail
 
 
 def idwt1d(
@@ -105,7 +105,8 @@ def idwt1d(
         True
     """
     transform = transform_of("idwt1d", wavelet, approx, detail, axes=(-1,), boundary=boundary)
-    return transform.synthesise({"a": approx, "d": detail}, [size])
+    require_named_bands("idwt1d", {"a": approx, "d": detail}, transform.dims)
+    return transform.merge(approx, detail, -1, size=size)
 
 
 def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
