@@ -5,8 +5,7 @@ from typing import Literal, NamedTuple
 
 from liftlayers.functional._scheme_tables import TABLE
 
-Half = Literal["approx", "detail"]
-OTHER: dict[str, Half] = {"approx": "detail", "detail": "approx"}
+OTHER: dict[str, Literal["approx", "detail"]] = {"approx": "detail", "detail": "approx"}
 
 
 class LiftingStep(NamedTuple):
@@ -22,7 +21,7 @@ class LiftingStep(NamedTuple):
         LiftingStep(target='detail', taps=(-0.5, -0.5), first=0)
     """
 
-    target: Half
+    target: Literal["approx", "detail"]
     """The half :math:`t` that changes; :math:`o` is the other half. Odd samples are the detail."""
     taps: tuple[float, ...]
     """The weights :math:`c_j`."""

@@ -149,10 +149,10 @@ class FromTransform(Invertible):
         return isinstance(self.transform, nn.Module) and bool(parameters_of(self.transform.forward))
 
     def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        return _mapped(self._transform(x, condition), x)
+        return cast(Tensor, self._transform(x, condition)(x))  # torch's stubs allow for None
 
     def inverse(self, y: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        return _mapped(self._transform(y, condition).inv, y)
+        return cast(Tensor, self._transform(y, condition).inv(y))
 
     def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
         return _with_log_det(self._transform(x, condition), x)
@@ -215,11 +215,7 @@ def _joined(bands: Bands, given: Tensor, old: list[Shape], new: list[Shape]) -> 
     return joined.reshape(_reshaped("as_transform", given.shape, old, new))
 
 
-def _mapped(transform: Transform, x: Tensor) -> Tensor:
-    return cast(Tensor, transform(x))  # torch's stubs allow for None
-
-
 def _with_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-    y = _mapped(transform, x)
+    y = cast(Tensor, transform(x))
     log_det = transform.log_abs_det_jacobian(x, y)
     return y, log_det.flatten(1).sum(1) if log_det.ndim > 1 else log_det

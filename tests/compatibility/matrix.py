@@ -50,10 +50,12 @@ EXCEPTIONS: dict[tuple[str, str], Refusal] = {
     ("compile, any size", "LearnedWavelet"): Refusal(RuntimeError, "< 16", "sixteen"),
     ("ONNX of the inverse", "InvertibleConv1x1"): Refusal(OnnxExporterError, "linalg_solve_triangular", "solve"),
     ("compile, any size", "liftlayers.interop.from_transform"): Refusal(RuntimeError, "_inv is None", "remembered"),
-    ("compile, any size", "BlockScrambling"): Refusal(IndexError, "list index out of range", "drawn"),
+    ("compile, any size", "BlockScrambling"): Refusal(RuntimeError, "Detected recompile", "drawn"),
     ("export", "BlockScrambling"): Refusal(Exception, "specialized it to be a constant|inferred ranges", "drawn"),
-    ("ONNX", "BlockScrambling"): Refusal(OnnxExporterError, "inferred ranges", "drawn"),
-    ("ONNX of the inverse", "BlockScrambling"): Refusal(OnnxExporterError, "inferred ranges", "drawn"),
+    ("ONNX", "BlockScrambling"): Refusal(OnnxExporterError, "specialized it to be a constant|inferred ranges", "drawn"),
+    ("ONNX of the inverse", "BlockScrambling"): Refusal(
+        OnnxExporterError, "specialized it to be a constant|inferred ranges", "drawn"
+    ),
     ("layout kept", "BlockScrambling"): CONTIGUOUS,
     ("layout kept", "Haar"): CONTIGUOUS,
     ("layout kept", "Wavelet"): CONTIGUOUS,
