@@ -70,8 +70,7 @@ SCHEMES = {
     name: Scheme(name, tuple(LiftingStep(*step) for step in steps), (scale, sign / scale))
     for name, (scale, sign, *steps) in TABLE.items()
 }
-TWINS = [_reversed_twin(found) for name, found in SCHEMES.items() if name.startswith("bior")]
-SCHEMES |= {twin.name: twin for twin in TWINS}
+SCHEMES |= {twin.name: twin for twin in map(_reversed_twin, SCHEMES.values()) if twin.name.startswith("rbio")}
 ALIASES = {"5/3": "bior2.2", "9/7": "bior4.4", "sym2": "db2", "sym3": "db3"}
 ALIASES |= dict.fromkeys(("db1", "bior1.1", "rbio1.1"), "haar")
 

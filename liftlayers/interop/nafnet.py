@@ -75,7 +75,8 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     net = _unet_for(weights)
     ours = net.state_dict()
     names = {_published(name): name for name in ours}
-    published = {theirs: _with_batch(ours[name]) for theirs, name in names.items()}
+    batched = {name: own[None] if own.ndim == 3 else own for name, own in ours.items()}  # beta and gamma
+    published = {theirs: batched[name] for theirs, name in names.items()}
     if problems := misfits(weights, published):
         raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {problems}")
     net.load_state_dict({name: weights[theirs].view_as(ours[name]) for theirs, name in names.items()})
@@ -115,7 +116,3 @@ def _published(name: str) -> str:
     for ours, theirs in NAMES.items():
         name = name.replace(ours, theirs)
     return name
-
-
-def _with_batch(weight: Tensor) -> Tensor:
-    return weight[None] if weight.ndim == 3 else weight  # beta and gamma
