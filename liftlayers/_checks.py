@@ -124,12 +124,6 @@ def require_sides(who: str, x: Tensor, *, num_axes: int) -> None:
         raise ValueError(f"{who} needs a tensor of shape {needed} without empty sides, got {tuple(x.shape)}")
 
 
-def require_fitting_bands(who: str, approx: Tensor, *details: Tensor) -> None:
-    """Raises unless bands are alike and fit together: one detail for lines, three for images."""
-    keys = ("a", "d") if len(details) == 1 else ("aa", "da", "ad", "dd")
-    require_named_bands(who, dict(zip(keys, (approx, *details), strict=True)), range(-len(keys[0]), 0))
-
-
 def require_named_bands(who: str, bands: Mapping[str, Tensor], dims: Sequence[int]) -> None:
     """Raises unless bands are alike and fit together: shapes differ along the transformed axes only, consistently.
 

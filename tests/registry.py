@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import AffineTransform
 
 from liftlayers import (
     ActNorm,
@@ -46,7 +47,9 @@ from liftlayers import (
     Wavelet,
     exact,
 )
+from liftlayers.functional import garrote_threshold, hard_threshold, soft_threshold
 from liftlayers.functional.schemes import SCHEMES
+from liftlayers.interop import from_transform
 from tests.tensors import Case, build, tensor
 
 Network = Callable[[int, int], nn.Module]  # channels in and out -> a network that keeps height and width
@@ -108,6 +111,17 @@ def act_norm(channels: int) -> ActNorm:
     return layer
 
 
+class Function(nn.Module):
+    """A function of one tensor as a layer."""
+
+    def __init__(self, function: Callable[..., Tensor], *options: float) -> None:
+        super().__init__()
+        self.function, self.options = function, options
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, *self.options)
+
+
 class OneTask(nn.Module):
     """A network for several tasks that always runs the second."""
 
@@ -160,9 +174,23 @@ REGISTRY: dict[str, Layer] = {
     "NAFBlock": Layer(lambda p: NAFBlock(p.a), image, inverts=False),
     "NAFUNet": Layer(lambda p: NAFUNet(p.a, 4, encoder=(1,), middle=0, decoder=(0,)), image, inverts=False),
     "MultiTaskNAFUNet": Layer(lambda p: OneTask(p.a), image, inverts=False),
-    # The same layers for lines and volumes, and compositions that users make; the matrix needs no rows for them.
-    "Haar, of lines": Layer(lambda _: Haar(spatial_dims=1), image, 2, rank=1, row=False),
-    "Wavelet, of volumes": Layer(lambda _: Wavelet("db2", spatial_dims=3), image, 2, rank=3, row=False),
+    # The same layers for lines and volumes.
+    "Haar, of lines": Layer(lambda _: Haar(spatial_dims=1), image, 2, rank=1),
+    "Wavelet, of volumes": Layer(lambda _: Wavelet("db2", spatial_dims=3), image, 2, rank=3),
+    "LosslessWavelet, of lines": Layer(
+        lambda _: LosslessWavelet("9/7", spatial_dims=1), image, 2, rank=1, inverts=False, integers=True
+    ),
+    # Functions that no layer calls, and the layer that `from_transform` returns.
+    **{
+        f"liftlayers.functional.{function.__name__}": Layer(
+            lambda _, f=function: Function(f, 0.25), image, inverts=False
+        )
+        for function in (soft_threshold, hard_threshold, garrote_threshold)
+    },
+    "liftlayers.interop.from_transform": Layer(
+        lambda _: from_transform(AffineTransform(0.5, 2.0)), image, inverts=False
+    ),
+    # Compositions that users make; the matrix needs no rows for them.
     "Sequential, empty": Layer(lambda _: Sequential(), any_rank=True, row=False),
     "Sequential, image to image": Layer(
         lambda p: Sequential(Haar(), haar_block(p), haar_block(p), Inverse(Haar())), image, 2, row=False

@@ -22,6 +22,7 @@ than eight taps, because the search would take too long. `wavelet_filters` compu
 
 import sys
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -248,9 +249,15 @@ def entry(found: Factorisation) -> str:
         steps = f"*rotations({', '.join(turns)})"
     else:
         letters = {"detail": "P", "approx": "U"}
-        numbers = [(target, taps.first, *(float(tap) for tap in taps.terms)) for target, taps in found.steps]
+        numbers = [(target, taps.first, *map(number, taps.terms)) for target, taps in found.steps]
         steps = ", ".join(f"{letters[target]}({', '.join(map(str, rest))})" for target, *rest in numbers)
-    return f"({found.scales}, {steps})"
+    return f"({found.scales[0]}, {1 if found.scales[0] * found.scales[1] > 0 else -1}, {steps})"
+
+
+def number(tap: mpf) -> str:
+    """Writes a tap, as a fraction if it is one with a denominator from 2 to 99,999."""
+    fraction = Fraction(float(tap)).limit_denominator(99_999)
+    return str(fraction if float(fraction) == float(tap) and fraction.denominator > 1 else float(tap))
 
 
 def main(names: list[str]) -> None:
@@ -264,6 +271,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(sys.argv[1:])
     else:
-        from liftlayers.functional._scheme_tables import SCALES_AND_STEPS
+        from liftlayers.functional._scheme_tables import TABLE
 
-        main(list(SCALES_AND_STEPS))
+        main(list(TABLE))

@@ -1,15 +1,14 @@
 """Separable transforms along several axes, with bands by name: a letter for each axis, "a" or "d"."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from liftlayers._checks import dims_for, require_axes, require_named_bands, require_positive
-from liftlayers.functional._transform1d import EXPANSIVE, analysis, scheme_for, synthesis
-from liftlayers.functional.schemes import Scheme, filter_length
+from liftlayers.functional._transform1d import LineTransform, scheme_for
+from liftlayers.functional.schemes import filter_length
 
 Details = tuple[Tensor, Tensor, Tensor]
 PartlyZero = Mapping[str, Tensor | None]  # bands by name; None stands for zeros
@@ -29,44 +28,25 @@ def detail_keys(num_axes: int) -> list[str]:
     return ["da", "ad", "dd"] if num_axes == 2 else keys[1:]  # horizontal, vertical, diagonal
 
 
-class Transform(NamedTuple):
-    """A named wavelet transform along several axes; errors name `who` as the function that was called."""
+class Transform(LineTransform):
+    """A transform along all of its axes."""
 
-    who: str
-    scheme: Scheme
-    dims: tuple[int, ...]
-    boundary: str = "periodization"
-    spacing: int = 0  # of the samples that the finest level of an undecimated transform reads, else 0
-
-    @property
-    def expands(self) -> bool:
-        return self.boundary in EXPANSIVE
-
-    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:
-        """Splits along one axis in two; the finest level has the number 0."""
-        return analysis(x, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing << number)
-
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:
-        """Inverts `split`."""
-        options = {"dim": dim, "boundary": self.boundary, "size": size, "spacing": self.spacing << number}
-        return synthesis(self.who, approx, detail, self.scheme, **options)  # type: ignore[arg-type]
-
-    def analyse(self, x: Tensor, number: int = 0) -> dict[str, Tensor]:
+    def analyse(self, x: Tensor) -> dict[str, Tensor]:
         """Splits along every axis in turn; each split adds a letter to the names of the bands."""
         if 0 in (x.shape[dim] for dim in self.dims):
             raise ValueError(f"{self.who} needs a tensor without empty sides along {self.dims}, got {tuple(x.shape)}")
         bands = {"": x}
         for dim in self.dims:
-            halves = {key: self.split(band, dim, number) for key, band in bands.items()}
+            halves = {key: self.split(band, dim) for key, band in bands.items()}
             bands = {key + letter: half for key, two in halves.items() for letter, half in zip("ad", two, strict=True)}
         return bands
 
-    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes, number: int) -> Tensor:
+    def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes) -> Tensor:
         """Merges bands in pairs along the last axis, then along the one before it: the inverse of `analyse`."""
         require_named_bands(self.who, bands, self.dims)
         for position, (dim, size) in reversed(list(enumerate(zip(self.dims, sizes, strict=True)))):
             keys = dict.fromkeys(key[:position] for key in bands)
-            bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, number=number, size=size) for k in keys}
+            bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, size=size) for k in keys}
         return bands[""]
 
     def decompose(self, x: Tensor, level: int | None) -> tuple[Tensor, list[dict[str, Tensor]]]:
@@ -77,23 +57,25 @@ class Transform(NamedTuple):
         require_positive(self.who, level=level)
         details = []
         for number in range(level):
-            bands = self.analyse(x, number)
+            bands = self._replace(spacing=self.spacing << number).analyse(x)
             x = bands["a" * len(self.dims)]
             details.append({key: bands[key] for key in detail_keys(len(self.dims))})
         return x, details[::-1]
 
-    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], size: Sizes | None = None) -> Tensor:
+    def recompose(self, x: Tensor | None, details: Sequence[PartlyZero], sizes: Sizes | None = None) -> Tensor:
         """Merges the bands of all levels, the coarsest first."""
-        unknown = [None] * len(self.dims)
-        sizes: list[Sizes] = [size or unknown]
-        for finer in reversed(details[1:]):
-            sizes.append([counts.get("a") for counts in self._counts(finer, sizes[-1])])
-        for number, detail in zip(reversed(range(len(details))), details, strict=True):
-            bands = self._filled({"a" * len(self.dims): x, **detail}, sizes[number])
-            determined = number and not self.expands  # by the bands; the next level checks whether it fits
-            x = self.synthesise(bands, unknown if determined else sizes[number], number)
-        assert x is not None
-        return x
+        sizes = sizes or [None] * len(self.dims)
+        return self.synthesise(self._finest(x, details, sizes), sizes)
+
+    def _finest(self, x: Tensor | None, details: Sequence[PartlyZero], sizes: Sizes) -> dict[str, Tensor]:
+        """Returns the bands of the finest level, of which the approximation merges all coarser ones."""
+        *coarser, finest = details
+        if coarser:
+            below = self._replace(spacing=2 * self.spacing)
+            counts = [each.get("a") for each in self._counts(finest, sizes)]
+            bands = below._finest(x, coarser, counts)
+            x = below.synthesise(bands, counts if self.expands else [None] * len(counts))  # else the bands say it
+        return self._filled({"a" * len(self.dims): x, **finest}, sizes)
 
     def _filled(self, bands: PartlyZero, sizes: Sizes) -> dict[str, Tensor]:
         """Puts zeros in the place of bands that are `None`, of the shape that the other bands and the sizes imply."""
@@ -122,24 +104,29 @@ class Transform(NamedTuple):
 def transform_of(
     who: str, wavelet: str, *tensors: Tensor, axes: Sequence[int], boundary: str = "periodization"
 ) -> Transform:
-    """Returns the transform along axes of tensors; raises unless they hold floats, and have these axes."""
+    """Returns a transform along axes of tensors; raises unless it exists, and they hold floats and have these axes."""
     scheme = scheme_for(who, wavelet, boundary, *tensors)
     least = require_axes(who, axes)
     return Transform(who, scheme, dims_for(who, axes, max([x.ndim for x in tensors] or [least])), boundary)
 
 
+def inverse_of(
+    who: str, coefficients: object, wavelet: str, *, axes: Sequence[int], boundary: str = "periodization"
+) -> tuple[Transform, Levels]:
+    """Returns the transform to invert, and the approximation and the details of each level by name."""
+    levels = levels_of(who, coefficients, require_axes(who, axes))
+    return transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary), levels
+
+
 def recompose(
-    who: str, levels: Levels, wavelet: str, *, axes: Sequence[int], boundary: str, size: Sequence[int] | None
+    who: str, coefficients: object, wavelet: str, *, axes: Sequence[int], boundary: str, size: Sequence[int] | None
 ) -> Tensor:
     """Merges an approximation and the details of all levels, the coarsest first, along axes."""
-    transform = transform_of(who, wavelet, *present(levels), axes=axes, boundary=boundary)
+    transform, levels = inverse_of(who, coefficients, wavelet, axes=axes, boundary=boundary)
     if size is not None:
-        images = tuple(axes) == (-2, -1)
         if not isinstance(size, Sequence) or len(size) != len(axes):
-            needed = "two numbers, height and width" if images else f"{len(axes)} numbers, one for each axis"
-            raise ValueError(f"{who} needs a size of {needed}, got {size}")
-        names = ("height", "width") if images else (f"size along axis {axis}" for axis in axes)
-        require_positive(who, **dict(zip(names, size, strict=True)))
+            raise ValueError(f"{who} needs a size of {len(axes)} numbers, one for each axis, got {size}")
+        require_positive(who, **{f"size along axis {axis}": each for axis, each in zip(axes, size, strict=True)})
     return transform.recompose(*levels, size)
 
 
@@ -149,15 +136,16 @@ def present(levels: Levels) -> list[Tensor]:
     return [band for part in ({"": approx}, *details) for band in part.values() if band is not None]
 
 
-def stacked(bands: Mapping[str, Tensor]) -> Tensor:
-    """Stacks the details of a level band by band."""
-    return torch.cat([bands[key] for key in detail_keys(len(next(iter(bands))))], dim=1)
+def stacked(approx: Tensor, details: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, ...]:
+    """Stacks the details of each level band by band, as layers for tensors (B, C, ...) return them."""
+    keys = detail_keys(approx.ndim - 2)
+    return approx, *(torch.cat([bands[key] for key in keys], dim=1) for bands in details)
 
 
-def unstacked(detail: Tensor, num_axes: int) -> dict[str, Tensor]:
-    """Splits details that are stacked band by band: the inverse of `stacked`."""
-    keys = detail_keys(num_axes)
-    return dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True))
+def unstacked(*details: Tensor) -> list[dict[str, Tensor]]:
+    """Splits the details of each level into bands by name: the inverse of `stacked`."""
+    keys = detail_keys(details[0].ndim - 2)
+    return [dict(zip(keys, detail.chunk(len(keys), dim=1), strict=True)) for detail in details]
 
 
 def levels_of(who: str, coefficients: object, num_axes: int) -> Levels:

@@ -7,7 +7,6 @@ from functools import cache
 from types import ModuleType
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
@@ -22,13 +21,8 @@ KERNEL_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 # By the number of axes, of lines, images and volumes: which sums and differences are stacked, with the bands ordered by
-# name (aa, ad, da, dd), and how the even and odd places of all axes are joined.
+# name (aa, ad, da, dd).
 STACKED = {3: (1,), 4: (2, 1, 3), 5: (1, 2, 3, 4, 5, 6, 7)}
-JOINED = {
-    3: "r b c w -> b c (w r)",
-    4: "(r s) b c h w -> b c (h r) (w s)",
-    5: "(r s t) b c d h w -> b c (d r) (h s) (w t)",
-}
 
 
 def plain_analysis(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,10 +39,16 @@ def _bands(x: Tensor, dim: int) -> list[Tensor]:
 
 
 def plain_synthesis(approx: Tensor, detail: Tensor) -> Tensor:
-    parts, rank = _ordered(approx, detail), approx.ndim - 2
-    for bit in (2**axis for axis in range(rank)):  # the last axis first
-        parts = [parts[k ^ bit] - part if k & bit else part + parts[k ^ bit] for k, part in enumerate(parts)]
-    return _scale(approx) * rearrange(parts, JOINED[approx.ndim], **dict.fromkeys("rs"[: rank - 1], 2))
+    return _scale(approx) * _merged(_ordered(approx, detail), 2)
+
+
+def _merged(bands: list[Tensor], dim: int) -> Tensor:
+    """Merges bands, ordered by name, along all axes from `dim` on, the last axis first."""
+    if len(bands) == 1:
+        return bands[0]
+    half = len(bands) // 2
+    sums, differences = _merged(bands[:half], dim + 1), _merged(bands[half:], dim + 1)
+    return torch.stack((sums + differences, sums - differences), dim + 1).flatten(dim, dim + 1)
 
 
 def _ordered(approx: Tensor, detail: Tensor) -> list[Tensor]:

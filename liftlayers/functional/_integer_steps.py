@@ -3,70 +3,43 @@
 The taps are fixed-point numbers, so that all arithmetic is on integers and has the same bits on every device.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers.functional.lifting import halves, lifting_sum, merged
-from liftlayers.functional.schemes import LiftingStep, require_scheme
+from liftlayers.functional.lifting import halves, lifting_sum, merged, with_steps, without_steps
+from liftlayers.functional.schemes import LiftingStep, Scheme
 
 FRACTION = 30  # bits of a tap after the binary point: 2^31 times the taps of a step, less than 4 in all, fits 64 bits
 
 
-class IntegerStep(NamedTuple):
-    """One lifting step from integers to integers.
-
-    `change` takes the half that the step reads and the length of its target, and returns what is added to the target.
-    """
-
-    target: Literal["approx", "detail"]
-    change: Callable[[Tensor, int], Tensor]
-
-
-class IntegerScheme(NamedTuple):
-    """The steps of a transform, in order, and whether the approximation is then negated."""
-
-    steps: tuple[IntegerStep, ...]
-    negated: bool
-
-
-def integer_scheme(who: str, wavelet: str) -> IntegerScheme:
-    """Returns the steps of a wavelet; raises `ValueError`, naming `who`, if the wavelet is unknown."""
-    scheme = require_scheme(who, wavelet)
-    rounded = tuple(IntegerStep(step.target, partial(rounded_sum, step)) for step in scheme.steps)
-    return IntegerScheme(WITHOUT_TAPS.get(scheme.name, rounded), scheme.scales[0] < 0)
-
-
-def lift_integers(x: Tensor, scheme: IntegerScheme, *, dim: int) -> tuple[Tensor, Tensor]:
+def lift_integers(x: Tensor, scheme: Scheme, *, dim: int) -> tuple[Tensor, Tensor]:
     """Splits lines of integers along an axis, counted from the end, into approximation and detail."""
-    approx, detail = halves(x.transpose(dim, -1), dim=-1)
-    for step in scheme.steps:
-        if step.target == "detail":
-            detail = detail + step.change(approx, detail.shape[-1])
-        else:
-            approx = approx + step.change(detail, approx.shape[-1])
-    return (-approx if scheme.negated else approx).transpose(dim, -1), detail.transpose(dim, -1)
+    approx, detail = with_steps(*halves(x.transpose(dim, -1), -1), scheme, partial(_sum, name=scheme.name), dim=-1)
+    return _signed(approx, scheme).transpose(dim, -1), detail.transpose(dim, -1)
 
 
-def unlift_integers(who: str, approx: Tensor, detail: Tensor, *, scheme: IntegerScheme, dim: int) -> Tensor:
-    """Inverts `lift_integers`; raises `ValueError`, naming `who`, if there are too few or too many details."""
-    num, num_detail = approx.shape[dim], detail.shape[dim]
-    if num - num_detail not in (0, 1):
-        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
-    approx, detail = (-approx if scheme.negated else approx).transpose(dim, -1), detail.transpose(dim, -1)
-    for step in reversed(scheme.steps):
-        if step.target == "detail":
-            detail = detail - step.change(approx, num_detail)
-        else:
-            approx = approx - step.change(detail, num)
+def unlift_integers(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int) -> Tensor:
+    """Inverts `lift_integers`."""
+    approx, detail = _signed(approx, scheme).transpose(dim, -1), detail.transpose(dim, -1)
+    approx, detail = without_steps(approx, detail, scheme, partial(_sum, name=scheme.name), dim=-1)
     return merged(approx.transpose(dim, -1), detail.transpose(dim, -1), dim)
 
 
-def rounded_sum(step: LiftingStep, source: Tensor, length: int) -> Tensor:
+def _signed(approx: Tensor, scheme: Scheme) -> Tensor:
+    """Returns the approximation with the sign of its scale."""
+    return -approx if scheme.scales[0] < 0 else approx
+
+
+def _sum(source: Tensor, step: LiftingStep, *, length: int, name: str) -> Tensor:
+    """Computes what a step of a wavelet adds to its target."""
+    special = WITHOUT_TAPS.get(name, {}).get(step.target)
+    return special(source, length) if special else rounded_sum(source, step, length=length)
+
+
+def rounded_sum(source: Tensor, step: LiftingStep, *, length: int) -> Tensor:
     r"""Computes a step's weighted sum of integers, on the mirrored line, and rounds it half up.
 
     .. math:: \left\lfloor \frac{\sum_j C_j \, o_{n + f + j} + 2^{F - 1}}{2^F} \right\rfloor, \qquad
@@ -115,6 +88,6 @@ def floor_of_mean(a: Tensor, b: Tensor) -> Tensor:
 
 # The S-transform, and the reversible 5/3 of JPEG 2000. `rounded_sum` has the same bits for the latter, more slowly.
 WITHOUT_TAPS = {
-    "haar": (IntegerStep("detail", _minus_left_neighbour), IntegerStep("approx", _half)),
-    "bior2.2": (IntegerStep("detail", _minus_mean_of_neighbours), IntegerStep("approx", _quarter_of_neighbours)),
+    "haar": {"detail": _minus_left_neighbour, "approx": _half},
+    "bior2.2": {"detail": _minus_mean_of_neighbours, "approx": _quarter_of_neighbours},
 }

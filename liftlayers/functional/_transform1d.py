@@ -1,4 +1,7 @@
-"""Analysis and synthesis along one axis under every boundary rule, and the checks of their arguments."""
+"""A named wavelet transform along one axis at a time, under every boundary rule."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,52 +16,69 @@ NON_EXPANSIVE = ("periodization", "reflect")
 EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
 
 
-def analysis(x: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0) -> tuple[Tensor, Tensor]:
-    """Returns approximation and detail along an axis, counted from the end; undecimated if there is a spacing."""
-    lift = lifting.lift if torch.compiler.is_compiling() else lift_in_place  # compilers fuse the plain form
-    if boundary in NON_EXPANSIVE:
-        return lift(x, scheme, dim=dim, boundary=boundary, spacing=spacing)
-    length = filter_length(scheme)
-    num = (x.shape[dim] + length - 1) // 2
-    left, first = _margin(length)
-    right = 2 * num - x.shape[dim] + left % 2
-    line = extended(x, left, right, dim=dim, boundary=boundary)
-    approx, detail = lift(line, scheme, dim=dim, boundary="periodization")
-    return approx.narrow(dim, first, num), detail.narrow(dim, first, num)
+class LineTransform(NamedTuple):
+    """A transform of lines along any of several axes; errors name `who` as the function that was called."""
+
+    who: str
+    scheme: Scheme
+    dims: tuple[int, ...]  # the axes, counted from the end
+    boundary: str = "periodization"
+    spacing: int = 0  # of the samples that an undecimated transform reads, else 0
+
+    @property
+    def expands(self) -> bool:
+        return self.boundary in EXPANSIVE
+
+    def split(self, x: Tensor, dim: int) -> Sequence[Tensor]:
+        """Returns approximation and detail along one axis."""
+        lift = lifting.lift if torch.compiler.is_compiling() else lift_in_place  # compilers fuse the plain form
+        if not self.expands:
+            return lift(x, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing)
+        length = filter_length(self.scheme)
+        num = (x.shape[dim] + length - 1) // 2
+        left, first = _margin(length)
+        right = 2 * num - x.shape[dim] + left % 2
+        line = extended(x, left, right, dim=dim, boundary=self.boundary)
+        approx, detail = lift(line, self.scheme, dim=dim, boundary="periodization")
+        return approx.narrow(dim, first, num), detail.narrow(dim, first, num)
+
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, size: int | None) -> Tensor:
+        """Inverts `split`; raises `ValueError` if the bands do not fit together or do not fit the size."""
+        unlift = lifting.unlift if torch.compiler.is_compiling() else unlift_in_place
+        num, num_detail = approx.shape[dim], detail.shape[dim]
+        if not self.expands:
+            require_pairs(self.who, num, num_detail)
+            if size not in (None, num + num_detail):
+                needed = f"{num + num_detail} for {num} + {num_detail} coefficients"
+                raise ValueError(f"{self.who} needs a size of {needed}, got {size}")
+            return unlift(approx, detail, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing)
+        length = filter_length(self.scheme)
+        even = 2 * num - length + 2
+        if num != num_detail or even < 2:
+            rule = f"{self.scheme.name!r} and {self.boundary!r}"
+            needed = f"as many details as approximations, at least {length // 2}, for {rule}"
+            raise ValueError(f"{self.who} needs {needed}, got {num_detail} and {num}")
+        if size not in (None, even, even - 1):
+            raise ValueError(f"{self.who} needs a size of {even - 1} or {even} for {num} coefficients, got {size}")
+        left, first = _margin(length)
+        approx, detail = (extended(band, first, 0, dim=dim, boundary="zero") for band in (approx, detail))
+        line = unlift(approx, detail, self.scheme, dim=dim, boundary="periodization")
+        return line.narrow(dim, left, even if size is None else size)
 
 
-def synthesis(
-    who: str,
-    approx: Tensor,
-    detail: Tensor,
-    scheme: Scheme,
-    *,
-    dim: int,
-    boundary: str,
-    size: int | None,
-    spacing: int = 0,
-) -> Tensor:
-    """Returns the lines along an axis, counted from the end."""
-    unlift = lifting.unlift if torch.compiler.is_compiling() else unlift_in_place
-    num, num_detail = approx.shape[dim], detail.shape[dim]
-    if boundary in NON_EXPANSIVE:
-        total = num + num_detail
-        if total == 0 or num - num_detail not in (0, 1):
-            raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
-        if size not in (None, total):
-            raise ValueError(f"{who} needs a size of {total} for {num} + {num_detail} coefficients, got {size}")
-        return unlift(approx, detail, scheme, dim=dim, boundary=boundary, spacing=spacing)
-    length = filter_length(scheme)
-    even = 2 * num - length + 2
-    if num != num_detail or even < 2:
-        needed = f"as many details as approximations, at least {length // 2}, for {scheme.name!r} and {boundary!r}"
-        raise ValueError(f"{who} needs {needed}, got {num_detail} and {num}")
-    if size not in (None, even, even - 1):
-        raise ValueError(f"{who} needs a size of {even - 1} or {even} for {num} coefficients, got {size}")
-    left, first = _margin(length)
-    approx, detail = (extended(band, first, 0, dim=dim, boundary="zero") for band in (approx, detail))
-    line = unlift(approx, detail, scheme, dim=dim, boundary="periodization")
-    return line.narrow(dim, left, even if size is None else size)
+def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
+    """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
+    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    if boundary not in rules:
+        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
+    require_float(who, *tensors)
+    return scheme
+
+
+def require_pairs(who: str, num: int, num_detail: int) -> None:
+    """Raises `ValueError` unless there are as many details as approximations or one fewer, and at least one in all."""
+    if num == 0 or num - num_detail not in (0, 1):
+        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
 
 
 def extended(x: Tensor, left: int, right: int, *, dim: int, boundary: str) -> Tensor:
@@ -85,12 +105,3 @@ def _margin(length: int) -> tuple[int, int]:
     """
     left = length - 2 + (length // 2 + 1) % 2
     return left, (left + 1 - length // 2) // 2
-
-
-def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
-    """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
-    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
-    if boundary not in rules:
-        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
-    require_float(who, *tensors)
-    return scheme

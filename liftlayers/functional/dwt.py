@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_fitting_bands, require_sides
-from liftlayers.functional._axes import Details, by_name, recompose, transform_of
-from liftlayers.functional._transform1d import analysis, scheme_for, synthesis
-
-Size = tuple[int, int]
+from liftlayers._checks import four_bands, require_named_bands, require_sides
+from liftlayers.functional._axes import Details, recompose, transform_of
+from liftlayers.functional._transform1d import LineTransform, scheme_for
 
 
 def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
@@ -62,9 +60,10 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx / 2**0.5, detail.abs()  # a ramp has details only where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
-    steps = scheme_for("dwt1d", wavelet, boundary, x)
+    scheme = scheme_for("dwt1d", wavelet, boundary, x)
     require_sides("dwt1d", x, num_axes=1)
-    return analysis(x, steps, dim=-1, boundary=boundary)
+    approx, detail = LineTransform("dwt1d", scheme, (-1,), boundary).split(x, -1)
+    return approx, detail
 
 
 def idwt1d(
@@ -107,9 +106,9 @@ def idwt1d(
         >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
         True
     """
-    steps = scheme_for("idwt1d", wavelet, boundary, approx, detail)
-    require_fitting_bands("idwt1d", approx, detail)
-    return synthesis("idwt1d", approx, detail, steps, dim=-1, boundary=boundary, size=size)
+    scheme = scheme_for("idwt1d", wavelet, boundary, approx, detail)
+    require_named_bands("idwt1d", {"a": approx, "d": detail}, (-1,))
+    return LineTransform("idwt1d", scheme, (-1,), boundary).merge(approx, detail, -1, size=size)
 
 
 def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:
@@ -151,7 +150,7 @@ def idwt2d(
     wavelet: str,
     *,
     boundary: str = "periodization",
-    size: Size | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     r"""Merges the four bands into images: the inverse of `dwt2d`.
 
@@ -184,6 +183,5 @@ def idwt2d(
         >>> torch.allclose(idwt2d(dwt2d(x, "5/3"), "5/3"), x, atol=1e-6)
         True
     """
-    approx, *details = four_bands("idwt2d", coefficients)
-    detail = by_name("idwt2d", details, 2)
-    return recompose("idwt2d", (approx, [detail]), wavelet, axes=(-2, -1), boundary=boundary, size=size)
+    four_bands("idwt2d", coefficients)
+    return recompose("idwt2d", coefficients, wavelet, axes=(-2, -1), boundary=boundary, size=size)

@@ -47,7 +47,7 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
 
 
 def straight_through(value: Tensor, x: Tensor) -> Tensor:
-    """Returns a value that was rounded from `x`, with the gradient of `x`: adds a zero that has it."""
+    """Returns a value that was rounded from `x`, in its dtype, with the gradient of `x`: adds a zero that has it."""
     return value + (x - x.detach())
 
 

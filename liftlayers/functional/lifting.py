@@ -1,11 +1,14 @@
 """A scheme along one axis: splits lines into approximation and detail by lifting steps, and merges them again."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from liftlayers.functional.schemes import LiftingStep, Scheme
+
+Sum = Callable[..., Tensor]  # of a source, a step and `length=`, as `lifting_sum`
 
 
 def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0) -> tuple[Tensor, Tensor]:
@@ -40,11 +43,7 @@ def lift(x: Tensor, scheme: Scheme, *, dim: int, boundary: str, spacing: int = 0
     """
     approx, detail = (x, x.roll(-spacing, dim)) if spacing else halves(x, dim)
     added = partial(lifting_sum, dim=dim, boundary=boundary, spacing=spacing)
-    for step in scheme.steps:
-        if step.target == "detail":
-            detail = detail + added(approx, step, length=detail.shape[dim])
-        else:
-            approx = approx + added(detail, step, length=approx.shape[dim])
+    approx, detail = with_steps(approx, detail, scheme, added, dim=dim)
     return scheme.scales[0] * approx, scheme.scales[1] * detail
 
 
@@ -55,12 +54,28 @@ def unlift(approx: Tensor, detail: Tensor, scheme: Scheme, *, dim: int, boundary
     """
     approx, detail = approx / scheme.scales[0], detail / scheme.scales[1]
     added = partial(lifting_sum, dim=dim, boundary=boundary, spacing=spacing)
+    approx, detail = without_steps(approx, detail, scheme, added, dim=dim)
+    return 0.5 * (approx + detail.roll(spacing, dim)) if spacing else merged(approx, detail, dim)
+
+
+def with_steps(approx: Tensor, detail: Tensor, scheme: Scheme, added: Sum, *, dim: int) -> tuple[Tensor, Tensor]:
+    """Takes the steps of a scheme in order; `added` computes what each adds to its target."""
+    for step in scheme.steps:
+        if step.target == "detail":
+            detail = detail + added(approx, step, length=detail.shape[dim])
+        else:
+            approx = approx + added(detail, step, length=approx.shape[dim])
+    return approx, detail
+
+
+def without_steps(approx: Tensor, detail: Tensor, scheme: Scheme, added: Sum, *, dim: int) -> tuple[Tensor, Tensor]:
+    """Undoes `with_steps`."""
     for step in reversed(scheme.steps):
         if step.target == "detail":
             detail = detail - added(approx, step, length=detail.shape[dim])
         else:
             approx = approx - added(detail, step, length=approx.shape[dim])
-    return 0.5 * (approx + detail.roll(spacing, dim)) if spacing else merged(approx, detail, dim)
+    return approx, detail
 
 
 def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, boundary: str, spacing: int = 0) -> Tensor:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_fitting_bands, require_sides, require_tensors
+from liftlayers._checks import four_bands, require_sides, require_tensors
 from liftlayers.functional._axes import Transform
-from liftlayers.functional._integer_steps import IntegerScheme, integer_scheme, lift_integers, unlift_integers
+from liftlayers.functional._integer_steps import lift_integers, unlift_integers
+from liftlayers.functional._transform1d import require_pairs
 from liftlayers.functional.schemes import require_scheme
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # those that torch can add and shift
@@ -69,8 +70,8 @@ def lossless_dwt1d(x: Tensor, wavelet: str) -> tuple[Tensor, Tensor]:
         >>> lossless_dwt1d(torch.tensor([1, 3, 6, 8, 7]), "5/3")
         (tensor([1, 7, 8]), tensor([0, 2]))
     """
-    scheme = _checked_scheme("lossless_dwt1d", wavelet, 1, x)
-    return lift_integers(x, scheme, dim=-1)
+    bands = _transform("lossless_dwt1d", wavelet, x, num_axes=1).analyse(x)
+    return bands["a"], bands["d"]
 
 
 def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
@@ -102,9 +103,8 @@ def lossless_idwt1d(approx: Tensor, detail: Tensor, wavelet: str) -> Tensor:
         >>> lossless_idwt1d(torch.tensor([1, 7, 8]), torch.tensor([0, 2]), "5/3")
         tensor([1, 3, 6, 8, 7])
     """
-    scheme = _checked_scheme("lossless_idwt1d", wavelet, 1, approx, detail)
-    require_fitting_bands("lossless_idwt1d", approx, detail)
-    return unlift_integers("lossless_idwt1d", approx, detail, scheme=scheme, dim=-1)
+    transform = _transform("lossless_idwt1d", wavelet, approx, detail, num_axes=1)
+    return transform.synthesise({"a": approx, "d": detail}, [None])
 
 
 def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -155,7 +155,7 @@ def lossless_dwt2d(x: Tensor, wavelet: str) -> tuple[Tensor, tuple[Tensor, Tenso
         >>> cA.shape, cH.shape, cV.shape, cD.shape
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]), torch.Size([3, 3, 3]), torch.Size([3, 2, 3]))
     """
-    bands = _images("lossless_dwt2d", wavelet, x).analyse(x)
+    bands = _transform("lossless_dwt2d", wavelet, x, num_axes=2).analyse(x)
     return bands["aa"], (bands["da"], bands["ad"], bands["dd"])
 
 
@@ -188,33 +188,27 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
         True
     """
     bands = four_bands("lossless_idwt2d", coefficients)
-    transform = _images("lossless_idwt2d", wavelet, *bands)
-    named: dict[str, Tensor] = dict(zip(("aa", "da", "ad", "dd"), bands, strict=True))
-    return transform.synthesise(named, [None, None], 0)
+    transform = _transform("lossless_idwt2d", wavelet, *bands, num_axes=2)
+    return transform.synthesise(dict(zip(("aa", "da", "ad", "dd"), bands, strict=True)), [None, None])
 
 
 class IntegerTransform(Transform):
     """A wavelet transform of integers along several axes, by lifting steps from integers to integers."""
 
-    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:  # noqa: ARG002
-        return lift_integers(x, integer_scheme(self.who, self.scheme.name), dim=dim)
+    def split(self, x: Tensor, dim: int) -> Sequence[Tensor]:
+        return lift_integers(x, self.scheme, dim=dim)
 
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:  # noqa: ARG002
-        return unlift_integers(self.who, approx, detail, scheme=integer_scheme(self.who, self.scheme.name), dim=dim)
-
-
-def _images(who: str, wavelet: str, *bands: Tensor) -> IntegerTransform:
-    """Returns the transform of rows and columns; raises as `_checked_scheme` does."""
-    _checked_scheme(who, wavelet, 2, *bands)
-    return IntegerTransform(who, require_scheme(who, wavelet), (-2, -1))
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, size: int | None) -> Tensor:  # noqa: ARG002
+        require_pairs(self.who, approx.shape[dim], detail.shape[dim])
+        return unlift_integers(approx, detail, self.scheme, dim=dim)
 
 
-def _checked_scheme(who: str, wavelet: str, num_axes: int, *bands: Tensor) -> IntegerScheme:
-    """Returns the steps of a wavelet; raises unless it is known, all bands are integers, and the first is not empty."""
-    scheme = integer_scheme(who, wavelet)
+def _transform(who: str, wavelet: str, *bands: Tensor, num_axes: int) -> IntegerTransform:
+    """Returns a transform; raises unless it is known, all bands are integers, and the first is not empty."""
+    scheme = require_scheme(who, wavelet)
     require_integers(who, *bands, advice="; for floats use the layer Wavelet")
     require_sides(who, bands[0], num_axes=num_axes)
-    return scheme
+    return IntegerTransform(who, scheme, tuple(range(-num_axes, 0)))
 
 
 def require_integers(who: str, *tensors: Tensor, advice: str = "") -> None:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from liftlayers._checks import require_axes, require_whole
-from liftlayers.functional._axes import Detail, Transform, levels_of, present, transform_of
+from liftlayers._checks import require_whole
+from liftlayers.functional._axes import Detail, Transform, inverse_of, transform_of
+from liftlayers.functional._transform1d import require_pairs
 
 
 def pack(coefficients: Sequence[Tensor | Detail], *, axes: Sequence[int] = (-2, -1)) -> Tensor:
@@ -42,8 +43,8 @@ def pack(coefficients: Sequence[Tensor | Detail], *, axes: Sequence[int] = (-2, 
         >>> pack(bands).shape
         torch.Size([3, 9, 13])
     """
-    levels = levels_of("pack", coefficients, require_axes("pack", axes))
-    return _packing("pack", *present(levels), axes=axes).recompose(*levels)
+    transform, levels = inverse_of("pack", coefficients, "haar", axes=axes)
+    return _Packing(*transform).recompose(*levels)
 
 
 def unpack(x: Tensor, *, level: int, axes: Sequence[int] = (-2, -1)) -> list[Tensor | dict[str, Tensor]]:
@@ -75,22 +76,16 @@ def unpack(x: Tensor, *, level: int, axes: Sequence[int] = (-2, -1)) -> list[Ten
         (torch.Size([3, 3, 4]), torch.Size([3, 2, 4]))
     """
     require_whole("unpack", level=level)
-    approx, details = _packing("unpack", x, axes=axes).decompose(x, level)
+    approx, details = _Packing(*transform_of("unpack", "haar", x, axes=axes)).decompose(x, level)
     return [approx, *details]
 
 
 class _Packing(Transform):
     """Splits lines in the middle and joins them again, instead of a wavelet transform."""
 
-    def split(self, x: Tensor, dim: int, number: int) -> Sequence[Tensor]:  # noqa: ARG002
+    def split(self, x: Tensor, dim: int) -> Sequence[Tensor]:
         return x.tensor_split([(x.shape[dim] + 1) // 2], dim)
 
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, number: int, size: int | None) -> Tensor:  # noqa: ARG002
-        if approx.shape[dim] - detail.shape[dim] not in (0, 1):
-            sizes = f"{detail.shape[dim]} for {approx.shape[dim]}"
-            raise ValueError(f"{self.who} needs as many details as approximations or one fewer, got {sizes}")
+    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, size: int | None) -> Tensor:  # noqa: ARG002
+        require_pairs(self.who, approx.shape[dim], detail.shape[dim])
         return torch.cat((approx, detail), dim)
-
-
-def _packing(who: str, *tensors: Tensor, axes: Sequence[int]) -> Transform:
-    return _Packing(*transform_of(who, "haar", *tensors, axes=axes))

@@ -3,7 +3,9 @@
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
-from liftlayers.functional._scheme_tables import SCALES_AND_STEPS
+from liftlayers.functional._scheme_tables import TABLE
+
+OTHER: dict[str, Literal["approx", "detail"]] = {"approx": "detail", "detail": "approx"}
 
 
 class LiftingStep(NamedTuple):
@@ -56,23 +58,19 @@ def _reversed_twin(scheme: Scheme) -> Scheme:
 
     The inverse of a step has the opposite taps. Transposing it swaps the halves and reverses the taps.
     """
-    first, second = scheme.scales
-    return Scheme(
-        scheme.name.replace("bior", "rbio"), tuple(map(_transposed_inverse, scheme.steps)), (1 / first, 1 / second)
+    steps = (
+        LiftingStep(OTHER[target], tuple(-tap for tap in reversed(taps)), 1 - first - len(taps))
+        for target, taps, first in scheme.steps
     )
-
-
-def _transposed_inverse(step: LiftingStep) -> LiftingStep:
-    target: Literal["approx", "detail"] = "approx" if step.target == "detail" else "detail"
-    return LiftingStep(target, tuple(-tap for tap in reversed(step.taps)), 1 - step.first - len(step.taps))
+    approx, detail = scheme.scales
+    return Scheme(scheme.name.replace("bior", "rbio"), tuple(steps), (1 / approx, 1 / detail))
 
 
 SCHEMES = {
-    name: Scheme(name, tuple(LiftingStep(*step) for step in steps), scales)
-    for name, (scales, *steps) in SCALES_AND_STEPS.items()
+    name: Scheme(name, tuple(LiftingStep(*step) for step in steps), (scale, sign / scale))
+    for name, (scale, sign, *steps) in TABLE.items()
 }
-TWINS = [_reversed_twin(found) for name, found in SCHEMES.items() if name.startswith("bior")]
-SCHEMES |= {twin.name: twin for twin in TWINS}
+SCHEMES |= {twin.name: twin for twin in map(_reversed_twin, SCHEMES.values()) if twin.name.startswith("rbio")}
 ALIASES = {"5/3": "bior2.2", "9/7": "bior4.4", "sym2": "db2", "sym3": "db3"}
 ALIASES |= dict.fromkeys(("db1", "bior1.1", "rbio1.1"), "haar")
 
@@ -165,7 +163,7 @@ def filter_length(scheme: Scheme) -> int:
     reach = {"approx": (0, 0), "detail": (1, 1)}  # first and last sample that coefficient 0 depends on
     for step in scheme.steps:
         low, high = reach[step.target]
-        other_low, other_high = reach["detail" if step.target == "approx" else "approx"]
+        other_low, other_high = reach[OTHER[step.target]]
         last = step.first + len(step.taps) - 1
         reach[step.target] = min(low, other_low + 2 * step.first), max(high, other_high + 2 * last)
     return 2 * max(max(high, 1 - low) for low, high in reach.values())

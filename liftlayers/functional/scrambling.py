@@ -100,16 +100,18 @@ def unscramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
     return _for_each_key("unscramble_blocks", _unscrambled, x, key, block)
 
 
-def _for_each_key(who: str, apply: Callable[[Tensor, bytes, int], Tensor], x: Tensor, key: Key, block: int) -> Tensor:
+def _for_each_key(who: str, apply: Callable[..., Tensor], x: Tensor, key: Key, block: int) -> Tensor:
+    """Applies a function to the blocks of images, each image with its key."""
     require_tensors(who, x)
     require_four_axes(who, x)
     require_positive(who, block=block)
     require_key(who, key)
     if isinstance(key, bytes):
-        return apply(x, key, block)
+        return _by_region(x, key, block, apply)
     if len(key) != len(x):
         raise ValueError(f"{who} needs one key, or one for each of {len(x)} images, got {len(key)}")
-    return torch.cat([apply(image, k, block) for image, k in zip(x.split(1), key, strict=True)]) if len(x) else x
+    parts = [_by_region(x[i : i + 1], each, block, apply) for i, each in enumerate(key)]
+    return torch.cat(parts) if parts else x
 
 
 def require_key(who: str, key: Key) -> None:
@@ -121,26 +123,17 @@ def require_key(who: str, key: Key) -> None:
             raise ValueError(f"{who} needs a key of at least {MIN_KEY_BYTES} bytes, got {len(one)}")
 
 
-# An image has up to four regions: whole blocks, those at the right and at the bottom that are cut, and the corner.
+def _scrambled(blocks: Tensor, order: Tensor, channels: Tensor, pixels: Tensor, negative: Tensor) -> Tensor:
+    blocks = blocks.index_select(1, order)
+    blocks = blocks.gather(2, channels.expand_as(blocks)).gather(3, pixels.expand_as(blocks))
+    return torch.where(negative, _negative(blocks), blocks)
 
 
-def _scrambled(x: Tensor, key: bytes, block: int) -> Tensor:
-    def scrambled(blocks: Tensor, order: Tensor, channels: Tensor, pixels: Tensor, negative: Tensor) -> Tensor:
-        blocks = blocks.index_select(1, order)
-        blocks = blocks.gather(2, channels.expand_as(blocks)).gather(3, pixels.expand_as(blocks))
-        return torch.where(negative, _negative(blocks), blocks)
-
-    return _by_region(x, key, block, scrambled)
-
-
-def _unscrambled(x: Tensor, key: bytes, block: int) -> Tensor:
-    def unscrambled(blocks: Tensor, order: Tensor, channels: Tensor, pixels: Tensor, negative: Tensor) -> Tensor:
-        blocks = torch.where(negative, _negative(blocks), blocks)
-        channels, pixels = channels.argsort(2), pixels.argsort(3)
-        blocks = blocks.gather(3, pixels.expand_as(blocks)).gather(2, channels.expand_as(blocks))
-        return blocks.index_select(1, order.argsort())
-
-    return _by_region(x, key, block, unscrambled)
+def _unscrambled(blocks: Tensor, order: Tensor, channels: Tensor, pixels: Tensor, negative: Tensor) -> Tensor:
+    blocks = torch.where(negative, _negative(blocks), blocks)
+    channels, pixels = channels.argsort(2), pixels.argsort(3)
+    blocks = blocks.gather(3, pixels.expand_as(blocks)).gather(2, channels.expand_as(blocks))
+    return blocks.index_select(1, order.argsort())
 
 
 def _negative(x: Tensor) -> Tensor:
@@ -148,28 +141,27 @@ def _negative(x: Tensor) -> Tensor:
 
 
 def _by_region(x: Tensor, key: bytes, block: int, apply: Callable[..., Tensor]) -> Tensor:
-    """Applies a function to the blocks (B, N, C, h * w) of each region of images."""
+    """Applies a function to the blocks of each region: whole ones, those cut at the right or below, and the corner."""
+    # a compiled graph is for one size: the draws depend on it
+    channels, height, width = map(operator.index, x.shape[1:])
     rows = []
-    channels, height, width = map(
-        operator.index, x.shape[1:]
-    )  # a compiled graph is for one size: the draws depend on it
-    whole = height - height % block, width - width % block
-    for down, (top, bottom) in enumerate([(0, whole[0]), (whole[0], height)]):
-        parts = []
-        for right, (left, end) in enumerate([(0, whole[1]), (whole[1], width)]):
-            region = x[..., top:bottom, left:end]
-            if region.numel():
-                size = min(block, bottom - top), min(block, end - left)
-                grid = (bottom - top) // size[0], (end - left) // size[1]
-                geometry = channels, height, width, block, 2 * down + right
-                drawn = (tensor.to(x.device) for tensor in _draw(key, geometry, grid[0] * grid[1], size))
-                blocks = rearrange(region, "b c (m h) (n w) -> b (m n) c (h w)", h=size[0], w=size[1])
-                region = rearrange(
-                    apply(blocks, *drawn), "b (m n) c (h w) -> b c (m h) (n w)", m=grid[0], h=size[0], w=size[1]
-                )
-            parts.append(region)
+    for down, row in enumerate(x.tensor_split([height - height % block], dim=2)):
+        geometries = [(channels, height, width, block, 2 * down + right) for right in (0, 1)]
+        regions = row.tensor_split([width - width % block], dim=3)
+        parts = [_on_blocks(*each, key, apply) for each in zip(regions, geometries, strict=True)]
         rows.append(torch.cat(parts, dim=3))
     return torch.cat(rows, dim=2)
+
+
+def _on_blocks(region: Tensor, geometry: tuple[int, ...], key: bytes, apply: Callable[..., Tensor]) -> Tensor:
+    """Applies a function to the blocks (B, N, C, h * w) of a region and to what is drawn for them."""
+    if not region.numel():
+        return region
+    height, width = map(operator.index, region.shape[2:])
+    h, w = min(geometry[3], height), min(geometry[3], width)
+    drawn = (tensor.to(region.device) for tensor in _draw(key, geometry, (height // h) * (width // w), (h, w)))
+    blocks = rearrange(region, "b c (m h) (n w) -> b (m n) c (h w)", h=h, w=w)
+    return rearrange(apply(blocks, *drawn), "b (m n) c (h w) -> b c (m h) (n w)", m=height // h, h=h, w=w)
 
 
 @constant_in_graphs

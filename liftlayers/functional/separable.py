@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from liftlayers._checks import require_axes
-from liftlayers.functional._axes import PartlyZero, by_name, recompose, transform_of
+from liftlayers.functional._axes import PartlyZero, recompose, transform_of
 
 
 def dwt(x: Tensor, wavelet: str, *, axes: Sequence[int] = (-1,), boundary: str = "periodization") -> dict[str, Tensor]:
@@ -87,5 +87,5 @@ def idwt(
     if not isinstance(bands, Mapping):
         raise TypeError(f"idwt needs bands by name, got {type(bands).__name__}")
     low = "a" * require_axes("idwt", axes)
-    detail = by_name("idwt", {key: band for key, band in bands.items() if key != low}, len(axes))
-    return recompose("idwt", (bands.get(low), [detail]), wavelet, axes=axes, boundary=boundary, size=size)
+    detail = {key: band for key, band in bands.items() if key != low}
+    return recompose("idwt", (bands.get(low), detail), wavelet, axes=axes, boundary=boundary, size=size)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import require_axes
-from liftlayers.functional._axes import Detail, Transform, levels_of, present, transform_of
+from liftlayers.functional._axes import Detail, Transform, inverse_of, present, transform_of
 
 
 def swt(
@@ -92,13 +91,12 @@ def iswt(
         >>> torch.allclose(iswt(swt(x, "9/7", level=2), "9/7"), x, atol=1e-6)
         True
     """
-    levels = levels_of("iswt", coefficients, require_axes("iswt", axes))
+    transform, levels = inverse_of("iswt", coefficients, wavelet, axes=axes)
     bands = present(levels)
-    transform = _without_decimation(transform_of("iswt", wavelet, *bands, axes=axes), norm)
     if any(band.shape != bands[0].shape for band in bands):
         shapes = ", ".join(str(tuple(band.shape)) for band in bands)
         raise ValueError(f"iswt needs bands of one shape, got {shapes}")
-    return transform.recompose(*levels)
+    return _without_decimation(transform, norm).recompose(*levels)
 
 
 def _without_decimation(transform: Transform, norm: bool) -> Transform:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_axes, require_sides
+from liftlayers._checks import four_bands, require_sides
 from liftlayers.functional._axes import Detail, Details, levels_of, recompose, transform_of
-from liftlayers.functional.dwt import Size
 
 
 def wavedec(
@@ -89,8 +88,7 @@ def waverec(
         >>> waverec([approx, coarse, None], "5/3").shape  # without the finest details
         torch.Size([3, 40])
     """
-    levels = levels_of("waverec", coefficients, require_axes("waverec", axes))
-    return recompose("waverec", levels, wavelet, axes=axes, boundary=boundary, size=size)
+    return recompose("waverec", coefficients, wavelet, axes=axes, boundary=boundary, size=size)
 
 
 def wavedec2(
@@ -133,7 +131,7 @@ def waverec2(
     wavelet: str,
     *,
     boundary: str = "periodization",
-    size: Size | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     r"""Merges the bands of all levels into images: the inverse of `wavedec2`.
 
@@ -168,7 +166,7 @@ def waverec2(
         >>> waverec2([approx, coarse, None], "9/7", size=(9, 13)).shape  # without the finest details
         torch.Size([3, 9, 13])
     """
-    levels = levels_of("waverec2", coefficients, 2)
+    approx, _ = levels_of("waverec2", coefficients, 2)
     for detail in coefficients[1:]:
-        four_bands("waverec2", (levels[0], (None,) * 3 if detail is None else detail))
-    return recompose("waverec2", levels, wavelet, axes=(-2, -1), boundary=boundary, size=size)
+        four_bands("waverec2", (approx, (None,) * 3 if detail is None else detail))
+    return recompose("waverec2", coefficients, wavelet, axes=(-2, -1), boundary=boundary, size=size)

@@ -62,7 +62,7 @@ def to_layout(approx: Tensor, detail: Tensor, layout: str) -> Tensor:
     require_image_bands("to_layout", approx, detail)
     horizontal, vertical, diagonal = detail.chunk(3, dim=1)
     ordered = zip(factors, (approx, vertical, horizontal, diagonal), strict=True)
-    return rearrange([_times(factor, band) for factor, band in ordered], f"k b c h w -> {stacking}")
+    return rearrange([factor * band for factor, band in ordered], f"k b c h w -> {stacking}")
 
 
 def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
@@ -96,8 +96,7 @@ def from_layout(bands: Tensor, layout: str) -> tuple[Tensor, Tensor]:
     if bands.shape[1] % 4:
         raise ValueError(f"from_layout needs four bands with equally many channels, got {bands.shape[1]} channels")
     stacked = rearrange(bands, f"{stacking} -> k b c h w", k=4)
-    scaled = (_times(1 / factor, band) for factor, band in zip(factors, stacked, strict=True))
-    approx, vertical, horizontal, diagonal = scaled
+    approx, vertical, horizontal, diagonal = (band / factor for factor, band in zip(factors, stacked, strict=True))
     return approx, torch.cat((horizontal, vertical, diagonal), dim=1)
 
 
@@ -174,7 +173,3 @@ def _named(who: str, layout: str) -> tuple[tuple[float, ...], str]:
     if layout not in LAYOUTS:
         raise ValueError(f"{who} needs a layout of {', '.join(map(repr, LAYOUTS))}, got {layout!r}")
     return LAYOUTS[layout]
-
-
-def _times(factor: float, band: Tensor) -> Tensor:
-    return band if factor == 1.0 else factor * band

@@ -7,12 +7,13 @@ __all__ = ["NAFUNet", "Pretrained"]
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, nn
 
+from liftlayers.interop._weights import misfits
 from liftlayers.nn import unet
 
 try:
@@ -127,14 +128,16 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """Returns the network in a folder; a subclass that saves other files overrides it and ``_save_pretrained``."""
-        config, tensors = _config(folder / CONFIG), _tensors(folder / WEIGHTS, cls.__name__)
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise ValueError(f"no {name} in {folder}")
+        tensors = _tensors(folder / WEIGHTS, cls.__name__)
         try:
-            network = cls(**config)
+            network = cls(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{folder / CONFIG} does not describe a {cls.__name__}: {error}") from error
-        if problems := list(_differences(tensors, network)):
-            more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-            raise ValueError(f"{folder / WEIGHTS} does not fit its config: {'; '.join(problems[:3])}{more}")
+        if problems := misfits(tensors, network.state_dict()):
+            raise ValueError(f"{folder / WEIGHTS} does not fit its config: {problems}")
         for name, own in network.state_dict(keep_vars=True).items():
             own.data = own.data.to(tensors[name].dtype)  # loading would convert the tensor instead
         network.load_state_dict(tensors)
@@ -211,18 +214,7 @@ def _downloaded(repository: str | Path, kind: type[Pretrained], options: Mapping
         raise ValueError(f"{who} needs {needed}, got {repository!r}, which is no folder: {reason}") from error
 
 
-def _config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"no {path.name} in {path.parent}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
 def _tensors(path: Path, network: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"no {path.name} in {path.parent}")
     try:
         with safetensors.safe_open(path, "pt") as file:
             saved = (file.metadata() or {}).get("network", network)
@@ -232,17 +224,3 @@ def _tensors(path: Path, network: str) -> dict[str, Tensor]:
     if saved != network:
         raise ValueError(f"{path} needs to hold a {network}, got a {saved}")
     return tensors
-
-
-def _differences(tensors: Mapping[str, Tensor], network: nn.Module) -> Iterator[str]:
-    """Yields which tensors are missing, unknown or of another kind than those of a network."""
-    own = network.state_dict()
-    for name, needed in own.items():
-        found = tensors.get(name)
-        if found is None:
-            yield f"{name} is missing"
-        elif found.shape != needed.shape:
-            yield f"{name} has shape {tuple(found.shape)} instead of {tuple(needed.shape)}"
-        elif found.is_floating_point() != needed.is_floating_point():
-            yield f"{name} has dtype {found.dtype} instead of {needed.dtype}"
-    yield from (f"{name} is unknown" for name in tensors if name not in own)

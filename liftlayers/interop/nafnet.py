@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from liftlayers.interop._weights import misfits
 from liftlayers.nn.unet import NAFUNet
 
 # Our names to theirs: parts of the network, then parts of a block. Norms, beta and gamma have the same names.
@@ -74,15 +75,10 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     net = _unet_for(weights)
     ours = net.state_dict()
     names = {_published(name): name for name in ours}
-    shapes = {theirs: _published_shape(ours[name]) for theirs, name in names.items()}
-    problems = [f"{name} is missing" for name in shapes if name not in weights]
-    problems += [f"{name} is unknown" for name in weights if name not in shapes]
-    found = {name: tuple(weights[name].shape) for name in shapes if name in weights}
-    wrong = (name for name, shape in found.items() if shape != shapes[name])
-    problems += [f"{name} has shape {found[name]} instead of {shapes[name]}" for name in wrong]
-    if problems:
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {'; '.join(problems[:5])}{more}")
+    batched = {name: own[None] if own.ndim == 3 else own for name, own in ours.items()}  # beta and gamma
+    published = {theirs: batched[name] for theirs, name in names.items()}
+    if problems := misfits(weights, published):
+        raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {problems}")
     net.load_state_dict({name: weights[theirs].view_as(ours[name]) for theirs, name in names.items()})
     return net
 
@@ -120,7 +116,3 @@ def _published(name: str) -> str:
     for ours, theirs in NAMES.items():
         name = name.replace(ours, theirs)
     return name
-
-
-def _published_shape(weight: Tensor) -> tuple[int, ...]:
-    return (1, *weight.shape) if weight.ndim == 3 else tuple(weight.shape)  # beta and gamma

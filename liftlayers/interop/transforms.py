@@ -71,16 +71,8 @@ class ModuleTransform(Transform):
         self.module = module
         self.inputs: list[Shape] = [tuple(shape) for shape in shapes]
         self.outputs = _output_shapes(module, self.inputs)
-
-    @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> constraints.Constraint:
-        """All tensors of the shape of an input event."""
-        return constraints.independent(constraints.real, len(_event(self.inputs)))
-
-    @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> constraints.Constraint:
-        """All tensors of the shape of an output event."""
-        return constraints.independent(constraints.real, len(_event(self.outputs)))
+        self.domain = constraints.independent(constraints.real, len(_event(self.inputs)))
+        self.codomain = constraints.independent(constraints.real, len(_event(self.outputs)))
 
     def forward_shape(self, shape: Sequence[int]) -> torch.Size:
         return _reshaped("as_transform", shape, self.inputs, self.outputs)
@@ -146,9 +138,8 @@ class FromTransform(Invertible):
     def __init__(self, transform: Transform | nn.Module) -> None:
         super().__init__()
         if not isinstance(transform, Transform | nn.Module):
-            raise TypeError(
-                f"from_transform needs a transform, or a module that returns one, got {type(transform).__name__}"
-            )
+            got = type(transform).__name__
+            raise TypeError(f"from_transform needs a transform, or a module that returns one, got {got}")
         # The inverse of a transform cannot be copied or pickled, but the transform itself can.
         self.inverted = isinstance(transform, _InverseTransform)
         self.transform = transform.inv if isinstance(transform, _InverseTransform) else transform
@@ -158,20 +149,16 @@ class FromTransform(Invertible):
         return isinstance(self.transform, nn.Module) and bool(parameters_of(self.transform.forward))
 
     def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        return _mapped(self._transform(x, condition), x)
+        return cast(Tensor, self._transform(x, condition)(x))  # torch's stubs allow for None
 
     def inverse(self, y: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        return _mapped(self._transform(y, condition).inv, y)
+        return cast(Tensor, self._transform(y, condition).inv(y))
 
     def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        transform = self._transform(x, condition)
-        y = _mapped(transform, x)
-        return y, _summed(transform.log_abs_det_jacobian(x, y))
+        return _with_log_det(self._transform(x, condition), x)
 
     def inverse_and_log_det(self, y: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
-        transform = self._transform(y, condition)
-        x = _mapped(transform.inv, y)
-        return x, -_summed(transform.log_abs_det_jacobian(x, y))
+        return _with_log_det(self._transform(y, condition).inv, y)
 
     def _transform(self, band: Tensor, condition: Tensor | None) -> Transform:
         require_float("from_transform", band)
@@ -228,9 +215,7 @@ def _joined(bands: Bands, given: Tensor, old: list[Shape], new: list[Shape]) -> 
     return joined.reshape(_reshaped("as_transform", given.shape, old, new))
 
 
-def _mapped(transform: Transform, x: Tensor) -> Tensor:
-    return cast(Tensor, transform(x))  # torch's stubs allow for None
-
-
-def _summed(log_det: Tensor) -> Tensor:
-    return log_det.flatten(1).sum(1) if log_det.ndim > 1 else log_det
+def _with_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    y = cast(Tensor, transform(x))
+    log_det = transform.log_abs_det_jacobian(x, y)
+    return y, log_det.flatten(1).sum(1) if log_det.ndim > 1 else log_det

@@ -56,17 +56,15 @@ class LosslessColour(VolumePreserving):
 
     def __init__(self, name: str = "rct") -> None:
         super().__init__()
-        if name not in TRANSFORMS:
+        if name not in FORWARD:
             raise ValueError(f"LosslessColour needs 'rct' or 'ycocg-r', got {name!r}")
         self.name = name
 
     def forward(self, x: Tensor) -> Tensor:
-        forward, _ = TRANSFORMS[self.name]
-        return torch.stack(forward(*_channels("LosslessColour", x)), dim=1)
+        return torch.stack(FORWARD[self.name](*_channels("LosslessColour", x)), dim=1)
 
     def inverse(self, x: Tensor) -> Tensor:
-        _, inverse = TRANSFORMS[self.name]
-        return torch.stack(inverse(*_channels("LosslessColour.inverse", x)), dim=1)
+        return torch.stack(INVERSE[self.name](*_channels("LosslessColour.inverse", x)), dim=1)
 
     def extra_repr(self) -> str:
         return repr(self.name)
@@ -75,12 +73,11 @@ class LosslessColour(VolumePreserving):
 Channels = tuple[Tensor, Tensor, Tensor]
 
 
-def _channels(who: str, x: Tensor) -> Channels:
+def _channels(who: str, x: Tensor) -> tuple[Tensor, ...]:
     require_integers(who, x)
     if x.ndim < 2 or x.shape[1] != 3:
         raise ValueError(f"{who} needs a (B, 3, ...) tensor, got {tuple(x.shape)}")
-    first, second, third = x.unbind(dim=1)
-    return first, second, third
+    return x.unbind(dim=1)
 
 
 def _rct(red: Tensor, green: Tensor, blue: Tensor) -> Channels:
@@ -106,4 +103,5 @@ def _inverse_ycocg(y: Tensor, orange: Tensor, difference: Tensor) -> Channels:
     return blue + orange, difference + mean, blue
 
 
-TRANSFORMS = {"rct": (_rct, _inverse_rct), "ycocg-r": (_ycocg, _inverse_ycocg)}
+FORWARD = {"rct": _rct, "ycocg-r": _ycocg}
+INVERSE = {"rct": _inverse_rct, "ycocg-r": _inverse_ycocg}

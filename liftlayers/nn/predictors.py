@@ -5,6 +5,7 @@ steps of training; a chain of 24 blocks with default initialisation amplifies it
 """
 
 import functools
+from collections.abc import Callable
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -15,7 +16,24 @@ from liftlayers.nn._depthwise import DepthwiseConv2d
 C = TypeVar("C", bound=nn.Module)
 
 
-class ConvPredictor(nn.Module):
+class _Convolutions(nn.Module):
+    """Convolutions that `conv` makes, with leaky rectifiers between them; the last starts at zero."""
+
+    def __init__(self, conv: Callable[[int, int], nn.Module], channels: tuple[int, int, int], num_hidden: int) -> None:
+        super().__init__()
+        self.in_channels, hidden_channels, out_channels = channels
+        self.hidden = nn.Sequential()
+        for before in [self.in_channels] + [hidden_channels] * (num_hidden - 1):
+            self.hidden.append(conv(before, hidden_channels))
+            self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # backward of a convolution needs no output
+        self.last = zero_(conv(hidden_channels, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        require_image(type(self).__name__, x, channels=self.in_channels)
+        return self.last(self.hidden(x))
+
+
+class ConvPredictor(_Convolutions):
     r"""A small predictor: a few convolutions with leaky rectifiers between them.
 
     .. math:: P(x) = W_{n+1} * \sigma(W_n * \dots \sigma(W_1 * x)), \qquad \sigma(t) = \max(t, 0.1\,t)
@@ -45,22 +63,13 @@ class ConvPredictor(nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, hidden_channels: int = 24, num_hidden: int = 1) -> None:
-        super().__init__()
-        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        numbers = {"in_channels": in_channels, "hidden_channels": hidden_channels, "out_channels": out_channels}
         require_positive("ConvPredictor", **numbers, num_hidden=num_hidden)
-        self.in_channels = in_channels
-        self.hidden = nn.Sequential()
-        for before in [in_channels] + [hidden_channels] * (num_hidden - 1):
-            self.hidden.append(nn.Conv2d(before, hidden_channels, 3, padding=1))
-            self.hidden.append(nn.LeakyReLU(0.1, inplace=True))  # backward of a convolution needs no output
-        self.last = zero_(nn.Conv2d(hidden_channels, out_channels, 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        require_image("ConvPredictor", x, channels=self.in_channels)
-        return self.last(self.hidden(x))
+        conv = functools.partial(nn.Conv2d, kernel_size=3, padding=1)
+        super().__init__(conv, (in_channels, hidden_channels, out_channels), num_hidden)
 
 
-class BiasFreePredictor(nn.Module):
+class BiasFreePredictor(_Convolutions):
     r"""A predictor whose output scales with its input: convolutions and leaky rectifiers without a bias.
 
     .. math::
@@ -101,23 +110,13 @@ class BiasFreePredictor(nn.Module):
         num_hidden: int = 1,
         kernel_size: int | tuple[int, int] = (1, 3),
     ) -> None:
-        super().__init__()
         sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
-        numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
+        numbers = {"in_channels": in_channels, "hidden_channels": hidden_channels, "out_channels": out_channels}
         require_positive("BiasFreePredictor", **numbers, num_hidden=num_hidden, kernel_size=min(sides))
         if any(side % 2 == 0 for side in sides):
             raise ValueError(f"BiasFreePredictor needs a kernel_size of odd numbers, got {kernel_size}")
-        self.in_channels = in_channels
         conv = functools.partial(nn.Conv2d, kernel_size=kernel_size, padding="same", bias=False)
-        self.hidden = nn.Sequential()
-        for before in [in_channels] + [hidden_channels] * (num_hidden - 1):
-            self.hidden.append(conv(before, hidden_channels))
-            self.hidden.append(nn.LeakyReLU(0.1))
-        self.last = zero_(conv(hidden_channels, out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        require_image("BiasFreePredictor", x, channels=self.in_channels)
-        return self.last(self.hidden(x))
+        super().__init__(conv, (in_channels, hidden_channels, out_channels), num_hidden)
 
 
 class ResidualPredictor(nn.Module):

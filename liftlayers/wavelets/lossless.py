@@ -65,13 +65,13 @@ class LosslessWavelet(VolumePreserving):
         require_scheme("LosslessWavelet", name)
         self.name, self.spatial_dims = getattr(name, "name", name), spatial_dims
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         require_shape("LosslessWavelet", x, spatial_dims=self.spatial_dims)
         require_even("LosslessWavelet", x, spatial_dims=self.spatial_dims)
         if not x.is_floating_point():
             return self._analyse(x)
         rounded, smooth = self._analyse(_as_integers("LosslessWavelet", x)), self._analyse(x)
-        return _straight_through(rounded[0], smooth[0]), _straight_through(rounded[1], smooth[1])
+        return tuple(map(straight_through, rounded, smooth))
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
         require_tensors("LosslessWavelet.inverse", approx, detail)
@@ -80,16 +80,14 @@ class LosslessWavelet(VolumePreserving):
         if not approx.is_floating_point():
             return self._synthesise(approx, detail)
         rounded = self._synthesise(*(_as_integers("LosslessWavelet.inverse", band) for band in (approx, detail)))
-        return _straight_through(rounded, self._synthesise(approx, detail))
+        return straight_through(rounded, self._synthesise(approx, detail))
 
-    def _analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _analyse(self, x: Tensor) -> tuple[Tensor, ...]:
         """The transform of integers, or without rounding of floats."""
-        bands = self._transform("LosslessWavelet", x).analyse(x)
-        return bands["a" * self.spatial_dims], stacked(bands)
+        return stacked(*self._transform("LosslessWavelet", x).decompose(x, 1))
 
     def _synthesise(self, approx: Tensor, detail: Tensor) -> Tensor:
-        bands = {"a" * self.spatial_dims: approx, **unstacked(detail, self.spatial_dims)}
-        return self._transform("LosslessWavelet.inverse", approx).synthesise(bands, [None] * self.spatial_dims, 0)
+        return self._transform("LosslessWavelet.inverse", approx).recompose(approx, unstacked(detail))
 
     def _transform(self, who: str, band: Tensor) -> Transform:
         scheme, dims = require_scheme(who, self.name), tuple(range(-self.spatial_dims, 0))
@@ -114,8 +112,3 @@ def _as_integers(who: str, x: Tensor) -> Tensor:
             found = f"got {float(x[wrong][0])}; for floats of any value use the layer Wavelet"
             raise ValueError(f"{who} needs whole numbers up to 2^18 in floats, {found}")
     return x.to(torch.int32)
-
-
-def _straight_through(rounded: Tensor, smooth: Tensor) -> Tensor:
-    """Returns integers as floats that have the gradient of what was rounded."""
-    return straight_through(rounded.to(smooth.dtype), smooth)

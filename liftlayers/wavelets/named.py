@@ -6,7 +6,8 @@ from liftlayers._checks import require_even, require_image, require_image_bands,
 from liftlayers.functional._axes import stacked, unstacked
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.schemes import require_scheme
-from liftlayers.functional.separable import dwt, idwt
+from liftlayers.functional.separable import dwt
+from liftlayers.functional.wavedec import waverec
 from liftlayers.invertible import VolumePreserving
 
 
@@ -101,19 +102,18 @@ class Wavelet(VolumePreserving):
         super().__init__()
         require_spatial_dims("Wavelet", spatial_dims)
         self.name = require_scheme("Wavelet", name).name
-        self.boundary = boundary
-        self.spatial_dims = spatial_dims
+        self.boundary, self.spatial_dims = boundary, spatial_dims
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         require_image("Wavelet", x, spatial_dims=self.spatial_dims)
         require_even("Wavelet", x, spatial_dims=self.spatial_dims)
         bands = dwt(x, self.name, axes=range(-self.spatial_dims, 0), boundary=self.boundary)
-        return bands["a" * self.spatial_dims], stacked(bands)
+        return stacked(bands["a" * self.spatial_dims], [bands])
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
         require_image_bands("Wavelet.inverse", approx, detail, spatial_dims=self.spatial_dims)
-        bands = {"a" * self.spatial_dims: approx, **unstacked(detail, self.spatial_dims)}
-        return idwt(bands, self.name, axes=range(-self.spatial_dims, 0), boundary=self.boundary)
+        axes = range(-self.spatial_dims, 0)
+        return waverec([approx, *unstacked(detail)], self.name, axes=axes, boundary=self.boundary)
 
     def extra_repr(self) -> str:
         dims = _dims_repr(self.spatial_dims)

@@ -52,8 +52,7 @@ class Packed(Rearrangement):
         channels = (2**self.spatial_dims - 1) * approx.shape[1]
         for detail in details:
             require_image("Packed", detail, channels=channels, spatial_dims=self.spatial_dims)
-        levels = [unstacked(detail, self.spatial_dims) for detail in details]
-        return pack([approx, *levels], axes=range(-self.spatial_dims, 0))
+        return pack([approx, *unstacked(*details)], axes=range(-self.spatial_dims, 0))
 
     def inverse(self, x: Tensor) -> tuple[Tensor, ...]:
         require_image("Packed.inverse", x, spatial_dims=self.spatial_dims)
@@ -61,7 +60,7 @@ class Packed(Rearrangement):
             needed = f"sides divisible by {2**self.num_levels}"
             raise ValueError(f"Packed.inverse needs {needed}, got {' x '.join(map(str, x.shape[2:]))}")
         approx, *details = unpack(x, level=self.num_levels, axes=range(-self.spatial_dims, 0))
-        return approx, *map(stacked, details)  # type: ignore[arg-type,return-value]
+        return stacked(approx, details)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         return f"num_levels={self.num_levels}, spatial_dims={self.spatial_dims}"

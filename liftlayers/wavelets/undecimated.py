@@ -60,7 +60,7 @@ class UndecimatedWavelet(nn.Module):
         require_image("UndecimatedWavelet", x, spatial_dims=self.spatial_dims)
         axes = range(-self.spatial_dims, 0)
         approx, *details = swt(x, self.name, axes=axes, level=self.num_levels, norm=self.norm)
-        return approx, *map(stacked, details)  # type: ignore[arg-type,return-value]
+        return stacked(approx, details)  # type: ignore[arg-type]
 
     def inverse(self, approx: Tensor, *details: Tensor) -> Tensor:
         """Merges the bands into an image; a left inverse."""
@@ -69,8 +69,8 @@ class UndecimatedWavelet(nn.Module):
         require_image("UndecimatedWavelet.inverse", approx, spatial_dims=self.spatial_dims)
         for detail in details:
             require_detail("UndecimatedWavelet.inverse", approx, detail)
-        levels = [approx, *(unstacked(detail, self.spatial_dims) for detail in details)]
-        return iswt(levels, self.name, axes=range(-self.spatial_dims, 0), norm=self.norm)
+        axes = range(-self.spatial_dims, 0)
+        return iswt([approx, *unstacked(*details)], self.name, axes=axes, norm=self.norm)
 
     def extra_repr(self) -> str:
         return f"{self.name!r}, num_levels={self.num_levels}, norm={self.norm}, spatial_dims={self.spatial_dims}"

@@ -79,10 +79,10 @@ def goes_to_onnx_and_back(name: str) -> None:
 
 
 def any_size(module: nn.Module, bands: Bands) -> dict[str, Any]:
-    """Batch, height and width are free; the exporter finds the relations between them."""
+    """Batch and sides are free; the exporter finds the relations between them."""
     sizes = ShapesCollection()
     for band in bands:
-        sizes[band] = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+        sizes[band] = {0: Dim.DYNAMIC} | dict.fromkeys(range(2, band.ndim), Dim.DYNAMIC)
     return sizes.dynamic_shapes(module, bands)
 
 

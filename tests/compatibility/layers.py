@@ -35,11 +35,12 @@ def case(
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A randomised layer in evaluation mode, and bands that it takes of the given batch, height and width.
 
-    Layers of integers have no parameters, and get int32.
+    Lines have no height, and volumes a depth of 4. Layers of integers have no parameters, and get int32.
     """
     layer, (batch, height, width) = REGISTRY[name], size or (2, 8, 8)
     channels = layer.channels(2, 6)
-    drawn = (tensor(i, batch, c, height, width, dtype=torch.float64) for i, c in enumerate(channels))
+    sides = (4, height, width)[-layer.rank :]
+    drawn = (tensor(i, batch, c, *sides, dtype=torch.float64) for i, c in enumerate(channels))
     if layer.integers:
         bands = tuple((100 * band).to(device, torch.int32) for band in drawn)
     else:

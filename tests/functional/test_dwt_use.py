@@ -119,7 +119,7 @@ def test_other_nests_are_refused() -> None:
         idwt2d((approx, (detail, detail)), "haar")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=message + "Tensor$"):
         idwt2d(approx, "haar")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="idwt2d needs a size of two numbers, height and width, got 8"):
+    with pytest.raises(ValueError, match="idwt2d needs a size of 2 numbers, one for each axis, got 8"):
         idwt2d((approx, (detail, detail, detail)), "haar", size=8)  # type: ignore[arg-type]
 
 

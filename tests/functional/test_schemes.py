@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from liftlayers.functional import dwt1d
-from liftlayers.functional._scheme_tables import SCALES_AND_STEPS
+from liftlayers.functional._scheme_tables import TABLE
 from liftlayers.functional.schemes import SCHEMES, filter_length, scheme, wavelets
 from tests.functional.wavelets import assert_equals, oracle
 from tests.strategies import tensor
@@ -28,9 +28,7 @@ def derivation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 LONG = ("db7", "db8", "db9", "db10", "sym7", "sym8", "coif3", "bior6.8")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SCALES_AND_STEPS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in TABLE])
 def test_literals_are_those_of_the_derivation(derivation: ModuleType, name: str) -> None:
     found = derivation.derive(name)
     assert found.condition < 13
