@@ -5,6 +5,7 @@ import copy
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from liftlayers._bands import Bands, as_tuple
 from liftlayers.nn.integer import frozen
 
 Outputs = tuple[Tensor, ...]
+Path = Callable[[nn.Module, Outputs], Outputs]
 FRACTION = 2**30  # weights and biases are multiples of its inverse
 
 
@@ -87,10 +89,6 @@ def _as_products(x: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Te
     return (weight.flatten(1) @ columns + bias[:, None]).unflatten(-1, x.shape[-2:])
 
 
-def _as_it_is(module: nn.Module, bands: Outputs) -> Outputs:
-    return as_tuple(module(*bands))
-
-
 def _frozen(module: nn.Module, bands: Outputs) -> Outputs:
     return as_tuple(frozen(module)(*bands))
 
@@ -106,11 +104,6 @@ def _float64(module: nn.Module, bands: Outputs) -> Outputs:
 def _without_onednn(module: nn.Module, bands: Outputs) -> Outputs:
     with _without_warnings(), torch.backends.mkldnn.flags(enabled=False):
         return _batch_of(16)(module, bands)
-
-
-def _products(module: nn.Module, bands: Outputs) -> Outputs:
-    with _Convolutions(_as_products):
-        return as_tuple(module(*bands))
 
 
 def _autocast(module: nn.Module, bands: Outputs) -> Outputs:
@@ -135,7 +128,7 @@ def _onnxruntime(module: nn.Module, bands: Outputs) -> Outputs:
     return tuple(torch.from_numpy(output) for output in session.run(None, given))
 
 
-def _batch_of(size: int) -> Callable[[nn.Module, Outputs], Outputs]:
+def _batch_of(size: int) -> Path:
     def evaluate(module: nn.Module, bands: Outputs) -> Outputs:
         num = len(bands[0])
         many = (torch.cat([band] * -(-size // num))[:size] if num < size else band for band in bands)
@@ -144,9 +137,9 @@ def _batch_of(size: int) -> Callable[[nn.Module, Outputs], Outputs]:
     return evaluate
 
 
-def _threads(number: int) -> Callable[[nn.Module, Outputs], Outputs]:
+def _inside(context: Callable[[], contextlib.AbstractContextManager[object]]) -> Path:
     def evaluate(module: nn.Module, bands: Outputs) -> Outputs:
-        with _num_threads(number):
+        with context():
             return as_tuple(module(*bands))
 
     return evaluate
@@ -170,17 +163,17 @@ def _num_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-PATHS: dict[str, Callable[[nn.Module, Outputs], Outputs]] = {
-    "as it is": _as_it_is,
+PATHS: dict[str, Path] = {
+    "as it is": _inside(contextlib.nullcontext),
     "frozen": _frozen,
-    "one thread": _threads(1),
-    "two threads": _threads(2),
+    "one thread": _inside(partial(_num_threads, 1)),
+    "two threads": _inside(partial(_num_threads, 2)),
     "batch of 8": _batch_of(8),
     "batch of 16": _batch_of(16),
     "channels last": _channels_last,
     "float64": _float64,
     "without oneDNN": _without_onednn,
-    "matrix products": _products,
+    "matrix products": _inside(partial(_Convolutions, _as_products)),
     "autocast": _autocast,
     "compiled": _compiled,
     "onnxruntime": _onnxruntime,
