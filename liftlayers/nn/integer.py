@@ -113,11 +113,11 @@ class _Convolution(IntegerNetwork):
         return bounds_of(weight.float(), bias.float()).long()
 
     def forward(self, x: Tensor) -> Tensor:
+        require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.forward(x)
         weight, bias, scale = self._scaled()
-        require_four_axes("IntegerConv2d", x, channels=weight.shape[1])
         codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
         y = rounded_sums(codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_positive
+from liftlayers._checks import require_four_axes, require_positive
 from liftlayers.functional.grid import require_bits, straight_through
 from liftlayers.nn._integer_sums import whole
 from liftlayers.nn.integer import IntegerConv2d, IntegerNetwork
@@ -78,6 +78,7 @@ class IntegerPredictor(IntegerNetwork):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        require_four_axes("IntegerPredictor", x, channels=self.in_channels)
         if self.bits and not x.is_floating_point():
             raise TypeError(f"IntegerPredictor with bits={self.bits} needs floats on that grid, got {x.dtype}")
         codes = whole("IntegerPredictor", x, x.dtype if x.is_floating_point() else torch.float32)
