@@ -1,7 +1,5 @@
 """Sums of products of integers that floats hold."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +9,9 @@ from liftlayers._graphs import constant_in_graphs
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
+NOT_INTEGERS = (
+    "IntegerConv2d needs sums that are integers: its input is not, or a kernel does more than multiply and add"
+)
 
 
 def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -35,27 +36,33 @@ def clipped(x: Tensor, *, signed: bool, inplace: bool = False) -> Tensor:
     return y
 
 
-def rounded_sums(who: str, codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
+def rounded_sums(codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
     """Returns a convolution rounded down, of integers and of weights and biases that are integers times the scale."""
     sums = _convolution(codes, weight, bias)
     unseen = sums.detach()  # by autograd; the backward pass of a convolution does not need its output
-    _require_integers(who, unseen, scale)
+    if has_values(sums) and not (torch._C._are_functorch_transforms_active() or in_onnx_export()):
+        _require_integers(unseen, scale)
     unseen.floor_()
     return sums
+
+
+def _require_integers(sums: Tensor, scale: Tensor) -> None:
+    """Raises unless the sums in the middle row, which are scaled, are integers.
+
+    Kernels that transform their input, such as Winograd's, have rounding errors almost everywhere.
+    """
+    if sums.is_cpu or sums.is_cuda:
+        remainders = torch.fmod(sums.narrow(2, sums.shape[2] // 2, 1), scale)  # exact: the scale is a power of two
+        integers = torch.count_nonzero(remainders).logical_not()
+        torch._assert_async(integers, NOT_INTEGERS)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Returns a convolution that NNPACK does not compute: it takes batches of 16 where oneDNN is off."""
     padding = weight.shape[-1] // 2
-    if x.device.type != "cpu" or _onednn_is_on() or x.shape[0] < NNPACK_BATCH:
+    if not x.is_cpu or _onednn_is_on() or x.shape[0] < NNPACK_BATCH:
         return F.conv2d(x, weight, bias, padding=padding)
     return torch.cat([F.conv2d(part, weight, bias, padding=padding) for part in x.split(NNPACK_BATCH - 1)])
-
-
-def in_onnx_export() -> bool:
-    """Whether a graph for ONNX is made; torch takes microseconds to say so."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return traced and torch.onnx.is_in_onnx_export()
 
 
 @constant_in_graphs
@@ -63,21 +70,7 @@ def _onednn_is_on() -> bool:
     return bool(torch.backends.mkldnn.enabled)
 
 
-def without_autocast(device: str) -> AbstractContextManager[object]:
-    """Switches autocast off, if it is on."""
-    on = torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else nullcontext()
-
-
-def _require_integers(who: str, sums: Tensor, scale: Tensor) -> None:
-    """Raises unless the sums in the middle row, which are scaled, are integers.
-
-    Kernels that transform their input, such as Winograd's, have rounding errors almost everywhere.
-    """
-    readable = has_values(sums) and not torch._C._are_functorch_transforms_active()
-    if sums.device.type not in ("cpu", "cuda") or not readable or in_onnx_export():
-        return
-    rows = sums.narrow(2, sums.shape[2] // 2, 1)
-    remainders = torch.fmod(rows, scale)  # exact, as the scale is a power of two
-    message = f"{who} needs sums that are integers: its input is not, or this kernel does more than multiply and add"
-    torch._assert_async(remainders.any().logical_not(), message)  # pyright: ignore[reportPrivateImportUsage]
+def in_onnx_export() -> bool:
+    """Whether a graph for ONNX is made; torch takes microseconds to say so."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return traced and torch.onnx.is_in_onnx_export()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_four_axes, require_positive, require_whole
-from liftlayers.nn._integer_sums import clipped, rounded_sums, whole, without_autocast
+from liftlayers.nn._integer_sums import clipped, rounded_sums, whole
 from liftlayers.nn._integer_weights import LARGEST_SUM, Numbers, bounds_of, rounded, rounded_and_scaled, scaled
 from liftlayers.nn._last_call import LastCall
 
@@ -114,10 +114,12 @@ class _Convolution(IntegerNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
-        with without_autocast(x.device.type):
-            weight, bias, scale = self._scaled()
-            codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
-            y = rounded_sums("IntegerConv2d", codes, weight, bias, scale=scale)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.forward(x)
+        weight, bias, scale = self._scaled()
+        codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
+        y = rounded_sums(codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)
 
     def extra_repr(self) -> str:

@@ -81,7 +81,7 @@ class IntegerPredictor(IntegerNetwork):
         require_four_axes("IntegerPredictor", x, channels=self.in_channels)
         if self.bits and not x.is_floating_point():
             raise TypeError(f"IntegerPredictor with bits={self.bits} needs floats on that grid, got {x.dtype}")
-        codes = whole("IntegerPredictor", x, torch.float32 if x.dtype != torch.float64 else x.dtype)
+        codes = whole("IntegerPredictor", x, x.dtype if x.is_floating_point() else torch.float32)
         codes = codes * 2.0**self.input_bits if self.input_bits else codes
         if self.input_bits < self.bits:
             codes = straight_through((codes.detach() + 0.5).floor(), codes)

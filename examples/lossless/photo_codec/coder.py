@@ -8,7 +8,7 @@ from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (
 from torch import Tensor
 
 from liftlayers import LosslessColour
-from photo_codec.model import ACTIVITY, SYMBOLS, Model, levels_of, table_of
+from photo_codec.model import ACTIVITY, BITS, SCALES, SYMBOLS, Model, levels_of
 
 YCOCG = LosslessColour("ycocg-r")
 CENTRE = SYMBOLS // 2 - 1
@@ -34,12 +34,13 @@ class Encoder:
     def __call__(self, mean: Tensor, scale: Tensor, values: Tensor) -> Tensor:
         level, rows = table_of(mean, scale)
         whole = values.to(torch.int32)
-        distance = (whole - level).numpy().ravel() + CENTRE
-        escaped = (distance < 0) | (distance >= ESCAPE)
+        distance = (whole - level + CENTRE).numpy().ravel()
+        symbols = np.minimum(distance.view(np.uint32), ESCAPE).view(np.int32)  # negative ones become large
         order, runs = _runs(rows)
-        symbols = np.where(escaped, ESCAPE, distance).astype(np.int32)[order]
+        ordered = symbols[order]
         for row, start, end in runs:
-            self.coder.encode(symbols[start:end], self.distributions[row])
+            self.coder.encode(ordered[start:end], self.distributions[row])
+        escaped = symbols == ESCAPE
         if escaped.any():
             self.raw(whole.numpy().ravel()[escaped])
         return values
@@ -76,6 +77,13 @@ class Decoder:
     def raw(self, count: int) -> np.ndarray:
         """Inverts `Encoder.raw`."""
         return self.coder.decode(stream.model.Uniform(2 * LARGEST), count) - LARGEST
+
+
+def table_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the whole grey level of means, and the row of the table of distributions, both in int32."""
+    mean, scale = mean.to(torch.int32), scale.to(torch.int32)
+    row = (scale >> 1).clamp(0, SCALES - 1) << BITS
+    return mean >> BITS, row + (mean & ((1 << BITS) - 1))
 
 
 def _runs(rows: Tensor) -> tuple[np.ndarray, Iterator[tuple[int, int, int]]]:

@@ -1,8 +1,9 @@
 """The networks of the codec: they predict the pixels between those of a coarser image, in integers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import accumulate, pairwise, product
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
 from typing import cast
 
 import torch
@@ -14,11 +15,12 @@ from liftlayers import IntegerConv2d, IntegerNetwork
 Phase = tuple[int, int]
 Pixels = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 Rows = tuple[int, int]  # the first and the one after the last
+Side = tuple[Tensor, Tensor | None]  # activity, and whether colours of pairs are equal: see `Known`
 BITS = 3  # means are eighths of a grey level, scales are eighths of a power of two, hidden units are eighths, too
 SCALES = 44  # the index of a scale counts quarters of a power of two
 SYMBOLS = 256  # distances from the mean of -127 to 127, and one symbol for all others
 SMALLEST = 4  # a pyramid ends when both sides are as small as this
-LARGEST = 255  # no difference of colours is larger
+LARGEST = 255 << BITS  # no mean is larger, in eighths
 MARGIN = 2  # values that are repeated around each plane
 PIXELS = 8192  # a network sees rows of about so many pixels at once, so that its units fit the cache of a processor
 ACTIVITY = 6  # numbers about an image
@@ -40,6 +42,7 @@ COARSE = {(1, 1): (DIAGONAL,), (0, 1): (ROW,), (1, 0): (COLUMN,)}  # the nearest
 PAIRS = {(1, 1): ((CORNER, [0, 1]),), (0, 1): ((BELOW, [0]), (LEFT, [1])), (1, 0): ((RIGHT, [1]), (ABOVE, [0]))}
 
 
+@cache
 def surroundings(colour: int, phase: Phase) -> list[tuple[Pixels, Pixels]]:
     """Returns the pixels of each colour that the prediction of a colour sees, and the nearest of them.
 
@@ -76,16 +79,16 @@ class Planes:
 
     def around(self, colour: int, phase: Phase, pixels: Pixels, *, rows: Rows | None = None) -> list[Tensor]:
         """Returns pixels around those of a phase, or of some rows of it, each (B, rows, columns, h, w)."""
-        rows = rows or (0, self.height)
+        top, bottom = rows or (0, self.height)
         found = []
         for above, beside in pixels:
             row, column = above[0] + phase[0], beside[0] + phase[1]
             plane = self.planes[colour, (row % 2, column % 2)]
-            top, left = MARGIN + rows[0] + row // 2, MARGIN + column // 2
-            bottom = top + rows[1] - rows[0] + (above[-1] - above[0]) // 2
-            right = left + self.width + (beside[-1] - beside[0]) // 2
-            windows = plane[:, 0, top:bottom, left:right].unfold(1, rows[1] - rows[0], _step(above))
-            found.append(windows.unfold(2, self.width, _step(beside)))
+            batch, _, down, right = plane.stride()
+            start = (MARGIN + top + row // 2) * down + (MARGIN + column // 2) * right
+            size = (len(plane), len(above), len(beside), bottom - top, self.width)
+            strides = (batch, _step(above) * down, _step(beside) * right, down, right)
+            found.append(plane.as_strided(size, strides, start))
         return found
 
 
@@ -96,43 +99,45 @@ class Known:
     values: Planes
     errors: Planes
     about: Tensor  # activity, (B, 6)
-    equal: Tensor  # whether the colours of pairs of rows and of pairs of columns are equal, (B, 2)
+    equal: Tensor | None  # whether the colours of pairs of rows and of pairs of columns are equal, (B, 2), if any are
+    kept: dict[tuple[int, Phase, bool], tuple[Tensor, Tensor]] = field(default_factory=dict)  # references
 
-    def references(self, colour: int, phase: Phase) -> tuple[Tensor, list[Tensor]]:
-        """Returns four times a prediction without a network, and the whole part of such predictions of all colours.
+    def reference(self, colour: int, phase: Phase, nearest: Pixels, *, coded: bool) -> tuple[Tensor, Tensor]:
+        """Returns a prediction without a network, times the number of the nearest pixels, and its whole part.
 
-        They are the mean of the nearest pixels, or the pixel of the same pair if pairs have equal colours.
+        It is the mean of these pixels, or the pixel of the same pair if pairs have equal colours. The colours after
+        this one use it, too.
         """
-        fourfold, whole = torch.empty(0), []
-        for other, (_, nearest) in enumerate(surroundings(colour, phase)):
-            windows = self.values.around(other, phase, nearest)
-            near = [plane for window in windows for row in window.unbind(1) for plane in row.unbind(1)]
-            total = torch.stack(near, 1).sum(1, keepdim=True)
-            for pixel, axes in PAIRS[phase] if 0 < other <= colour and self.equal.any() else ():
-                twin = self.values.around(other, phase, (pixel,))[0][:, 0]
-                total = torch.where(self.equal[:, axes].all(1)[:, None, None, None], 4 * twin, total)
-            whole.append((total * (1 / len(near))).floor())
-            fourfold = total if other == colour else fourfold
-        return fourfold, whole
+        if (colour, phase, coded) not in self.kept:
+            count, windows = _count(nearest), self.values.around(colour, phase, nearest)
+            total = cast(Tensor, sum(window.sum((1, 2)) for window in windows))[:, None]
+            if coded and colour and self.equal is not None:
+                for pixel, axes in PAIRS[phase]:
+                    twin = self.values.around(colour, phase, (pixel,))[0][:, 0]
+                    total = torch.where(self.equal[:, axes].all(1)[:, None, None, None], count * twin, total)
+            self.kept[colour, phase, coded] = total, (total * (1 / count)).floor_()
+        return self.kept[colour, phase, coded]
 
     def features(self, colour: int, phase: Phase, *, references: list[Tensor], rows: Rows) -> Tensor:
         """Returns what a network sees of some rows.
 
         It sees differences of colours to their references, that of the luma, errors around, and the activity.
         """
-        seen: list[tuple[Tensor, Tensor | int]] = []
+        top, bottom = rows
+        seen: list[tuple[Tensor, Tensor | None]] = []  # without a reference, values are seen as they are
         for other, (pixels, _) in enumerate(surroundings(colour, phase)):
-            reference = references[other][:, :, rows[0] : rows[1]][:, None]
+            reference = references[other][:, :, None, top:bottom]
             seen += [(window, reference) for window in self.values.around(other, phase, pixels, rows=rows)]
-            seen += [(reference, 0)] * (other == 0)
-        seen += [(window.abs(), 0) for window in self.errors.around(colour, phase, NEAREST[phase], rows=rows)]
-        seen += [(self.errors.around(other, phase, (SAME,), rows=rows)[0], 0) for other in range(colour)]
-        size = (rows[1] - rows[0], self.values.width)
-        seen.append((self.about[:, :, None, None, None].expand(-1, -1, 1, *size), 0))
-        ends = list(accumulate((window.shape[1] * window.shape[2] for window, _ in seen), initial=0))
-        found = self.about.new_empty(len(self.about), ends[-1], *size)  # quicker than to join parts in other layouts
-        for (window, reference), (start, end) in zip(seen, pairwise(ends), strict=True):
-            torch.sub(window, reference, out=found[:, start:end].unflatten(1, window.shape[1:3]))
+            seen += [(reference, None)] * (other == 0)
+        seen += [(window.abs(), None) for window in self.errors.around(colour, phase, NEAREST[phase], rows=rows)]
+        seen += [(self.errors.around(other, phase, (SAME,), rows=rows)[0], None) for other in range(colour)]
+        size = (bottom - top, self.values.width)
+        seen.append((self.about[:, :, None, None, None].expand(-1, -1, 1, *size), None))
+        counts = [window.shape[1] * window.shape[2] for window, _ in seen]
+        found = self.about.new_empty(len(self.about), sum(counts), *size)  # quicker than to join parts in other layouts
+        for part, (window, reference) in zip(found.split(counts, 1), seen, strict=True):
+            place = part.view(window.shape)
+            place.copy_(window) if reference is None else torch.sub(window, reference, out=place)
         return found
 
 
@@ -142,8 +147,8 @@ class Predictor(IntegerNetwork):
     def __init__(self, colour: int, phase: Phase, width: int) -> None:
         super().__init__()
         inputs = sum(_count(pixels) for pixels, _ in surroundings(colour, phase)) + 5 + colour + ACTIVITY
-        inner = {"in_bits": BITS, "out_bits": BITS, "signed": False}
-        self.first = IntegerConv2d(inputs, width, 1, out_bits=BITS)  # the last channel is the linear part of the mean
+        inner = {"in_bits": BITS, "out_bits": BITS, "signed": False, "inplace": True}
+        self.first = IntegerConv2d(inputs, width, 1, out_bits=BITS, inplace=True)  # its last channel is linear
         self.second = IntegerConv2d(width - 1, width * 2 // 3, 1, **inner)
         self.last = IntegerConv2d(width * 2 // 3, 2, 1, **inner)
         with torch.no_grad():  # start from the prediction zero, and a scale in the middle
@@ -167,7 +172,7 @@ class Level(nn.Module):
         self.networks = nn.ModuleList(Predictor(colour, phase, width) for colour in range(3) for phase in KNOWN)
 
     def forward(
-        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, about: Tensor, equal: Tensor, colours: int
+        self, coarse: Tensor, errors: Tensor, code: Coder, *, image: Tensor, side: Side, colours: int
     ) -> tuple[Tensor, Tensor]:
         """Returns the image that `code` returned, and the errors of its predictions.
 
@@ -176,10 +181,10 @@ class Level(nn.Module):
             errors: The errors of the predictions of it.
             code: Is called for each phase of each colour.
             image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
-            about: As for `Known`, like `equal`.
+            side: The side information.
             colours: 1 for gray images, whose other colours are zero.
         """
-        known = Known(Planes(coarse), Planes(errors), about, equal)
+        known = Known(Planes(coarse), Planes(errors), *side)
         whole, wrong = torch.zeros_like(image), torch.zeros_like(image)
         whole[:, :, ::2, ::2], wrong[:, :, ::2, ::2] = coarse, errors
         networks = iter(self.networks)
@@ -191,7 +196,7 @@ class Level(nn.Module):
                 mean, scale = _predict(network, known, colour, phase)
                 mean, scale = (part[:, :, : given.shape[2], : given.shape[3]] for part in (mean, scale))
                 whole[place] = values = code(mean, scale, given)
-                wrong[place] = error = values - (mean.detach() * 2.0**-BITS + 0.5).floor()
+                wrong[place] = error = values - mean.detach().mul(2.0**-BITS).add_(0.5).floor_()
             else:  # an image with one row or one column has no such pixels
                 values, error = coarse[:, :1], errors[:, :1]
             known.values.add(colour, phase, values)
@@ -201,15 +206,16 @@ class Level(nn.Module):
 
 def _predict(network: Predictor, known: Known, colour: int, phase: Phase) -> tuple[Tensor, Tensor]:
     """Returns means and scales of a phase, with as many rows and columns as the coarser image."""
-    fourfold, references = known.references(colour, phase)
+    around = enumerate(surroundings(colour, phase))
+    found = [known.reference(other, phase, nearest, coded=other <= colour) for other, (_, nearest) in around]
+    fourfold, references = found[colour][0], [whole for _, whole in found]
     height, width = fourfold.shape[2:]
     step, parts = max(1, PIXELS // width), []
     for top in range(0, height, step):
         rows = (top, min(top + step, height))
         parts.append(network(known.features(colour, phase, references=references, rows=rows)))
-    shift, scale = (torch.cat(part, 2) for part in zip(*parts, strict=True))
-    limit = LARGEST << BITS
-    return (2 * fourfold + shift).clamp(-limit, limit), scale  # both in eighths
+    shift, scale = (torch.cat(part, 2) for part in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
+    return (2 * fourfold + shift).clamp(-LARGEST, LARGEST), scale  # both in eighths
 
 
 class Model(nn.Module):
@@ -232,19 +238,13 @@ class Model(nn.Module):
         whole, errors = smallest, torch.zeros_like(smallest)
         for number in reversed(range(levels)):
             level = self.coarse if number else self.fine
-            equal = (about[:, 1::3] + EQUAL <= about[:, 2::3]) & (number == 0)
+            pairs = about[:, 1::3] + EQUAL <= about[:, 2::3]
+            equal = pairs if number == 0 and pairs.any() else None
             given = image[:, :, :: 1 << number, :: 1 << number]
-            whole, errors = level(whole, errors, code, image=given, about=about, equal=equal, colours=colours)
+            whole, errors = level(whole, errors, code, image=given, side=(about, equal), colours=colours)
         return whole
 
 
 def levels_of(height: int, width: int) -> int:
     """Returns how often an image is halved until both sides are small."""
     return (-(-max(height, width) // SMALLEST) - 1).bit_length()
-
-
-def table_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the whole grey level of means, and the row of the table of distributions, both in int32."""
-    mean, scale = mean.to(torch.int32), scale.to(torch.int32)
-    row = (scale >> 1).clamp(0, SCALES - 1) << BITS
-    return mean >> BITS, row + (mean & ((1 << BITS) - 1))

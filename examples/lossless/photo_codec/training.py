@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from liftlayers import frozen
-from photo_codec.coder import CENTRE, ESCAPE, YCOCG, activity
-from photo_codec.model import BITS, SCALES, SYMBOLS, Model, table_of
+from photo_codec.coder import CENTRE, ESCAPE, YCOCG, activity, table_of
+from photo_codec.model import BITS, SCALES, SYMBOLS, Model
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
