@@ -1,6 +1,5 @@
 """Chains that invert bit for bit: what they add is rounded to a grid on which sums are exact."""
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from liftlayers.functional.grid import require_bits
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory._run import Memory, effective_mode, run
-from liftlayers.memory.container import Container, WithMemory, leaves_of, options_of
+from liftlayers.memory.container import WithMemory, leaves_of
 
 
 class Exact(VolumePreserving, WithMemory):
@@ -93,20 +92,22 @@ class Exact(VolumePreserving, WithMemory):
         return plan(self.chain, bits, batch_invariant=self.batch_invariant, anywhere=self.anywhere)
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
-        if isinstance(self.chain, Container):
-            self.chain.require_bands(bands, inverted=inverted)
-        leaves, links = self._planned(inverted=inverted)
-        options = options_of(self.chain, leaves, condition)
-        watch = Watch(leaves, links, options, bits=self.to_grid.bits, inverted=inverted)
-        outputs = run(leaves, bands, options, mode=effective_mode(self.memory), observe=watch.observe)
+        self.chain.require_bands(bands, inverted=inverted)
+        leaves, links = self._planned(condition, inverted=inverted)
+        watch = Watch(links, condition, bits=self.to_grid.bits, inverted=inverted)
+        for leaf in leaves:
+            leaf.observe = watch.observe
+        outputs = run(leaves, bands, condition, mode=effective_mode(self.memory))
         watch.require_within()
         return outputs
 
-    def _planned(self, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
+    def _planned(self, condition: Tensor | None, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
         """Returns the steps in the order of a direction, on the grid, and what the plan says of them."""
         links = self._links[::-1] if inverted else self._links
-        leaves = leaves_of(self.chain, inverted=inverted, opens=_everything)
-        return [dataclasses.replace(leaf, step=li.step) for leaf, li in zip(leaves, links, strict=True)], links
+        leaves = leaves_of(self.chain, condition, inverted=inverted, opens=_everything)
+        for leaf, link in zip(leaves, links, strict=True):
+            leaf.step = link.step
+        return leaves, links
 
     def _to_reachable(self, bands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Rounds outputs to the nearest that there are: as inputs, if the chain had no couplings."""
@@ -118,8 +119,8 @@ class Exact(VolumePreserving, WithMemory):
         return tuple(r + (band - band.detach()) for r, band in zip(rounded, bands, strict=True))
 
     def _without_couplings(self, bands: tuple[Tensor, ...], *, inverted: bool) -> tuple[Tensor, ...]:
-        others = [leaf for leaf, link in zip(*self._planned(inverted=inverted), strict=True) if not link.adds]
-        return run(others, bands, [{}] * len(others), mode="store")
+        planned = zip(*self._planned(None, inverted=inverted), strict=True)
+        return run([leaf for leaf, link in planned if not link.adds], bands, None, mode="store")
 
     def __getattr__(self, name: str) -> Any:
         """Finds the steps of the chain by their names in the state dict, as `torch.func.functional_call` does."""

@@ -1,7 +1,7 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -14,9 +14,8 @@ from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
 from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._inventory import Inventory, lent
-from liftlayers.memory._leaves import Leaf
+from liftlayers.memory._leaves import Bands, Leaf
 
-Bands = tuple[Tensor, ...]
 Rebuilt = tuple[Bands, Bands]
 
 
@@ -139,7 +138,15 @@ def _undone(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Bands:
         return as_tuple(function(*(band.detach() for band in outputs), **options))
 
 
-def checkpointed(leaf: Leaf) -> Callable[..., Any]:
+def run_in_turn(leaves: Iterable[Leaf], bands: Bands, condition: Tensor | None, *, twice: bool) -> Bands:
+    """Maps bands through steps. With `twice`, each step is computed again in the backward pass."""
+    for leaf in leaves:
+        function = _checkpointed(leaf) if twice else leaf.function
+        bands = leaf.put(bands, as_tuple(leaf.call(function, bands, condition)))
+    return bands
+
+
+def _checkpointed(leaf: Leaf) -> Callable[..., Any]:
     """Returns a direction of a step that is computed again, from its inputs, in the backward pass."""
     if torch.compiler.is_compiling():
         return lambda *bands, **options: checkpoint(leaf.function, *bands, use_reentrant=False, **options)

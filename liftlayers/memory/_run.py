@@ -1,21 +1,18 @@
 """How a list of steps is evaluated in each memory mode."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
 
-from liftlayers._bands import as_tuple
-from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._recompute import checkpointed
+from liftlayers.memory._leaves import Bands, Leaf
+from liftlayers.memory._recompute import run_in_turn
 from liftlayers.memory.reversible import reversible
 
 Memory = Literal["store", "reversible", "checkpoint"]
-Bands = tuple[Tensor, ...]
-Observe = Callable[[int, Bands, Bands], None]
 
 
 def require_mode(who: str, memory: str) -> None:
@@ -40,30 +37,15 @@ def effective_mode(memory: Memory) -> Memory:
     return "store" if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 else memory
 
 
-def run(
-    leaves: Sequence[Leaf],
-    bands: Bands,
-    options: Sequence[dict[str, Any]],
-    *,
-    mode: Memory,
-    observe: Observe | None = None,
-) -> Bands:
+def run(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None, *, mode: Memory) -> Bands:
     """Maps bands through steps, one after the other.
 
     Args:
         leaves: The steps.
         bands: What the first of them is given.
-        options: The keywords of each step.
+        condition: What all steps that take a condition are given.
         mode: What is kept for the gradient; one that `effective_mode` returned.
-        observe: Is called after each step, with its number, its inputs and its outputs, but not when a step is
-            computed again in the backward pass.
     """
     if mode == "reversible":
-        return reversible(leaves, bands, options, observe)
-    for number, (leaf, keywords) in enumerate(zip(leaves, options, strict=True)):
-        function = checkpointed(leaf) if mode == "checkpoint" else leaf.function
-        outputs = as_tuple(leaf.call(function, bands, keywords))
-        if observe is not None:
-            observe(number, leaf.taken(bands), outputs)
-        bands = leaf.put(bands, outputs)
-    return bands
+        return reversible(leaves, bands, condition)
+    return run_in_turn(leaves, bands, condition, twice=mode == "checkpoint")

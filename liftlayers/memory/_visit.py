@@ -1,7 +1,7 @@
 """One step of a reversible pass: what its backward pass needs, and its second evaluation there."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,42 +11,32 @@ from torch.autograd.graph import Node, get_gradient_edge
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
 from liftlayers.memory._inventory import Inventory, stored_tensors
-from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
+from liftlayers.memory._leaves import Bands, Leaf
+from liftlayers.memory._recompute import Rebuilt, Record, rebuild, repeat
 
 
 @dataclass
 class Visit:
     """What the backward pass needs to know of one step, besides the tensors that autograd saves.
 
-    `parameters` and `options` are positions in the list of tensors that the steps of the chain share. `needs` says
-    which inputs need a gradient. `kept` is the place of the inputs among all that are kept, if they are, and `anchor` a
-    sample of the bands before the step. `strides` are those of the outputs if the step drew random numbers: dropout and
-    its like fill memory with them in the order in which their input lies there.
+    `shared` says where its parameters, and then the condition if it takes one, are in the list of tensors that the
+    steps of the chain share. `needs` says which inputs need a gradient. `kept` is the place of the inputs among all
+    that are kept, if they are, and `anchor` a sample of the bands before the step. `strides` are those of the outputs
+    if the step drew random numbers: dropout and its like fill memory with them in the order in which their input lies
+    there.
     """
 
-    number: int
     leaf: Leaf
     inventory: Inventory
-    parameters: list[int]
-    options: dict[str, int]
+    shared: list[int] = field(default_factory=list)
     record: Record = field(init=False)
     needs: tuple[bool, ...] = ()
-    num_outputs: int = 0
     kept: slice | None = None
     anchor: Tensor | None = None
     strides: list[tuple[int, ...]] | None = None
 
-    @property
-    def shared(self) -> Iterable[int]:
-        """The positions of all that the step shares with others, each once."""
-        return dict.fromkeys((*self.parameters, *self.options.values()))
-
-    def note(self, needs: tuple[bool, ...], outputs: Bands) -> None:
-        """Notes what the step has returned for inputs of which some need a gradient."""
-        self.needs, self.num_outputs = needs, len(outputs)
-        if self.record.random is not None:
-            self.strides = [y.stride() for y in outputs]
+    def __str__(self) -> str:
+        return f"step {self.leaf.number} ({type(self.leaf.step).__name__})"
 
     def again(self, bands: Bands, tensors: Sequence[Tensor]) -> Rebuilt:
         """Returns the inputs of the step, as leaves, and its outputs with a graph.
@@ -60,8 +50,9 @@ class Visit:
         evaluate = rebuild if self.kept is None else repeat
         # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
-        parameters = [tensors[position] for position in self.parameters]
-        options = {name: tensors[position] for name, position in self.options.items()}
+        shared = [tensors[position] for position in self.shared]
+        parameters = shared[: len(self.inventory.parameters)]
+        options = self.leaf.options(shared[-1] if shared else None)
         if self.record.is_ready(parameters):
             inputs, outputs = evaluate(self.leaf, tuple(map(_as_leaf, bands, needs)), options)
         else:
@@ -71,7 +62,7 @@ class Visit:
                 inputs, outputs = evaluate(self.leaf, bands, options)
                 if stored:
                     self._warn_of_activations(inputs)
-        self._require_known(outputs, [*inputs, *parameters, *options.values()])
+        self._require_known(outputs, [*inputs, *shared])
         return inputs, outputs
 
     def _warn_of_activations(self, inputs: Bands) -> None:
@@ -83,10 +74,9 @@ class Visit:
                 found = {id(leaf) for _, leaf in leaves_of_graph([value])} if value.grad_fn else {id(value)}
                 if found & of_inputs and (found & needing or found - of_inputs):
                     warnings.warn(
-                        f"step {self.number} ({type(self.leaf.step).__name__}): {type(module).__name__} has stored an "
-                        f"activation as {name}, which had no graph in this pass with memory='reversible'. If a loss "
-                        "uses it, a part of the gradient is missing: use memory='checkpoint' or 'store'. If none does, "
-                        "store it detached",
+                        f"{self}: {type(module).__name__} has stored an activation as {name}, which had no graph in "
+                        "this pass with memory='reversible'. If a loss uses it, a part of the gradient is missing: use "
+                        "memory='checkpoint' or 'store'. If none does, store it detached",
                         RuntimeWarning,
                         stacklevel=2,
                     )
@@ -98,9 +88,9 @@ class Visit:
             # A checkpoint around the chain unpacks other tensors, which share a node with the original ones.
             if id(leaf) not in own and node not in _ends(known):
                 raise RuntimeError(
-                    f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which step "
-                    f"{self.number} ({type(self.leaf.step).__name__}) uses without holding it: register it as a "
-                    "parameter or an attribute of the network that uses it, or use memory='checkpoint'"
+                    f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which {self} "
+                    "uses without holding it: register it as a parameter or an attribute of the network that uses it, "
+                    "or use memory='checkpoint'"
                 )
 
 

@@ -1,8 +1,8 @@
 """Modules made of invertible steps, and what they keep for the gradient."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -66,47 +66,49 @@ class Container(WithMemory):
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
         self.require_bands(bands, inverted=inverted)
         mode = effective_mode(self.memory)
-        leaves = leaves_of(self, inverted=inverted, opens=OPENS[mode])
-        return run(leaves, bands, options_of(self, leaves, condition), mode=mode)
+        return run(leaves_of(self, condition, inverted=inverted, opens=OPENS[mode]), bands, condition, mode=mode)
 
     def _run_with_log_det(
         self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool
     ) -> tuple[Bands, Tensor]:
         self.require_bands(bands, inverted=inverted)
-        leaves = leaves_of(self, inverted=inverted, opens=_nothing)
         given, total = bands, 0.0
-        for leaf, options in zip(leaves, options_of(self, leaves, condition), strict=True):
+        for leaf in leaves_of(self, condition, inverted=inverted, opens=_nothing):
             function = leaf.step.inverse_and_log_det if inverted else leaf.step.forward_and_log_det
-            outputs, log_det = leaf.call(function, bands, options)
+            outputs, log_det = leaf.call(function, bands, condition)
             bands, total = leaf.put(bands, as_tuple(outputs)), total + log_det
         return bare(bands), zero_log_det(given) + total
 
 
-def options_of(module: Invertible, leaves: Sequence[Leaf], condition: Tensor | None) -> list[dict[str, Any]]:
-    """Returns the keywords of each step of a module: the condition for those that take one."""
-    if condition is None:
-        return [{}] * len(leaves)
-    options: list[dict[str, Any]] = [{"condition": condition} if leaf.step.conditional else {} for leaf in leaves]
-    if not any(options):
-        parts = module.part if isinstance(module, Container) else "step"
-        raise ValueError(
-            f"{type(module).__name__} got a condition, but none of its {len(parts_of(module))} {parts}s takes one"
-        )
-    return options
-
-
 def leaves_of(
-    module: Invertible, *, inverted: bool, opens: Callable[[Invertible], bool], before: int = 0, after: int = 0
+    module: Invertible, condition: Tensor | None, *, inverted: bool, opens: Callable[[Invertible], bool]
 ) -> list[Leaf]:
     """Returns the steps of a module in the order of one direction, as a flat list.
 
     Args:
         module: The module.
-        inverted: Whether its inverse is meant.
+        condition: The condition, if there is one; it will be given to the steps that take one.
+        inverted: Whether the inverse of the module is meant.
         opens: Whether the steps inside a step take its place in the list.
-        before: Number of bands in front of those that the module takes.
-        after: Number of bands behind them.
+
+    Raises:
+        ValueError: If there is a condition and no step takes one.
     """
+    leaves = _leaves_of(module, inverted, opens, 0, 0)
+    for number, leaf in enumerate(leaves):
+        leaf.number, leaf.conditional = number, condition is not None and leaf.step.conditional
+    if condition is not None and not any(leaf.conditional for leaf in leaves):
+        parts = module.part if isinstance(module, Container) else "step"
+        raise ValueError(
+            f"{type(module).__name__} got a condition, but none of its {len(parts_of(module))} {parts}s takes one"
+        )
+    return leaves
+
+
+def _leaves_of(
+    module: Invertible, inverted: bool, opens: Callable[[Invertible], bool], before: int, after: int
+) -> list[Leaf]:
+    """Returns the steps of a module that takes all bands but the first `before` and the last `after` of them."""
     leaves: list[Leaf] = []
     parts = list(enumerate(parts_of(module)))
     for number, (step, skipped, left) in reversed(parts) if inverted else parts:
@@ -131,7 +133,7 @@ def _leaves_inside(
     inner, turned = unwrapped(step, inverted)
     if not is_made_of_steps(inner):
         return [Leaf(inner, turned, before, after)]
-    return leaves_of(inner, inverted=turned, opens=opens, before=before, after=after)
+    return _leaves_of(inner, turned, opens, before, after)
 
 
 def _nothing(_step: Invertible) -> bool:
