@@ -31,17 +31,14 @@ class Record:
         self.inventory = inventory
         self.random: RandomState | None = random
         self.buffers = inventory.buffers()
-        self.versions = [place.tensor._version for place in self.buffers]
-        self.copies = {id(place.tensor): place.tensor.clone() for place in self.buffers}
+        self.versions = {place.tensor: place.tensor._version for place in self.buffers}
+        self.copies = {buffer: buffer.clone() for buffer in self.versions}
 
     def keep_changes(self, bands: Bands) -> RandomState:
         """Drops the copies of all that the step left as it was. Returns the random state after the step."""
-        changed = {
-            id(place.tensor)
-            for place, version in zip(self.buffers, self.versions, strict=True)
-            if not place.holds(place.tensor) or place.tensor._version != version
-        }
-        self.copies = {key: copy for key, copy in self.copies.items() if key in changed}
+        replaced = {place.tensor for place in self.buffers if not place.holds(place.tensor)}
+        changed = replaced | {buffer for buffer, version in self.versions.items() if buffer._version != version}
+        self.copies = {buffer: self.copies[buffer] for buffer in changed}
         now = self.random.latest(bands)  # type: ignore[union-attr]
         if self.random is now:
             self.random = None
@@ -57,13 +54,11 @@ class Record:
 
         Running statistics of norms count as unchanged: they are written to without a change of version.
         """
-        again: dict[int, Tensor] = {}
-        for place, version in zip(self.buffers, self.versions, strict=True):
-            if id(place.tensor) not in self.copies:
-                require_unchanged(f"buffer {place.name}", place.tensor, version)
-            if id(place.tensor) not in again:
-                again[id(place.tensor)] = self.copies.get(id(place.tensor), place.tensor).clone()
-        return [again[id(place.tensor)] for place in self.buffers]
+        for place in self.buffers:
+            if place.tensor not in self.copies:
+                require_unchanged(f"buffer {place.name}", place.tensor, self.versions[place.tensor])
+        again = {buffer: self.copies.get(buffer, buffer).clone() for buffer in self.versions}
+        return [again[place.tensor] for place in self.buffers]
 
     def is_ready(self, parameters: Sequence[Tensor]) -> bool:
         """Whether the step would do the same again as it is, with these parameters."""
@@ -71,11 +66,12 @@ class Record:
         return same and not (self.random or self.buffers) and self.inventory.is_unchanged()
 
     @contextmanager
-    def again(self, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Inside, the step has these parameters, and buffers, attributes and random numbers as the first time."""
-        places = [*self.inventory.tensors, *self.buffers]
-        random = self.random.again() if self.random else nullcontext()
-        with self.inventory.attributes_again(), random, lent(places, [*tensors, *self.buffers_again()]):
+    def again(self, parameters: Sequence[Tensor] | None = None) -> Iterator[None]:
+        """Inside, the step has all that it had the first time; `parameters` replace its own, if they are given."""
+        places = self.inventory.tensors
+        tensors = [place.tensor for place in places] if parameters is None else parameters
+        lending = lent([*places, *self.buffers], [*tensors, *self.buffers_again()])
+        with self.inventory.attributes_again(), self.random.again() if self.random else nullcontext(), lending:
             yield
 
 
@@ -132,9 +128,8 @@ def _undone(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Bands:
     """Returns the inputs of a step, without a graph, and leaves random generators and buffers as they are."""
     step = leaf.step
     record = Record(Inventory(step), RandomState(outputs))
-    parameters = [place.tensor for place in record.inventory.tensors]
     function = step if leaf.inverted else step.inverse
-    with torch.no_grad(), without_autocast_cache(), record.again(parameters):
+    with torch.no_grad(), without_autocast_cache(), record.again():
         return as_tuple(function(*(band.detach() for band in outputs), **options))
 
 
@@ -173,7 +168,7 @@ class _Again:
             return self._first(bands)
         for version in self.versions:
             require_unchanged(*version)
-        with self.record.again([place.tensor for place in self.record.inventory.tensors]):
+        with self.record.again():
             return self.leaf.function(*bands, **self.options)
 
     def _first(self, bands: Bands) -> Tensor | Bands:

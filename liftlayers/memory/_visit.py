@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -53,15 +54,13 @@ class Visit:
         shared = [tensors[position] for position in self.shared]
         parameters = shared[: len(self.inventory.parameters)]
         options = self.leaf.options(shared[-1] if shared else None)
-        if self.record.is_ready(parameters):
-            inputs, outputs = evaluate(self.leaf, tuple(map(_as_leaf, bands, needs)), options)
-        else:
-            stored = any(stored_tensors(*each) for each in self.inventory.changed())
-            bands = tuple(map(_as_leaf, bands, (True,) * len(bands) if stored else needs))
-            with self.record.again(parameters):
-                inputs, outputs = evaluate(self.leaf, bands, options)
-                if stored:
-                    self._warn_of_activations(inputs)
+        ready = self.record.is_ready(parameters)
+        stored = not ready and any(stored_tensors(*each) for each in self.inventory.changed())
+        bands = tuple(map(_as_leaf, bands, (True,) * len(bands) if stored else needs))
+        with nullcontext() if ready else self.record.again(parameters):
+            inputs, outputs = evaluate(self.leaf, bands, options)
+            if stored:
+                self._warn_of_activations(inputs)
         self._require_known(outputs, [*inputs, *shared])
         return inputs, outputs
 
