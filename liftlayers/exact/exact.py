@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands, as_tuple, bare
+from liftlayers._bands import as_tuple
 from liftlayers.exact._plan import Link, plan
 from liftlayers.exact._ranges import Watch
 from liftlayers.exact.grid import ToGrid
 from liftlayers.functional.grid import require_bits
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._run import Memory, effective_mode, run
-from liftlayers.memory.container import WithMemory, leaves_of
+from liftlayers.memory.container import Memory, WithMemory, effective_mode, leaves_of, run
 
 
 class Exact(VolumePreserving, WithMemory):
@@ -63,7 +62,7 @@ class Exact(VolumePreserving, WithMemory):
         self.chain = chain
         self.to_grid = ToGrid(bits)
         self.batch_invariant, self.anywhere = batch_invariant, anywhere
-        self._links, self.depth = self._plan()
+        self._plan()
         self.register_state_dict_post_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
 
@@ -71,27 +70,14 @@ class Exact(VolumePreserving, WithMemory):
     def conditional(self) -> bool:
         return self.chain.conditional
 
-    def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        self._plan_again()
-        return bare(self._run(as_tuple(self.to_grid(*bands)), condition, inverted=False))
-
-    def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        self._plan_again()
-        return bare(self._run(self._to_reachable(bands), condition, inverted=True))
-
-    def _plan_again(self) -> None:
-        """Plans the chain in every pass, since it may have been given other steps or networks.
-
-        A compiler, which cannot follow that, uses the last plan.
-        """
-        if not torch.compiler.is_compiling():
-            self._links, self.depth = self._plan()
-
-    def _plan(self) -> tuple[list[Link], int]:
-        bits = self.to_grid.bits
-        return plan(self.chain, bits, batch_invariant=self.batch_invariant, anywhere=self.anywhere)
+    def _plan(self) -> None:
+        bits, invariant, anywhere = self.to_grid.bits, self.batch_invariant, self.anywhere
+        self._links, self.depth = plan(self.chain, bits, batch_invariant=invariant, anywhere=anywhere)
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
+        if not torch.compiler.is_compiling():  # a compiler cannot follow the planning: it uses the last plan
+            self._plan()  # in every pass, since the chain may have been given other steps or networks
+        bands = self._to_reachable(bands) if inverted else as_tuple(self.to_grid(*bands))
         self.chain.require_bands(bands, inverted=inverted)
         leaves, links = self._planned(condition, inverted=inverted)
         watch = Watch(links, condition, bits=self.to_grid.bits, inverted=inverted)
@@ -104,7 +90,7 @@ class Exact(VolumePreserving, WithMemory):
     def _planned(self, condition: Tensor | None, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
         """Returns the steps in the order of a direction, on the grid, and what the plan says of them."""
         links = self._links[::-1] if inverted else self._links
-        leaves = leaves_of(self.chain, condition, inverted=inverted, opens=_everything)
+        leaves = leaves_of(self.chain, condition, inverted=inverted, opens=lambda _step: True)
         for leaf, link in zip(leaves, links, strict=True):
             leaf.step = link.step
         return leaves, links
@@ -138,10 +124,6 @@ class Exact(VolumePreserving, WithMemory):
 
     def extra_repr(self) -> str:
         return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}, anywhere={self.anywhere}"
-
-
-def _everything(_step: Invertible) -> bool:
-    return True
 
 
 # The state dict of an exact chain is that of the chain inside.

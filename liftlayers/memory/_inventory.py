@@ -1,6 +1,7 @@
 """What a step depends on besides its inputs and random numbers: parameters, buffers and training modes."""
 
 import functools
+import itertools
 import operator
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,21 +122,25 @@ class Inventory:
     def attributes_again(self) -> Iterator[None]:
         """Inside, modules are in the training modes that the walk found, and have no tensors that they stored since.
 
-        So a network computes again what it computed at its first call to keep it. If that has a graph now, as a weight
-        has that is a function of parameters, then it stays afterwards: what was computed in the forward pass, without
-        gradients, would be a constant in the next pass. Everything else is as before.
+        A network that stored a tensor at its first call therefore computes it again. If the new tensor has a graph, as
+        a weight that is a function of parameters has, it replaces the stored one: that was computed without gradients,
+        and would be a constant in the next pass. Afterwards everything else is as before.
         """
         changed = [(module, then, dict(vars(module))) for module, then in self.changed()]
+        storing = [each for each in changed if stored_tensors(*each[:2])]
         try:
-            for module, then, now in changed:
-                again = then if stored_tensors(module, then) else now | {"training": then["training"]}
-                _set_attributes(module, again)
+            for module, then, _ in storing:
+                _set_attributes(module, then)
+            for module, then, _ in changed:
+                module.training = then["training"]
             yield
         finally:
-            for module, _, now in changed:
+            for module, _, now in storing:
                 with_graph = {name: x for name, x in vars(module).items() if _has_graph(x)}
                 kept = {name: x for name, x in now.items() if name not in with_graph or _has_graph(x)}
                 _set_attributes(module, with_graph | kept)
+            for module, _, now in changed:
+                module.training = now["training"]
 
 
 def stored_tensors(module: nn.Module, attributes: dict[str, Any]) -> dict[str, Tensor]:
@@ -155,11 +160,7 @@ def _places(held: Sequence[dict[str, Any]], contents: Sequence[dict[str, Any]] |
 
 def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
     """Returns what some dictionaries hold."""
-    values: list[Any] = []
-    for each in held:
-        if each:
-            values += each.values()
-    return values
+    return [*itertools.chain.from_iterable(each.values() for each in held if each)]
 
 
 def _are(now: Collection[Any], then: Collection[Any]) -> bool:

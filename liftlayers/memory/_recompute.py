@@ -1,5 +1,6 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
+import ctypes
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -7,16 +8,55 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from torch.utils.checkpoint import checkpoint, get_device_states, set_checkpoint_early_stop, set_device_states
 
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
-from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._inventory import Inventory, lent
 from liftlayers.memory._leaves import Bands, Leaf
 
 Rebuilt = tuple[Bands, Bands]
+
+
+@contextmanager
+def without_autocast_cache() -> Iterator[None]:
+    """Keeps autocast from reading and filling its cache of low-precision copies.
+
+    In older versions of torch (2.6 among them), a copy that is made without gradients has no graph, and later calls
+    under the same autocast get that copy: their weights are constants (github.com/pytorch/pytorch/issues/158232).
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
+class RandomState:
+    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
+
+    def __init__(self, bands: Bands) -> None:
+        self.cpu = torch.get_rng_state()
+        self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
+        elsewhere = [band for band in bands if not (band.is_cpu or band.is_meta)]
+        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
+        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
+
+    def latest(self, bands: Bands) -> "RandomState":
+        """Returns the present state, which is this object if no number was drawn since."""
+        now = RandomState(bands)
+        same = self.digits == now.digits and self.devices == now.devices
+        return self if same and all(map(torch.equal, self.others, now.others)) else now
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside, the generators are in this state; afterwards they are as they were before."""
+        with torch.random.fork_rng(self.devices, device_type=self.device_type):
+            torch.set_rng_state(self.cpu)
+            set_device_states(self.devices, self.others, device_type=self.device_type)
+            yield
 
 
 class Record:
@@ -136,50 +176,44 @@ def _undone(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Bands:
 def run_in_turn(leaves: Iterable[Leaf], bands: Bands, condition: Tensor | None, *, twice: bool) -> Bands:
     """Maps bands through steps. With `twice`, each step is computed again in the backward pass."""
     for leaf in leaves:
-        function = _checkpointed(leaf) if twice else leaf.function
+        function = _Checkpointed(leaf) if twice else leaf.function
         bands = leaf.put(bands, as_tuple(leaf.call(function, bands, condition)))
     return bands
 
 
-def _checkpointed(leaf: Leaf) -> Callable[..., Any]:
-    """Returns a direction of a step that is computed again, from its inputs, in the backward pass."""
-    if torch.compiler.is_compiling():
-        return lambda *bands, **options: checkpoint(leaf.function, *bands, use_reentrant=False, **options)
+class _Checkpointed:
+    """A step that is computed again, from its inputs, in the backward pass, both times with the same state."""
 
-    def function(*bands: Tensor, **options: Any) -> Any:
-        # A checkpoint ends its second evaluation early, by an exception that TorchScript cannot pass on.
-        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in leaf.step.modules())
-        with set_checkpoint_early_stop(False) if scripted else nullcontext():
-            return checkpoint(_Again(leaf, options), *bands, use_reentrant=False, preserve_rng_state=False)
-
-    return function
-
-
-class _Again:
-    """A step that is called once for its outputs and then for their graph, both times with the same state."""
-
-    def __init__(self, leaf: Leaf, options: dict[str, Any]) -> None:
-        self.leaf, self.options = leaf, options
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
         self.record: Record | None = None
         self.versions: list[tuple[str, Tensor, int]] = []
 
-    def __call__(self, *bands: Tensor) -> Tensor | Bands:
+    def __call__(self, *bands: Tensor, **options: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return checkpoint(self.leaf.function, *bands, use_reentrant=False, **options)
+        # A checkpoint ends its second evaluation early, by an exception that TorchScript cannot pass on.
+        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in self.leaf.step.modules())
+        with set_checkpoint_early_stop(False) if scripted else nullcontext():
+            return checkpoint(self._evaluate, *bands, use_reentrant=False, preserve_rng_state=False, **options)
+
+    def _evaluate(self, *bands: Tensor, **options: Any) -> Any:
         if self.record is None:
-            return self._first(bands)
+            return self._evaluate_first(bands, options)
         for version in self.versions:
             require_unchanged(*version)
         with self.record.again():
-            return self.leaf.function(*bands, **self.options)
+            return self.leaf.function(*bands, **options)
 
-    def _first(self, bands: Bands) -> Tensor | Bands:
+    def _evaluate_first(self, bands: Bands, options: dict[str, Any]) -> Any:
         step = self.leaf.step
         record = Record(Inventory(step), RandomState(bands))
-        outputs = self.leaf.function(*bands, **self.options)
+        outputs = self.leaf.function(*bands, **options)
         record.keep_changes(bands)
         if not record.inventory.is_current():  # a first batch may set parameters
             record.inventory = Inventory(step)
         named = [(f"{place.name} of {type(step).__name__}", place.tensor) for place in record.inventory.tensors]
-        named += [(name, value) for name, value in self.options.items() if isinstance(value, Tensor)]
+        named += [(name, value) for name, value in options.items() if isinstance(value, Tensor)]
         self.versions = [(name, tensor, tensor._version) for name, tensor in named if not tensor.is_inference()]
         self.record = record
         return outputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node, get_gradient_edge
+from torch.autograd.graph import get_gradient_edge
 
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
@@ -49,7 +49,7 @@ class Visit:
         if self.strides and self.kept is None:
             bands = tuple(_laid_out(x, strides) for x, strides in zip(bands, self.strides, strict=True))
         evaluate = rebuild if self.kept is None else repeat
-        # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
+        # If there are as many outputs as inputs, each requires a gradient if its input does: see `own_rebuild`.
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
         shared = [tensors[position] for position in self.shared]
         parameters = shared[: len(self.inventory.parameters)]
@@ -84,18 +84,15 @@ class Visit:
         """Raises `RuntimeError` if the graph of the outputs leads to other leaves, whose gradients would be lost."""
         own = {id(tensor) for tensor in known}
         for node, leaf in leaves_of_graph(outputs, {tensor.grad_fn for tensor in known}):
+            if id(leaf) in own:
+                continue
             # A checkpoint around the chain unpacks other tensors, which share a node with the original ones.
-            if id(leaf) not in own and node not in _ends(known):
+            if node not in {get_gradient_edge(tensor).node for tensor in known if tensor.requires_grad}:
                 raise RuntimeError(
                     f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which {self} "
                     "uses without holding it: register it as a parameter or an attribute of the network that uses it, "
                     "or use memory='checkpoint'"
                 )
-
-
-def _ends(tensors: Sequence[Tensor]) -> set[Node]:
-    """Returns the nodes of a graph that stand for these tensors."""
-    return {get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad}
 
 
 def _as_leaf(x: Tensor, needs: bool) -> Tensor:

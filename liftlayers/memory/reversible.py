@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
-from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._drift import sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Bands, Leaf
-from liftlayers.memory._recompute import Record, run_in_turn, undoes_first
+from liftlayers.memory._recompute import RandomState, Record, run_in_turn, undoes_first, without_autocast_cache
 from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
 
 NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
