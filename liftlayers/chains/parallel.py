@@ -38,7 +38,7 @@ class Parallel(Container):
 
     def __init__(self, *steps: Invertible, memory: Memory = "store") -> None:
         super().__init__(memory=memory)
-        for position, step in enumerate(self.checked(steps, least=1)):
+        for position, step in enumerate(self._checked(steps, least=1)):
             self.add_module(str(position), step)
 
     def steps(self) -> tuple[Part, ...]:

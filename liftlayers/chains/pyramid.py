@@ -54,7 +54,7 @@ class LiftingPyramid(Container):
         super().__init__(memory=memory)
         if isinstance(levels, Invertible):  # a chain would come apart into its steps
             raise TypeError(f"LiftingPyramid needs a list of levels, got {type(levels).__name__}: put it in a list")
-        self.levels = nn.ModuleList(self.checked(levels, least=1))
+        self.levels = nn.ModuleList(self._checked(levels, least=1))
 
     def steps(self) -> tuple[Part, ...]:
         # Details come coarsest first: those of the finer levels are the last bands.

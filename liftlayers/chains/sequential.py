@@ -53,7 +53,7 @@ class Sequential(Container):
         self._set_steps(steps)
 
     def steps(self) -> tuple[Invertible, ...]:
-        return tuple(self.checked(self._modules.values()))  # `setattr` and `add_module` accept any module
+        return tuple(self._checked(self._modules.values()))  # `setattr` and `add_module` accept any module
 
     def append(self, step: Invertible) -> "Sequential":
         """Adds a step at the end and returns the chain.
@@ -114,4 +114,4 @@ class Sequential(Container):
 
     def _set_steps(self, steps: Iterable[Invertible]) -> None:
         """Replaces all steps; they are named by their positions."""
-        self._modules = {str(position): step for position, step in enumerate(self.checked(steps))}
+        self._modules = {str(position): step for position, step in enumerate(self._checked(steps))}

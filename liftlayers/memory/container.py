@@ -64,7 +64,7 @@ class Container(WithMemory):
     def num_returned(self, *, inverted: bool) -> int | None:
         """Returns how many bands each step has to return in a direction; None if any number will do."""
 
-    def checked(self, steps: Iterable[object], *, least: int = 0) -> list[Invertible]:
+    def _checked(self, steps: Iterable[object], *, least: int = 0) -> list[Invertible]:
         """Returns steps as a list; raises unless all are `Invertible`, and there are enough of them."""
         who, invertible = type(self).__name__, []
         for position, step in enumerate(steps):
