@@ -1,7 +1,6 @@
 """What a step depends on besides its inputs and random numbers: parameters, buffers and training modes."""
 
 import functools
-import itertools
 import operator
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,7 +52,7 @@ class Inventory:
         self._parameters = [module._parameters for module in self.modules]
         self._children = [module._modules for module in self.modules]
         self._buffers = [module._buffers for module in self.modules]
-        self._copies = [[*map(dict, held)] for held in (self._attributes, self._parameters, self._children)]
+        self._copies = [*map(dict.copy, self._attributes)], [*map(dict, self._parameters)], [*map(dict, self._children)]
         attributes, parameters = _values(self._attributes), _values(self._parameters)
         places = _places(self._attributes) if any(map(_is_tensor, set(map(type, attributes)))) else []
         self.graphs = [place for place in places if _has_graph(place.tensor)]
@@ -154,13 +153,19 @@ def stored_tensors(module: nn.Module, attributes: dict[str, Any]) -> dict[str, T
 
 def _places(held: Sequence[dict[str, Any]], contents: Sequence[dict[str, Any]] | None = None) -> list[Place]:
     """Returns the places of some dictionaries, with their contents now or at another time; None is left out."""
+    if not held:
+        return []
     pairs = zip(held, contents or held, strict=True)
     return [Place(tensors, name, x) for tensors, values in pairs for name, x in values.items() if x is not None]
 
 
 def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
     """Returns what some dictionaries hold."""
-    return [*itertools.chain.from_iterable(each.values() for each in held if each)]
+    values: list[Any] = []
+    for each in held:
+        if each:
+            values += each.values()
+    return values
 
 
 def _are(now: Collection[Any], then: Collection[Any]) -> bool:
