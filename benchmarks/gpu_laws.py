@@ -31,7 +31,7 @@ from liftlayers import (
 )
 from liftlayers._bands import Bands, as_tuple
 from liftlayers.exact.exact import Exact
-from liftlayers.memory._run import Memory
+from liftlayers.memory.container import Memory
 from liftlayers.testing import randomise_
 from tests.nn.integers import FIXED_SHA256, fixed_network, sha256
 

@@ -21,7 +21,7 @@ def constant_in_graphs(function: F) -> F:
 
 
 def temporary_leaf(x: Tensor) -> Tensor:
-    """Returns the same numbers as a leaf that needs a gradient, which nobody will ask for."""
+    """Returns the same numbers as a leaf that needs a gradient, but whose gradient is never asked for."""
     leaf = x.detach().requires_grad_()
     leaf.is_temporary = True  # type: ignore[attr-defined]
     return leaf

@@ -1,4 +1,4 @@
-"""Whether what a class says of its map, such as its steps or its log-determinant, holds for a subclass, too."""
+"""Checks of what a class states about its map, such as its steps or its log-determinant: does a subclass keep it?"""
 
 import copy
 import functools

@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from liftlayers.invertible import Invertible, Part
-from liftlayers.memory._run import Memory
-from liftlayers.memory.container import Container
+from liftlayers.memory.container import Container, Memory
 
 
 class Parallel(Container):
@@ -39,11 +38,7 @@ class Parallel(Container):
 
     def __init__(self, *steps: Invertible, memory: Memory = "store") -> None:
         super().__init__(memory=memory)
-        if not steps:
-            raise ValueError("Parallel needs at least one step, got none")
-        for position, step in enumerate(steps):
-            if not isinstance(step, Invertible):
-                raise TypeError(f"Parallel needs Invertible steps, got {type(step).__name__} at position {position}")
+        for position, step in enumerate(self._checked(steps, least=1)):
             self.add_module(str(position), step)
 
     def steps(self) -> tuple[Part, ...]:

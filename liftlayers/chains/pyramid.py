@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from liftlayers._bands import as_tuple
 from liftlayers.invertible import Invertible, Part
-from liftlayers.memory._run import Memory
-from liftlayers.memory.container import Container
+from liftlayers.memory.container import Container, Memory
 
 
 class LiftingPyramid(Container):
@@ -55,13 +54,7 @@ class LiftingPyramid(Container):
         super().__init__(memory=memory)
         if isinstance(levels, Invertible):  # a chain would come apart into its steps
             raise TypeError(f"LiftingPyramid needs a list of levels, got {type(levels).__name__}: put it in a list")
-        levels = list(levels)
-        if not levels:
-            raise ValueError("LiftingPyramid needs at least one level, got none")
-        for position, level in enumerate(levels):
-            if not isinstance(level, Invertible):
-                raise TypeError(f"LiftingPyramid needs Invertible levels, got {type(level).__name__} at {position}")
-        self.levels = nn.ModuleList(levels)
+        self.levels = nn.ModuleList(self._checked(levels, least=1))
 
     def steps(self) -> tuple[Part, ...]:
         # Details come coarsest first: those of the finer levels are the last bands.

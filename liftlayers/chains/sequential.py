@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import overload
 
 from liftlayers.invertible import Invertible
-from liftlayers.memory._run import Memory
-from liftlayers.memory.container import Container
+from liftlayers.memory.container import Container, Memory
 
 
 class Sequential(Container):
@@ -54,10 +53,7 @@ class Sequential(Container):
         self._set_steps(steps)
 
     def steps(self) -> tuple[Invertible, ...]:
-        steps = tuple(self._modules.values())
-        for position, step in enumerate(steps):  # `setattr` and `add_module` accept any module
-            _require_invertible(step, position)
-        return steps  # type: ignore[return-value]
+        return tuple(self._checked(self._modules.values()))  # `setattr` and `add_module` accept any module
 
     def append(self, step: Invertible) -> "Sequential":
         """Adds a step at the end and returns the chain.
@@ -84,9 +80,8 @@ class Sequential(Container):
         Raises:
             IndexError: If there is no step at that position.
         """
-        steps = list(self)
-        step = steps.pop(index)
-        self._set_steps(steps)
+        step = list(self)[index]
+        del self[index]
         return step
 
     def __len__(self) -> int:
@@ -119,12 +114,4 @@ class Sequential(Container):
 
     def _set_steps(self, steps: Iterable[Invertible]) -> None:
         """Replaces all steps; they are named by their positions."""
-        modules = {str(position): step for position, step in enumerate(steps)}
-        for position, step in enumerate(modules.values()):
-            _require_invertible(step, position)
-        self._modules = modules  # type: ignore[assignment]
-
-
-def _require_invertible(step: object, position: int) -> None:
-    if not isinstance(step, Invertible):
-        raise TypeError(f"Sequential needs Invertible steps, got {type(step).__name__} at position {position}")
+        self._modules = {str(position): step for position, step in enumerate(self._checked(steps))}

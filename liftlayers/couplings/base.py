@@ -15,6 +15,7 @@ from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn._networks import input_is_written, is_integer, require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
+Rule = Callable[[Tensor, Tensor], Tensor]
 
 
 class Coupling(Invertible):
@@ -127,20 +128,13 @@ class Coupling(Invertible):
 
     def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
         """Rebuilds the inputs of `forward` from its outputs, and returns the outputs again with a graph."""
-        return self._rebuild(self.undo, self.change, a, b, condition)
+        return self._rebuild(a, b, condition, back=self.undo, forth=self.change)
 
     def rebuild_inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
         """Rebuilds the inputs of `inverse` from its outputs, and returns the outputs again with a graph."""
-        return self._rebuild(self.change, self.undo, a, b, condition)
+        return self._rebuild(a, b, condition, back=self.change, forth=self.undo)
 
-    def _rebuild(
-        self,
-        back: Callable[[Tensor, Tensor], Tensor],
-        forth: Callable[[Tensor, Tensor], Tensor],
-        a: Tensor,
-        b: Tensor,
-        condition: Tensor | None,
-    ) -> tuple[Pair, Pair]:
+    def _rebuild(self, a: Tensor, b: Tensor, condition: Tensor | None, *, back: Rule, forth: Rule) -> tuple[Pair, Pair]:
         """Undoes the change of the target and makes it again, with one evaluation of the network for both."""
         source, target = self._in_order(a, b)
         with torch.enable_grad():

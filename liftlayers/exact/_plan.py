@@ -62,14 +62,14 @@ class Link(NamedTuple):
         """
         if not (self.adds or has_hooks(self.step)):
             return self
-        without_hooks: dict[str, Any] = {name: {} for name in HOOKS}
-        if not self.adds:
-            return self._replace(step=_copy(self.step, **without_hooks))
-        network = self.step._modules["network"]
-        require_network("exact", network)  # type: ignore[arg-type]
-        bits -= self.depth
-        around = _copy(ON_GRID, bits=bits, batch_invariant=batch_invariant, _modules={"network": network})
-        return self._replace(step=_copy(self.step, **without_hooks, _modules=self.step._modules | {"network": around}))
+        changed: dict[str, Any] = {name: {} for name in HOOKS}
+        if self.adds:
+            network = self.step._modules["network"]
+            require_network("exact", network)  # type: ignore[arg-type]
+            bits -= self.depth
+            around = _copy(ON_GRID, bits=bits, batch_invariant=batch_invariant, _modules={"network": network})
+            changed["_modules"] = self.step._modules | {"network": around}
+        return self._replace(step=_copy(self.step, **changed))
 
 
 def _copy(module: M, **attributes: Any) -> M:
@@ -82,7 +82,7 @@ def _copy(module: M, **attributes: Any) -> M:
 class Band:
     """The lattice of one band: how deep it is, the band that it is part of, and the two bands that it was split into.
 
-    The last two are what shows that a transform undoes another one.
+    From the last two one sees whether a transform undoes another one.
     """
 
     def __init__(self, depth: int = 0, *, part_of: "Band | None" = None, halves: "tuple[Band, ...]" = ()) -> None:

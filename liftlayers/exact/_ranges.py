@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from liftlayers._bands import has_values
 from liftlayers._maps import same_map
 from liftlayers.exact._plan import Link
 from liftlayers.functional.grid import grid_limit
-from liftlayers.memory._leaves import Leaf
+from liftlayers.memory._leaves import Bands, Leaf
 
 
 class Watch:
@@ -21,18 +20,16 @@ class Watch:
     those again: two more digits are needed than on the shallower side; the deeper side is then within its own limit.
     """
 
-    def __init__(
-        self, leaves: Sequence[Leaf], links: Sequence[Link], options: Sequence[Any], *, bits: int, inverted: bool
-    ) -> None:
-        self.steps = list(zip(leaves, links, options, strict=True))
-        self.bits, self.inverted = bits, inverted
+    def __init__(self, links: Sequence[Link], condition: Tensor | None, *, bits: int, inverted: bool) -> None:
+        self.links, self.condition, self.bits, self.inverted = links, condition, bits, inverted
         self.readings: list[tuple[int, torch.dtype]] = []  # the number of a step, and the dtype of one of its bands
         self.extremes: list[Tensor] = []  # the smallest and the largest value of each of these bands
 
-    def observe(self, number: int, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+    def observe(self, leaf: Leaf, inputs: Bands, outputs: Bands) -> None:
         """Reads the bands that a step has computed, or those that a transform to a deeper level was given."""
-        leaf, link, options = self.steps[number]
-        if not same_map(leaf.step, link.kind, "inverse" if leaf.inverted else "forward", inputs, options):
+        number, link = leaf.number, self.links[leaf.number]
+        direction = "inverse" if leaf.inverted else "forward"
+        if not same_map(leaf.step, link.kind, direction, inputs, leaf.options(self.condition)):
             raise TypeError(
                 f"{self._name(number)} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all "
                 "arithmetic into the network of an AdditiveCoupling"
@@ -72,12 +69,12 @@ class Watch:
 
     def _limit(self, number: int, dtype: torch.dtype) -> tuple[float, str]:
         """Returns the bound of the values of a step, and the grid that they are on."""
-        link = self.steps[number][1]
+        link = self.links[number]
         bits = self.bits + link.depth
         where = f"on a grid of 2^-{bits} in {str(dtype).removeprefix('torch.')}"
         return grid_limit(dtype, bits + (2 if link.transform else 0)), where
 
     def _name(self, number: int) -> str:
-        count = len(self.steps)
+        count = len(self.links)
         place = count - 1 - number if self.inverted else number
-        return f"exact: step {place} of {count} ({type(self.steps[number][1].step).__name__})"
+        return f"exact: step {place} of {count} ({type(self.links[number].step).__name__})"

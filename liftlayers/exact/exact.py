@@ -1,6 +1,5 @@
 """Chains that invert bit for bit: what they add is rounded to a grid on which sums are exact."""
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -8,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands, as_tuple, bare
+from liftlayers._bands import as_tuple
 from liftlayers.exact._plan import Link, plan
 from liftlayers.exact._ranges import Watch
 from liftlayers.exact.grid import ToGrid
 from liftlayers.functional.grid import require_bits
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._run import Memory, effective_mode, run
-from liftlayers.memory.container import Container, WithMemory, leaves_of, options_of
+from liftlayers.memory.container import Memory, WithMemory, effective_mode, leaves_of, run
 
 
 class Exact(VolumePreserving, WithMemory):
@@ -64,7 +62,7 @@ class Exact(VolumePreserving, WithMemory):
         self.chain = chain
         self.to_grid = ToGrid(bits)
         self.batch_invariant, self.anywhere = batch_invariant, anywhere
-        self._links, self.depth = self._plan()
+        self._plan()
         self.register_state_dict_post_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
 
@@ -72,41 +70,30 @@ class Exact(VolumePreserving, WithMemory):
     def conditional(self) -> bool:
         return self.chain.conditional
 
-    def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        self._plan_again()
-        return bare(self._run(as_tuple(self.to_grid(*bands)), condition, inverted=False))
-
-    def inverse(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
-        self._plan_again()
-        return bare(self._run(self._to_reachable(bands), condition, inverted=True))
-
-    def _plan_again(self) -> None:
-        """Plans the chain in every pass, since it may have been given other steps or networks.
-
-        A compiler, which cannot follow that, uses the last plan.
-        """
-        if not torch.compiler.is_compiling():
-            self._links, self.depth = self._plan()
-
-    def _plan(self) -> tuple[list[Link], int]:
-        bits = self.to_grid.bits
-        return plan(self.chain, bits, batch_invariant=self.batch_invariant, anywhere=self.anywhere)
+    def _plan(self) -> None:
+        bits, invariant, anywhere = self.to_grid.bits, self.batch_invariant, self.anywhere
+        self._links, self.depth = plan(self.chain, bits, batch_invariant=invariant, anywhere=anywhere)
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
-        if isinstance(self.chain, Container):
-            self.chain.require_bands(bands, inverted=inverted)
-        leaves, links = self._planned(inverted=inverted)
-        options = options_of(self.chain, leaves, condition)
-        watch = Watch(leaves, links, options, bits=self.to_grid.bits, inverted=inverted)
-        outputs = run(leaves, bands, options, mode=effective_mode(self.memory), observe=watch.observe)
+        if not torch.compiler.is_compiling():  # a compiler cannot follow the planning: it uses the last plan
+            self._plan()  # in every pass, since the chain may have been given other steps or networks
+        bands = self._to_reachable(bands) if inverted else as_tuple(self.to_grid(*bands))
+        self.chain.require_bands(bands, inverted=inverted)
+        leaves, links = self._planned(condition, inverted=inverted)
+        watch = Watch(links, condition, bits=self.to_grid.bits, inverted=inverted)
+        for leaf in leaves:
+            leaf.observe = watch.observe
+        outputs = run(leaves, bands, condition, mode=effective_mode(self.memory))
         watch.require_within()
         return outputs
 
-    def _planned(self, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
+    def _planned(self, condition: Tensor | None, *, inverted: bool) -> tuple[list[Leaf], list[Link]]:
         """Returns the steps in the order of a direction, on the grid, and what the plan says of them."""
         links = self._links[::-1] if inverted else self._links
-        leaves = leaves_of(self.chain, inverted=inverted, opens=_everything)
-        return [dataclasses.replace(leaf, step=li.step) for leaf, li in zip(leaves, links, strict=True)], links
+        leaves = leaves_of(self.chain, condition, inverted=inverted, opens=lambda _step: True)
+        for leaf, link in zip(leaves, links, strict=True):
+            leaf.step = link.step
+        return leaves, links
 
     def _to_reachable(self, bands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Rounds outputs to the nearest that there are: as inputs, if the chain had no couplings."""
@@ -118,8 +105,8 @@ class Exact(VolumePreserving, WithMemory):
         return tuple(r + (band - band.detach()) for r, band in zip(rounded, bands, strict=True))
 
     def _without_couplings(self, bands: tuple[Tensor, ...], *, inverted: bool) -> tuple[Tensor, ...]:
-        others = [leaf for leaf, link in zip(*self._planned(inverted=inverted), strict=True) if not link.adds]
-        return run(others, bands, [{}] * len(others), mode="store")
+        planned = zip(*self._planned(None, inverted=inverted), strict=True)
+        return run([leaf for leaf, link in planned if not link.adds], bands, None, mode="store")
 
     def __getattr__(self, name: str) -> Any:
         """Finds the steps of the chain by their names in the state dict, as `torch.func.functional_call` does."""
@@ -137,10 +124,6 @@ class Exact(VolumePreserving, WithMemory):
 
     def extra_repr(self) -> str:
         return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}, anywhere={self.anywhere}"
-
-
-def _everything(_step: Invertible) -> bool:
-    return True
 
 
 # The state dict of an exact chain is that of the chain inside.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +75,7 @@ class OnGrid(nn.Module):
         matrices may be folded in another way.
         """
         given = [x] if condition is None else [x, condition]
-        if _cannot_record():
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # these record on their own
             return self._call(*map(_canonical, given))
         recorded = [_recorded(tensor) for tensor in given]
         try:
@@ -153,21 +152,12 @@ def _canonical(x: Tensor) -> Tensor:
     return x.contiguous().flatten().view(x.shape)
 
 
-def _cannot_record() -> bool:
-    """Whether a compiler or a transform of `torch.func` evaluates the network, which decide that for themselves."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-
-
 @contextmanager
 def _recording() -> Iterator[None]:
     """Inside, autograd records; what it would keep is dropped if it did not record before."""
-    keeping = nullcontext() if torch.is_grad_enabled() else saved_tensors_hooks(_drop, _drop)
+    keeping = nullcontext() if torch.is_grad_enabled() else saved_tensors_hooks(lambda _: None, lambda _: None)  # type: ignore[arg-type]
     with torch.inference_mode(False), torch.enable_grad(), keeping:
         yield
-
-
-def _drop(_tensor: object) -> Any:
-    return None
 
 
 def _recorded(x: Tensor) -> Tensor:

@@ -17,8 +17,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from liftlayers.memory._run import Memory, require_mode
-from liftlayers.memory.container import WithMemory
+from liftlayers.memory.container import Memory, WithMemory, require_mode
 
 M = TypeVar("M", bound=nn.Module)
 

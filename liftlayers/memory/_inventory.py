@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -53,10 +53,11 @@ class Inventory:
         self._children = [module._modules for module in self.modules]
         self._buffers = [module._buffers for module in self.modules]
         self._copies = [*map(dict.copy, self._attributes)], [*map(dict, self._parameters)], [*map(dict, self._children)]
-        values = _values(self._attributes)
-        self.graphs = self._find_graphs() if any(map(_is_tensor, set(map(type, values)))) else []
-        self._values = values + _values(self._parameters) + _values(self._children)
-        self.parameters = [x for x in _values(self._parameters) if x is not None]
+        attributes, parameters = _values(self._attributes), _values(self._parameters)
+        places = _places(self._attributes) if any(map(_is_tensor, set(map(type, attributes)))) else []
+        self.graphs = [place for place in places if _has_graph(place.tensor)]
+        self._values = attributes + parameters + _values(self._children)
+        self.parameters = [x for x in parameters if x is not None]
         buffers = self.buffers()
         self._refuse(buffers)
         self.can_be_rebuilt = not (
@@ -66,10 +67,6 @@ class Inventory:
             or any("_is_replica" in held for held in self._attributes)
             or any(has_hooks(module) for module in self.modules if isinstance(module, Invertible))
         )
-
-    def _find_graphs(self) -> list[Place]:
-        places = (Place(held, name, x) for held in self._attributes for name, x in held.items())
-        return [place for place in places if _has_graph(place.tensor)]
 
     def _refuse(self, buffers: Sequence[Place]) -> None:
         """Raises `RuntimeError` if the step cannot be evaluated twice."""
@@ -89,19 +86,17 @@ class Inventory:
 
     def buffers(self) -> list[Place]:
         """Returns the buffers of the modules, which an earlier evaluation may have replaced since the walk."""
-        held = [buffers for buffers in self._buffers if buffers]
-        return [Place(buffers, name, x) for buffers in held for name, x in buffers.items() if x is not None]
+        return _places([buffers for buffers in self._buffers if buffers])
 
     @property
     def tensors(self) -> list[Place]:
         """All that must be the same in the backward pass as in the forward pass, buffers aside."""
-        pairs = zip(self._parameters, self._copies[1], strict=True)
-        parameters = [Place(held, name, x) for held, copy in pairs for name, x in copy.items() if x is not None]
-        return parameters + self.graphs
+        return _places(self._parameters, self._copies[1]) + self.graphs
 
     def is_current(self) -> bool:
         """Whether the step still has the parameters and the modules of the walk."""
-        return _same(self._parameters, self._copies[1]) and _same(self._children, self._copies[2])
+        _, parameters, children = self._copies
+        return all(map(_same, [*self._parameters, *self._children], [*parameters, *children]))
 
     def is_unchanged(self) -> bool:
         """Whether the step is as the walk found it, with all attributes of its modules."""
@@ -114,40 +109,37 @@ class Inventory:
             RuntimeError: If a module of the step has been replaced since the walk.
         """
         for module, children in zip(self.modules, self._copies[2], strict=True):
-            if not _same([module._modules], [children]):
+            if not _same(module._modules, children):
                 raise RuntimeError(
                     f"{type(self.step).__name__} needs the modules of its forward pass in the backward pass, but a "
                     f"child of its {type(module).__name__} has been replaced since; replace modules between steps"
                 )
         pairs = zip(self.modules, self._copies[0], strict=True)
-        return [(module, attributes) for module, attributes in pairs if not _same([vars(module)], [attributes])]
+        return [(module, attributes) for module, attributes in pairs if not _same(vars(module), attributes)]
 
     @contextmanager
     def attributes_again(self) -> Iterator[None]:
         """Inside, modules are in the training modes that the walk found, and have no tensors that they stored since.
 
-        So a network computes again what it computed at its first call to keep it. If that has a graph now, as a weight
-        has that is a function of parameters, then it stays afterwards: what was computed in the forward pass, without
-        gradients, would be a constant in the next pass. Everything else is as before.
+        A network that stored a tensor at its first call therefore computes it again. If the new tensor has a graph, as
+        a weight that is a function of parameters has, it replaces the stored one: that was computed without gradients,
+        and would be a constant in the next pass. Afterwards everything else is as before.
         """
-        storing: list[tuple[nn.Module, dict[str, Any]]] = []
-        turned: list[nn.Module] = []
+        changed = [(module, then, dict(vars(module))) for module, then in self.changed()]
+        storing = [each for each in changed if stored_tensors(*each[:2])]
         try:
-            for module, attributes in self.changed():
-                if stored_tensors(module, attributes):
-                    storing.append((module, dict(vars(module))))
-                    _set_attributes(module, attributes)
-                elif module.training != attributes["training"]:
-                    turned.append(module)
-                    module.training = not module.training
+            for module, then, _ in storing:
+                _set_attributes(module, then)
+            for module, then, _ in changed:
+                module.training = then["training"]
             yield
         finally:
-            for module, latest in storing:
+            for module, _, now in storing:
                 with_graph = {name: x for name, x in vars(module).items() if _has_graph(x)}
-                kept = {name: x for name, x in latest.items() if name not in with_graph or _has_graph(x)}
+                kept = {name: x for name, x in now.items() if name not in with_graph or _has_graph(x)}
                 _set_attributes(module, with_graph | kept)
-            for module in turned:
-                module.training = not module.training
+            for module, _, now in changed:
+                module.training = now["training"]
 
 
 def stored_tensors(module: nn.Module, attributes: dict[str, Any]) -> dict[str, Tensor]:
@@ -159,6 +151,14 @@ def stored_tensors(module: nn.Module, attributes: dict[str, Any]) -> dict[str, T
     return {name: x for name, x in now.items() if isinstance(x, Tensor) and x is not attributes.get(name)}
 
 
+def _places(held: Sequence[dict[str, Any]], contents: Sequence[dict[str, Any]] | None = None) -> list[Place]:
+    """Returns the places of some dictionaries, with their contents now or at another time; None is left out."""
+    if not held:
+        return []
+    pairs = zip(held, contents or held, strict=True)
+    return [Place(tensors, name, x) for tensors, values in pairs for name, x in values.items() if x is not None]
+
+
 def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
     """Returns what some dictionaries hold."""
     values: list[Any] = []
@@ -168,15 +168,14 @@ def _values(held: Sequence[dict[str, Any]]) -> list[Any]:
     return values
 
 
-def _are(now: list[Any], then: list[Any]) -> bool:
-    """Whether two lists hold the same objects."""
+def _are(now: Collection[Any], then: Collection[Any]) -> bool:
+    """Whether two collections hold the same objects."""
     return len(now) == len(then) and all(map(operator.is_, now, then))
 
 
-def _same(now: Sequence[dict[str, Any]], then: Sequence[dict[str, Any]]) -> bool:
-    """Whether dictionaries hold the same objects as their copies."""
-    pairs = zip(now, then, strict=True)
-    return all([*x.keys()] == [*y.keys()] and _are([*x.values()], [*y.values()]) for x, y in pairs)
+def _same(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    """Whether a dictionary holds the same objects as a copy of it."""
+    return [*now.keys()] == [*then.keys()] and _are(now.values(), then.values())
 
 
 def _has_graph(value: object) -> bool:
@@ -210,15 +209,12 @@ def has_hooks(module: Invertible) -> bool:
 @contextmanager
 def lent(places: Sequence[Place], tensors: Sequence[Tensor]) -> Iterator[None]:
     """Puts other tensors in the place of parameters and buffers for a while; what is there already is left alone."""
-    changed = [
-        (place, tensor, place.tensors.get(place.name))
-        for place, tensor in zip(places, tensors, strict=True)
-        if not place.holds(tensor)
-    ]
+    changed = [pair for pair in zip(places, tensors, strict=True) if not pair[0].holds(pair[1])]
+    originals = [place.tensors.get(place.name) for place, _ in changed]
     try:
-        for place, tensor, _ in changed:
+        for place, tensor in changed:
             place.tensors[place.name] = tensor
         yield
     finally:
-        for place, _, original in changed:
+        for (place, _), original in zip(changed, originals, strict=True):
             place.tensors[place.name] = original

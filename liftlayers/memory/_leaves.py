@@ -1,6 +1,6 @@
 """The steps that a module takes in one direction, as a flat list, with the bands that each step takes."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ from liftlayers.invertible import Inverse, Invertible, parts_of, unwrapped
 if TYPE_CHECKING:
     from liftlayers.memory.container import Container
 
+Bands = tuple[Tensor, ...]
 T = TypeVar("T")
 
 
@@ -64,7 +65,9 @@ class Leaf:
     """A step that is evaluated as a whole, in one direction, on all bands but some of the first and the last.
 
     `starts` and `ends` are the positions in containers that begin and end with this step; `positions` are all those
-    around it, from the innermost to the outermost.
+    around it, from the innermost to the outermost. `number` counts the steps of the list, and `conditional` says
+    whether the step is given the condition. `observe` is called after the first evaluation, with the step and the bands
+    that it took and returned.
     """
 
     step: Invertible
@@ -74,20 +77,32 @@ class Leaf:
     starts: list[Position] = field(default_factory=list)
     ends: list[Position] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
+    number: int = 0
+    conditional: bool = False
+    observe: "Callable[[Leaf, Bands, Bands], None] | None" = None
 
     @property
     def function(self) -> Callable[..., Any]:
         """The direction of the step that is evaluated."""
         return self.step.inverse if self.inverted else self.step
 
-    def taken(self, bands: tuple[T, ...]) -> tuple[T, ...]:
-        """Returns those of all bands that the step takes, or has returned."""
-        return bands[self.before : len(bands) - self.after]
+    def options(self, condition: Any) -> dict[str, Any]:
+        """Returns the keywords of the step."""
+        return {"condition": condition} if self.conditional else {}
 
-    def call(self, function: Callable[..., Any], bands: tuple[Tensor, ...], options: dict[str, Tensor]) -> Any:
+    def taken(self, bands: Sequence[T]) -> tuple[T, ...]:
+        """Returns those of all bands that the step takes, or has returned."""
+        return tuple(bands[self.before : len(bands) - self.after])
+
+    def replaced(self, bands: Sequence[T], others: Sequence[T]) -> tuple[T, ...]:
+        """Returns all bands with others in place of those that the step takes, or has returned."""
+        return (*bands[: self.before], *others, *bands[len(bands) - self.after :])
+
+    def call(self, function: Callable[..., Any], bands: Bands, condition: Any) -> Any:
         """Calls a function with the bands that the step takes; an error gets a note that says where the step stands."""
         for position in self.starts:
             position.check_inputs(bands)
+        options = self.options(condition)
         if torch.compiler.is_compiling():
             return function(*self.taken(bands), **options)
         try:
@@ -97,9 +112,11 @@ class Leaf:
                 error.add_note(f"in {position.container.part} {position.number} ({_name(position.step)})")
             raise
 
-    def put(self, bands: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Returns all bands with those that the step returned in place of those that it took."""
-        bands = (*bands[: self.before], *outputs, *bands[len(bands) - self.after :])
+    def put(self, bands: Bands, outputs: Bands) -> Bands:
+        """Returns all bands with those that the step has returned, for the first time, in place of those it took."""
+        if self.observe is not None:
+            self.observe(self, self.taken(bands), outputs)
+        bands = self.replaced(bands, outputs)
         for position in self.ends:
             position.check_outputs(bands)
         return bands

@@ -1,23 +1,62 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
+import ctypes
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from torch.utils.checkpoint import checkpoint, get_device_states, set_checkpoint_early_stop, set_device_states
 
 from liftlayers._bands import as_tuple, is_differentiable
 from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
-from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._inventory import Inventory, lent
-from liftlayers.memory._leaves import Leaf
+from liftlayers.memory._leaves import Bands, Leaf
 
-Bands = tuple[Tensor, ...]
 Rebuilt = tuple[Bands, Bands]
+
+
+@contextmanager
+def without_autocast_cache() -> Iterator[None]:
+    """Keeps autocast from reading and filling its cache of low-precision copies.
+
+    In older versions of torch (2.6 among them), a copy that is made without gradients has no graph, and later calls
+    under the same autocast get that copy: their weights are constants (github.com/pytorch/pytorch/issues/158232).
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
+class RandomState:
+    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
+
+    def __init__(self, bands: Bands) -> None:
+        self.cpu = torch.get_rng_state()
+        self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
+        elsewhere = [band for band in bands if not (band.is_cpu or band.is_meta)]
+        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
+        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
+
+    def latest(self, bands: Bands) -> "RandomState":
+        """Returns the present state, which is this object if no number was drawn since."""
+        now = RandomState(bands)
+        same = self.digits == now.digits and self.devices == now.devices
+        return self if same and all(map(torch.equal, self.others, now.others)) else now
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside, the generators are in this state; afterwards they are as they were before."""
+        with torch.random.fork_rng(self.devices, device_type=self.device_type):
+            torch.set_rng_state(self.cpu)
+            set_device_states(self.devices, self.others, device_type=self.device_type)
+            yield
 
 
 class Record:
@@ -32,17 +71,14 @@ class Record:
         self.inventory = inventory
         self.random: RandomState | None = random
         self.buffers = inventory.buffers()
-        self.versions = [place.tensor._version for place in self.buffers]
-        self.copies = {id(place.tensor): place.tensor.clone() for place in self.buffers}
+        self.versions = {place.tensor: place.tensor._version for place in self.buffers}
+        self.copies = {buffer: buffer.clone() for buffer in self.versions}
 
     def keep_changes(self, bands: Bands) -> RandomState:
         """Drops the copies of all that the step left as it was. Returns the random state after the step."""
-        changed = {
-            id(place.tensor)
-            for place, version in zip(self.buffers, self.versions, strict=True)
-            if not place.holds(place.tensor) or place.tensor._version != version
-        }
-        self.copies = {key: copy for key, copy in self.copies.items() if key in changed}
+        replaced = {place.tensor for place in self.buffers if not place.holds(place.tensor)}
+        changed = replaced | {buffer for buffer, version in self.versions.items() if buffer._version != version}
+        self.copies = {buffer: self.copies[buffer] for buffer in changed}
         now = self.random.latest(bands)  # type: ignore[union-attr]
         if self.random is now:
             self.random = None
@@ -58,13 +94,11 @@ class Record:
 
         Running statistics of norms count as unchanged: they are written to without a change of version.
         """
-        again: dict[int, Tensor] = {}
-        for place, version in zip(self.buffers, self.versions, strict=True):
-            if id(place.tensor) not in self.copies:
-                require_unchanged(f"buffer {place.name}", place.tensor, version)
-            if id(place.tensor) not in again:
-                again[id(place.tensor)] = self.copies.get(id(place.tensor), place.tensor).clone()
-        return [again[id(place.tensor)] for place in self.buffers]
+        for place in self.buffers:
+            if place.tensor not in self.copies:
+                require_unchanged(f"buffer {place.name}", place.tensor, self.versions[place.tensor])
+        again = {buffer: self.copies.get(buffer, buffer).clone() for buffer in self.versions}
+        return [again[place.tensor] for place in self.buffers]
 
     def is_ready(self, parameters: Sequence[Tensor]) -> bool:
         """Whether the step would do the same again as it is, with these parameters."""
@@ -72,11 +106,12 @@ class Record:
         return same and not (self.random or self.buffers) and self.inventory.is_unchanged()
 
     @contextmanager
-    def again(self, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Inside, the step has these parameters, and buffers, attributes and random numbers as the first time."""
-        places = [*self.inventory.tensors, *self.buffers]
-        random = self.random.again() if self.random else nullcontext()
-        with self.inventory.attributes_again(), random, lent(places, [*tensors, *self.buffers_again()]):
+    def again(self, parameters: Sequence[Tensor] | None = None) -> Iterator[None]:
+        """Inside, the step has all that it had the first time; `parameters` replace its own, if they are given."""
+        places = self.inventory.tensors
+        tensors = [place.tensor for place in places] if parameters is None else parameters
+        lending = lent([*places, *self.buffers], [*tensors, *self.buffers_again()])
+        with self.inventory.attributes_again(), self.random.again() if self.random else nullcontext(), lending:
             yield
 
 
@@ -133,51 +168,52 @@ def _undone(leaf: Leaf, outputs: Bands, options: dict[str, Tensor]) -> Bands:
     """Returns the inputs of a step, without a graph, and leaves random generators and buffers as they are."""
     step = leaf.step
     record = Record(Inventory(step), RandomState(outputs))
-    parameters = [place.tensor for place in record.inventory.tensors]
     function = step if leaf.inverted else step.inverse
-    with torch.no_grad(), without_autocast_cache(), record.again(parameters):
+    with torch.no_grad(), without_autocast_cache(), record.again():
         return as_tuple(function(*(band.detach() for band in outputs), **options))
 
 
-def checkpointed(leaf: Leaf) -> Callable[..., Any]:
-    """Returns a direction of a step that is computed again, from its inputs, in the backward pass."""
-    if torch.compiler.is_compiling():
-        return lambda *bands, **options: checkpoint(leaf.function, *bands, use_reentrant=False, **options)
-
-    def function(*bands: Tensor, **options: Any) -> Any:
-        # A checkpoint ends its second evaluation early, by an exception that TorchScript cannot pass on.
-        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in leaf.step.modules())
-        with set_checkpoint_early_stop(False) if scripted else nullcontext():
-            return checkpoint(_Again(leaf, options), *bands, use_reentrant=False, preserve_rng_state=False)
-
-    return function
+def run_in_turn(leaves: Iterable[Leaf], bands: Bands, condition: Tensor | None, *, twice: bool) -> Bands:
+    """Maps bands through steps. With `twice`, each step is computed again in the backward pass."""
+    for leaf in leaves:
+        function = _Checkpointed(leaf) if twice else leaf.function
+        bands = leaf.put(bands, as_tuple(leaf.call(function, bands, condition)))
+    return bands
 
 
-class _Again:
-    """A step that is called once for its outputs and then for their graph, both times with the same state."""
+class _Checkpointed:
+    """A step that is computed again, from its inputs, in the backward pass, both times with the same state."""
 
-    def __init__(self, leaf: Leaf, options: dict[str, Any]) -> None:
-        self.leaf, self.options = leaf, options
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
         self.record: Record | None = None
         self.versions: list[tuple[str, Tensor, int]] = []
 
-    def __call__(self, *bands: Tensor) -> Tensor | Bands:
+    def __call__(self, *bands: Tensor, **options: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return checkpoint(self.leaf.function, *bands, use_reentrant=False, **options)
+        # A checkpoint ends its second evaluation early, by an exception that TorchScript cannot pass on.
+        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in self.leaf.step.modules())
+        with set_checkpoint_early_stop(False) if scripted else nullcontext():
+            return checkpoint(self._evaluate, *bands, use_reentrant=False, preserve_rng_state=False, **options)
+
+    def _evaluate(self, *bands: Tensor, **options: Any) -> Any:
         if self.record is None:
-            return self._first(bands)
+            return self._evaluate_first(bands, options)
         for version in self.versions:
             require_unchanged(*version)
-        with self.record.again([place.tensor for place in self.record.inventory.tensors]):
-            return self.leaf.function(*bands, **self.options)
+        with self.record.again():
+            return self.leaf.function(*bands, **options)
 
-    def _first(self, bands: Bands) -> Tensor | Bands:
+    def _evaluate_first(self, bands: Bands, options: dict[str, Any]) -> Any:
         step = self.leaf.step
         record = Record(Inventory(step), RandomState(bands))
-        outputs = self.leaf.function(*bands, **self.options)
+        outputs = self.leaf.function(*bands, **options)
         record.keep_changes(bands)
         if not record.inventory.is_current():  # a first batch may set parameters
             record.inventory = Inventory(step)
         named = [(f"{place.name} of {type(step).__name__}", place.tensor) for place in record.inventory.tensors]
-        named += [(name, value) for name, value in self.options.items() if isinstance(value, Tensor)]
+        named += [(name, value) for name, value in options.items() if isinstance(value, Tensor)]
         self.versions = [(name, tensor, tensor._version) for name, tensor in named if not tensor.is_inference()]
         self.record = record
         return outputs

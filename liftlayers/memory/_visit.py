@@ -2,7 +2,8 @@
 
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -13,8 +14,8 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
 from liftlayers.memory._inventory import Inventory, stored_tensors
-from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._recompute import Bands, Rebuilt, Record, rebuild, repeat
+from liftlayers.memory._leaves import Bands, Leaf
+from liftlayers.memory._recompute import Rebuilt, Record, rebuild, repeat
 
 
 class Mark:
@@ -25,35 +26,25 @@ class Mark:
 class Visit:
     """What the backward pass needs to know of one step, besides the tensors that autograd saves.
 
-    `parameters` and `options` are positions in the list of tensors that the steps of the chain share. `needs` says
-    which inputs need a gradient. `kept` is the place of the inputs among all that are kept, if they are, and `anchor` a
-    sample of the bands before the step. `strides` are those of the outputs if the step drew random numbers: dropout and
-    its like fill memory with them in the order in which their input lies there.
+    `shared` says where its parameters, and then the condition if it takes one, are in the list of tensors that the
+    steps of the chain share. `needs` says which inputs need a gradient. `kept` is the place of the inputs among all
+    that are kept, if they are, and `anchor` a sample of the bands before the step. `strides` are those of the outputs
+    if the step drew random numbers: dropout and its like fill memory with them in the order in which their input lies
+    there.
     """
 
-    number: int
     leaf: Leaf
     inventory: Inventory
-    parameters: list[int]
-    options: dict[str, int]
+    shared: list[int] = field(default_factory=list)
     record: Record = field(init=False)
     needs: tuple[bool, ...] = ()
-    num_outputs: int = 0
     kept: slice | None = None
     anchor: Tensor | None = None
     strides: list[tuple[int, ...]] | None = None
     marks: list[weakref.ref[Mark]] = field(default_factory=list)
 
-    @property
-    def shared(self) -> Iterable[int]:
-        """The positions of all that the step shares with others, each once."""
-        return dict.fromkeys((*self.parameters, *self.options.values()))
-
-    def note(self, needs: tuple[bool, ...], outputs: Bands) -> None:
-        """Notes what the step has returned for inputs of which some need a gradient."""
-        self.needs, self.num_outputs = needs, len(outputs)
-        if self.record.random is not None:
-            self.strides = [y.stride() for y in outputs]
+    def __str__(self) -> str:
+        return f"step {self.leaf.number} ({type(self.leaf.step).__name__})"
 
     def again(self, bands: Bands, tensors: Sequence[Tensor]) -> Rebuilt:
         """Returns the inputs of the step, as leaves, and its outputs with a graph.
@@ -65,21 +56,19 @@ class Visit:
         if self.strides and self.kept is None:
             bands = tuple(_laid_out(x, strides) for x, strides in zip(bands, self.strides, strict=True))
         evaluate = rebuild if self.kept is None else repeat
-        # Of as many outputs as inputs, each says whether the input in its place needs a gradient: see `own_rebuild`.
+        # If there are as many outputs as inputs, each requires a gradient if its input does: see `own_rebuild`.
         needs = self.needs if len(self.needs) == len(bands) else (True,) * len(bands)
-        parameters = [tensors[position] for position in self.parameters]
-        options = {name: tensors[position] for name, position in self.options.items()}
-        stored = False
-        if self.record.is_ready(parameters):
-            inputs, outputs = evaluate(self.leaf, tuple(map(_as_leaf, bands, needs)), options)
-        else:
-            stored = any(stored_tensors(*each) for each in self.inventory.changed())
-            bands = tuple(map(_as_leaf, bands, (True,) * len(bands) if stored else needs))
-            with self.record.again(parameters):
-                inputs, outputs = evaluate(self.leaf, bands, options)
-                if stored:
-                    self._warn_of_activations(inputs)
-        nodes = self._require_known(outputs, [*inputs, *parameters, *options.values()])
+        shared = [tensors[position] for position in self.shared]
+        parameters = shared[: len(self.inventory.parameters)]
+        options = self.leaf.options(shared[-1] if shared else None)
+        ready = self.record.is_ready(parameters)
+        stored = not ready and any(stored_tensors(*each) for each in self.inventory.changed())
+        bands = tuple(map(_as_leaf, bands, (True,) * len(bands) if stored else needs))
+        with nullcontext() if ready else self.record.again(parameters):
+            inputs, outputs = evaluate(self.leaf, bands, options)
+            if stored:
+                self._warn_of_activations(inputs)
+        nodes = self._require_known(outputs, [*inputs, *shared])
         if not (stored or is_in_torch_dispatch_mode()):  # counters of FLOPs keep the graph for a while
             self.marks = [_marked(nodes[id(x)]) for x in inputs if id(x) in nodes]
         return inputs, outputs
@@ -88,10 +77,9 @@ class Visit:
         """Warns if anything but this chain holds a part of the graph of `again`, whose outputs are gone by now."""
         if any(mark() is not None for mark in self.marks):
             warnings.warn(
-                f"step {self.number} ({type(self.leaf.step).__name__}): a tensor that depends on its inputs is kept "
-                "outside its modules, as in a list, a closure or by a hook. It had no graph in this pass with "
-                "memory='reversible'. If a loss uses it, a part of the gradient is missing: use memory='checkpoint' or "
-                "'store'. If none does, keep it detached",
+                f"{self}: a tensor that depends on its inputs is kept outside its modules, as in a list, a closure or by "
+                "a hook. It had no graph in this pass with memory='reversible'. If a loss uses it, a part of the "
+                "gradient is missing: use memory='checkpoint' or 'store'. If none does, keep it detached",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -105,10 +93,9 @@ class Visit:
                 found = {id(leaf) for _, leaf in leaves_of_graph([value])} if value.grad_fn else {id(value)}
                 if found & of_inputs and (found & needing or found - of_inputs):
                     warnings.warn(
-                        f"step {self.number} ({type(self.leaf.step).__name__}): {type(module).__name__} has stored an "
-                        f"activation as {name}, which had no graph in this pass with memory='reversible'. If a loss "
-                        "uses it, a part of the gradient is missing: use memory='checkpoint' or 'store'. If none does, "
-                        "store it detached",
+                        f"{self}: {type(module).__name__} has stored an activation as {name}, which had no graph in "
+                        "this pass with memory='reversible'. If a loss uses it, a part of the gradient is missing: use "
+                        "memory='checkpoint' or 'store'. If none does, store it detached",
                         RuntimeWarning,
                         stacklevel=2,
                     )
@@ -121,13 +108,15 @@ class Visit:
         """
         own, nodes = {id(tensor) for tensor in known}, {}
         for node, leaf in leaves_of_graph(outputs, {tensor.grad_fn for tensor in known}):
-            nodes[id(leaf)] = node
+            if id(leaf) in own:
+                nodes[id(leaf)] = node
+                continue
             # A checkpoint around the chain unpacks other tensors, which share a node with the original ones.
-            if id(leaf) not in own and node not in _ends(known):
+            if node not in {get_gradient_edge(tensor).node for tensor in known if tensor.requires_grad}:
                 raise RuntimeError(
-                    f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which step "
-                    f"{self.number} ({type(self.leaf.step).__name__}) uses without holding it: register it as a "
-                    "parameter or an attribute of the network that uses it, or use memory='checkpoint'"
+                    f"memory='reversible' finds no gradient for a tensor of shape {tuple(leaf.shape)}, which {self} "
+                    "uses without holding it: register it as a parameter or an attribute of the network that uses it, "
+                    "or use memory='checkpoint'"
                 )
         return nodes
 
@@ -136,11 +125,6 @@ def _marked(node: Node) -> weakref.ref[Mark]:
     """Stores a mark in a node, and returns a reference that shows whether the node still exists."""
     node.metadata["mark"] = mark = Mark()  # type: ignore[index]  # a property, which torch declares as a method
     return weakref.ref(mark)
-
-
-def _ends(tensors: Sequence[Tensor]) -> set[Node]:
-    """Returns the nodes of a graph that stand for these tensors."""
-    return {get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad}
 
 
 def _as_leaf(x: Tensor, needs: bool) -> Tensor:

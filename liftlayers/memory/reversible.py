@@ -10,7 +10,7 @@ which are made in another order. Nothing that the caller owns is written to. A s
 random numbers and autocast state both times, and its buffers are updated once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
@@ -19,24 +19,16 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
-from liftlayers.memory._circumstances import RandomState, without_autocast_cache
 from liftlayers.memory._drift import sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory
-from liftlayers.memory._leaves import Leaf
-from liftlayers.memory._recompute import Bands, Record, checkpointed, undoes_first
+from liftlayers.memory._leaves import Bands, Leaf
+from liftlayers.memory._recompute import RandomState, Record, run_in_turn, undoes_first, without_autocast_cache
 from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
-
-Options = dict[str, Tensor]
 
 NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
 
 
-def reversible(
-    leaves: Sequence[Leaf],
-    bands: Bands,
-    options: Sequence[Options],
-    observe: Callable[[int, Bands, Bands], None] | None = None,
-) -> Bands:
+def reversible(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None) -> Bands:
     """Runs steps so that the backward pass rebuilds every step's inputs from the outputs of the last one.
 
     A step whose gradient could not be right that way is checkpointed, between the steps before and after it.
@@ -44,40 +36,31 @@ def reversible(
     Args:
         leaves: The steps, in order.
         bands: The inputs of the first step.
-        options: The keywords of each step.
-        observe: Is called after each step of the forward pass, with its number, inputs and outputs.
+        condition: What all steps that take a condition are given.
 
     Returns:
         The outputs of the last step.
 
     Raises:
-        TypeError: If a keyword is no tensor.
+        TypeError: If the condition is no tensor.
         RuntimeError: In the backward pass, if that is to be differentiated again.
 
     Warns:
         RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size, or if a network
             keeps an activation.
     """
-    for value in (value for keywords in options for value in keywords.values()):
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                "memory='reversible' needs a tensor as condition, which autograd can follow, got "
-                f"{type(value).__name__}; with 'store' or 'checkpoint' it may be anything that the networks take"
-            )
-    inventories = [Inventory(leaf.step) for leaf in leaves]
-    for can_be_rebuilt, group in groupby(range(len(leaves)), lambda number: inventories[number].can_be_rebuilt):
+    if not (condition is None or isinstance(condition, Tensor)):
+        raise TypeError(
+            "memory='reversible' needs a tensor as condition, which autograd can follow, got "
+            f"{type(condition).__name__}; with 'store' or 'checkpoint' it may be anything that the networks take"
+        )
+    visits = [Visit(leaf, Inventory(leaf.step)) for leaf in leaves]
+    for can_be_rebuilt, group in groupby(visits, lambda visit: visit.inventory.can_be_rebuilt):
         if can_be_rebuilt:
-            steps = [(number, leaves[number], inventories[number], options[number]) for number in group]
-            chain = _Chain(steps, len(leaves), observe)
-            shared, chain.shared = chain.shared, []  # the graph keeps them, and frees them
-            bands = _Reversible.apply(chain, len(bands), *bands, *shared)
-            continue
-        for number in group:
-            leaf = leaves[number]
-            outputs = as_tuple(leaf.call(checkpointed(leaf), bands, options[number]))
-            if observe is not None:
-                observe(number, leaf.taken(bands), outputs)
-            bands = leaf.put(bands, outputs)
+            chain = _Chain(list(group), len(leaves))
+            bands = _Reversible.apply(chain, len(bands), *bands, *chain.place(condition))
+        else:
+            bands = run_in_turn((visit.leaf for visit in group), bands, condition, twice=True)
     return bands
 
 
@@ -119,23 +102,22 @@ def _is_batch(gradient: Tensor | None) -> bool:
 
 
 class _Chain:
-    """One pass through some steps of a list. `shared` are the tensors that they take: parameters and keywords."""
+    """One pass through some of the steps of a list of `num_steps`."""
 
-    def __init__(
-        self,
-        steps: Sequence[tuple[int, Leaf, Inventory, Options]],
-        num_steps: int,
-        observe: Callable[[int, Bands, Bands], None] | None,
-    ) -> None:
-        self.num_steps, self.observe = num_steps, observe
+    def __init__(self, visits: Sequence[Visit], num_steps: int) -> None:
+        self.visits, self.num_steps = visits, num_steps
         self.autocast: list[dict[str, Any]] = []
-        self.visits: list[Visit] = []
-        position: dict[Tensor, int] = {}
-        for number, leaf, inventory, options in steps:
-            parameters = [position.setdefault(tensor, len(position)) for tensor in inventory.parameters]
-            keywords = {name: position.setdefault(tensor, len(position)) for name, tensor in options.items()}
-            self.visits.append(Visit(number, leaf, inventory, parameters, keywords))
-        self.shared = list(position)
+
+    def place(self, condition: Tensor | None) -> list[Tensor]:
+        """Returns the tensors that the steps share, each once: their parameters and the condition.
+
+        The chain itself does not hold them, so that the graph can free them.
+        """
+        positions: dict[Tensor, int] = {}
+        for visit in self.visits:
+            tensors = [*visit.inventory.parameters, *visit.leaf.options(condition).values()]
+            visit.shared = [positions.setdefault(tensor, len(positions)) for tensor in tensors]
+        return list(positions)
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
         """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
@@ -143,25 +125,23 @@ class _Chain:
         A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
         """
         kept: list[Tensor] = []
-        needing, random = tuple(needs), RandomState(bands)
+        random = RandomState(bands)
         every = max(1, len(self.visits) // NUM_ANCHORS)
         for index, visit in enumerate(self.visits):
             leaf = visit.leaf
             visit.anchor = sample(bands) if index % every == 0 else None
             visit.record = Record(visit.inventory, random)
-            inputs = leaf.taken(bands)
-            outputs = as_tuple(leaf.call(leaf.function, bands, {name: shared[p] for name, p in visit.options.items()}))
+            inputs, visit.needs = leaf.taken(bands), leaf.taken(needs)
+            outputs = as_tuple(leaf.call(leaf.function, bands, shared[visit.shared[-1]] if leaf.conditional else None))
             random = visit.record.keep_changes(bands)
-            if self.observe is not None:
-                self.observe(visit.number, inputs, outputs)
-            visit.note(leaf.taken(needing), outputs)
-            needing = (*needing[: leaf.before], *(True for _ in outputs), *needing[len(needing) - leaf.after :])
+            if visit.record.random is not None:
+                visit.strides = [y.stride() for y in outputs]
             if visit.record.left_trace and undoes_first(visit.inventory):
                 visit.kept = slice(len(kept), len(kept) + len(inputs))
                 kept += inputs
             if {band.device for band in outputs} - {band.device for band in bands}:
                 random = RandomState(outputs)  # the next step may draw from another generator
-            bands = leaf.put(bands, outputs)
+            bands, needs = leaf.put(bands, outputs), leaf.replaced(needs, [True] * len(outputs))
         return bands, kept
 
     def differentiate(
@@ -179,25 +159,24 @@ class _Chain:
         samples: list[tuple[int, Tensor, Tensor]] = []
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for visit in reversed(self.visits):
-            begin, end = visit.leaf.before, visit.leaf.before + visit.num_outputs
-            above, below = (bands[:begin], bands[end:]), (gradients[:begin], gradients[end:])
-            outputs = bands[begin:end] if visit.kept is None else tuple(x.detach() for x in kept[visit.kept])
-            del bands  # nothing needs the outputs any more, and saving memory is the purpose
+            leaf = visit.leaf
+            outputs = leaf.taken(bands) if visit.kept is None else tuple(x.detach() for x in kept[visit.kept])
+            bands = leaf.replaced(bands, ())  # nothing needs the outputs any more, and saving memory is the purpose
             with ExitStack() as stack:
                 for state in autocast:
                     stack.enter_context(torch.autocast(**state))
                 inputs, again = visit.again(outputs, shared)
             del outputs
-            wanted = [p for p in visit.shared if shared[p].requires_grad]
-            of_inputs, of_wanted = differentiate(inputs, again, gradients[begin:end], [shared[p] for p in wanted])
+            wanted = [p for p in dict.fromkeys(visit.shared) if shared[p].requires_grad]
+            tensors = [shared[p] for p in wanted]
+            of_inputs, of_wanted = differentiate(inputs, again, leaf.taken(gradients), tensors)
             for p, gradient in zip(wanted, of_wanted, strict=True):
                 totals[p] = add(totals[p], gradient)
-            gradients = (*below[0], *of_inputs, *below[1])
-            bands = (*above[0], *inputs, *above[1])
-            del inputs, again, above
+            gradients, bands = leaf.replaced(gradients, of_inputs), leaf.replaced(bands, inputs)
+            del inputs, again
             visit.warn_of_kept_graph()
             if visit.anchor is not None:
-                samples.append((visit.number, sample(bands), visit.anchor))
+                samples.append((leaf.number, sample(bands), visit.anchor))
         warn_of_drift(samples, self.num_steps)
         return gradients, totals
 

@@ -93,7 +93,7 @@ def test_a_pyramid_without_levels_is_refused() -> None:
 
 
 def test_levels_that_do_not_invert_are_refused() -> None:
-    with pytest.raises(TypeError, match="LiftingPyramid needs Invertible levels, got Conv2d at 1"):
+    with pytest.raises(TypeError, match="LiftingPyramid needs Invertible levels, got Conv2d at position 1"):
         LiftingPyramid([Haar(), nn.Conv2d(3, 3, 1)])  # type: ignore[list-item]
 
 

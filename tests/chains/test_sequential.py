@@ -15,7 +15,7 @@ from liftlayers import (
     check_inverse,
 )
 from liftlayers._bands import as_tuple
-from liftlayers.memory._run import Memory
+from liftlayers.memory.container import Memory
 from tests.steps import Scale, Shift, block
 from tests.strategies import Case, chains, tensor
 

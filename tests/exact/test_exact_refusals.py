@@ -21,6 +21,7 @@ from liftlayers import (
     exact,
 )
 from liftlayers._bands import as_tuple
+from liftlayers.invertible import Part
 from tests.exact.exact_chains import (
     Bands,
     Pair,
@@ -165,6 +166,25 @@ def test_another_layer_with_levels_is_not_taken_for_a_pyramid() -> None:
 
     with pytest.raises(TypeError, match=r"got Tripled as step 0"):
         exact(Tripled())
+
+
+def test_steps_that_take_some_of_the_bands_are_refused_outside_containers() -> None:
+    class Last(VolumePreserving):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step = AdditiveCoupling(nn.Identity())
+
+        def forward(self, a: Tensor, b: Tensor, c: Tensor) -> Bands:
+            return a, *self.step(b, c)
+
+        def inverse(self, a: Tensor, b: Tensor, c: Tensor) -> Bands:
+            return a, *self.step.inverse(b, c)
+
+        def steps(self) -> tuple[Part, ...]:
+            return (Part(self.step, before=1),)
+
+    with pytest.raises(TypeError, match="take all bands in a Last, got AdditiveCoupling, which takes some of them"):
+        exact(Last())
 
 
 def test_a_pyramid_that_only_builds_its_levels_is_accepted() -> None:

@@ -34,8 +34,7 @@ from liftlayers import (
     set_memory,
 )
 from liftlayers._bands import as_tuple
-from liftlayers.memory._run import Memory
-from liftlayers.memory.container import WithMemory
+from liftlayers.memory.container import Memory, WithMemory
 from tests.memory.helpers import MODES, Gradients, assert_close, grads, loss
 
 Shapes = tuple[tuple[int, int], ...]  # channels and side of each band

@@ -20,7 +20,7 @@ from liftlayers import (
     Sequential,
     frozen,
 )
-from liftlayers.memory._run import Memory
+from liftlayers.memory.container import Memory
 from liftlayers.testing import assert_same_gradients, assert_same_integers, randomise_
 from tests.nn.integers import FIXED_SHA256, fixed_network, networks, numbers, sha256
 from tests.strategies import part_of_the_examples, seeds, tensor

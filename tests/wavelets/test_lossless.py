@@ -11,7 +11,7 @@ from torch import Tensor
 
 from liftlayers import Inverse, LiftingPyramid, Sequential
 from liftlayers.functional.lossless import lossless_dwt1d, lossless_dwt2d, lossless_idwt2d
-from liftlayers.memory._run import Memory
+from liftlayers.memory.container import Memory
 from liftlayers.wavelets.lossless import LosslessWavelet
 from tests.strategies import seeds
 
