@@ -77,8 +77,8 @@ class Visit:
         """Warns if anything but this chain holds a part of the graph of `again`, whose outputs are gone by now."""
         if any(mark() is not None for mark in self.marks):
             warnings.warn(
-                f"{self}: a tensor that depends on its inputs is kept outside its modules, as in a list, a closure or by "
-                "a hook. It had no graph in this pass with memory='reversible'. If a loss uses it, a part of the "
+                f"{self}: a tensor that depends on its inputs is kept outside its modules, as in a list, a closure or "
+                "by a hook. It had no graph in this pass with memory='reversible'. If a loss uses it, a part of the "
                 "gradient is missing: use memory='checkpoint' or 'store'. If none does, keep it detached",
                 RuntimeWarning,
                 stacklevel=2,
