@@ -49,7 +49,7 @@ WHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda n: UndecimatedWavelet("haar", num_levels=n),
         "UndecimatedWavelet needs a whole number as num_levels",
     ),
-    "idwt2d": (lambda n: synthesis((7, n)), "idwt2d needs a whole number as width"),
+    "idwt2d": (lambda n: synthesis((7, n)), "idwt2d needs a whole number as size along axis -1"),
     "Split": (lambda n: Split(1, n), "Split needs a whole number as size"),
     "PixelUnshuffle": (PixelUnshuffle, "PixelUnshuffle needs a whole number as factor"),
     "ActNorm": (ActNorm, "ActNorm needs a whole number as channels"),
