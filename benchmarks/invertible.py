@@ -15,7 +15,8 @@ Measured for a training step, forward and backward:
 - bytes held after the forward pass, and the allocator's peak without the gradients of the parameters. Each variant runs
   in a process of its own, and the profiler's allocations are added up;
 - time, as the median of interleaved rounds, for images of 64 x 64 and 8 x 8, with one thread and with two. At 8 x 8 a
-  convolution takes as long as a few dozen lines of Python, so this shows what a library adds to the networks;
+  convolution takes as long as a few dozen lines of Python, so this shows what a library adds to the networks. The
+  allocator keeps freed memory: otherwise the figures change by a fifth from run to run, with the order of allocations;
 - the error of the gradients, compared with the same stack in float64.
 
 Also measured is the largest error of inverse(forward(x)). If a variant fails, the error that it raises is its result.
@@ -55,7 +56,7 @@ SHOWN = {  # the variants in each table of errors; the others would repeat these
     ),
 }
 TIMED = ("torch checkpoint", "revlib", "liftlayers, reversible", "liftlayers, exact")
-ROUNDS = {"64-24": 15, "64-96": 3, "8-24": 41, "8-96": 21}  # for each size of the images and depth
+ROUNDS = {"64-24": 15, "64-96": 5, "8-24": 41, "8-96": 21}  # for each size of the images and depth
 GAINS = {"gradient": (1.0, 4.0), "round trip": (1.0, 4.0, 8.0)}
 DTYPES = {
     "float64": torch.float64,
@@ -160,6 +161,9 @@ def precision(dtype: str, device: str) -> torch.autocast:
 
 def times(rows: dict[str, dict[str, object]], settings: list[str], device: str) -> None:
     """Adds the seconds of a step, for each setting, number of threads and variant that can be timed."""
+    from passes import keep_memory  # here, since that module imports this one
+
+    keep_memory()
     most = torch.get_num_threads()
     for setting in settings:
         size, depth = map(int, setting.split("-"))
