@@ -57,8 +57,11 @@ def test_the_number_of_wavelets_is_that_of_the_list() -> None:
 def test_what_is_said_of_the_faster_ones_holds() -> None:
     training, haar = rows("invertible"), rows("wavelets")[HAAR.format("channels last")]
     ours = training["liftlayers, reversible"]
-    faster = training["revlib"]["seconds"] < ours["seconds"]
-    assert ("revlib's training step is faster than ours" in README) == faster
+    assert training["revlib"]["seconds"] > ours["seconds"]  # at 64 x 64; else the README has to say so
+    tiny = [key for key in ours if key.startswith("seconds, 8,")]
+    most = max(1 - training["revlib"][key] / ours[key] for key in tiny)
+    sentence = f"On images of 8 x 8, revlib's training step takes up to {100 * most:.0f} % less time than ours"
+    assert sentence in " ".join(README.split())
     exact = training["liftlayers, exact"]["seconds"] / training["plain loop"]["seconds"]
     assert f"`exact` takes {exact:.2f}x the time of a plain loop" in README
     assert training["MemCNN"]["memory, 96"]["held_mib"] < ours["memory, 96"]["held_mib"]
