@@ -46,17 +46,23 @@ def test_sentences_about_pirnet_hold() -> None:
     stored, rebuilt = (training[name]["peak_mib"] / 1024 for name in ("bf16", "bf16, reversible"))
     page = " ".join((FOLDER.parent / "docs" / "benchmarks.md").read_text().split())
     assert f"needs {rebuilt:.1f} GiB instead of {stored:.1f}" in page
-    gains: dict[bool, list[float]] = {True: [], False: []}
-    for case in rows.values():
+    gains: dict[str, list[float]] = {}
+    for title, case in rows.items():
         for name, found in case["passes"].items():
             last, plain, compiled = (
                 found["variants"][variant]["seconds"] for variant in ("channels_last", "bf16", "bf16, compiled")
             )
             assert plain is None or plain < last
             if compiled is not None:
-                gains[name == "training"].append(plain / compiled)
-    training_gain, gain = (f"{min(gains[key]):.1f} to {max(gains[key]):.1f} times" for key in (True, False))
-    assert f"makes inference {gain} as fast, and a training step {training_gain}." in page
+                kind = {"training": name, "restore": title.partition("-")[0]}.get(name, "hiding")
+                gains.setdefault(kind, []).append(plain / compiled)
+    hiding, training_gain, quick = (
+        f"{min(gains[kind]):.1f} to {max(gains[kind]):.1f} times" for kind in ("hiding", "training", "quick")
+    )
+    assert f"makes hiding and revealing {hiding} as fast as bfloat16 without it" in page
+    assert f"and a training step {training_gain}. It makes restoring with `quick` {quick} as fast" in page
+    assert max(gains["base"]) < 1
+    assert "and slower with `base`" in page
     large = rows["paper-1x1024"]["passes"]["training"]["variants"]
     rebuilt, again = (large[f"bf16, {name}"]["peak_mib"] / 1024 for name in ("reversible", "checkpoint"))
     assert f'{rebuilt:.1f} GiB with `memory="reversible"` or {again:.1f} with `"checkpoint"`' in page
