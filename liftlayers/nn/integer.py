@@ -1,4 +1,4 @@
-"""Networks of integers that floats hold: they return the same numbers with every kernel, on every device."""
+"""Networks of integers that floats hold: every kernel that multiplies and adds returns the same."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -16,11 +16,12 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class IntegerNetwork(nn.Module, ABC):
-    r"""Base of the networks that return the same numbers on every device.
+    r"""Base of the networks whose numbers do not depend on the device or the kernel.
 
     .. math:: f_{\text{any device}}(x) = f_{\text{integers}}(x)
 
-    ``exact(chain, anywhere=True)`` and bands of integers need such networks.
+    ``exact(chain, anywhere=True)`` and bands of integers need such networks. :doc:`/exactness` lists the devices and
+    kernels on which those of this library were tested.
 
     A subclass promises that all of its arithmetic is that of `IntegerConv2d`, or treats every number for itself and
     without rounding errors. `liftlayers.testing.assert_same_integers` tests the promise. `torch.nn.Sequential` of such
@@ -128,7 +129,7 @@ class _Convolution(IntegerNetwork):
 
 
 class IntegerConv2d(_Convolution):
-    r"""A convolution of integers that returns the same numbers with every kernel, on every device.
+    r"""A convolution of integers: every kernel that multiplies and adds returns the same numbers.
 
     .. math::
 

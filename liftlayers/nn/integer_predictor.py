@@ -1,4 +1,4 @@
-"""A predictor of integers, for couplings that return the same numbers on every device."""
+"""A predictor of integers, for couplings whose numbers do not depend on the device or the kernel."""
 
 import torch
 from torch import Tensor, nn
