@@ -18,7 +18,7 @@ from liftlayers.memory._leaves import Bands, Leaf
 from liftlayers.memory._recompute import Rebuilt, Record, rebuild, repeat
 
 
-class Mark:
+class _Mark:
     """Is stored in a node of a graph, and lives as long as the node."""
 
 
@@ -41,7 +41,7 @@ class Visit:
     kept: slice | None = None
     anchor: Tensor | None = None
     strides: list[tuple[int, ...]] | None = None
-    marks: list[weakref.ref[Mark]] = field(default_factory=list)
+    marks: list[weakref.ref[_Mark]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"step {self.leaf.number} ({type(self.leaf.step).__name__})"
@@ -121,9 +121,9 @@ class Visit:
         return nodes
 
 
-def _marked(node: Node) -> weakref.ref[Mark]:
+def _marked(node: Node) -> weakref.ref[_Mark]:
     """Stores a mark in a node, and returns a reference that shows whether the node still exists."""
-    node.metadata["mark"] = mark = Mark()  # type: ignore[index]  # a property, which torch declares as a method
+    node.metadata["mark"] = mark = _Mark()  # type: ignore[index]  # a property, which torch declares as a method
     return weakref.ref(mark)
 
 

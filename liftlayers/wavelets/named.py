@@ -6,8 +6,7 @@ from liftlayers._checks import require_even, require_image, require_image_bands,
 from liftlayers.functional._axes import stacked, unstacked
 from liftlayers.functional.haar import haar_analysis, haar_synthesis
 from liftlayers.functional.schemes import require_scheme
-from liftlayers.functional.separable import dwt
-from liftlayers.functional.wavedec import waverec
+from liftlayers.functional.wavedec import wavedec, waverec
 from liftlayers.invertible import VolumePreserving
 
 
@@ -107,8 +106,9 @@ class Wavelet(VolumePreserving):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         require_image("Wavelet", x, spatial_dims=self.spatial_dims)
         require_even("Wavelet", x, spatial_dims=self.spatial_dims)
-        bands = dwt(x, self.name, axes=range(-self.spatial_dims, 0), boundary=self.boundary)
-        return stacked(bands["a" * self.spatial_dims], [bands])
+        axes = range(-self.spatial_dims, 0)
+        approx, *details = wavedec(x, self.name, axes=axes, level=1, boundary=self.boundary)
+        return stacked(approx, details)  # type: ignore[arg-type]
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
         require_image_bands("Wavelet.inverse", approx, detail, spatial_dims=self.spatial_dims)
