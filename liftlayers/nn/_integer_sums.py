@@ -6,6 +6,7 @@ from torch import Tensor
 
 from liftlayers._bands import has_values
 from liftlayers._graphs import constant_in_graphs
+from liftlayers.nn._last_call import is_readable
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
@@ -39,7 +40,7 @@ def clipped(x: Tensor, *, signed: bool, inplace: bool = False) -> Tensor:
 def rounded_sums(codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
     """Returns a convolution rounded down, of integers and of weights and biases that are integers times the scale."""
     sums = _convolution(codes, weight, bias)
-    unseen = sums.detach()  # by autograd; the backward pass of a convolution does not need its output
+    unseen = sums.detach() if sums.requires_grad else sums  # a convolution's backward pass does not need its output
     if has_values(sums) and not (torch._C._are_functorch_transforms_active() or in_onnx_export()):
         _require_integers(unseen, scale)
     unseen.floor_()
@@ -51,16 +52,19 @@ def _require_integers(sums: Tensor, scale: Tensor) -> None:
 
     Kernels that transform their input, such as Winograd's, have rounding errors almost everywhere.
     """
-    if sums.is_cpu or sums.is_cuda:
-        remainders = torch.fmod(sums.narrow(2, sums.shape[2] // 2, 1), scale)  # exact: the scale is a power of two
-        integers = torch.count_nonzero(remainders).logical_not()
-        torch._assert_async(integers, NOT_INTEGERS)  # pyright: ignore[reportPrivateImportUsage]
+    if not (sums.is_cpu or sums.is_cuda):
+        return
+    row = sums.narrow(2, sums.shape[2] // 2, 1) / scale  # exact: the scale is a power of two
+    if not is_readable(row):  # without waiting for the device
+        torch._assert_async((row == row.floor()).all(), NOT_INTEGERS)  # pyright: ignore[reportPrivateImportUsage]
+    elif not torch.equal(row, row.floor()):
+        raise RuntimeError(NOT_INTEGERS)
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Returns a convolution that NNPACK does not compute: it takes batches of 16 where oneDNN is off."""
     padding = weight.shape[-1] // 2
-    if not x.is_cpu or _onednn_is_on() or x.shape[0] < NNPACK_BATCH:
+    if x.shape[0] < NNPACK_BATCH or not x.is_cpu or _onednn_is_on():
         return F.conv2d(x, weight, bias, padding=padding)
     return torch.cat([F.conv2d(part, weight, bias, padding=padding) for part in x.split(NNPACK_BATCH - 1)])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from itertools import product
 from typing import cast
 
@@ -110,7 +110,8 @@ class Known:
         """
         if (colour, phase, coded) not in self.kept:
             count, windows = _count(nearest), self.values.around(colour, phase, nearest)
-            total = cast(Tensor, sum(window.sum((1, 2)) for window in windows))[:, None]
+            pixels = [pixel for window in windows for row in window.unbind(1) for pixel in row.unbind(1)]
+            total = reduce(torch.add, pixels)[:, None]  # torch.sum takes twice the time
             if coded and colour and self.equal is not None:
                 for pixel, axes in PAIRS[phase]:
                     twin = self.values.around(colour, phase, (pixel,))[0][:, 0]
