@@ -1,10 +1,11 @@
 """Graphs of autograd, what they lead to, and those of the compiler."""
 
-__all__ = ["constant_in_graphs", "leaves_of_graph", "temporary_leaf"]
+__all__ = ["constant_in_graphs", "in_onnx_export", "leaves_of_graph", "temporary_leaf"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -18,6 +19,12 @@ def constant_in_graphs(function: F) -> F:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def in_onnx_export() -> bool:
+    """Whether a graph for ONNX is made; torch takes microseconds to say so."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return traced and torch.onnx.is_in_onnx_export()
 
 
 def temporary_leaf(x: Tensor) -> Tensor:

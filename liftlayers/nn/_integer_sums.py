@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liftlayers._bands import has_values
-from liftlayers._graphs import constant_in_graphs
+from liftlayers._graphs import constant_in_graphs, in_onnx_export
 from liftlayers.nn._last_call import is_readable
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
@@ -72,9 +72,3 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @constant_in_graphs
 def _onednn_is_on() -> bool:
     return bool(torch.backends.mkldnn.enabled)
-
-
-def in_onnx_export() -> bool:
-    """Whether a graph for ONNX is made; torch takes microseconds to say so."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return traced and torch.onnx.is_in_onnx_export()

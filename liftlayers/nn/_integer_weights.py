@@ -5,7 +5,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from liftlayers.nn._integer_sums import LARGEST, in_onnx_export
+from liftlayers._graphs import in_onnx_export
+from liftlayers.nn._integer_sums import LARGEST
 from liftlayers.nn._last_call import is_readable
 
 LARGEST_WEIGHT = 127  # seven bits and a sign

@@ -1,8 +1,9 @@
 """A 1x1 convolution that is a product of matrices where the channels of a pixel are next to each other in memory."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from liftlayers._graphs import in_onnx_export
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -10,7 +11,8 @@ class PointwiseConv2d(nn.Conv2d):
 
     On CPUs, with channels last in memory, it is a product of matrices. The convolution of oneDNN reorders its weights
     in every call, which takes longer than the arithmetic if there are few pixels: with 256 channels on 5 x 5 pixels in
-    bfloat16, the product takes half the time forwards and backwards. Both differ by rounding errors.
+    bfloat16, the product takes half the time forwards and backwards. Both differ by rounding errors. Graphs for ONNX
+    get convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
@@ -22,12 +24,6 @@ class PointwiseConv2d(nn.Conv2d):
         if scale is not None:  # the weights absorb it, since they are smaller than most images
             weight = weight * scale[:, None]
             bias = None if bias is None else bias * scale.flatten()
-        if _is_recorded() or x.device.type != "cpu" or x.ndim != 4 or x.stride(1) != 1:
+        if in_onnx_export() or x.device.type != "cpu" or x.ndim != 4 or x.stride(1) != 1:
             return F.conv2d(x, weight, bias)
         return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
-
-
-def _is_recorded() -> bool:
-    """Whether a compiler or an exporter records the graph: they know convolutions best."""
-    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return tracing or torch.compiler.is_compiling()

@@ -105,13 +105,12 @@ class Known:
     def reference(self, colour: int, phase: Phase, nearest: Pixels, *, coded: bool) -> tuple[Tensor, Tensor]:
         """Returns a prediction without a network, times the number of the nearest pixels, and its whole part.
 
-        It is the mean of these pixels, or the pixel of the same pair if pairs have equal colours. The colours after
-        this one use it, too.
+        It is their mean, or the pixel of the same pair if pairs have equal colours. The colours after this one use it.
         """
         if (colour, phase, coded) not in self.kept:
-            count, windows = _count(nearest), self.values.around(colour, phase, nearest)
+            windows = self.values.around(colour, phase, nearest)
             pixels = [pixel for window in windows for row in window.unbind(1) for pixel in row.unbind(1)]
-            total = reduce(torch.add, pixels)[:, None]  # torch.sum takes twice the time
+            total, count = reduce(torch.add, pixels)[:, None], len(pixels)  # torch.sum takes twice the time
             if coded and colour and self.equal is not None:
                 for pixel, axes in PAIRS[phase]:
                     twin = self.values.around(colour, phase, (pixel,))[0][:, 0]
