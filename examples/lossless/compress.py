@@ -35,7 +35,7 @@ def read_photo(path: Path) -> tuple[np.ndarray, tuple[bytes, bytes]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photo", type=Path, help="photo with 8 bits: gray or RGB, with or without transparency")
+    parser.add_argument("photo", type=Path, help="photo with 8 bits: grey or RGB, with or without transparency")
     parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="file that train.py wrote")
     parser.add_argument("--threads", type=int, help="threads of torch")

@@ -258,7 +258,7 @@ def test_saved_files_are_revealed_later(desk: Desk) -> None:
     ("stego", "key", "message"),
     [
         ("holiday.jpg", "stego.key", "holiday.jpg: needs to be a PNG file; what is hidden does not survive other"),
-        ("palette.png", "stego.key", "palette.png: a palette or gray picture cannot carry a hidden one"),
+        ("palette.png", "stego.key", "palette.png: a palette or grey picture cannot carry a hidden one"),
         ("small.png", "stego.key", "stego.key: is the key of a photo of 311 x 241 pixels, this one has 32 x 16"),
         ("restored.png", "text.png", "text.png: needs to be a key file that was saved with a stego image"),
         ("restored.png", "damaged.key", "damaged.key: the key file is damaged"),
@@ -282,7 +282,7 @@ def test_files_that_cannot_be_revealed(
         ("bits.png", "has fewer than 8 bits a pixel; convert it to RGB first"),
         ("thin.png", "needs at least 16 x 16 pixels, has 40 x 15"),
         ("half.png", "cannot be read, damaged or truncated"),
-        ("cmyk.jpg", "cannot be read, damaged or not in RGB or gray"),
+        ("cmyk.jpg", "cannot be read, damaged or not in RGB or grey"),
     ],
 )
 def test_pictures_that_cannot_be_opened(name: str, message: str, desk: Desk) -> None:

@@ -58,7 +58,7 @@ def test_bundled_photos_are_there_in_order() -> None:
         (1411, 1411),
     ]
     assert len(photos) == 8
-    for image in photos.images:  # colour, not gray
+    for image in photos.images:  # colour, not grey
         assert (image[0] != image[2]).float().mean() > 0.3
 
 

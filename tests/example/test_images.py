@@ -251,7 +251,7 @@ def test_a_damaged_profile_of_a_secret_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_few_colours_carry_no_secret(tmp_path: Path, mode: str, name: str) -> None:
     pillow_image().convert(mode).save(tmp_path / name)
-    message = rf"{name}: a palette, gray or 1-bit file \(mode {mode}\) cannot carry a hidden picture"
+    message = rf"{name}: a palette, grey or 1-bit file \(mode {mode}\) cannot carry a hidden picture"
     with pytest.raises(ImageError, match=message):
         read_stego(tmp_path / name)
 

@@ -18,7 +18,7 @@ REFUSED = [
     (("good.png", "-o", "out.jpeg", "--task", "sr"), "out.jpeg: the name must end in .png"),
     (
         ("palette.png", "-o", "out.png", "--task", "sr"),
-        "palette.png: a palette, gray or 1-bit file .mode P. cannot carry",
+        "palette.png: a palette, grey or 1-bit file .mode P. cannot carry",
     ),
     (("deep.png", "-o", "out.png", "--task", "sr"), "deep.png: more than 8 bits a channel"),
 ]

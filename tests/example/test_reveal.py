@@ -29,7 +29,7 @@ REFUSED = [
     (("good.png", "-o", "out.webp"), "out.webp: the name must end in .png"),
     (
         ("palette.png", "-o", "out.png"),
-        "palette.png: a palette, gray or 1-bit file .mode P. cannot carry",
+        "palette.png: a palette, grey or 1-bit file .mode P. cannot carry",
     ),
     (("small.png", "-o", "out.png"), "small.png: needs at least 16 x 16"),
 ]

@@ -109,7 +109,7 @@ def bomb() -> bytes:
         (b"", 422, "needs a PNG file, as conceal.py writes it"),
         (b"text", 422, "needs a PNG file"),
         (picture("JPEG"), 422, "needs a PNG file"),
-        (picture("PNG", "P"), 422, "a palette, gray or 1-bit file"),
+        (picture("PNG", "P"), 422, "a palette, grey or 1-bit file"),
         (picture("PNG", "I;16"), 422, "more than 8 bits a channel"),
         (picture("PNG", size=(32, 15)), 422, "needs at least 16 x 16 pixels, got 15 x 32"),
         (picture("PNG")[:-30], 422, "cannot be read, damaged or truncated"),

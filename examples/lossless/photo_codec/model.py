@@ -182,7 +182,7 @@ class Level(nn.Module):
             code: Is called for each phase of each colour.
             image: The image to encode, (B, 3, H, W), or one of the same shape to decode.
             side: The side information.
-            colours: 1 for gray images, whose other colours are zero.
+            colours: 1 for grey images, whose other colours are zero.
         """
         known = Known(Planes(coarse), Planes(errors), *side)
         whole, wrong = torch.zeros_like(image), torch.zeros_like(image)

@@ -35,7 +35,7 @@ class Picture:
         pixels: Red, green, blue of shape :math:`(3, H, W)`, float32, multiples of 1/255 in :math:`[0, 1]`.
         alpha: The transparency of shape :math:`(1, H, W)`, uint8, or None if the file has none.
         profile: The ICC profile that the pixels are in, or None if the file has none for RGB.
-        profile_dropped: Whether the file has an ICC profile of another kind, such as for gray, which RGB cannot be in.
+        profile_dropped: Whether the file has an ICC profile of another kind, such as for grey, which RGB cannot be in.
         converted_from: The name of the profile that the pixels were converted from, or nothing.
         orientation: The EXIF orientation that is still to be applied, 1 to 8; 1 is upright.
     """
@@ -51,7 +51,7 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Reads an 8-bit PNG, JPEG, WebP, BMP or TIFF file as RGB, with its alpha channel if it has one.
 
-    Gray and palette pictures become RGB, transparency of any kind (LA, RGBA, a palette, a colour key) becomes alpha,
+    Grey and palette pictures become RGB, transparency of any kind (LA, RGBA, a palette, a colour key) becomes alpha,
     and an EXIF orientation is applied. Colours under transparent pixels are kept. Pixels stay in their colour profile.
 
     Args:
@@ -59,7 +59,7 @@ def read_picture(path: Path) -> Picture:
 
     Raises:
         ImageError: The file is missing, a folder, unreadable, damaged or truncated; it has more than 8 bits a channel,
-            a colour model that is neither RGB nor gray, several frames, or fewer than 16 pixels in height or width.
+            a colour model that is neither RGB nor grey, several frames, or fewer than 16 pixels in height or width.
     """
     return _read(path)
 
@@ -90,7 +90,7 @@ def read_stego(path: Path, *, content: bytes | None = None) -> Picture:
 
     Raises:
         ImageError: As `read_picture`, or the content is JPEG, WebP or a TIFF file with JPEG compression, or it has a
-            palette or only shades of gray.
+            palette or only shades of grey.
     """
     return _read(path, stego=True, content=content)
 
@@ -208,7 +208,7 @@ def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
             f"{path}: more than 8 bits a channel (mode {image.mode}, {raw_modes or 'raw'}); convert it to 8 bits first"
         )
     if image.mode not in MODES:
-        raise ImageError(f"{path}: colour mode {image.mode} is not supported; convert it to RGB or gray first")
+        raise ImageError(f"{path}: colour mode {image.mode} is not supported; convert it to RGB or grey first")
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # an MPO file of a phone is a JPEG with a preview
         raise ImageError(f"{path}: needs a single picture, got {getattr(image, 'n_frames', 1)} frames")
     lossy = image.format in ("JPEG", "MPO", "WEBP") or "jpeg" in str(image.info.get("compression", ""))
@@ -219,7 +219,7 @@ def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
         )
     if stego and image.mode not in STEGO_MODES:
         raise ImageError(
-            f"{path}: a palette, gray or 1-bit file (mode {image.mode}) cannot carry a hidden picture, which needs all "
+            f"{path}: a palette, grey or 1-bit file (mode {image.mode}) cannot carry a hidden picture, which needs all "
             "colours; use the PNG file that conceal.py or restore.py wrote"
         )
     require_size(path, image.height, image.width, least=MIN_SIZE)

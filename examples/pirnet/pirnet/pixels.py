@@ -158,7 +158,7 @@ def check_images(
             raise TypeError(f"{who} needs a floating-point image, got {x.dtype}")
         if x.ndim != 3 + batched or x.shape[-3] != channels or x.numel() == 0:
             needs = f"({'B, ' * batched}{channels}, H, W)"
-            kind = "an RGB" if channels == 3 else "a gray"
+            kind = "an RGB" if channels == 3 else "a grey"
             raise ValueError(f"{who} needs {kind} image of shape {needs}, got {tuple(x.shape)}")
         if x.shape != images[0].shape:  # they might broadcast
             raise ValueError(f"{who} needs images of one shape, got {tuple(images[0].shape)} and {tuple(x.shape)}")

@@ -21,7 +21,7 @@ from tests.example.helpers import TINY, Script, assert_refused, save_image
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three photos of different sizes and formats, one of them gray."""
+    """Three photos of different sizes and formats, one of them grey."""
     (tmp_path / "photos").mkdir()
     for seed, (name, mode) in enumerate((("a.png", "RGB"), ("b.jpg", "L"), ("c.webp", "RGBA"))):
         save_image(tmp_path / "photos" / name, seed, 20 + seed, 30, mode)

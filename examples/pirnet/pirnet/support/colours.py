@@ -13,7 +13,7 @@ def in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image
 
     Args:
         path: The file, for the message.
-        image: A picture in RGB or gray, with or without transparency.
+        image: A picture in RGB or grey, with or without transparency.
         profile: Its ICC profile.
 
     Returns:
@@ -40,5 +40,5 @@ def in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image
 
 def _without_alpha(image: Image.Image, mode: str) -> Image.Image:
     if mode == "L" and image.mode not in ("1", "L", "LA"):
-        raise OSError("it is for gray pictures")
+        raise OSError("it is for grey pictures")
     return image.convert("RGBA").convert("RGB") if mode == "RGB" else image.convert("L")

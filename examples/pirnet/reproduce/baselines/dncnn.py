@@ -33,7 +33,7 @@ class DnCNN(nn.Module):
     with convolutions :math:`C_i` of 64 features, zero-padded, batch normalisations :math:`N_i` and ReLU :math:`\rho`.
 
     Args:
-        channels: Channels of the image: 1 is gray, 3 is colour.
+        channels: Channels of the image: 1 is grey, 3 is colour.
         layers: The number of convolutions :math:`L`: 17 in the paper for one noise level, 20 for colour or any level.
         batch_norm: Whether there are normalisations. Networks train better with them and run faster without:
             `merged` removes them.

@@ -58,7 +58,7 @@ for _number in range(4):
 
 
 def load_dncnn(path: Path) -> DnCNN:
-    """Reads a published DnCNN, of any number of layers up to 20, for gray or colour.
+    """Reads a published DnCNN, of any number of layers up to 20, for grey or colour.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or its tensors are not exactly those of the network.

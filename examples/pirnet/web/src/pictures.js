@@ -17,7 +17,7 @@ export async function readPicture(file) {
 export function readStego(name, bytes) {
   if (!isPng(bytes)) throw new Error(`${name}: needs to be a PNG file; what is hidden does not survive other formats`);
   const image = fromPng(name, bytes);
-  if (image.channels < 3) throw new Error(`${name}: a palette or gray picture cannot carry a hidden one`);
+  if (image.channels < 3) throw new Error(`${name}: a palette or grey picture cannot carry a hidden one`);
   return checked(name, image);
 }
 
@@ -42,7 +42,7 @@ async function fromJpeg(name, bytes) {
   try {
     decoded = await decodeJpeg(bytes.buffer, { preserveOrientation: true });
   } catch {
-    throw new Error(`${name}: cannot be read, damaged or not in RGB or gray`);
+    throw new Error(`${name}: cannot be read, damaged or not in RGB or grey`);
   }
   const head = new TextDecoder("latin1").decode(bytes.subarray(0, 2 ** 18));
   const at = head.indexOf("ICC_PROFILE");

@@ -172,6 +172,6 @@ def test_dncnn_reaches_its_published_figure() -> None:
 @needs_weights
 @pytest.mark.slow
 def test_gray_dncnn_reaches_its_published_figure_on_each_channel() -> None:
-    """DnCNN for gray reaches 28.49 dB on each channel, its figure on 17 other crops of the same size."""
+    """DnCNN for grey reaches 28.49 dB on each channel, its figure on 17 other crops of the same size."""
     network = load_dncnn(weights("kair_dncnn_25"))
     assert cbsd68_psnr(lambda x: network(x.transpose(0, 1)).transpose(0, 1)) == pytest.approx(28.49, abs=0.3)
