@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the library need not be
 
 import torch
 from gpu_measure import Cases, Row, Setting, Skipped
-from invertible import RESULTS, circumstances, markdown
+from report import RESULTS, circumstances, markdown
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = {  # the module of each section, and its seconds; what a section leaves is shared by those after it

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from invertible import RESULTS, circumstances, markdown
+from report import RESULTS, circumstances, markdown
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 

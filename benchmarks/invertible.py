@@ -24,7 +24,6 @@ Also measured is the largest error of inverse(forward(x)). If a variant fails, t
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,18 +31,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from datetime import date
-from pathlib import Path
 
 import torch
+from passes import keep_memory
+from report import RESULTS, changes, circumstances, markdown
 from stacks import CHANNELS, VARIANTS, build
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import liftlayers
 from liftlayers import ToGrid
 
-RESULTS = Path(__file__).parent / "results"
 SHOWN = {  # the variants in each table of errors; the others would repeat these figures
     "gradient": ("plain loop", "FrEIA", "MemCNN", "revlib", "liftlayers, reversible", "liftlayers, exact"),
     "round trip": (
@@ -108,13 +105,6 @@ def memory(name: str, depth: int, device: str) -> dict[str, float]:
     return {"held_mib": held / 2**20, "peak_mib": (peak - gradients) / 2**20}
 
 
-def changes(profile: torch.profiler.profile) -> list[int]:
-    """Returns the sizes of all allocations (positive) and releases (negative), in order."""
-    events = profile.profiler.kineto_results.events()
-    found = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
-    return [size for _, size in sorted(found, key=lambda pair: pair[0])]
-
-
 def gradient_error(name: str, depth: int, gain: float, dtype: str, device: str) -> float:
     """Returns the largest relative error of a parameter's gradient.
 
@@ -161,8 +151,6 @@ def precision(dtype: str, device: str) -> torch.autocast:
 
 def times(rows: dict[str, dict[str, object]], settings: list[str], device: str) -> None:
     """Adds the seconds of a step, for each setting, number of threads and variant that can be timed."""
-    from passes import keep_memory  # here, since that module imports this one
-
     keep_memory()
     most = torch.get_num_threads()
     for setting in settings:
@@ -259,29 +247,6 @@ def main() -> None:
     print(text)
 
 
-def processor() -> str:
-    """Returns the name of the processor, if known, and the instruction set that torch uses."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def circumstances(device: str) -> dict[str, object]:
-    """Returns machine, date and versions."""
-    cpu = f"{processor()}, {torch.get_num_threads()} threads"
-    return {
-        "machine": cpu if device == "cpu" else torch.cuda.get_device_name(),
-        "date": date.today().isoformat(),
-        "versions": {
-            "liftlayers": liftlayers.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-    }
-
-
 def tables(report: dict) -> str:
     """Returns Markdown tables: training step, its times, gradient errors, round-trip errors."""
     rows = report["rows"]
@@ -321,12 +286,6 @@ def ratios(rows: dict) -> Iterator[list[str]]:
 def number(value: object, form: str = "{:.2g}") -> str:
     """Formats a number, or returns the type of the error."""
     return form.format(value) if isinstance(value, float) else str(value).partition(":")[0]
-
-
-def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 from configurations import CONFIGURATIONS, float_twin
-from invertible import processor
 from PIL import Image
+from report import processor
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "lossless"))  # for photo_codec
 

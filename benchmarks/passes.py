@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 import torch
-from invertible import changes
+from report import changes
 from torch import Tensor
 
 from liftlayers import set_memory

@@ -26,8 +26,8 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from invertible import RESULTS, circumstances, markdown
 from passes import INFERENCE, PASSES, TRAINING, VARIANTS, Case, Network, keep_memory
+from report import RESULTS, circumstances, markdown
 from torch.utils.flop_counter import FlopCounterMode
 
 Row = dict[str, object]

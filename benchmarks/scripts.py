@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from invertible import RESULTS, circumstances, markdown, processor
 from PIL import Image
+from report import RESULTS, circumstances, markdown, processor
 from skimage import data
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pirnet"

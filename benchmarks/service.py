@@ -26,8 +26,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from invertible import RESULTS, circumstances, markdown, processor
 from PIL import Image
+from report import RESULTS, circumstances, markdown, processor
 from skimage import data
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pirnet"

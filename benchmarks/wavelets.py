@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from invertible import processor
+from report import processor
 from torch import Tensor
 
 import liftlayers
