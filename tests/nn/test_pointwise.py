@@ -38,3 +38,21 @@ def test_is_torchs_convolution(x: Tensor, layout: str, bias: bool, scaled: bool,
 def test_keeps_the_memory_layout(layout: str) -> None:
     x = tensor(0, 2, 3, 4, 6).contiguous(memory_format=LAYOUTS[layout])
     assert PointwiseConv2d(3, 5)(x).is_contiguous(memory_format=LAYOUTS[layout])
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by the compiler
+def test_compiles_in_one_graph() -> None:
+    conv = PointwiseConv2d(3, 5)
+    x = tensor(0, 2, 3, 4, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    compiled = torch.compile(conv, backend="aot_eager", fullgraph=True)
+    results = [(y := f(x), *torch.autograd.grad(y.square().sum(), (x, conv.weight))) for f in (conv, compiled)]
+    for result, expected in zip(*results, strict=True):
+        torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own, while it exports
+def test_is_a_convolution_in_onnx() -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra web")
+    x = tensor(0, 2, 3, 4, 6).contiguous(memory_format=torch.channels_last)
+    program = torch.onnx.export(PointwiseConv2d(3, 5).eval(), (x,), dynamo=True, verbose=False)
+    assert [node.op_type for node in program.model_proto.graph.node] == ["Conv"]  # type: ignore[union-attr]
