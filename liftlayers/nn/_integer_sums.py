@@ -40,7 +40,7 @@ def clipped(x: Tensor, *, signed: bool, inplace: bool = False) -> Tensor:
 def rounded_sums(codes: Tensor, weight: Tensor, bias: Tensor, *, scale: Tensor) -> Tensor:
     """Returns a convolution rounded down, of integers and of weights and biases that are integers times the scale."""
     sums = _convolution(codes, weight, bias)
-    unseen = sums.detach() if sums.requires_grad else sums  # a convolution's backward pass does not need its output
+    unseen = sums.detach()  # by autograd; the backward pass of a convolution does not need its output
     if has_values(sums) and not (torch._C._are_functorch_transforms_active() or in_onnx_export()):
         _require_integers(unseen, scale)
     unseen.floor_()
