@@ -201,7 +201,7 @@ def stored(chain: Invertible) -> Invertible:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(0, 200, 50))
+@pytest.mark.parametrize("start", range(0, 500, 50))
 def test_nested_chains_train_as_with_store(start: int) -> None:
     for seed in range(start, start + 50):
         check_training(seed)
