@@ -9,10 +9,9 @@ from liftlayers._graphs import constant_in_graphs, in_onnx_export
 from liftlayers.nn._last_call import is_readable
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
+LARGEST_INTEGER = 2**24  # up to which float32 holds every integer
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
-NOT_INTEGERS = (
-    "IntegerConv2d needs sums that are integers: its input is not, or a kernel does more than multiply and add"
-)
+NOT_INTEGERS = "IntegerConv2d needs sums that are integers: its input or bias is not, or a kernel does more than multiply and add"
 
 
 def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -55,10 +54,12 @@ def _require_integers(sums: Tensor, scale: Tensor) -> None:
     if not (sums.is_cpu or sums.is_cuda):
         return
     row = sums.narrow(2, sums.shape[2] // 2, 1) / scale  # exact: the scale is a power of two
-    if not is_readable(row):  # without waiting for the device
-        torch._assert_async((row == row.floor()).all(), NOT_INTEGERS)  # pyright: ignore[reportPrivateImportUsage]
-    elif not torch.equal(row, row.floor()):
-        raise RuntimeError(NOT_INTEGERS)
+    integers = row.floor().clamp(-LARGEST_INTEGER, LARGEST_INTEGER)
+    if is_readable(row):
+        if not torch.equal(row, integers):
+            raise RuntimeError(NOT_INTEGERS)
+    else:  # raises later, without waiting for the device
+        torch._assert_async((row == integers).all(), NOT_INTEGERS)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

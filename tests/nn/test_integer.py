@@ -1,5 +1,6 @@
 """Networks of integers: the same numbers in every way to evaluate them, within the bound of their sums."""
 
+import math
 import re
 
 import numpy as np
@@ -219,8 +220,16 @@ def test_weights_in_half_precision_are_refused(dtype: torch.dtype) -> None:
 
 
 def test_numbers_that_are_not_whole_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="needs sums that are integers: its input is not"):
+    with pytest.raises(RuntimeError, match="needs sums that are integers: its input or bias is not"):
         randomise_(IntegerConv2d(1, 1))(torch.full((1, 1, 4, 4), 0.3))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_biases_that_are_not_finite_are_refused(value: float) -> None:
+    conv = IntegerConv2d(1, 1)
+    conv.bias.data.fill_(value)
+    with pytest.raises(RuntimeError, match="needs sums that are integers: its input or bias is not"):
+        conv(torch.ones(1, 1, 4, 4))
 
 
 def test_integers_off_the_grid_are_refused() -> None:
