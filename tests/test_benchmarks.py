@@ -47,7 +47,7 @@ def test_sentences_about_pirnet_hold() -> None:
     page = " ".join((FOLDER.parent / "docs" / "benchmarks.md").read_text().split())
     assert f"needs {rebuilt:.1f} GiB instead of {stored:.1f}" in page
     gains: dict[str, list[float]] = {}
-    for title, case in rows.items():
+    for case in rows.values():
         for name, found in case["passes"].items():
             last, plain, compiled = (
                 found["variants"][variant]["seconds"] for variant in ("channels_last", "bf16", "bf16, compiled")

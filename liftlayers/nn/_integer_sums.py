@@ -11,7 +11,9 @@ from liftlayers.nn._last_call import is_readable
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 LARGEST_INTEGER = 2**24  # up to which float32 holds every integer
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
-NOT_INTEGERS = "IntegerConv2d needs sums that are integers: its input or bias is not, or a kernel does more than multiply and add"
+NOT_INTEGERS = (
+    "IntegerConv2d needs sums that are integers: its input or bias is not, or a kernel does more than multiply and add"
+)
 
 
 def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
