@@ -6,10 +6,11 @@ from torch import Tensor
 
 from liftlayers._bands import has_values
 from liftlayers._graphs import constant_in_graphs, in_onnx_export
+from liftlayers.functional.grid import grid_limit
 from liftlayers.nn._last_call import is_readable
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
-LARGEST_INTEGER = 2**24  # up to which float32 holds every integer
+LARGEST_INTEGER = grid_limit(torch.float32, 0)  # float32 holds all integers up to it
 NNPACK_BATCH = 16  # the smallest batch that NNPACK's transforms are used for
 NOT_INTEGERS = (
     "IntegerConv2d needs sums that are integers: its input or bias is not, or a kernel does more than multiply and add"

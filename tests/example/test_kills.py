@@ -73,10 +73,11 @@ def test_terminated_while_it_starts_a_run_says_nothing(
     options: tuple[str, ...], fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """While options are read, modules are imported, photos are opened or workers are created."""
-    draw, longer = random.Random(0), ("--steps", "5000")  # so that no run ends before its signal
+    draw = random.Random(0)
+    longer = (*options, "--steps", "5000")  # so that no run ends before its signal
     for number in range(20):
-        kill, arguments = (signal.SIGTERM, draw.uniform(0, 0.5)), ("--out", f"run{number}", *options, *longer)
-        status = fork_server("train.py", *arguments, cwd=tmp_path, kill=kill, group=True)
+        kill = (signal.SIGTERM, draw.uniform(0, 0.5))
+        status = fork_server("train.py", "--out", f"run{number}", *longer, cwd=tmp_path, kill=kill, group=True)
         assert status in {-signal.SIGTERM, 128 + signal.SIGTERM, STOPPED_EARLY}
         said = (tmp_path / "err").read_text()
         assert said == "" or status == STOPPED_EARLY, said
