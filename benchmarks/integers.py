@@ -101,7 +101,7 @@ def tables(report: dict) -> str:
     rows, columns = report["rows"], list(report["rows"])
     names = list(rows[columns[0]])
     lines = [[name, *(str(rows[column].get(name, "")) for column in columns)] for name in names]
-    setting = f"{report['machine']}, torch {report['versions']['torch']}, one thread, {report['date']}"
+    setting = f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}"
     return f"{setting}\n\n{markdown(['network', *columns], lines)}\n"
 
 

@@ -24,7 +24,8 @@ def processor() -> str:
 
 def circumstances(device: str) -> dict[str, object]:
     """Returns machine, date and versions."""
-    cpu = f"{processor()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    cpu = f"{processor()}, {'one thread' if threads == 1 else f'{threads} threads'}"
     return {
         "machine": cpu if device == "cpu" else torch.cuda.get_device_name(),
         "date": date.today().isoformat(),

@@ -1,4 +1,4 @@
-"""Sphinx extension that draws charts of committed results.
+"""Sphinx extension that draws charts of committed results, and a scrambled photo.
 
 It runs in each build and reads the JSON files that tables are made from, so that chart and table always agree.
 """
@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import torch
+from skimage import data
+
+from liftlayers.functional import scramble_blocks
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,6 +33,21 @@ def draw(app):
         figure = chart()
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
         plt.close(figure)
+    figure = scrambled()
+    figure.savefig(folder / "scrambled.png")
+    plt.close(figure)
+
+
+def scrambled():
+    """A photo, and the same photo scrambled in blocks of three sizes."""
+    photo = torch.from_numpy(data.astronaut()[:256, 100:356].copy()).movedim(-1, 0)[None]
+    figure, panels = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
+    for panel, block in zip(panels, (None, 64, 32, 16), strict=True):
+        shown = photo if block is None else scramble_blocks(photo, bytes(32), block=block)
+        panel.imshow(shown[0].movedim(0, -1))
+        panel.set_title("photo" if block is None else f"blocks of {block} x {block}")
+        panel.axis("off")
+    return figure
 
 
 def training():

@@ -1,4 +1,4 @@
-"""Graphs of autograd, what they lead to, and those of the compiler."""
+"""Helpers for graphs: the leaves that a graph of autograd leads to, and what compilers and exporters need."""
 
 __all__ = ["constant_in_graphs", "in_onnx_export", "leaves_of_graph", "temporary_leaf"]
 

@@ -1,4 +1,4 @@
-"""Checks of what a class states about its map, such as its steps or its log-determinant: does a subclass keep it?"""
+"""Checks whether a subclass still computes what its base class declares: its steps, log-determinant and exact form."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""What a subclass keeps: everything while it returns the same numbers; else nothing that would be wrong."""
+"""A subclass that returns the same numbers keeps the log-determinant and exact form of its layer; others raise errors."""
 
 from types import MethodType
 from typing import Any

@@ -3,8 +3,8 @@
     python examples/pirnet/cluster.py --replicas 2
 
 Joins the Ray cluster that runs on this machine (ray start), or starts one of this machine alone. Every machine needs
-liftlayers with the extra cluster; the example's code and weights are sent to them. SIGTERM answers what has arrived
-and ends.
+liftlayers with the extra cluster; the example's code and weights are sent to them. On SIGTERM it answers the requests
+that have arrived, and ends.
 """
 
 import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)

@@ -5,7 +5,7 @@
 
 Needs lih.safetensors, and the extra web. conceal.onnx takes cover and scrambled secret and gives the stego image,
 reveal.onnx the opposite; both take and give 8-bit images (1, 3, H, W) of any even size. They are compared with PyTorch
-before they are written, and replace those in the folder. graphs.json says which weights they are of.
+before they are written, and replace those in the folder. graphs.json names the weights that they were made from.
 """
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)

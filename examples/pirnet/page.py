@@ -5,7 +5,7 @@
 
 The photo, the cover and the key stay in the browser. The page is for this machine only, since whoever serves it could
 read the photo. It needs web/dist, which npm builds, and the graphs that export.py writes; it calls export.py if there
-are none of these weights.
+are no graphs for these weights.
 """
 
 import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)

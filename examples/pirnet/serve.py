@@ -4,7 +4,7 @@
     python examples/pirnet/restore.py stego.png -o restored.png --task denoise --server http://127.0.0.1:8000
 
 Needs only lsr.safetensors, and the extra serve. POST /restore?task=denoise with a PNG file answers the PNG file that
-restore.py writes; GET /tasks, /health and /metrics. SIGTERM answers what has arrived and ends.
+restore.py writes; GET /tasks, /health and /metrics. On SIGTERM it answers the requests that have arrived, and ends.
 """
 
 import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)

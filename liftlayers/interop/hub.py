@@ -1,4 +1,4 @@
-"""Networks by name: in folders and in repositories of the Hugging Face hub.
+"""Saves networks to, and loads them from, folders and repositories of the Hugging Face hub.
 
 This module needs the packages huggingface_hub and safetensors, the extra ``hub``; the library does not import it.
 """

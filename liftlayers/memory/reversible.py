@@ -4,10 +4,10 @@ It keeps the bands that leave the chain, and none in between. In the backward pa
 its outputs and is differentiated at once; a coupling evaluates its network once for both. The memory held does not grow
 with depth.
 
-Laws: outputs equal those of a plain loop bit for bit, where kernels do not depend on whether autograd records.
-Gradients do so up to rounding: in the rebuilt inputs, which is watched, and in sums over the steps that share a tensor,
-which are made in another order. Nothing that the caller owns is written to. A step sees the same parameters, buffers,
-random numbers and autocast state both times, and its buffers are updated once.
+Laws: outputs equal those of a plain loop bit for bit, unless a kernel depends on whether autograd records. Gradients
+are equal up to rounding, for two reasons: inputs are recomputed (this error is monitored), and gradients of tensors
+that several steps share are summed in another order. No tensor of the caller is written to. A step sees the same
+parameters, buffers, random numbers and autocast state both times, and its buffers are updated once.
 """
 
 from collections.abc import Sequence
@@ -48,6 +48,7 @@ def reversible(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None) -
     Warns:
         RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size, or if a network
             keeps an activation.
+
     """
     if not (condition is None or isinstance(condition, Tensor)):
         raise TypeError(
@@ -112,6 +113,7 @@ class _Chain:
         """Returns the tensors that the steps share, each once: their parameters and the condition.
 
         The chain itself does not hold them, so that the graph can free them.
+
         """
         positions: dict[Tensor, int] = {}
         for visit in self.visits:
@@ -123,6 +125,7 @@ class _Chain:
         """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
 
         A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
+
         """
         kept: list[Tensor] = []
         random = RandomState(bands)
@@ -151,6 +154,7 @@ class _Chain:
 
         `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
+
         """
         bands, shared, kept = tuple(x.detach() for x in saved[:first]), saved[first:second], saved[second:]
         saved.clear()

@@ -1,4 +1,4 @@
-"""Checks of the networks inside invertible layers: their type, whether they take a condition, and of what numbers."""
+"""Checks of the networks inside invertible layers: their type, a condition that they take, and their numbers."""
 
 from torch import nn
 

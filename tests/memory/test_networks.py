@@ -1,7 +1,7 @@
 """Law: networks of every kind get in each memory mode the gradients that they get in the plain loop.
 
-Each network here did not: it fills memory with random numbers in the order of its input, keeps what it has computed,
-or holds its weights where a copy would not find them.
+Each network here once got wrong gradients: it fills memory with random numbers in the order of its input, keeps what it
+has computed, or holds its weights where a copy would not find them.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Law: a training step in any memory mode meets and leaves the state that the plain loop does.
+"""Law: in every memory mode a training step starts from, and leaves behind, the same state as the plain loop.
 
 State is the buffers, the random numbers, the training flags and autocast.
 """

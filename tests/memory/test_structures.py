@@ -1,4 +1,6 @@
-"""Law: nested chains of every structure train in each combination of memory modes as with "store", or say that not.
+"""Law: nested chains of every structure train in each combination of memory modes as with "store".
+
+If one cannot, it raises an error that says why.
 
 A structure is drawn step by step. Each step fits the bands that the steps before it return, so chains split, merge and
 nest, in both directions. Networks are drawn with dropout, norms with statistics, in-place layers, hooks, conditions and

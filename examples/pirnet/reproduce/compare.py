@@ -122,8 +122,8 @@ def notes(options: Options, settings: Mapping) -> list[str]:
     trained_on = ", ".join(map(file_name, options.data)) or bundled
     tested_on = f"the photos of {file_name(options.test)}" if options.test else "two photos inside scikit-image"
     lines = [
-        f"{headline(options, settings)}. Every row has the same time, but not the same size of network; so short a "
-        "training ranks the speed of learning.",
+        f"{headline(options, settings)}. All rows train for the same time, with networks of different sizes. After so "
+        "short a training, the ranking shows which network learns fastest, not which is best.",
         f"Trained on {len(settings['photos'])} photos ({trained_on}) with crops of {budget.crop} and batches of "
         f"{budget.batch_size}, the same for every row of a task. Every row, also PIRNet's, is trained on its task "
         "alone, at the degradation of the test, in three stages of 4, 3 and 3 tenths of the time.",
@@ -136,7 +136,7 @@ def notes(options: Options, settings: Mapping) -> list[str]:
     else:
         lines.append(f"The networks are PIRNet's of preset {budget.preset}.")
     if options.table == 3:
-        block = "every block gets the input of its chain, and the output of the last block counts"
+        block = "every block gets the input of the chain, and only the output of the last block is used"
         lines.append(f"Not reversible: {block}, as in the released code.")
     return lines
 

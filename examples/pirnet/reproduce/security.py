@@ -2,8 +2,9 @@
 
     python examples/pirnet/reproduce/security.py --data CBSD68 --train-data BSDS500 --other-weights OTHER
 
-Photos are paired as in evaluate.py. Writes results.json, results.md and a sheet for each way to send into a folder.
-Results that are already there are not measured again: after Ctrl-C the same command continues. All runs on the CPU.
+Photos are paired as in evaluate.py. Writes results.json, results.md and one sheet of pictures for each block size into
+a folder. Results that are already there are not measured again: after Ctrl-C the same command continues. Everything
+runs on the CPU.
 """
 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
@@ -128,6 +129,7 @@ def opened(options: Options, pairs: FolderPairs) -> dict:
 
     Raises:
         ValueError: If the folder has results of other settings.
+
     """
     weights = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
     other = options.other_weights and options.other_weights / LIH_WEIGHTS

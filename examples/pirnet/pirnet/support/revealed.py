@@ -5,8 +5,9 @@ sigma 35 are revealed at 18.6 dB or more, before the cloud. On crops of 256 x 25
 what a plain picture reveals by at most 0.042, what a stego image resized to two thirds reveals by at most 0.047,
 secrets by at least 0.063; JPEG of quality 80 or 95 leaves 0.02 to 0.11. Secrets are at least 33 dB from the range of
 colours, on black and white pictures too; with other weights at most 18 dB. With keys, and with the weights that come
-with the example, steps at borders of blocks exceed those inside blocks by at most 0.012 in good secrets, flat, pale and
-strong ones included, and by at least 0.015 and to three times in what JPEG of quality 60 to 98 destroyed.
+with the example, steps at borders of blocks exceed those inside blocks by at most 0.012 in intact secrets, including
+flat, pale and high-contrast ones. In secrets that JPEG of quality 60 to 98 destroyed they are at least 0.015 larger,
+and up to three times as large.
 """
 
 import torch
@@ -69,6 +70,7 @@ def _steps(image: Tensor, block: int) -> tuple[Tensor, Tensor]:
 
     One value is the difference of two means of 2 x 16 pixels next to each other, so that noise hardly matters. Edges of
     the photo that lie on a border by chance are among the largest quarter.
+
     """
     at_borders, elsewhere = [], []
     for each in (image, image.mT):  # borders between columns, then between rows
