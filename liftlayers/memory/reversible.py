@@ -48,7 +48,6 @@ def reversible(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None) -
     Warns:
         RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size, or if a network
             keeps an activation.
-
     """
     if not (condition is None or isinstance(condition, Tensor)):
         raise TypeError(
@@ -113,7 +112,6 @@ class _Chain:
         """Returns the tensors that the steps share, each once: their parameters and the condition.
 
         The chain itself does not hold them, so that the graph can free them.
-
         """
         positions: dict[Tensor, int] = {}
         for visit in self.visits:
@@ -125,7 +123,6 @@ class _Chain:
         """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
 
         A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
-
         """
         kept: list[Tensor] = []
         random = RandomState(bands)
@@ -154,7 +151,6 @@ class _Chain:
 
         `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
-
         """
         bands, shared, kept = tuple(x.detach() for x in saved[:first]), saved[first:second], saved[second:]
         saved.clear()

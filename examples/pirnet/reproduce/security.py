@@ -129,7 +129,6 @@ def opened(options: Options, pairs: FolderPairs) -> dict:
 
     Raises:
         ValueError: If the folder has results of other settings.
-
     """
     weights = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
     other = options.other_weights and options.other_weights / LIH_WEIGHTS

@@ -70,7 +70,6 @@ def _steps(image: Tensor, block: int) -> tuple[Tensor, Tensor]:
 
     One value is the difference of two means of 2 x 16 pixels next to each other, so that noise hardly matters. Edges of
     the photo that lie on a border by chance are among the largest quarter.
-
     """
     at_borders, elsewhere = [], []
     for each in (image, image.mT):  # borders between columns, then between rows
