@@ -4,7 +4,7 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from liftlayers._graphs import constant_in_graphs
 M = TypeVar("M", bound=nn.Module)
 
 MAP = ("forward", "inverse", "change", "undo")  # the methods that define a map; the last two are those of couplings
+ARITHMETIC = (*MAP, "evaluate")  # those that compute numbers; the last one calls the network of a coupling
 
 
 @constant_in_graphs
@@ -45,20 +46,26 @@ def stating_class(kind: type[M], states: Callable[[type], bool]) -> type[M]:
 
 
 def same_map(
-    module: nn.Module, base: type[nn.Module], direction: str, bands: tuple[Tensor, ...], options: dict[str, Any]
+    module: nn.Module,
+    base: type[nn.Module],
+    direction: str,
+    bands: tuple[Tensor, ...],
+    options: dict[str, Any],
+    *,
+    methods: Sequence[str] = MAP,
 ) -> bool:
     """Whether a module returns what its class `base` would return for the same bands.
 
-    That is certain if no subclass redefines a method of the map. Otherwise copies of the module compute both, with the
+    That is certain if no subclass redefines one of the methods. Otherwise copies of the module compute both, with the
     same random numbers, and are compared bit by bit: a subclass may print, count or check, as long as it returns the
     same numbers.
     """
     kind = type(module)
     below = kind.__mro__[: kind.__mro__.index(base)]
-    if not any(name in vars(place) for place in (module, *below) for name in MAP):
+    if not any(name in vars(place) for place in (module, *below) for name in methods):
         return True
     given, original = copy.deepcopy(module), copy.deepcopy(module)
-    for name in MAP:
+    for name in methods:
         vars(original).pop(name, None)
     original.__class__ = base
     found: list[tuple[Tensor, ...]] = []

@@ -11,6 +11,7 @@ one tensor is returned bare, several as a tuple. Three laws hold for every one o
 __all__ = ["Inverse", "Invertible", "VolumePreserving"]
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -89,6 +90,18 @@ class Invertible(nn.Module, ABC):
         """
         raise NotImplementedError(self._no_log_det())
 
+    def _require_stated_map(
+        self,
+        direction: str,
+        bands: tuple[Tensor, ...],
+        options: dict[str, Any],
+        *,
+        states: Callable[[type], bool] = lambda kind: "forward_and_log_det" in vars(kind),
+    ) -> None:
+        """Raises if a subclass returns other outputs than the class that states the log-determinant."""
+        if not same_map(self, stating_class(type(self), states), direction, bands, options):
+            raise NotImplementedError(self._no_log_det())
+
     def _no_log_det(self) -> str:
         return (
             f"{type(self).__name__} needs forward_and_log_det and inverse_and_log_det of its own, "
@@ -136,18 +149,17 @@ class VolumePreserving(Invertible):
     """
 
     def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        self._require_promise("forward", bands, options)
+        self._require_stated_map("forward", bands, options, states=_promises)
         return self(*bands, **options), zero_log_det(bands)
 
     def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        self._require_promise("inverse", bands, options)
+        self._require_stated_map("inverse", bands, options, states=_promises)
         return self.inverse(*bands, **options), zero_log_det(bands)
 
-    def _require_promise(self, direction: str, bands: tuple[Tensor, ...], options: Any) -> None:
-        """Raises if a subclass of the class that promises to keep volume returns other outputs than that class."""
-        promising = stating_class(type(self), lambda kind: VolumePreserving in kind.__bases__)
-        if not same_map(self, promising, direction, bands, options):
-            raise NotImplementedError(self._no_log_det())
+
+def _promises(kind: type) -> bool:
+    """Whether a class promises to keep volume."""
+    return VolumePreserving in kind.__bases__
 
 
 class Inverse(Invertible):
@@ -195,9 +207,11 @@ class Inverse(Invertible):
         return self.module(*bands, **options)
 
     def forward_and_log_det(self, *bands: Tensor, **options: Tensor) -> tuple[Bands, Tensor]:
+        self._require_stated_map("forward", bands, options)
         return self.module.inverse_and_log_det(*bands, **options)
 
     def inverse_and_log_det(self, *bands: Tensor, **options: Tensor) -> tuple[Bands, Tensor]:
+        self._require_stated_map("inverse", bands, options)
         return self.module.forward_and_log_det(*bands, **options)
 
     @property

@@ -1,4 +1,4 @@
-"""A subclass that returns the same numbers keeps the log-determinant and exact form of its layer; others raise errors."""
+"""A subclass that returns the same numbers keeps its layer's log-determinant and exact form; others raise errors."""
 
 from types import MethodType
 from typing import Any
@@ -6,20 +6,26 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import ExpTransform
 
 from liftlayers import (
+    ActNorm,
     AdditiveCoupling,
     AffineCoupling,
     Haar,
     Inverse,
     Invertible,
+    InvertibleConv1x1,
     LiftingBlock,
+    Parallel,
+    PixelUnshuffle,
     Sequential,
     ToGrid,
     VolumePreserving,
     exact,
 )
 from liftlayers._bands import as_tuple
+from liftlayers.interop.transforms import FromTransform
 from liftlayers.testing import assert_inverts, assert_same_gradients, randomise_
 from tests.laws import assert_log_dets
 from tests.strategies import tensor
@@ -131,6 +137,16 @@ class TripledTwice(Tripled):
     pass
 
 
+class Doubles:
+    """A mixin that doubles what a layer returns."""
+
+    def forward(self, *bands: Tensor, **options: Any) -> Any:
+        return tuple(2 * x for x in as_tuple(super().forward(*bands, **options)))  # type: ignore[misc]
+
+    def inverse(self, *bands: Tensor, **options: Any) -> Any:
+        return super().inverse(*(x / 2 for x in bands), **options)  # type: ignore[misc]
+
+
 CHANGED = [Halved, Tripled, TripledTwice, Shifted]
 
 
@@ -141,6 +157,32 @@ def test_a_subclass_that_changes_the_map_has_no_log_determinant(kind: type[Inver
         for method in (direction.forward_and_log_det, direction.inverse_and_log_det):
             with pytest.raises(NotImplementedError, match=f"{kind.__name__} .*needs"):
                 method(*bands)
+
+
+def doubled(kind: type[Invertible], *arguments: Any) -> Invertible:
+    return type(f"Doubled{kind.__name__}", (Doubles, kind), {})(*arguments)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        doubled(ActNorm, 1),
+        doubled(InvertibleConv1x1, 1),
+        doubled(Sequential, PixelUnshuffle(2)),
+        doubled(Parallel, PixelUnshuffle(2)),
+        doubled(Inverse, InvertibleConv1x1(1)),
+        doubled(FromTransform, ExpTransform()),
+        Sequential(doubled(Sequential, PixelUnshuffle(2))),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_subclass_that_doubles_outputs_has_no_log_determinant(step: Invertible) -> None:
+    bands = tensor(0, 2, 1, 4, 4)
+    outputs = as_tuple(step(bands))
+    with pytest.raises(NotImplementedError, match="needs forward_and_log_det"):
+        step.forward_and_log_det(bands)
+    with pytest.raises(NotImplementedError, match="needs forward_and_log_det"):
+        step.inverse_and_log_det(*outputs)
 
 
 @pytest.mark.parametrize("kind", CHANGED)
@@ -156,6 +198,20 @@ def test_a_subclass_that_changes_the_map_is_trained_in_every_mode(kind: type[Inv
 def test_a_subclass_that_changes_the_map_is_not_exact(kind: type[Invertible]) -> None:
     step, bands = built(kind)
     with pytest.raises(TypeError, match=rf"step 0 of 1 \({kind.__name__}\) changes the map of AdditiveCoupling"):
+        exact(Sequential(step))(*bands)
+
+
+class Gated(AdditiveCoupling):
+    """Calls the network through a gate, with a rounding error of its own."""
+
+    def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return 0.37 * super().evaluate(source, target, condition)
+
+
+def test_a_subclass_that_changes_what_its_network_returns_is_not_exact() -> None:
+    step, bands = built(Gated)
+    assert_log_dets(step, *bands)
+    with pytest.raises(TypeError, match=r"step 0 of 1 \(Gated\) changes the map of AdditiveCoupling"):
         exact(Sequential(step))(*bands)
 
 
@@ -182,21 +238,11 @@ def test_a_method_replaced_on_one_module_counts_as_well() -> None:
     assert_same_gradients(Sequential(step), Sequential(step, memory="reversible"), *bands, tolerance=1e-10)
 
 
-class Doubled(Inverse):
-    """An inverse that doubles what it returns."""
-
-    def forward(self, *bands: Tensor, **options: Any) -> Any:
-        return tuple(2 * x for x in as_tuple(super().forward(*bands, **options)))
-
-    def inverse(self, *bands: Tensor, **options: Any) -> Any:
-        return super().inverse(*(x / 2 for x in bands), **options)
-
-
 @pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
 @pytest.mark.parametrize("wrap", [lambda step: step, lambda step: Sequential(step)], ids=["step", "chain"])
 def test_a_subclass_of_inverse_is_called(memory: Any, wrap: Any) -> None:
     step, bands = built(AdditiveCoupling)
-    chain = Sequential(Doubled(wrap(step)))
+    chain = Sequential(doubled(Inverse, wrap(step)))
     assert_same_gradients(chain, Sequential(*chain, memory=memory), *bands, tolerance=1e-10)
     for x, y in zip(chain(*bands), Sequential(*chain, memory=memory)(*bands), strict=True):
         assert torch.equal(x, y)

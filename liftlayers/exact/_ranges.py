@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import has_values
-from liftlayers._maps import same_map
+from liftlayers._maps import ARITHMETIC, same_map
 from liftlayers.exact._plan import Link
 from liftlayers.functional.grid import grid_limit
 from liftlayers.memory._leaves import Bands, Leaf
@@ -29,7 +29,8 @@ class Watch:
         """Reads the bands that a step has computed, or those that a transform to a deeper level was given."""
         number, link = leaf.number, self.links[leaf.number]
         direction = "inverse" if leaf.inverted else "forward"
-        if not same_map(leaf.step, link.kind, direction, inputs, leaf.options(self.condition)):
+        options = leaf.options(self.condition)
+        if not same_map(leaf.step, link.kind, direction, inputs, options, methods=ARITHMETIC):
             raise TypeError(
                 f"{self._name(number)} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all "
                 "arithmetic into the network of an AdditiveCoupling"

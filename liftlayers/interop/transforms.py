@@ -155,9 +155,11 @@ class FromTransform(Invertible):
         return cast(Tensor, self._transform(y, condition).inv(y))
 
     def forward_and_log_det(self, x: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        self._require_stated_map("forward", (x,), {"condition": condition})
         return _with_log_det(self._transform(x, condition), x)
 
     def inverse_and_log_det(self, y: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
+        self._require_stated_map("inverse", (y,), {"condition": condition})
         return _with_log_det(self._transform(y, condition).inv, y)
 
     def _transform(self, band: Tensor, condition: Tensor | None) -> Transform:

@@ -93,6 +93,8 @@ class Container(WithMemory):
 
     def _run_with_log_det(self, bands: AsTuple, condition: Tensor | None, *, inverted: bool) -> tuple[Bands, Tensor]:
         self.require_bands(bands, inverted=inverted)
+        options = {} if condition is None else {"condition": condition}
+        self._require_stated_map("inverse" if inverted else "forward", bands, options)
         given, total = bands, 0.0
         for leaf in leaves_of(self, condition, inverted=inverted, opens=OPENS["store"]):
             function = leaf.step.inverse_and_log_det if inverted else leaf.step.forward_and_log_det

@@ -19,9 +19,11 @@ class Channelwise(Invertible):
     log_scale: nn.Parameter
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Bands, Tensor]:
+        self._require_stated_map("forward", (x,), {})
         return self(x), self._log_det(x)
 
     def inverse_and_log_det(self, x: Tensor) -> tuple[Bands, Tensor]:
+        self._require_stated_map("inverse", (x,), {})
         return self.inverse(x), -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:
