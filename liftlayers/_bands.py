@@ -11,6 +11,8 @@ Bands = Tensor | tuple[Tensor, ...]
 
 def as_tuple(bands: Bands) -> tuple[Tensor, ...]:
     """Returns several bands as they are, and a bare one as a tuple of one."""
+    if isinstance(bands, list):
+        raise TypeError(f"bands are one tensor or a tuple of tensors, got a list of {len(bands)}")
     return bands if isinstance(bands, tuple) else (bands,)
 
 

@@ -53,7 +53,7 @@ class AffineCoupling(Coupling):
 
     def __init__(self, network: nn.Module, *, clamp: float = 2.0) -> None:
         super().__init__(network)
-        if not 0 < clamp < math.inf:  # so that nan fails too
+        if not isinstance(clamp, int | float) or not 0 < clamp < math.inf:  # so that nan fails too
             raise ValueError(f"AffineCoupling needs a positive, finite clamp, got {clamp}")
         self.clamp = clamp
 

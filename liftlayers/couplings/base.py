@@ -161,7 +161,7 @@ class Coupling(Invertible):
             raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
-        if value.is_complex():
+        if value.is_complex() or value.dtype == torch.bool:
             raise TypeError(f"{who} needs a network that returns real numbers, got {value.dtype}")
         if value.is_floating_point() and not target.is_floating_point():
             raise TypeError(f"{who} needs a network that returns integers for integers, got {value.dtype}")

@@ -108,6 +108,13 @@ class Exact(VolumePreserving, WithMemory):
         planned = zip(*self._planned(None, inverted=inverted), strict=True)
         return run([leaf for leaf, link in planned if not link.adds], bands, None, mode="store")
 
+    def named_modules(self, memo: Any = None, prefix: str = "", remove_duplicate: bool = True) -> Any:
+        """Yields modules, and so parameters and buffers, by their names in the state dict."""
+        outside = f"{prefix}." if prefix else ""
+        for name, module in super().named_modules(memo, prefix, remove_duplicate):
+            inside = name.removeprefix(f"{outside}chain.")
+            yield name if inside == name else outside + inside, module
+
     def __getattr__(self, name: str) -> Any:
         """Finds the steps of the chain by their names in the state dict, as `torch.func.functional_call` does."""
         own = vars(self).get("_modules", {})
@@ -195,7 +202,7 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False, a
             `LiftingPyramid` and `Inverse`; and of learned wavelets with ``scale=None``.
         bits: The exponent :math:`k` of the grid, up to 52. Sixteen cost a trained hiding chain less than 0.01 dB.
         batch_invariant: Whether the two directions may see a sample in different batches: networks are evaluated
-            sample by sample.
+            sample by sample. A condition then has one row for each sample, or a single row or no axes for all.
         anywhere: Whether the promise holds across devices, builds, numbers of threads and batches. All networks have
             to be an `IntegerNetwork`, such as `IntegerPredictor`.
 

@@ -1,7 +1,7 @@
 """Networks and bands on a grid, where sums have no rounding error."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,13 @@ class OnGrid(nn.Module):
 
     Shape:
         - As `network`; with `batch_invariant` the first axis of its input and output is the batch. A condition with as
-          many rows as the batch is cut along with it.
+          many rows as the batch is cut along with it; one without axes or with a single row is shared by all samples.
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, `bits` is no integer, or the network returns no
             floating-point tensor.
-        ValueError: If `bits` is out of range, or there is a condition and the network's forward names none.
+        ValueError: If `bits` is out of range, there is a condition and the network's forward names none, or the
+            condition has another number of rows and `batch_invariant` is set.
 
     References:
         [Hoogeboom2019]_, who round additive couplings; `round_to_grid`.
@@ -62,6 +63,9 @@ class OnGrid(nn.Module):
     def forward(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         if condition is not None and not self.conditional:
             raise ValueError(f"OnGrid got a condition, but its network, {type(self.network).__name__}, takes none")
+        if self.batch_invariant and condition is not None and condition.ndim and len(condition) not in (1, len(x)):
+            needed = f"one row, which all samples share, or {len(x)} rows"
+            raise ValueError(f"batch_invariant=True needs a condition with {needed}, got {len(condition)}")
         if self.batch_invariant and len(x) > 1:
             output = torch.cat([self._evaluate(x[i : i + 1], _row(condition, i, len(x))) for i in range(len(x))])
         else:
@@ -77,11 +81,8 @@ class OnGrid(nn.Module):
         given = [x] if condition is None else [x, condition]
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # these record on their own
             return self._call(*map(_canonical, given))
-        recorded = [_recorded(tensor) for tensor in given]
         try:
-            records = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-            with nullcontext() if records else _recording():
-                output = self._call(*recorded)
+            output = self._call_recording(given)
         except RuntimeError as error:
             if "leaf Variable that requires grad" in str(error):
                 raise input_is_written("OnGrid", self.network) from error
@@ -89,6 +90,23 @@ class OnGrid(nn.Module):
         if torch.is_grad_enabled() and (any(x.requires_grad for x in given) or any(leaves_of_graph([output]))):
             return output
         return output.detach()
+
+    def _call_recording(self, given: Sequence[Tensor]) -> Tensor:
+        """Calls the network while autograd records, as it does in the other direction if that is trained."""
+        records = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        if not records and any(parameter.is_inference() for parameter in self.network.parameters()):
+            return self._call(*map(_canonical, given))  # a network that can never be trained
+        recorded = [_recorded(tensor) for tensor in given]
+        if records:
+            return self._call(*recorded)
+        try:
+            with _recording(), saved_tensors_hooks(lambda _: None, lambda _: None):  # type: ignore[arg-type]
+                return self._call(*recorded)  # what autograd would keep is dropped
+        except TypeError as error:
+            if "unpack_hook" not in str(error):
+                raise
+        with _recording():  # the network differentiates something itself
+            return self._call(*recorded)
 
     def _call(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         output = self.network(x) if condition is None else self.network(x, condition=condition)
@@ -154,9 +172,8 @@ def _canonical(x: Tensor) -> Tensor:
 
 @contextmanager
 def _recording() -> Iterator[None]:
-    """Inside, autograd records; what it would keep is dropped if it did not record before."""
-    keeping = nullcontext() if torch.is_grad_enabled() else saved_tensors_hooks(lambda _: None, lambda _: None)  # type: ignore[arg-type]
-    with torch.inference_mode(False), torch.enable_grad(), keeping:
+    """Inside, autograd records."""
+    with torch.inference_mode(False), torch.enable_grad():
         yield
 
 

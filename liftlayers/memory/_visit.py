@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from liftlayers._bands import is_differentiable
 from liftlayers._graphs import leaves_of_graph
+from liftlayers.memory._drift import Sample
 from liftlayers.memory._inventory import Inventory, stored_tensors
 from liftlayers.memory._leaves import Bands, Leaf
 from liftlayers.memory._recompute import Rebuilt, Record, rebuild, repeat
@@ -39,7 +40,7 @@ class Visit:
     record: Record = field(init=False)
     needs: tuple[bool, ...] = ()
     kept: slice | None = None
-    anchor: Tensor | None = None
+    anchor: Sample | None = None
     strides: list[tuple[int, ...]] | None = None
     marks: list[weakref.ref[_Mark]] = field(default_factory=list)
 

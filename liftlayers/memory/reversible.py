@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
-from liftlayers.memory._drift import sample, warn_of_drift
+from liftlayers.memory._drift import Sample, sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Bands, Leaf
 from liftlayers.memory._recompute import RandomState, Record, run_in_turn, undoes_first, without_autocast_cache
@@ -156,7 +156,7 @@ class _Chain:
         saved.clear()
         shared = [without_hooks(tensor) for tensor in shared]
         totals: list[Tensor | None] = [None] * len(shared)
-        samples: list[tuple[int, Tensor, Tensor]] = []
+        samples: list[tuple[int, Sample, Sample]] = []
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for visit in reversed(self.visits):
             leaf = visit.leaf

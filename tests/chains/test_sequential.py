@@ -1,5 +1,7 @@
 """Sequential: a list of steps that runs them in order and back, and names the step that fails."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,6 +14,7 @@ from liftlayers import (
     Invertible,
     LiftingPyramid,
     Sequential,
+    Swap,
     check_inverse,
 )
 from liftlayers._bands import as_tuple
@@ -77,6 +80,16 @@ def test_one_band_is_returned_bare_and_several_as_a_tuple() -> None:
     assert isinstance(Sequential(Haar(), Inverse(Haar()))(x), Tensor)
     assert isinstance(Sequential(Haar())(x), tuple)
     assert isinstance(Sequential(Haar()).inverse(*Haar()(x)), Tensor)
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
+def test_a_step_that_returns_a_list_is_refused(memory: Any) -> None:
+    class Listed(Swap):
+        def forward(self, a: Tensor, b: Tensor) -> Any:
+            return [b, a]
+
+    with pytest.raises(TypeError, match="bands are one tensor or a tuple of tensors, got a list of 2"):
+        Sequential(Listed(), memory=memory)(torch.ones(1, requires_grad=True), torch.ones(1))
 
 
 def test_an_empty_chain_is_the_identity() -> None:

@@ -147,14 +147,15 @@ def test_other_objects_than_networks_are_refused(name: str) -> None:
             STEPS[name](step)
 
 
-def test_a_network_of_complex_numbers_is_refused() -> None:
-    class Spectrum(nn.Module):
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool])
+def test_a_network_of_complex_numbers_or_truth_values_is_refused(dtype: torch.dtype) -> None:
+    class Converts(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.fft.fft(x)
+            return x.to(dtype)
 
-    step, a, b = AdditiveCoupling(Spectrum()), tensor(0, 3, 2), tensor(1, 3, 2)
+    step, a, b = AdditiveCoupling(Converts()), tensor(0, 3, 2), tensor(1, 3, 2)
     for direction in (step, step.inverse):
-        with pytest.raises(TypeError, match=r"AdditiveCoupling needs .* real numbers, got torch\.complex64"):
+        with pytest.raises(TypeError, match=rf"AdditiveCoupling needs .* real numbers, got {dtype}"):
             direction(a, b)
 
 

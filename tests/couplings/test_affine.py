@@ -144,7 +144,7 @@ def test_under_autocast_the_bands_keep_their_dtype() -> None:
 # What it refuses
 
 
-@pytest.mark.parametrize("clamp", [0, -1.5, math.inf, math.nan])
+@pytest.mark.parametrize("clamp", [0, -1.5, math.inf, math.nan, None])
 def test_clamps_that_do_not_bound_are_refused(clamp: float) -> None:
     with pytest.raises(ValueError, match=f"AffineCoupling needs a positive, finite clamp, got {clamp}"):
         AffineCoupling(nn.Linear(2, 2), clamp=clamp)

@@ -100,6 +100,35 @@ def test_activations_are_not_kept_without_gradients(mode: Any) -> None:
     assert len(kept) == 1
 
 
+class Potential(nn.Module):
+    """Returns the gradient of a learned potential, which it computes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Conv1d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            given = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.inner(given).tanh().sum(), given, create_graph=True)
+        return gradient
+
+
+@pytest.mark.parametrize("mode", GRAD_MODES[:2])
+def test_networks_may_differentiate(mode: Any) -> None:
+    chain, bands = exact(Sequential(AdditiveCoupling(Potential()))), tokens()
+    outputs = chain(*bands)
+    with mode():
+        assert all(map(torch.equal, chain(*bands), outputs))
+        assert all(map(torch.equal, chain.inverse(*outputs), bands))
+
+
+def test_chains_built_in_inference_mode_run_there() -> None:
+    with torch.inference_mode():
+        chain, bands = chain_of("linear"), tokens()
+        assert all(map(torch.equal, chain.inverse(*chain(*bands)), bands))
+
+
 def test_outputs_need_a_gradient_only_where_one_may_be_asked_for() -> None:
     """Of parameters that are trained, of inputs, and of tensors that a network does not hold."""
     chain, gain = chain_of("linear"), torch.ones(1, requires_grad=True)

@@ -68,6 +68,15 @@ def test_inside_other_modules_the_names_are_those_of_the_chain() -> None:
     plain.load_state_dict(ours.state_dict())
 
 
+def test_parameters_have_the_names_of_the_state_dict() -> None:
+    ours = exact(randomise_(Nested(Nested())))
+    outer = nn.ModuleDict({"a": ours, "chain": exact(Sequential(coupling()))})
+    for module in (ours, outer, exact(coupling()), exact(Sequential(Sequential(coupling())))):
+        assert [name for name, _ in module.named_parameters()] == list(module.state_dict())
+    assert all(module.get_parameter(name) is x for name, x in module.named_parameters())
+    assert set(outer.modules()) >= {ours.chain, *ours.chain.modules()}
+
+
 def test_functional_call_takes_the_state_dict() -> None:
     """By its names, which are those of the chain, and by the names of the parameters."""
     chain = Sequential(Haar(), LiftingBlock(ConvPredictor(1, 3), ConvPredictor(3, 1)), Inverse(Haar()))

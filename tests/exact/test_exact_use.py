@@ -90,6 +90,15 @@ def test_conditions_reach_the_networks(batch: int, batch_invariant: bool) -> Non
     torch.testing.assert_close(*memories)  # two steps share the condition: their gradients are summed in either order
 
 
+def test_conditions_that_fit_only_one_batch_are_refused() -> None:
+    """Samples of a batch of four would each get their row, and a single one of them all four rows."""
+    ours, (a, b) = exact(Sequential(AdditiveCoupling(Conditioned())), batch_invariant=True), pair(4, 4, channels=(2, 2))
+    condition = tensor(7, 4, 2, 4, 4)
+    outputs = ours(a, b, condition=condition)
+    with pytest.raises(ValueError, match="needs a condition with one row, which all samples share, or 1 rows, got 4"):
+        ours.inverse(*(y[:1] for y in outputs), condition=condition)
+
+
 def test_networks_are_shared_and_the_chain_is_unchanged() -> None:
     chain = Sequential(Haar(), LiftingBlock(ConvPredictor(1, 3), ConvPredictor(3, 1)), memory="checkpoint")
     names = list(chain.state_dict())

@@ -42,6 +42,14 @@ class CountsInNewBuffers(Counts):
         return x * self.calls
 
 
+class CountsUnnoticed(Counts):
+    """The same, through `.data`, which does not count as a change of the buffer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.data.add_(1)
+        return x * self.calls.clone()
+
+
 class Scales(nn.Module):
     """Multiplies by a buffer that it only reads."""
 

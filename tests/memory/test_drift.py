@@ -56,6 +56,14 @@ def test_bands_of_any_size_do_not_drift(dtype: torch.dtype, size: float) -> None
     assert a.grad is not None
 
 
+def test_a_small_band_that_a_large_one_destroys_is_reported() -> None:
+    """The error of the small band is tiny relative to the large one, and a tenth of its own values."""
+    chain = Sequential(AdditiveCoupling(nn.Identity()), memory="reversible")
+    large, small = 65535 * tensor(0, 1, 4, 4), tensor(1, 1, 4, 4) / 8
+    with pytest.warns(RuntimeWarning, match=r"relative error of \d\.\de-0[12]"):
+        loss(*chain(large.requires_grad_(), small)).backward()
+
+
 def test_values_that_are_no_numbers_are_reported() -> None:
     chain = with_memory(stack(), "reversible")
     with pytest.warns(RuntimeWarning, match="relative error of nan"):

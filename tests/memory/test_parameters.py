@@ -149,6 +149,58 @@ def test_parameter_written_to_before_the_backward_is_an_error(memory: str, step:
         gradients_of(with_memory(stack(), memory), late)
 
 
+class Estimates(nn.Module):
+    """Keeps an estimate in a parameter that needs no gradient, as some forms of spectral norm do."""
+
+    def __init__(self, *, through_data: bool) -> None:
+        super().__init__()
+        self.estimate = nn.Parameter(torch.ones(()), requires_grad=False)
+        self.through_data = through_data
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            if self.through_data:
+                self.estimate.data = self.estimate + 1
+            else:
+                self.estimate.add_(1)
+        return x / self.estimate.clone()
+
+
+@pytest.mark.parametrize("through_data", [False, True])
+@pytest.mark.parametrize("memory", ["reversible", "checkpoint"])
+def test_parameter_that_the_forward_pass_writes_to_is_an_error(memory: str, through_data: bool) -> None:
+    chain = with_memory(stack(2, lambda: Estimates(through_data=through_data)), memory)
+    with pytest.raises(RuntimeError, match=r"writes to a parameter that needs no gradient.* register it as a buffer"):
+        chain(*leaves())
+
+
+class Encodes(nn.Module):
+    """Adds an encoding of positions, which the first pass computes."""
+
+    encoding: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("encoding", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.encoding is None:
+            self.encoding = torch.linspace(0, 1, x.shape[-1], dtype=x.dtype)
+        return x + self.encoding
+
+
+@in_every_mode
+def test_buffer_of_inference_mode(memory: str) -> None:
+    """Tensors of a validation pass do not count how often they are written to."""
+
+    def step(chain: Sequential, approx: Tensor, detail: Tensor) -> None:
+        with torch.inference_mode():
+            chain(approx, detail)
+        loss(*chain(approx, detail)).backward()
+
+    assert_trains_alike(stack(2, Encodes), memory, step)
+
+
 @in_every_mode
 def test_buffer_written_to_before_the_backward_is_an_error(memory: str) -> None:
     def step(chain: Sequential, approx: Tensor, detail: Tensor) -> None:

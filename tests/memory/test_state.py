@@ -25,7 +25,7 @@ from tests.memory.helpers import (
     stack,
     with_memory,
 )
-from tests.memory.modules import Counts, CountsInNewBuffers, Own
+from tests.memory.modules import Counts, CountsInNewBuffers, CountsUnnoticed, Own
 from tests.strategies import tensor
 
 # Random numbers and buffers
@@ -45,6 +45,7 @@ MIDDLES: dict[str, Callable[[], nn.Module]] = {
     "InstanceNorm": lambda: nn.InstanceNorm2d(4, track_running_stats=True),
     "counter in place": Counts,
     "counter in new buffers": CountsInNewBuffers,
+    "counter through .data": CountsUnnoticed,
     "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)),
 }
 
