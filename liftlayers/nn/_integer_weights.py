@@ -48,10 +48,13 @@ def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean
     exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
     integers = partial(_at_exponent, weight, bias, in_bits, out_bits, zero_mean)
     weights, biases = integers(exponent)
-    excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent
-    if not is_readable(weight) or excess.max() > 0:
-        exponent = exponent - excess.clamp(min=0)
+    excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent.clamp(min=0)
+    for _ in range(2):  # a smaller scale rounds up at most twofold, which the second time makes up for
+        if is_readable(weight) and not excess.any():
+            break
+        exponent = exponent - excess
         weights, biases = integers(exponent)
+        excess = (bounds_of(weights, biases) > LARGEST_SUM).int()
     return weights, biases, exponent + (in_bits - out_bits)
 
 

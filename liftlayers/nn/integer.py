@@ -70,6 +70,7 @@ def frozen(module: M) -> M:
         The copy; its class is that of `module`, unless `module` is an `IntegerConv2d` itself.
 
     Raises:
+        TypeError: If an `IntegerConv2d` inside has forward hooks, or is of a subclass with another ``forward``.
         ValueError: When it loads a state dict of other dtypes, or with a bound above :math:`2^{22}`; the message has
             the channel and the figure.
 
@@ -220,6 +221,10 @@ class FrozenIntegerConv2d(_Convolution):
 
     def __init__(self, conv: IntegerConv2d) -> None:
         super().__init__(signed=conv.signed, inplace=conv.inplace)
+        own_forward = getattr(conv.forward, "__func__", None) is _Convolution.forward
+        if not own_forward or conv._forward_hooks or conv._forward_pre_hooks:
+            found = f"{type(conv).__name__} with {'forward hooks' if own_forward else 'another forward'}"
+            raise TypeError(f"frozen needs an IntegerConv2d with its own forward and without hooks, got {found}")
         weight, bias, shift = conv._integers()
         self.register_buffer("weight", weight.to(torch.int8))
         self.register_buffer("bias", bias.to(torch.int32))
@@ -233,13 +238,15 @@ class FrozenIntegerConv2d(_Convolution):
         return self._last(scaled, (self.weight, self.bias, self.shift))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
-        """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""
+        """Refuses numbers of another dtype, which would be cast, and sums beyond the bound, before it copies any."""
+        given = {name: state_dict.get(prefix + name, buffer) for name, buffer in self.named_buffers()}
         for name, buffer in self.named_buffers():
-            given = state_dict.get(prefix + name)
-            if given is not None and given.dtype != buffer.dtype:
-                raise ValueError(f"a frozen IntegerConv2d needs {prefix}{name} in {buffer.dtype}, got {given.dtype}")
+            if given[name].dtype != buffer.dtype:
+                found = f"{prefix}{name} in {buffer.dtype}, got {given[name].dtype}"
+                raise ValueError(f"a frozen IntegerConv2d needs {found}")
+        if all(given[name].shape == buffer.shape for name, buffer in self.named_buffers()):
+            largest, channel = bounds_of(given["weight"].float(), given["bias"].float()).max(0)
+            if largest > LARGEST_SUM:
+                found = f"{int(largest)} in channel {int(channel)} of {prefix.removesuffix('.') or 'it'}"
+                raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
-        largest, channel = self.bounds().max(0)
-        if largest > LARGEST_SUM:
-            found = f"{int(largest)} in channel {int(channel)} of {prefix.removesuffix('.') or 'it'}"
-            raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")
