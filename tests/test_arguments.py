@@ -29,7 +29,7 @@ from liftlayers import (
     Wavelet,
     exact,
 )
-from liftlayers.functional import dwt2d, idwt2d, unpack
+from liftlayers.functional import dwt2d, idwt2d, pad_to_multiple, unpack
 from liftlayers.testing import assert_inverts
 
 x = torch.zeros(1, 3, 8, 8)
@@ -44,6 +44,7 @@ def unet(width: Any) -> NAFUNet:
 
 
 WHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "pad_to_multiple": (lambda n: pad_to_multiple(x, n), "pad_to_multiple needs a whole number as multiple"),
     "unpack": (lambda n: unpack(x, level=n), "unpack needs a whole number as level"),
     "UndecimatedWavelet": (
         lambda n: UndecimatedWavelet("haar", num_levels=n),

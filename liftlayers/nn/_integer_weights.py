@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from liftlayers._graphs import in_onnx_export
+from liftlayers.functional._values import is_readable
 from liftlayers.nn._integer_sums import LARGEST
-from liftlayers.nn._last_call import is_readable
 
 LARGEST_WEIGHT = 127  # seven bits and a sign
 LARGEST_SUM = 2**22  # two binary digits below what float32 holds
@@ -29,6 +29,14 @@ def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
 def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
     """Returns the largest absolute value that a sum of each output channel may have, as a float."""
     return torch.add(bias.abs(), weight.abs().sum((1, 2, 3)), alpha=LARGEST)
+
+
+def require_bound(name: str, weight: Tensor, bias: Tensor) -> None:
+    """Raises `ValueError` if a sum of the layer of that name can exceed the bound."""
+    largest, channel = bounds_of(weight.float(), bias.float()).max(0)
+    if largest > LARGEST_SUM:
+        found = f"{int(largest)} in channel {int(channel)} of {name}"
+        raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")
 
 
 def scaled(weight: Tensor, bias: Tensor, shift: Tensor) -> Numbers:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from liftlayers._checks import require_four_axes, require_positive, require_whole
 from liftlayers.nn._integer_sums import clipped, rounded_sums, whole
-from liftlayers.nn._integer_weights import LARGEST_SUM, Numbers, bounds_of, rounded, rounded_and_scaled, scaled
+from liftlayers.nn._integer_weights import Numbers, bounds_of, require_bound, rounded, rounded_and_scaled, scaled
 from liftlayers.nn._last_call import LastCall
 
 M = TypeVar("M", bound=nn.Module)
@@ -241,12 +241,8 @@ class FrozenIntegerConv2d(_Convolution):
         """Refuses numbers of another dtype, which would be cast, and sums beyond the bound, before it copies any."""
         given = {name: state_dict.get(prefix + name, buffer) for name, buffer in self.named_buffers()}
         for name, buffer in self.named_buffers():
-            if given[name].dtype != buffer.dtype:
-                found = f"{prefix}{name} in {buffer.dtype}, got {given[name].dtype}"
-                raise ValueError(f"a frozen IntegerConv2d needs {found}")
+            if (got := given[name].dtype) != buffer.dtype:
+                raise ValueError(f"a frozen IntegerConv2d needs {prefix}{name} in {buffer.dtype}, got {got}")
         if all(given[name].shape == buffer.shape for name, buffer in self.named_buffers()):
-            largest, channel = bounds_of(given["weight"].float(), given["bias"].float()).max(0)
-            if largest > LARGEST_SUM:
-                found = f"{int(largest)} in channel {int(channel)} of {prefix.removesuffix('.') or 'it'}"
-                raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")
+            require_bound(prefix.removesuffix(".") or "it", given["weight"], given["bias"])
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
