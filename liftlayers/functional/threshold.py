@@ -15,15 +15,15 @@ def soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
     Args:
         x: Tensor of any shape, any floating-point dtype and range.
         threshold: The threshold :math:`t \ge 0`, a number or a tensor of the dtype of `x` that broadcasts to its shape,
-            with a gradient if it needs one. A tensor without axes may have another dtype.
+            with a gradient if it needs one. Without axes, it may have another dtype.
 
     Returns:
         Tensor of the shape and dtype of `x`.
 
     Raises:
-        TypeError: If `x` is not floating-point, or the result with this `threshold` would have another dtype.
+        TypeError: If `x` is not floating-point, or `threshold` is a tensor of another dtype that has axes.
         ValueError: If `threshold` is negative, or does not broadcast to the shape of `x`. Tensors are checked for
-            negative numbers on CPUs only, and not by compilers, tracers and transforms.
+            negative numbers on CPUs only, and not under compilers and transforms.
 
     References:
         [Donoho1994]_; ``pywt.threshold(x, t, "soft")``.
@@ -95,13 +95,12 @@ def _require(who: str, x: Tensor, threshold: float | Tensor) -> None:
     require_float(who, x)
     least = threshold
     if isinstance(threshold, Tensor):
-        if torch.result_type(x, threshold) != x.dtype:
+        if threshold.dtype != x.dtype and (threshold.ndim or not x.ndim):  # else the dtype would be promoted
             raise TypeError(f"{who} needs a threshold in {x.dtype}, got {threshold.dtype}")
         sizes = zip(reversed(threshold.shape), reversed(x.shape), strict=False)
         if threshold.ndim > x.ndim or any(size not in (1, side) for size, side in sizes):
             shapes = f"{tuple(x.shape)}, got {tuple(threshold.shape)}"
             raise ValueError(f"{who} needs a threshold that broadcasts to the shape {shapes}")
-        readable = is_readable(threshold) and not torch._C._is_tracing() and threshold.numel()
-        least = threshold.min().item() if readable else 0
+        least = threshold.min().item() if is_readable(threshold) and threshold.numel() else 0
     if not least >= 0:
         raise ValueError(f"{who} needs a threshold of at least 0, got {least}")

@@ -56,6 +56,16 @@ def test_every_sample_may_have_its_threshold(mode: str) -> None:
     torch.testing.assert_close(mapped, MODES[mode](x, thresholds[:, None]))
 
 
+@modes
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_as_one_graph_with_thresholds(mode: str, dynamic: bool) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(MODES[mode], fullgraph=True, backend="eager", dynamic=dynamic)
+    x = tensor(0, 3, 4)
+    for thresholds in (torch.rand(4), torch.rand(3, 1)):
+        assert torch.equal(compiled(x, thresholds), MODES[mode](x, thresholds))
+
+
 def test_hard_thresholds_get_no_gradient() -> None:
     assert not hard_threshold(torch.ones(3), torch.tensor(0.5, requires_grad=True)).requires_grad
 
