@@ -7,7 +7,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_four_axes, require_positive, require_whole
+from liftlayers._checks import require_positive, require_shape
+from liftlayers.functional.grid import require_exponents
 from liftlayers.nn._integer_sums import clipped, rounded_sums, whole
 from liftlayers.nn._integer_weights import Numbers, bounds_of, require_bound, rounded, rounded_and_scaled, scaled
 from liftlayers.nn._last_call import LastCall
@@ -115,7 +116,7 @@ class _Convolution(IntegerNetwork):
         return bounds_of(weight.float(), bias.float()).long()
 
     def forward(self, x: Tensor) -> Tensor:
-        require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
+        require_shape("IntegerConv2d", x, channels=self.weight.shape[1])
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.forward(x)
@@ -159,8 +160,8 @@ class IntegerConv2d(_Convolution):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Height and width of the kernel, odd; padding with zeros keeps the size of the image.
-        in_bits: The exponent :math:`i`: 0 for grey levels, 3 for eighths of them.
-        out_bits: The exponent :math:`o`.
+        in_bits: The exponent :math:`i`, from -52 to 52: 0 for grey levels, 3 for eighths of them.
+        out_bits: The exponent :math:`o`, from -52 to 52.
         signed: Whether to clip to :math:`-255 \dots 255`. Otherwise to :math:`0 \dots 255`, which rectifies.
         zero_mean: Whether the weights of each kernel get the mean zero, so that only differences of neighbours count.
         inplace: Whether to clip the input in place, if it needs no gradient.
@@ -171,7 +172,8 @@ class IntegerConv2d(_Convolution):
 
     Raises:
         TypeError: If a number is no integer, or input or weights are in half precision or complex.
-        ValueError: If a number of channels is below 1, `kernel_size` is even, or the input has another shape.
+        ValueError: If a number of channels is below 1, `kernel_size` is even, an exponent is out of range, or the input
+            has another shape.
         RuntimeError: If a sum is not an integer; on CUDA as an assertion of the device.
 
     References:
@@ -198,7 +200,7 @@ class IntegerConv2d(_Convolution):
         super().__init__(signed=signed, inplace=inplace)
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
         require_positive("IntegerConv2d", **numbers)
-        require_whole("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
+        require_exponents("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
         if kernel_size % 2 == 0:
             raise ValueError(f"IntegerConv2d needs an odd kernel_size, got {kernel_size}")
         self.in_bits, self.out_bits, self.zero_mean = in_bits, out_bits, zero_mean

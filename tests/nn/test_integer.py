@@ -295,6 +295,14 @@ def test_wrong_arguments_are_refused() -> None:
         IntegerConv2d(1, 0)
     with pytest.raises(TypeError, match="IntegerConv2d needs a whole number as in_bits, got 0"):
         IntegerConv2d(1, 1, in_bits=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="IntegerConv2d needs out_bits from -52 to 52, got -53"):
+        IntegerConv2d(1, 1, out_bits=-53)
+    with pytest.raises(TypeError, match=r"IntegerPredictor needs a whole number as input_bits, got 1\.5"):
+        IntegerPredictor(1, 1, input_bits=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="IntegerPredictor needs input_bits from -52 to 52, got 200"):
+        IntegerPredictor(1, 1, input_bits=200)
+    with pytest.raises(ValueError, match="IntegerPredictor needs hidden_bits from -52 to 52, got 53"):
+        IntegerPredictor(1, 1, input_bits=50)
     with pytest.raises(ValueError, match="IntegerPredictor needs 0 to 52 bits, got 53"):
         IntegerPredictor(1, 1, bits=53)
     with pytest.raises(ValueError, match="IntegerPredictor needs hidden_channels of at least 1, got 0"):
