@@ -36,22 +36,17 @@ def require_alike(who: str, *bands: Tensor) -> None:
         raise TypeError(f"{who} needs bands of one dtype, got {' and '.join(str(band.dtype) for band in bands)}")
 
 
-def require_four_axes(who: str, tensor: Tensor, *, channels: int | None = None) -> None:
-    """Raises `ValueError` unless the tensor is (B, C, H, W), with C equal to `channels` if that is given."""
-    require_shape(who, tensor, channels=channels)
-
-
 def require_image(who: str, tensor: Tensor, *, channels: int | None = None, spatial_dims: int = 2) -> None:
-    """Raises unless the tensor is a floating-point (B, C, H, W), with C equal to `channels` if that is given.
-
-    For another number of spatial axes it is (B, C, W) or (B, C, D, H, W).
-    """
+    """Raises unless the tensor holds floating-point numbers and has the shape that `require_shape` requires."""
     require_float(who, tensor)
     require_shape(who, tensor, channels=channels, spatial_dims=spatial_dims)
 
 
 def require_shape(who: str, tensor: Tensor, *, channels: int | None = None, spatial_dims: int = 2) -> None:
-    """Raises `ValueError` unless the tensor is (B, C, H, W), or has as many spatial axes as asked for."""
+    """Raises unless the tensor is (B, C, H, W), with C equal to `channels` if that is given.
+
+    For another number of spatial axes it is (B, C, W) or (B, C, D, H, W).
+    """
     require_tensors(who, tensor)
     if tensor.ndim != 2 + spatial_dims or (channels is not None and tensor.shape[1] != channels):
         needed = ", ".join(["B", "C" if channels is None else str(channels), *"DHW"[-spatial_dims:]])
@@ -85,9 +80,10 @@ def require_image_bands(who: str, approx: Tensor, detail: Tensor, *, spatial_dim
 
 
 def require_spatial_dims(who: str, spatial_dims: int) -> None:
-    """Raises `ValueError` unless the number of spatial axes is 1, 2 or 3: lines, images or volumes."""
+    """Raises unless the number of spatial axes is 1, 2 or 3: lines, images or volumes."""
+    require_whole(who, spatial_dims=spatial_dims)
     if spatial_dims not in (1, 2, 3):
-        raise ValueError(f"{who} needs spatial_dims of 1, 2 or 3, got {spatial_dims!r}")
+        raise ValueError(f"{who} needs spatial_dims of 1, 2 or 3, got {spatial_dims}")
 
 
 def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
@@ -110,10 +106,15 @@ def require_whole(who: str, **numbers: object) -> None:
 
 def require_positive(who: str, **numbers: int) -> None:
     """Raises unless every number is a whole number of at least 1; the keyword is the name in the error."""
+    require_at_least(1, who, **numbers)
+
+
+def require_at_least(least: int, who: str, **numbers: int) -> None:
+    """Raises unless every number is a whole number of at least `least`; the keyword is the name in the error."""
     require_whole(who, **numbers)
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{who} needs {name} of at least 1, got {number}")
+        if number < least:
+            raise ValueError(f"{who} needs {name} of at least {least}, got {number}")
 
 
 def require_sides(who: str, x: Tensor, *, num_axes: int) -> None:

@@ -1,6 +1,6 @@
 """Helpers for graphs: the leaves that a graph of autograd leads to, and what compilers and exporters need."""
 
-__all__ = ["constant_in_graphs", "in_onnx_export", "leaves_of_graph", "temporary_leaf"]
+__all__ = ["constant_in_graphs", "in_onnx_export", "is_batch_of_gradients", "leaves_of_graph", "temporary_leaf"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -25,6 +25,11 @@ def in_onnx_export() -> bool:
     """Whether a graph for ONNX is made; torch takes microseconds to say so."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     return traced and torch.onnx.is_in_onnx_export()
+
+
+def is_batch_of_gradients(x: Tensor) -> bool:
+    """Whether a tensor is several gradients at once, as in ``torch.autograd.grad(is_grads_batched=True)``."""
+    return torch._C._functorch.is_legacy_batchedtensor(x)  # type: ignore[attr-defined]
 
 
 def temporary_leaf(x: Tensor) -> Tensor:

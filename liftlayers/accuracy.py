@@ -3,6 +3,7 @@
 __all__ = ["InverseCheck", "check_inverse"]
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -46,8 +47,9 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
 
     where :math:`A` is the largest absolute value of any band (inputs, and outputs of all invertible modules inside) and
     :math:`\varepsilon` the unit roundoff: :math:`2^{-24}` in float32, :math:`2^{-53}` in float64. For additive chains
-    of up to 96 blocks and a growth of at most 4, expect at most 32 units. Integers have no roundoff: an error is
-    infinitely many units, no error is zero units.
+    of up to 96 blocks and a growth of at most 4, expect at most 32 units. Integers have no roundoff: an error in a band
+    of integers is infinitely many units. If some inputs are floating-point, bands of integers do not count in :math:`A`
+    and :math:`\max |x|`.
 
     Args:
         module: The module :math:`f`, evaluated in its current mode (training or evaluation), without gradients.
@@ -74,12 +76,15 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
         raise TypeError(f"check_inverse needs an Invertible module, got {type(module).__name__}")
     if not bands:
         raise ValueError("check_inverse needs at least one band, got none")
-    largest = [_largest(bands)]
+    without_integers = any(map(is_differentiable, bands))
+    largest: list[float] = []
     options = {} if condition is None else {"condition": condition}
 
     def record(_module: nn.Module, _inputs: object, outputs: Bands) -> None:
-        largest.append(_largest(as_tuple(outputs)))
+        counted = (band for band in as_tuple(outputs) if is_differentiable(band) or not without_integers)
+        largest.append(_largest(counted))
 
+    record(module, None, bands)
     # Hooks run in forward only, which is enough: the inverse passes through the same bands.
     hooks = [step.register_forward_hook(record) for step in module.modules() if isinstance(step, Invertible)]
     try:
@@ -91,23 +96,26 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
     if [band.shape for band in returned] != [band.shape for band in bands]:
         needed, got = ([tuple(band.shape) for band in side] for side in (bands, returned))
         raise ValueError(f"check_inverse needs an inverse that returns bands of shapes {needed}, got {got}")
-    error = _largest(tuple(_wide(x) - _wide(y) for x, y in zip(bands, returned, strict=True)))
+    differences = [_difference(x, y) for x, y in zip(bands, returned, strict=True)]
+    error = _largest(differences)
+    wrong_integer = any(bool(d.any()) for x, d in zip(bands, differences, strict=True) if not is_differentiable(x))
     amplitude = _max(largest)
     unit = amplitude * max(torch.finfo(band.dtype).eps / 2 if is_differentiable(band) else 0 for band in bands)
-    # With integers, or bands of zeros alone, the unit is zero: an error is then infinitely many units.
-    units = error / unit if unit else (math.inf if error else 0.0)
+    # With bands of zeros alone, the unit is zero: an error is then infinitely many units, too.
+    units = math.inf if wrong_integer or (error and not unit) else error / (unit or 1.0)
     return InverseCheck(error, units, amplitude / largest[0] if largest[0] else 1.0)
 
 
-def _largest(bands: tuple[Tensor, ...]) -> float:
+def _largest(bands: Iterable[Tensor]) -> float:
     """Returns the largest absolute value, without `abs` of integers, which overflows for the lowest one."""
     real = [band.abs() if band.is_complex() else band for band in bands if band.numel()]
     return _max([0.0, *(abs(float(limit)) for band in real for limit in band.aminmax())])
 
 
-def _wide(band: Tensor) -> Tensor:
-    """Casts integers to 64 bits, in which differences of narrower ones do not wrap around."""
-    return band if is_differentiable(band) else band.long()
+def _difference(x: Tensor, y: Tensor) -> Tensor:
+    """Subtracts bands, integers in 64 bits: differences of narrower ones wrap around, and float32 rounds large ones."""
+    x, y = (band if is_differentiable(band) else band.long() for band in (x, y))
+    return x - (y if is_differentiable(x) or not is_differentiable(y) else y.double())
 
 
 def _max(values: list[float]) -> float:

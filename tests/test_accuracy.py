@@ -14,6 +14,7 @@ from liftlayers import (
     Sequential,
     check_inverse,
 )
+from liftlayers.testing import assert_inverts
 from tests.steps import Scale, Shift, block
 from tests.strategies import tensor
 
@@ -171,3 +172,28 @@ def test_integer_bands_have_no_roundoff() -> None:
     assert check_inverse(AddsAtMost100(), torch.tensor([50])).units == 0
     photo = torch.tensor([50, 101], dtype=torch.uint8)
     assert check_inverse(AddsAtMost100(), photo) == (1.0, math.inf, 201 / 101)
+
+
+class Labelled(Invertible):
+    """Passes an image and its label on; the label comes back wrong, or in a float."""
+
+    def __init__(self, error: int, dtype: torch.dtype = torch.int64) -> None:
+        super().__init__()
+        self.error, self.dtype = error, dtype
+
+    def forward(self, label: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        return label, 2 * image
+
+    def inverse(self, label: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        return (label + self.error).to(self.dtype), image / 2 + 2.0**-10
+
+
+def test_integers_are_measured_apart_from_floats() -> None:
+    """A label of 2^24 neither allows for an error of its own nor for larger errors of the image."""
+    label, image = torch.tensor([2**24 + 1]), torch.ones(2)
+    assert check_inverse(Labelled(0), label, image) == InverseCheck(2.0**-10, 2.0**-10 / (2.0**-24 * 2), 2.0)
+    assert check_inverse(Labelled(1), label, image) == InverseCheck(1.0, math.inf, 2.0)
+    assert check_inverse(Labelled(0, torch.float32), label, image) == InverseCheck(1.0, math.inf, 2.0)
+    assert check_inverse(Inverse(Labelled(1)), label, image).units == math.inf
+    with pytest.raises(AssertionError, match="off by 1, inf units of eps A"):
+        assert_inverts(Labelled(1), label, image)

@@ -22,6 +22,7 @@ from liftlayers import (
     NAFBlock,
     NAFUNet,
     PixelUnshuffle,
+    ResidualPredictor,
     Sequential,
     Split,
     ToGrid,
@@ -29,7 +30,7 @@ from liftlayers import (
     Wavelet,
     exact,
 )
-from liftlayers.functional import dwt2d, idwt2d, unpack
+from liftlayers.functional import dwt2d, haar_analysis, idwt2d, pad_to_multiple, unpack
 from liftlayers.testing import assert_inverts
 
 x = torch.zeros(1, 3, 8, 8)
@@ -44,6 +45,7 @@ def unet(width: Any) -> NAFUNet:
 
 
 WHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "pad_to_multiple": (lambda n: pad_to_multiple(x, n), "pad_to_multiple needs a whole number as multiple"),
     "unpack": (lambda n: unpack(x, level=n), "unpack needs a whole number as level"),
     "UndecimatedWavelet": (
         lambda n: UndecimatedWavelet("haar", num_levels=n),
@@ -54,9 +56,19 @@ WHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "PixelUnshuffle": (PixelUnshuffle, "PixelUnshuffle needs a whole number as factor"),
     "ActNorm": (ActNorm, "ActNorm needs a whole number as channels"),
     "InvertibleConv1x1": (InvertibleConv1x1, "InvertibleConv1x1 needs a whole number as channels"),
+    "Haar": (lambda n: Haar(spatial_dims=n), "Haar needs a whole number as spatial_dims"),
+    "haar_analysis": (lambda n: haar_analysis(x, spatial_dims=n), "haar_analysis needs a whole number as spatial_dims"),
+    "ResidualPredictor": (
+        lambda n: ResidualPredictor(1, 1, num_blocks=n),
+        "ResidualPredictor needs a whole number as num_blocks",
+    ),
     "ConvPredictor": (lambda n: ConvPredictor(3, n), "ConvPredictor needs a whole number as out_channels"),
     "NAFBlock": (NAFBlock, "NAFBlock needs a whole number as channels"),
     "NAFUNet": (unet, "NAFUNet needs a whole number as width"),
+    "NAFUNet, levels": (
+        lambda n: NAFUNet(3, 2, encoder=(1, n), middle=1, decoder=(1, 1)),
+        r"NAFUNet needs a whole number as encoder\[1\]",
+    ),
     "ToGrid": (ToGrid, "ToGrid needs a whole number as bits"),
     "exact": (lambda n: exact(Haar(), bits=n), "exact needs a whole number as bits"),
 }

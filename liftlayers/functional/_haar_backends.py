@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from liftlayers._graphs import is_batch_of_gradients
 from liftlayers.functional.lifting import halves
 
 BLOCK = 2**19  # elements of an image for each thread: with bands and intermediate results, about what a cache holds
@@ -48,7 +49,8 @@ def _merged(bands: list[Tensor], dim: int) -> Tensor:
         return bands[0]
     half = len(bands) // 2
     sums, differences = _merged(bands[:half], dim + 1), _merged(bands[half:], dim + 1)
-    return torch.stack((sums + differences, sums - differences), dim + 1).flatten(dim, dim + 1)
+    pairs, sides = torch.stack((sums + differences, sums - differences), dim + 1), sums.shape
+    return pairs.reshape(*sides[:dim], 2 * sides[dim], *sides[dim + 1 :])  # batched gradients cannot be flattened
 
 
 def _ordered(approx: Tensor, detail: Tensor) -> list[Tensor]:
@@ -65,8 +67,8 @@ def _scale(x: Tensor) -> float:
 def must_be_plain(*tensors: Tensor) -> bool:
     """Returns True if only the plain form works, or if it is the fastest.
 
-    The fast forms define a gradient and nothing else, so compilers, tracers, torch.func, forward mode and tensor
-    subclasses need the plain form. On CPUs small images gain nothing from the fast ones.
+    The fast forms define a gradient and nothing else, so compilers, tracers, torch.func, forward mode, gradients in
+    batches and tensor subclasses need the plain form. On CPUs small images gain nothing from the fast ones.
     """
     return (
         torch.compiler.is_compiling()
@@ -74,7 +76,7 @@ def must_be_plain(*tensors: Tensor) -> bool:
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or is_in_torch_dispatch_mode()
-        or any(type(x) not in (Tensor, nn.Parameter) for x in tensors)
+        or any(type(x) not in (Tensor, nn.Parameter) or is_batch_of_gradients(x) for x in tensors)
         or (tensors[0].device.type == "cpu" and sum(x.numel() for x in tensors) < SMALL)
     )
 

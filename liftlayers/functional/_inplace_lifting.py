@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import Bands, as_tuple
+from liftlayers._graphs import is_batch_of_gradients
 from liftlayers.functional.lifting import index_inside
 from liftlayers.functional.schemes import LiftingStep, Scheme
 
@@ -58,6 +59,7 @@ class _Lifting(torch.autograd.Function):
 
     @staticmethod
     def forward(transform: _Transform, *tensors: Tensor) -> Bands:
+        tensors = _batched_alike(tensors)
         return _merge(transform, *tensors) if transform.merges else _split(transform, *tensors)
 
     @staticmethod
@@ -81,6 +83,12 @@ class _Lifting(torch.autograd.Function):
             for x, where in zip(tensors, in_dims[1:], strict=True)
         )
         return _Lifting.apply(transform, *mapped), 0 if transform.merges else (0, 0)
+
+
+def _batched_alike(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Makes all tensors batches of gradients if one is: no in-place operation adds a batch to a tensor that is none."""
+    batches = [x for x in tensors if is_batch_of_gradients(x)]
+    return tuple(x + batches[0].new_zeros(()) for x in tensors) if batches else tensors
 
 
 def _split(transform: _Transform, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,9 +144,8 @@ def _blocks(dim: int, *tensors: Tensor) -> Iterator[list[Tensor]]:
     num = BLOCK // max(1, size * lines[0].element_size()) if lines[0].device.type == "cpu" else before * after
     columns = max(1, min(after, max(num, 64)))
     rows = max(1, num // columns)
-    for row in range(0, before, rows):
-        for column in range(0, after, columns):
-            yield [x[row : row + rows, :, column : column + columns] for x in lines]
+    for parts in zip(*(x.split(rows) for x in lines), strict=True):
+        yield from map(list, zip(*(x.split(columns, dim=2) for x in parts), strict=True))
 
 
 Link = tuple[int, int, int, float]  # part of a step: index in the target, index in the source, samples, weight

@@ -86,3 +86,12 @@ def require_bits(who: str, bits: int) -> None:
     require_whole(who, bits=bits)
     if not 0 <= bits < DIGITS[torch.float64]:
         raise ValueError(f"{who} needs 0 to {DIGITS[torch.float64] - 1} bits, got {bits}")
+
+
+def require_exponents(who: str, **exponents: int) -> None:
+    """Raises unless exponents of grids are whole numbers from -52 to 52; the keyword is the name in the error."""
+    require_whole(who, **exponents)
+    most = DIGITS[torch.float64] - 1
+    for name, exponent in exponents.items():
+        if abs(exponent) > most:
+            raise ValueError(f"{who} needs {name} from {-most} to {most}, got {exponent}")

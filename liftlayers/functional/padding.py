@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers._checks import require_image
+from liftlayers._checks import require_image, require_positive
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -21,7 +21,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         Image of shape :math:`(B, C, H', W')`; `x` itself if it needs no padding.
 
     Raises:
-        TypeError: If `x` is not floating-point.
+        TypeError: If `x` is not floating-point, or `multiple` is no whole number.
         ValueError: If `x` is not four-dimensional or `multiple` is below 1.
 
     References:
@@ -32,7 +32,6 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         torch.Size([1, 3, 8, 8])
     """
     require_image("pad_to_multiple", x)
-    if multiple < 1:
-        raise ValueError(f"pad_to_multiple needs a multiple of at least 1, got {multiple}")
+    require_positive("pad_to_multiple", multiple=multiple)
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x

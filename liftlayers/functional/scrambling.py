@@ -15,13 +15,16 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from liftlayers._checks import require_four_axes, require_positive, require_tensors
+from liftlayers._checks import require_positive, require_shape
 from liftlayers._graphs import constant_in_graphs
 
 Key = bytes | Sequence[bytes]
 
 LABEL = b"liftlayers block scrambling 1"
 MIN_KEY_BYTES = 16
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+INTEGERS = (torch.bool, torch.uint8, torch.int8, *SIGNED, *SIGNED.values())
 NUM_TURNS = 8  # of a square block; of an oblong one, the four without a transposition
 
 
@@ -44,7 +47,7 @@ def scramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
     solver of jigsaw puzzles may put large blocks together again. Use a key for one image only.
 
     Args:
-        x: Images :math:`(B, C, H, W)` of any size and dtype.
+        x: Images :math:`(B, C, H, W)` of any size; integers, booleans, bfloat16, or floats of 16, 32 or 64 bits.
         key: At least 16 random bytes, such as ``secrets.token_bytes(32)``; or one such key for each image.
         block: Height and width :math:`t` of a block in pixels.
 
@@ -52,7 +55,7 @@ def scramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
         The scrambled images, of the shape and dtype of `x`.
 
     Raises:
-        TypeError: If `x` is no tensor, or `key` is neither bytes nor a sequence of bytes.
+        TypeError: If `x` is no tensor or of another dtype, or `key` is neither bytes nor a sequence of bytes.
         ValueError: If `x` does not have four axes, a key is shorter than 16 bytes, there are not as many keys as
             images, or `block` is less than 1.
 
@@ -102,10 +105,13 @@ def unscramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
 
 def _for_each_key(who: str, apply: Callable[..., Tensor], x: Tensor, key: Key, block: int) -> Tensor:
     """Applies a function to the blocks of images, each image with its key."""
-    require_tensors(who, x)
-    require_four_axes(who, x)
+    require_shape(who, x)
     require_positive(who, block=block)
     require_key(who, key)
+    if x.dtype not in (*FLOATS, *INTEGERS):
+        raise TypeError(f"{who} needs integers, booleans, bfloat16 or floats of 16, 32 or 64 bits, got {x.dtype}")
+    if x.dtype in SIGNED:  # `gather` takes signed integers only
+        return _for_each_key(who, apply, x.view(SIGNED[x.dtype]), key, block).view(x.dtype)
     if isinstance(key, bytes):
         return _by_region(x, key, block, apply)
     if len(key) != len(x):

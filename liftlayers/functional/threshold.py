@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._checks import require_float
+from liftlayers.functional._values import is_readable
 
 
 def soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
@@ -13,15 +14,16 @@ def soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
 
     Args:
         x: Tensor of any shape, any floating-point dtype and range.
-        threshold: The threshold :math:`t \ge 0`, a number or a tensor that broadcasts to the shape of `x`, with a
-            gradient if it needs one.
+        threshold: The threshold :math:`t \ge 0`, a number or a tensor of the dtype of `x` that broadcasts to its shape,
+            with a gradient if it needs one. Without axes, it may have another dtype.
 
     Returns:
-        Tensor of the shape of `x`.
+        Tensor of the shape and dtype of `x`.
 
     Raises:
-        TypeError: If `x` is not floating-point.
-        ValueError: If `threshold` is a negative number.
+        TypeError: If `x` is not floating-point, or `threshold` is a tensor of another dtype that has axes.
+        ValueError: If `threshold` is negative, or does not broadcast to the shape of `x`. Tensors are checked for
+            negative numbers on CPUs only, and not under compilers and transforms.
 
     References:
         [Donoho1994]_; ``pywt.threshold(x, t, "soft")``.
@@ -41,10 +43,10 @@ def hard_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
 
     Args:
         x: As for `soft_threshold`.
-        threshold: As for `soft_threshold`; its gradient is zero.
+        threshold: As for `soft_threshold`, but it gets no gradient.
 
     Returns:
-        Tensor of the shape of `x`.
+        Tensor of the shape and dtype of `x`.
 
     Raises:
         TypeError: As for `soft_threshold`.
@@ -71,7 +73,7 @@ def garrote_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
         threshold: As for `soft_threshold`.
 
     Returns:
-        Tensor of the shape of `x`.
+        Tensor of the shape and dtype of `x`.
 
     Raises:
         TypeError: As for `soft_threshold`.
@@ -91,5 +93,14 @@ def garrote_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
 
 def _require(who: str, x: Tensor, threshold: float | Tensor) -> None:
     require_float(who, x)
-    if not isinstance(threshold, Tensor) and not threshold >= 0:
-        raise ValueError(f"{who} needs a threshold of at least 0, got {threshold}")
+    least = threshold
+    if isinstance(threshold, Tensor):
+        if threshold.dtype != x.dtype and (threshold.ndim or not x.ndim):  # else the dtype would be promoted
+            raise TypeError(f"{who} needs a threshold in {x.dtype}, got {threshold.dtype}")
+        sizes = zip(reversed(threshold.shape), reversed(x.shape), strict=False)
+        if threshold.ndim > x.ndim or any(size not in (1, side) for size, side in sizes):
+            shapes = f"{tuple(x.shape)}, got {tuple(threshold.shape)}"
+            raise ValueError(f"{who} needs a threshold that broadcasts to the shape {shapes}")
+        least = threshold.min().item() if is_readable(threshold) and threshold.numel() else 0
+    if not least >= 0:
+        raise ValueError(f"{who} needs a threshold of at least 0, got {least}")

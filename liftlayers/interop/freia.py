@@ -236,7 +236,10 @@ def _num_conditions(module: Any) -> int:
 
 
 def _as_log_det(log_det: Tensor | float, like: Tensor) -> Tensor:
-    """Returns one number per image, of shape (B,), from a float or from a tensor of one number or of one per image."""
+    """Returns one number per image, of shape (B,), from a float or from a tensor of one number or of some per image.
+
+    InvertibleSigmoid returns a number for each pixel.
+    """
     if isinstance(log_det, Tensor):
-        return log_det.expand(len(like))
+        return (log_det.flatten(1).sum(1) if log_det.ndim > 1 else log_det).expand(len(like))
     return like.new_full((len(like),), float(log_det))

@@ -177,12 +177,17 @@ class FromTransform(Invertible):
 def _output_shapes(module: Invertible, shapes: list[Shape]) -> list[Shape]:
     """Finds shapes by an evaluation, and undoes what it changed: it may initialise an ActNorm.
 
-    The module itself is evaluated, since torch cannot copy the inverse of a transform.
+    The module itself is evaluated, since torch cannot copy the inverse of a transform. Zeros are whole numbers, which
+    networks of integers need.
     """
     example, state = next(module.parameters(), torch.zeros(())), module.state_dict()
     before = {name: value.clone() for name, value in state.items()}
+    zeros = [example.new_zeros(2, *shape) for shape in shapes]
     with torch.no_grad(), torch.random.fork_rng():
-        outputs = as_tuple(module(*(torch.rand_like(example.new_empty(2, *shape)) for shape in shapes)))
+        try:
+            outputs = as_tuple(module(*zeros))
+        except (RuntimeError, ValueError):  # a step divides by zero, or takes its logarithm
+            outputs = as_tuple(module(*map(torch.rand_like, zeros)))
         for name, value in before.items():
             if not torch.equal(state[name], value):
                 state[name].copy_(value)

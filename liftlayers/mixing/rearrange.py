@@ -104,7 +104,8 @@ class PixelUnshuffle(Rearrangement):
         factor: Side :math:`k` of the squares.
 
     Shape:
-        - Forward: :math:`(B, C, kH, kW)` to :math:`(B, k^2 C, H, W)`, of any dtype and range.
+        - Forward: :math:`(B, C, kH, kW)` to :math:`(B, k^2 C, H, W)`, of any range and each dtype that
+          `torch.nn.functional.pixel_unshuffle` takes.
         - Inverse: the reverse.
 
     Raises:

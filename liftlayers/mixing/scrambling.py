@@ -22,10 +22,11 @@ class BlockScrambling(Rearrangement):
         block: Height and width :math:`t` of a block in pixels.
 
     Shape:
-        - Input and output: :math:`(B, C, H, W)`, of any size and dtype; floating-point images in :math:`[0, 1]`.
+        - Input and output: :math:`(B, C, H, W)`, of any size; integers, booleans, or floating-point images in
+          :math:`[0, 1]` of at least 16 bits.
 
     Raises:
-        TypeError: If `key` is neither bytes nor a sequence of bytes.
+        TypeError: If `key` is neither bytes nor a sequence of bytes, or the input has another dtype.
         ValueError: If a key is shorter than 16 bytes, there are not as many keys as images, `block` is less than 1, or
             the input does not have four axes.
 

@@ -93,10 +93,11 @@ def _weight_gradient(x: Tensor, gradient: Tensor, side: int, dilation: int) -> T
     before = side // 2
     after = before + num * TILE - side  # the last tiles extend beyond the kernel
     x = F.pad(x, (before, after, before, after))
-    starts = range(0, num * TILE, TILE)
-    windows = (x[:, :, i : i + height + TILE - 1, j : j + width + TILE - 1] for i in starts for j in starts)
+    starts = range(0, num * TILE, TILE)  # `narrow`, because gradients in batches have no rule for slices of all
+    windows = (x.narrow(2, i, height + TILE - 1).narrow(3, j, width + TILE - 1) for i in starts for j in starts)
     tiles = [conv2d_weight(window, (channels, 1, TILE, TILE), gradient, groups=channels) for window in windows]
-    return rearrange(tiles, "(i j) c 1 p q -> c 1 (i p) (j q)", i=num)[..., :side, :side]
+    gradient = rearrange(tiles, "(i j) c 1 p q -> c 1 (i p) (j q)", i=num)
+    return gradient.narrow(2, 0, side).narrow(3, 0, side)
 
 
 def _phases(x: Tensor, dilation: int) -> Tensor:

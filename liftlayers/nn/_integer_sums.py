@@ -6,8 +6,8 @@ from torch import Tensor
 
 from liftlayers._bands import has_values
 from liftlayers._graphs import constant_in_graphs, in_onnx_export
+from liftlayers.functional._values import is_readable
 from liftlayers.functional.grid import grid_limit
-from liftlayers.nn._last_call import is_readable
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too
 LARGEST_INTEGER = grid_limit(torch.float32, 0)  # float32 holds all integers up to it

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from liftlayers._graphs import in_onnx_export
+from liftlayers.functional._values import is_readable
 from liftlayers.nn._integer_sums import LARGEST
-from liftlayers.nn._last_call import is_readable
 
 LARGEST_WEIGHT = 127  # seven bits and a sign
 LARGEST_SUM = 2**22  # two binary digits below what float32 holds
@@ -31,6 +31,14 @@ def bounds_of(weight: Tensor, bias: Tensor) -> Tensor:
     return torch.add(bias.abs(), weight.abs().sum((1, 2, 3)), alpha=LARGEST)
 
 
+def require_bound(name: str, weight: Tensor, bias: Tensor) -> None:
+    """Raises `ValueError` if a sum of the layer of that name can exceed the bound."""
+    largest, channel = bounds_of(weight.float(), bias.float()).max(0)
+    if largest > LARGEST_SUM:
+        found = f"{int(largest)} in channel {int(channel)} of {name}"
+        raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")
+
+
 def scaled(weight: Tensor, bias: Tensor, shift: Tensor) -> Numbers:
     """Returns weights and biases, which are integers, times the scale of each output channel, and the scale, (C, 1, 1).
 
@@ -48,10 +56,13 @@ def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean
     exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
     integers = partial(_at_exponent, weight, bias, in_bits, out_bits, zero_mean)
     weights, biases = integers(exponent)
-    excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent
-    if not is_readable(weight) or excess.max() > 0:
-        exponent = exponent - excess.clamp(min=0)
+    excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent.clamp(min=0)
+    for _ in range(2):  # a smaller scale rounds up at most twofold, which the second time makes up for
+        if is_readable(weight) and not excess.any():
+            break
+        exponent = exponent - excess
         weights, biases = integers(exponent)
+        excess = (bounds_of(weights, biases) > LARGEST_SUM).int()
     return weights, biases, exponent + (in_bits - out_bits)
 
 

@@ -7,9 +7,10 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_four_axes, require_positive, require_whole
+from liftlayers._checks import require_positive, require_shape
+from liftlayers.functional.grid import require_exponents
 from liftlayers.nn._integer_sums import clipped, rounded_sums, whole
-from liftlayers.nn._integer_weights import LARGEST_SUM, Numbers, bounds_of, rounded, rounded_and_scaled, scaled
+from liftlayers.nn._integer_weights import Numbers, bounds_of, require_bound, rounded, rounded_and_scaled, scaled
 from liftlayers.nn._last_call import LastCall
 
 M = TypeVar("M", bound=nn.Module)
@@ -70,6 +71,7 @@ def frozen(module: M) -> M:
         The copy; its class is that of `module`, unless `module` is an `IntegerConv2d` itself.
 
     Raises:
+        TypeError: If an `IntegerConv2d` inside has forward hooks, or is of a subclass with another ``forward``.
         ValueError: When it loads a state dict of other dtypes, or with a bound above :math:`2^{22}`; the message has
             the channel and the figure.
 
@@ -114,7 +116,7 @@ class _Convolution(IntegerNetwork):
         return bounds_of(weight.float(), bias.float()).long()
 
     def forward(self, x: Tensor) -> Tensor:
-        require_four_axes("IntegerConv2d", x, channels=self.weight.shape[1])
+        require_shape("IntegerConv2d", x, channels=self.weight.shape[1])
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.forward(x)
@@ -158,8 +160,8 @@ class IntegerConv2d(_Convolution):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Height and width of the kernel, odd; padding with zeros keeps the size of the image.
-        in_bits: The exponent :math:`i`: 0 for grey levels, 3 for eighths of them.
-        out_bits: The exponent :math:`o`.
+        in_bits: The exponent :math:`i`, from -52 to 52: 0 for grey levels, 3 for eighths of them.
+        out_bits: The exponent :math:`o`, from -52 to 52.
         signed: Whether to clip to :math:`-255 \dots 255`. Otherwise to :math:`0 \dots 255`, which rectifies.
         zero_mean: Whether the weights of each kernel get the mean zero, so that only differences of neighbours count.
         inplace: Whether to clip the input in place, if it needs no gradient.
@@ -170,7 +172,8 @@ class IntegerConv2d(_Convolution):
 
     Raises:
         TypeError: If a number is no integer, or input or weights are in half precision or complex.
-        ValueError: If a number of channels is below 1, `kernel_size` is even, or the input has another shape.
+        ValueError: If a number of channels is below 1, `kernel_size` is even, an exponent is out of range, or the input
+            has another shape.
         RuntimeError: If a sum is not an integer; on CUDA as an assertion of the device.
 
     References:
@@ -197,7 +200,7 @@ class IntegerConv2d(_Convolution):
         super().__init__(signed=signed, inplace=inplace)
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
         require_positive("IntegerConv2d", **numbers)
-        require_whole("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
+        require_exponents("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
         if kernel_size % 2 == 0:
             raise ValueError(f"IntegerConv2d needs an odd kernel_size, got {kernel_size}")
         self.in_bits, self.out_bits, self.zero_mean = in_bits, out_bits, zero_mean
@@ -220,6 +223,10 @@ class FrozenIntegerConv2d(_Convolution):
 
     def __init__(self, conv: IntegerConv2d) -> None:
         super().__init__(signed=conv.signed, inplace=conv.inplace)
+        own_forward = getattr(conv.forward, "__func__", None) is _Convolution.forward
+        if not own_forward or conv._forward_hooks or conv._forward_pre_hooks:
+            found = f"{type(conv).__name__} with {'forward hooks' if own_forward else 'another forward'}"
+            raise TypeError(f"frozen needs an IntegerConv2d with its own forward and without hooks, got {found}")
         weight, bias, shift = conv._integers()
         self.register_buffer("weight", weight.to(torch.int8))
         self.register_buffer("bias", bias.to(torch.int32))
@@ -233,13 +240,11 @@ class FrozenIntegerConv2d(_Convolution):
         return self._last(scaled, (self.weight, self.bias, self.shift))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
-        """Refuses numbers of another dtype, which would be cast, and sums beyond the bound."""
+        """Refuses numbers of another dtype, which would be cast, and sums beyond the bound, before it copies any."""
+        given = {name: state_dict.get(prefix + name, buffer) for name, buffer in self.named_buffers()}
         for name, buffer in self.named_buffers():
-            given = state_dict.get(prefix + name)
-            if given is not None and given.dtype != buffer.dtype:
-                raise ValueError(f"a frozen IntegerConv2d needs {prefix}{name} in {buffer.dtype}, got {given.dtype}")
+            if (got := given[name].dtype) != buffer.dtype:
+                raise ValueError(f"a frozen IntegerConv2d needs {prefix}{name} in {buffer.dtype}, got {got}")
+        if all(given[name].shape == buffer.shape for name, buffer in self.named_buffers()):
+            require_bound(prefix.removesuffix(".") or "it", given["weight"], given["bias"])
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
-        largest, channel = self.bounds().max(0)
-        if largest > LARGEST_SUM:
-            found = f"{int(largest)} in channel {int(channel)} of {prefix.removesuffix('.') or 'it'}"
-            raise ValueError(f"a frozen IntegerConv2d needs bounds of at most {LARGEST_SUM}, got {found}")

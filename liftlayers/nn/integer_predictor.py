@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from liftlayers._checks import require_four_axes, require_positive
-from liftlayers.functional.grid import require_bits, straight_through
+from liftlayers._checks import require_positive, require_shape
+from liftlayers.functional.grid import require_bits, require_exponents, straight_through
 from liftlayers.nn._integer_sums import whole
 from liftlayers.nn.integer import IntegerConv2d, IntegerNetwork
 from liftlayers.nn.predictors import zero_
@@ -37,7 +37,8 @@ class IntegerPredictor(IntegerNetwork):
 
     Raises:
         TypeError: If the input is in half precision, or holds integers and `bits` is not 0.
-        ValueError: If a number is below 1, `bits` is out of range, or the input has another shape.
+        ValueError: If a number is below 1, `bits` is not in 0, ..., 52, another exponent is not in -52, ..., 52, or the
+            input has another shape.
 
     References:
         [Balle2019]_; as for `ConvPredictor`.
@@ -67,7 +68,9 @@ class IntegerPredictor(IntegerNetwork):
         require_bits("IntegerPredictor", bits)
         self.in_channels, self.bits = in_channels, bits
         self.input_bits = (7 if bits else 0) if input_bits is None else input_bits
+        require_exponents("IntegerPredictor", input_bits=self.input_bits)
         hidden_bits = self.input_bits + 3 if hidden_bits is None else hidden_bits
+        require_exponents("IntegerPredictor", hidden_bits=hidden_bits)
         self.hidden, before, in_bits = nn.Sequential(), in_channels, self.input_bits
         for number in range(num_hidden):
             options = {"in_bits": in_bits, "out_bits": hidden_bits, "signed": not number, "inplace": bool(number)}
@@ -78,7 +81,7 @@ class IntegerPredictor(IntegerNetwork):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        require_four_axes("IntegerPredictor", x, channels=self.in_channels)
+        require_shape("IntegerPredictor", x, channels=self.in_channels)
         if self.bits and not x.is_floating_point():
             raise TypeError(f"IntegerPredictor with bits={self.bits} needs floats on that grid, got {x.dtype}")
         codes = whole("IntegerPredictor", x, x.dtype if x.is_floating_point() else torch.float32)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_image, require_positive
-from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_same_levels
+from liftlayers.nn.unet import NAFDecoder, NAFEncoder, naf_blocks, require_depths
 
 
 class MultiTaskNAFUNet(nn.Module):
@@ -39,9 +39,9 @@ class MultiTaskNAFUNet(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If encoder and decoder differ in their number of levels, there is no task, two tasks have the same
-            name, there are not as many middles as tasks, a task is unknown, there are not as many names as images, the
-            batch is empty, or the input has another shape.
+        ValueError: If encoder and decoder differ in their number of levels, a number is too small, there is no task,
+            two tasks have the same name, there are not as many middles as tasks, a task is unknown, there are not as
+            many names as images, the batch is empty, or the input has another shape.
 
     References:
         [Deng2023]_, figure 4.
@@ -66,7 +66,8 @@ class MultiTaskNAFUNet(nn.Module):
     ) -> None:
         super().__init__()
         require_positive("MultiTaskNAFUNet", in_channels=in_channels, width=width)
-        require_same_levels("MultiTaskNAFUNet", encoder, decoder)
+        others = {f"middles[{place}]": num for place, num in enumerate(middles)}
+        require_depths("MultiTaskNAFUNet", encoder, decoder, decoder_middle=decoder_middle, **others)
         if not tasks or len(middles) != len(tasks):
             raise ValueError(f"MultiTaskNAFUNet needs one middle per task, got {len(middles)} for {len(tasks)} tasks")
         if len(set(tasks)) < len(tasks):

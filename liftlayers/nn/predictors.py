@@ -5,12 +5,12 @@ steps of training; a chain of 24 blocks with default initialisation amplifies it
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from torch import Tensor, nn
 
-from liftlayers._checks import require_image, require_positive
+from liftlayers._checks import require_at_least, require_image, require_positive, require_whole
 from liftlayers.nn._depthwise import DepthwiseConv2d
 
 C = TypeVar("C", bound=nn.Module)
@@ -91,7 +91,8 @@ class BiasFreePredictor(_Convolutions):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If a number is below 1, a side of the kernels is even, or the input has another shape.
+        ValueError: If a number is below 1, a side of the kernels is even, there are not one or two sides, or the input
+            has another shape.
 
     References:
         [Mohan2020]_, who leave out the bias so that a network scales with its input.
@@ -110,12 +111,14 @@ class BiasFreePredictor(_Convolutions):
         num_hidden: int = 1,
         kernel_size: int | tuple[int, int] = (1, 3),
     ) -> None:
-        sides = (kernel_size,) if isinstance(kernel_size, int) else kernel_size
+        sides = tuple(kernel_size) if isinstance(kernel_size, Sequence) else (kernel_size, kernel_size)
         numbers = {"in_channels": in_channels, "hidden_channels": hidden_channels, "out_channels": out_channels}
-        require_positive("BiasFreePredictor", **numbers, num_hidden=num_hidden, kernel_size=min(sides))
-        if any(side % 2 == 0 for side in sides):
-            raise ValueError(f"BiasFreePredictor needs a kernel_size of odd numbers, got {kernel_size}")
-        conv = functools.partial(nn.Conv2d, kernel_size=kernel_size, padding="same", bias=False)
+        require_positive("BiasFreePredictor", **numbers, num_hidden=num_hidden)
+        for side in sides:
+            require_positive("BiasFreePredictor", kernel_size=side)
+        if len(sides) != 2 or any(side % 2 == 0 for side in sides):
+            raise ValueError(f"BiasFreePredictor needs an odd kernel_size, or a pair of odd ones, got {kernel_size}")
+        conv = functools.partial(nn.Conv2d, kernel_size=sides, padding="same", bias=False)
         super().__init__(conv, (in_channels, hidden_channels, out_channels), num_hidden)
 
 
@@ -171,8 +174,8 @@ class ResidualPredictor(nn.Module):
         super().__init__()
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
         require_positive("ResidualPredictor", **numbers, dilation=dilation)
-        if num_blocks < 0:
-            raise ValueError(f"ResidualPredictor needs num_blocks of at least 0, got {num_blocks}")
+        require_at_least(0, "ResidualPredictor", num_blocks=num_blocks)
+        require_whole("ResidualPredictor", kernel_size=kernel_size)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"ResidualPredictor needs an odd, positive kernel_size, got {kernel_size}")
         self.in_channels = in_channels

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from liftlayers._checks import require_image, require_positive
+from liftlayers._checks import require_at_least, require_image, require_positive
 from liftlayers.functional.padding import pad_to_multiple
 from liftlayers.nn._pointwise import PointwiseConv2d
 from liftlayers.nn.naf import NAFBlock
@@ -78,7 +78,8 @@ class NAFUNet(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If encoder and decoder differ in their number of levels, or the input has another shape.
+        ValueError: If encoder and decoder differ in their number of levels, a number is too small, or the input has
+            another shape.
 
     References:
         [Chen2022]_. The example has the configuration of the published model for real noise, "SIDD width 32".
@@ -95,7 +96,7 @@ class NAFUNet(nn.Module):
     ) -> None:
         super().__init__()
         require_positive("NAFUNet", in_channels=in_channels, width=width)
-        require_same_levels("NAFUNet", encoder, decoder)
+        require_depths("NAFUNet", encoder, decoder, middle=middle)
         self.in_channels = in_channels
         self.encoder = NAFEncoder(in_channels, width, encoder)
         self.middle = naf_blocks(middle, width * 2 ** len(encoder))
@@ -113,8 +114,14 @@ def naf_blocks(num: int, channels: int) -> nn.Sequential:
     return nn.Sequential(*(NAFBlock(channels) for _ in range(num)))
 
 
-def require_same_levels(who: str, encoder: Sequence[int], decoder: Sequence[int]) -> None:
-    """Raises `ValueError` unless encoder and decoder have the same, positive number of levels."""
+def require_depths(who: str, encoder: Sequence[int], decoder: Sequence[int], **others: int) -> None:
+    """Raises unless encoder and decoder have the same, positive number of levels, and no number of blocks is negative.
+
+    Others are numbers of blocks outside of the levels.
+    """
     if not encoder or len(encoder) != len(decoder):
         found = f"{len(encoder)} and {len(decoder)}"
         raise ValueError(f"{who} needs as many encoder as decoder levels, at least one, got {found}")
+    for name, depths in (("encoder", encoder), ("decoder", decoder)):
+        others |= {f"{name}[{level}]": depth for level, depth in enumerate(depths)}
+    require_at_least(0, who, **others)

@@ -87,6 +87,21 @@ def test_gradients_of_first_and_second_order(name: str, boundary: str) -> None:
 
 
 @boundaries
+def test_gradients_in_batches(boundary: str) -> None:
+    x = tensor(0, *SIZE, dtype=torch.float64)
+    forth, back = bands_of("db2", boundary), image_of("db2", boundary)
+    for function, inputs in ((forth, x), (lambda x: forth(x)[1], x), (back, forth(x))):
+        derivatives = [torch.autograd.functional.jacobian(function, inputs, vectorize=each) for each in (True, False)]
+        torch.testing.assert_close(*derivatives)
+
+    def energy(x: Tensor) -> Tensor:
+        return (forth(x)[0] ** 4).sum()
+
+    hessian = torch.autograd.functional.hessian(energy, x, vectorize=True)
+    torch.testing.assert_close(hessian, torch.func.hessian(energy)(x))
+
+
+@boundaries
 @deprecated
 def test_forward_mode_derivative_is_the_transform_itself(boundary: str) -> None:
     x, direction = tensor(0, *SIZE, dtype=torch.float64), tensor(1, *SIZE, dtype=torch.float64)

@@ -136,14 +136,14 @@ def test_gradient_is_the_other_transform(shape: tuple[int, int, int, int], layou
     assert leaf.grad is None
 
 
-def test_second_derivatives_of_the_blocked_form() -> None:
+def test_derivatives_of_the_blocked_form_also_in_batches() -> None:
     x = tensor(0, 1, 2, 4, 6, dtype=torch.float64).requires_grad_()
     with blocks_of(8):
         pair = tuple(band.detach().requires_grad_() for band in haar_analysis(x))
-        assert torch.autograd.gradcheck(haar_analysis, (x,))
-        assert torch.autograd.gradcheck(haar_synthesis, pair)
-        assert torch.autograd.gradgradcheck(haar_analysis, (x,))
-        assert torch.autograd.gradgradcheck(haar_synthesis, pair)
+        assert torch.autograd.gradcheck(haar_analysis, (x,), check_batched_grad=True)
+        assert torch.autograd.gradcheck(haar_synthesis, pair, check_batched_grad=True)
+        assert torch.autograd.gradgradcheck(haar_analysis, (x,), check_batched_grad=True)
+        assert torch.autograd.gradgradcheck(haar_synthesis, pair, check_batched_grad=True)
 
 
 @pytest.mark.parametrize("used", [0, 1], ids=["approximation", "detail"])

@@ -29,7 +29,7 @@ def test_an_image_that_fits_is_returned_itself(x: Tensor) -> None:
 
 @pytest.mark.parametrize("multiple", [0, -2])
 def test_multiples_below_one_are_refused(multiple: int) -> None:
-    with pytest.raises(ValueError, match=f"pad_to_multiple needs a multiple of at least 1, got {multiple}$"):
+    with pytest.raises(ValueError, match=f"pad_to_multiple needs multiple of at least 1, got {multiple}$"):
         pad_to_multiple(torch.zeros(1, 1, 4, 4), multiple)
 
 

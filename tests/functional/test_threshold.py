@@ -1,5 +1,6 @@
 """Thresholding functions: PyWavelets, gradients, and what they refuse."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -44,12 +45,51 @@ def test_gradients_of_numbers_and_thresholds(mode: str) -> None:
 @modes
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_the_dtype_is_kept(mode: str, dtype: torch.dtype) -> None:
-    assert MODES[mode](torch.ones(3, dtype=dtype), 0.5).dtype == dtype
+    for threshold in (0.5, torch.tensor(0.5), torch.tensor(1), torch.ones(3, dtype=dtype)):
+        assert MODES[mode](torch.ones(3, dtype=dtype), threshold).dtype == dtype
+
+
+@modes
+def test_every_sample_may_have_its_threshold(mode: str) -> None:
+    x, thresholds = tensor(0, 3, 4), torch.rand(3)
+    mapped = torch.func.vmap(MODES[mode])(x, thresholds)
+    torch.testing.assert_close(mapped, MODES[mode](x, thresholds[:, None]))
+
+
+@modes
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_as_one_graph_with_thresholds(mode: str, dynamic: bool) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(MODES[mode], fullgraph=True, backend="eager", dynamic=dynamic)
+    x = tensor(0, 3, 4)
+    for thresholds in (torch.rand(4), torch.rand(3, 1)):
+        assert torch.equal(compiled(x, thresholds), MODES[mode](x, thresholds))
+
+
+def test_hard_thresholds_get_no_gradient() -> None:
+    assert not hard_threshold(torch.ones(3), torch.tensor(0.5, requires_grad=True)).requires_grad
 
 
 @pytest.mark.parametrize("function", MODES.values())
 def test_negative_thresholds_and_integers_are_refused(function: Callable[..., Tensor]) -> None:
     with pytest.raises(ValueError, match=rf"{function.__name__} needs a threshold of at least 0, got -0\.5$"):
         function(torch.zeros(2), -0.5)
+    with pytest.raises(ValueError, match=rf"{function.__name__} needs a threshold of at least 0, got -0\.5$"):
+        function(torch.zeros(2), torch.tensor([1.0, -0.5]))
+    with pytest.raises(ValueError, match=rf"{function.__name__} needs a threshold of at least 0, got nan$"):
+        function(torch.zeros(2), torch.tensor(torch.nan))
     with pytest.raises(TypeError, match=rf"{function.__name__} needs floating-point tensors, got torch\.int64"):
         function(torch.zeros(2).long(), 0.5)
+
+
+@pytest.mark.parametrize("function", MODES.values())
+@pytest.mark.parametrize("shape", [(2, 3), (2,), (1, 3)])
+def test_thresholds_that_change_the_shape_or_dtype_are_refused(
+    function: Callable[..., Tensor], shape: tuple[int, ...]
+) -> None:
+    message = rf"{function.__name__} needs a threshold that broadcasts to the shape \(3,\), got {re.escape(str(shape))}"
+    with pytest.raises(ValueError, match=message):
+        function(torch.ones(3), torch.ones(shape))
+    message = rf"{function.__name__} needs a threshold in torch\.float32, got torch\.float64"
+    with pytest.raises(TypeError, match=message):
+        function(torch.ones(shape), torch.ones(shape, dtype=torch.float64))

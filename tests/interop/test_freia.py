@@ -51,6 +51,7 @@ THEIRS: dict[str, tuple[Callable[[], Any], list[tuple[int, ...]]]] = {
     "Flatten": (lambda: fm.Flatten(IMAGE), IMAGE),
     "1x1 convolution": (lambda: fm.Fixed1x1Conv(IMAGE, M=torch.eye(4).flip(0) * 2), IMAGE),
     "Sigmoid": (lambda: fm.InvertibleSigmoid(VECTOR), VECTOR),
+    "Sigmoid, of images": (lambda: fm.InvertibleSigmoid(IMAGE), IMAGE),
     "SequenceINN": (
         lambda: sequence(
             1, 4, 4, steps=[(fm.HaarDownsampling, {}), (fm.GLOWCouplingBlock, {"subnet_constructor": conv})]
@@ -99,6 +100,17 @@ def test_their_log_determinants_are_autograds(name: str) -> None:
         expected = torch.linalg.slogdet(flat_jacobian(module, *one)).logabsdet
         torch.testing.assert_close(log_det[image].double(), expected, rtol=0, atol=1e-6)
         torch.testing.assert_close(back[image].double(), -expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rev", [False, True])
+def test_their_log_determinants_of_pixels_are_summed(rev: bool) -> None:
+    """Their sigmoid returns a log-determinant for each pixel."""
+    module, (x,) = wrapped("Sigmoid, of images")
+    given = x.sigmoid() if rev else x
+    _, of_pixels = module.module([given], rev=rev)
+    _, log_det = (module.inverse_and_log_det if rev else module.forward_and_log_det)(given)
+    assert of_pixels.shape == (2, 4, 4)
+    torch.testing.assert_close(log_det, of_pixels.sum((1, 2)))
 
 
 def test_their_haar_would_write_into_its_input_and_does_not() -> None:

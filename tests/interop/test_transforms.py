@@ -16,6 +16,7 @@ from liftlayers import (
     AffineCoupling,
     ConvPredictor,
     Haar,
+    IntegerPredictor,
     Inverse,
     Invertible,
     InvertibleConv1x1,
@@ -145,6 +146,17 @@ def test_layers_of_transforms_keep_the_laws(name: str, seed: int, batch: int) ->
     layer = from_transform(TRANSFORMS[name])
     assert_inverts(layer, x, bound=1e4)
     assert_log_dets(layer, x)
+
+
+def test_integers_and_positive_numbers_are_transformed() -> None:
+    """Neither a network of integers nor a logarithm takes the numbers that suit the other."""
+    block = randomise_(LiftingBlock(IntegerPredictor(1, 1), IntegerPredictor(1, 1)))
+    whole = torch.arange(24.0).view(3, 8)
+    joined = torch.cat([band.flatten(1) for band in block(*whole.view(3, 2, 1, 2, 2).unbind(1))], dim=1)
+    assert torch.equal(mapped(as_transform(block, (1, 2, 2), (1, 2, 2)), whole), joined)
+    chain = Sequential(from_transform(torch_transforms.ExpTransform().inv), ActNorm(1))
+    transform, x = as_transform(chain, (1, 2, 2)), tensor(0, 3, 1, 2, 2).exp()
+    torch.testing.assert_close(mapped(transform, x).var(correction=0), torch.tensor(1.0))  # x was its first batch
 
 
 class Shift(nn.Module):

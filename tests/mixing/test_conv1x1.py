@@ -46,6 +46,17 @@ def test_vectors_are_multiplied_by_the_matrix(seed: int, channels: int) -> None:
     torch.testing.assert_close(step(x), x @ step.weight.T)
 
 
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.float32, 87), (torch.float64, 708)])
+def test_scales_in_the_range_of_floats_have_an_inverse(dtype: torch.dtype, largest: float) -> None:
+    mix, x = InvertibleConv1x1(2).to(dtype), 1 + tensor(0, 4, 2, dtype=dtype).sigmoid()
+    for value in (-largest, largest, -1.5 * largest):
+        with torch.no_grad():
+            mix.upper.zero_()
+            mix.lower.zero_()
+            mix.log_scale.fill_(value)
+            assert torch.allclose(mix.inverse(mix(x)), x) == (abs(value) <= largest)
+
+
 def test_permutation_and_signs_are_saved_and_not_learned() -> None:
     step = InvertibleConv1x1(4)
     assert {name for name, _ in step.named_parameters()} == {"lower", "upper", "log_scale"}

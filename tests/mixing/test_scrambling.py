@@ -20,6 +20,7 @@ from tests.strategies import tensor
 
 KEY = bytes(range(32))
 PAGE = Path(__file__).parents[2] / "docs" / "scrambling.md"
+UNSIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 Pixels = dict[tuple[int, int, int], int]  # channel, row and column -> value
 
 # The specification on the page, in plain Python, pixel by pixel
@@ -87,6 +88,10 @@ def photo(seed: int, *shape: int, dtype: torch.dtype = torch.uint8) -> Tensor:
     if dtype.is_floating_point:
         digits = {torch.float16: 11, torch.bfloat16: 8, torch.float32: 24, torch.float64: 53}[dtype]
         return (torch.randint(2**digits + 1, shape, generator=draw).double() / 2.0**digits).to(dtype)
+    if dtype in UNSIGNED:
+        return photo(seed, *shape, dtype=UNSIGNED[dtype]).view(dtype)
+    if dtype == torch.bool:
+        return photo(seed, *shape) > 127
     info = torch.iinfo(dtype)
     return torch.randint(max(info.min, -(2**62)), min(info.max, 2**62), shape, generator=draw, dtype=dtype)
 
@@ -104,7 +109,8 @@ def test_equals_the_specification(seed: int, key: bytes, size: tuple[int, int, i
 @pytest.mark.parametrize("start", [0, *(pytest.param(start, marks=pytest.mark.slow) for start in (1, 2, 3))])
 def test_a_thousand_round_trips_without_a_wrong_bit(start: int) -> None:
     draw = torch.Generator().manual_seed(start)
-    dtypes = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+    dtypes = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool]
+    dtypes += [torch.uint16, torch.uint32, torch.uint64]
     dtypes += [torch.float16, torch.bfloat16, torch.float32, torch.float64]
     for seed in range(250):
         batch, channels, height, width, block = (
@@ -116,6 +122,14 @@ def test_a_thousand_round_trips_without_a_wrong_bit(start: int) -> None:
         assert layer(image).dtype == dtype
         assert torch.equal(layer.inverse(layer(image)), image)
         assert torch.equal(layer(layer.inverse(image)), image)
+
+
+def test_unsigned_integers_are_inverted_as_signed_ones_of_their_width() -> None:
+    """Of uint16, the negative of v is 65535 - v."""
+    image = torch.arange(64).view(1, 1, 8, 8)
+    scrambled = scramble_blocks(image.to(torch.uint16), KEY, block=1).long()
+    assert {min(int(v), 65535 - int(v)) for v in scrambled.flatten()} == set(range(64))
+    assert torch.equal(scrambled, scramble_blocks(image, KEY, block=1) % 65536)
 
 
 def test_vectors_of_the_page() -> None:
@@ -204,3 +218,7 @@ def test_wrong_inputs() -> None:
         BlockScrambling(KEY)(torch.zeros(8, 8))
     with pytest.raises(TypeError, match="unscramble_blocks needs tensors, got list"):
         unscramble_blocks([1], KEY)  # type: ignore[arg-type]
+    needed = "needs integers, booleans, bfloat16 or floats of 16, 32 or 64 bits"
+    for dtype in (torch.float8_e4m3fn, torch.complex64):
+        with pytest.raises(TypeError, match=f"scramble_blocks {needed}, got {dtype}"):
+            BlockScrambling(KEY)(torch.zeros(1, 3, 8, 8, dtype=dtype))

@@ -76,10 +76,11 @@ def test_gradients_are_right_where_torchs_may_not_be(
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, for forward mode
 @pytest.mark.filterwarnings("ignore:Please use .torch.vmap.:FutureWarning")  # torch's own, in gradcheck of torch 2.6
-def test_derivatives_of_every_kind() -> None:
-    layer = DepthwiseConv2d(2, 5, dilation=2).double()
+@pytest.mark.parametrize(("side", "dilation"), [(5, 2), (3, 1)])
+def test_derivatives_of_every_kind(side: int, dilation: int) -> None:
+    layer = DepthwiseConv2d(2, side, dilation=dilation).double()
     x, weight = (
-        tensor(seed, *shape).double().requires_grad_() for seed, shape in enumerate([(1, 2, 4, 3), (2, 1, 5, 5)])
+        tensor(seed, *shape).double().requires_grad_() for seed, shape in enumerate([(1, 2, 4, 3), (2, 1, side, side)])
     )
     function = ours(layer)
     assert gradcheck(

@@ -62,6 +62,20 @@ def test_the_bound_is_kept_and_weights_have_seven_bits(drawn: tuple[Network, Ten
     assert all(numbers.dtype == torch.int8 and int(numbers.abs().amax()) <= 127 for numbers in weights)
 
 
+@pytest.mark.parametrize("zero_mean", [False, True])
+@pytest.mark.parametrize("value", [0.3, 0.51, 0.75, 1.1])
+def test_the_bound_is_kept_by_many_small_weights(value: float, zero_mean: bool) -> None:
+    """A smaller scale can round all of them up: 0.75 becomes 1."""
+    conv = IntegerConv2d(1024, 2, zero_mean=zero_mean)
+    with torch.no_grad():
+        conv.weight.fill_(value)[:, :, 0] *= -1
+        conv.bias.zero_()
+    network = frozen(conv)
+    assert 0 < int(network.bounds().max()) <= 2**22
+    network.load_state_dict(network.state_dict())
+    assert torch.equal(torch.func.vmap(lambda x: conv(x[None]).squeeze(0))(x := torch.ones(1, 1024, 2, 2)), network(x))
+
+
 def test_weights_use_their_bits() -> None:
     weights = randomise_(IntegerConv2d(4, 8)).frozen().get_buffer("weight")
     assert (weights.abs().amax((1, 2, 3)) >= 64).all()
@@ -144,6 +158,34 @@ def test_copies_share_what_the_network_shares() -> None:
     assert isinstance(conv.weight, nn.Parameter)
 
 
+class Doubled(IntegerConv2d):
+    """A layer whose frozen form would return other numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def test_layers_that_do_more_than_convolve_are_not_frozen() -> None:
+    message = "frozen needs an IntegerConv2d with its own forward and without hooks, got"
+    with pytest.raises(TypeError, match=f"{message} Doubled with another forward"):
+        frozen(nn.Sequential(Doubled(1, 1)))
+    for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
+        conv = IntegerConv2d(1, 1)
+        handle = register(conv, lambda *_: None)
+        with pytest.raises(TypeError, match=f"{message} IntegerConv2d with forward hooks"):
+            conv.frozen()
+        handle.remove()
+        conv.frozen()
+
+
+def test_layers_with_another_parametrization_are_frozen() -> None:
+    conv, x = randomise_(IntegerConv2d(2, 3)), numbers(0, 1, 2, 5, 5)
+    before = conv(x)
+    nn.utils.parametrize.register_parametrization(conv, "weight", nn.Tanh())
+    assert torch.equal(frozen(conv)(x), conv(x))
+    assert not torch.equal(conv(x), before)
+
+
 def test_frozen_networks_load_what_they_saved() -> None:
     block = LiftingBlock(IntegerPredictor(1, 3), IntegerPredictor(3, 1))
     other, bands = frozen(block), (numbers(0, 1, 1, 4, 4), numbers(1, 1, 3, 4, 4))
@@ -158,8 +200,10 @@ def test_sums_beyond_the_bound_are_refused() -> None:
     state["weight"] = torch.stack([torch.full((40, 3, 3), value, dtype=torch.int8) for value in (1, 50)])
     state["bias"] = torch.zeros(2, dtype=torch.int32)
     message = f"a frozen IntegerConv2d needs bounds of at most 4194304, got {255 * 360 * 50} in channel 1 of it"
+    before = conv.bounds()
     with pytest.raises(ValueError, match=message):
         conv.load_state_dict(state)
+    assert torch.equal(conv.bounds(), before)  # nothing was loaded
     with pytest.raises(ValueError, match=r"got 4590000 in channel 1 of 0$"):
         nn.Sequential(conv).load_state_dict({f"0.{name}": value for name, value in state.items()})
 
@@ -251,6 +295,14 @@ def test_wrong_arguments_are_refused() -> None:
         IntegerConv2d(1, 0)
     with pytest.raises(TypeError, match="IntegerConv2d needs a whole number as in_bits, got 0"):
         IntegerConv2d(1, 1, in_bits=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="IntegerConv2d needs out_bits from -52 to 52, got -53"):
+        IntegerConv2d(1, 1, out_bits=-53)
+    with pytest.raises(TypeError, match=r"IntegerPredictor needs a whole number as input_bits, got 1\.5"):
+        IntegerPredictor(1, 1, input_bits=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="IntegerPredictor needs input_bits from -52 to 52, got 200"):
+        IntegerPredictor(1, 1, input_bits=200)
+    with pytest.raises(ValueError, match="IntegerPredictor needs hidden_bits from -52 to 52, got 53"):
+        IntegerPredictor(1, 1, input_bits=50)
     with pytest.raises(ValueError, match="IntegerPredictor needs 0 to 52 bits, got 53"):
         IntegerPredictor(1, 1, bits=53)
     with pytest.raises(ValueError, match="IntegerPredictor needs hidden_channels of at least 1, got 0"):

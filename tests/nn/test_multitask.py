@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pytest
 import torch
@@ -181,6 +181,15 @@ def test_other_numbers_of_levels_are_refused() -> None:
     message = "MultiTaskNAFUNet needs as many encoder as decoder levels, at least one, got 2 and 1"
     with pytest.raises(ValueError, match=message):
         MultiTaskNAFUNet(3, 2, encoder=(1, 1), middles=(0,), decoder_middle=1, decoder=(1,), tasks=("denoise",))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("middles[0]", {"middles": (-1,)}), ("decoder_middle", {"decoder_middle": -1})]
+)
+def test_negative_numbers_of_blocks_are_refused(name: str, number: dict[str, Any]) -> None:
+    depths: dict[str, Any] = {"encoder": (1,), "middles": (0,), "decoder_middle": 1, "decoder": (1,)} | number
+    with pytest.raises(ValueError, match=f"MultiTaskNAFUNet needs {re.escape(name)} of at least 0, got -1$"):
+        MultiTaskNAFUNet(3, 2, **depths, tasks=("denoise",))
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 8), (3, 8, 8)])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,6 +106,12 @@ def test_a_negative_number_of_blocks_is_refused() -> None:
 def test_even_kernels_are_refused(kernel_size: int) -> None:
     with pytest.raises(ValueError, match=f"ResidualPredictor needs an odd, positive kernel_size, got {kernel_size}$"):
         ResidualPredictor(3, 9, kernel_size=kernel_size)
+
+
+def test_kernels_of_a_fraction_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"ResidualPredictor needs a whole number as kernel_size, got 3\.0"):
+        ResidualPredictor(3, 9, kernel_size=3.0)  # type: ignore[arg-type]
+    ResidualPredictor(3, 9, kernel_size=np.int64(3))  # type: ignore[arg-type]
 
 
 def test_conv_predictor_equation() -> None:

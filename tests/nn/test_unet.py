@@ -1,7 +1,7 @@
 """NAFUNet: the published sizes, an identity start, any image size, local skips, errors."""
 
 import re
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pytest
 import torch
@@ -96,6 +96,16 @@ def test_other_numbers_of_levels_are_refused(encoder: tuple[int, ...], decoder: 
     message = f"NAFUNet needs as many encoder as decoder levels, at least one, got {len(encoder)} and {len(decoder)}$"
     with pytest.raises(ValueError, match=message):
         NAFUNet(3, 4, encoder=encoder, middle=1, decoder=decoder)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [("encoder[1]", ((1, -1), 1, (1, 1))), ("middle", ((1,), -1, (1,))), ("decoder[0]", ((1,), 1, (-1,)))],
+)
+def test_negative_numbers_of_blocks_are_refused(name: str, blocks: tuple[Any, ...]) -> None:
+    encoder, middle, decoder = blocks
+    with pytest.raises(ValueError, match=f"^NAFUNet needs {re.escape(name)} of at least 0, got -1$"):
+        NAFUNet(3, 4, encoder=encoder, middle=middle, decoder=decoder)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 8), (3, 8, 8), (8,)])

