@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import as_tuple
+from liftlayers._graphs import is_batch_of_gradients
 from liftlayers.memory._drift import Sample, sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Bands, Leaf
@@ -85,7 +86,9 @@ class _Reversible(torch.autograd.Function):
             raise RuntimeError(
                 "Sequential with memory='reversible' cannot be differentiated twice; use memory='store' or 'checkpoint'"
             )
-        if torch._C._are_functorch_transforms_active() or any(map(_is_batch, gradients)):
+        if torch._C._are_functorch_transforms_active() or any(
+            gradient is not None and is_batch_of_gradients(gradient) for gradient in gradients
+        ):
             raise RuntimeError(
                 "Sequential with memory='reversible' cannot be differentiated for several gradients at once, as "
                 "is_grads_batched=True or torch.func ask; use memory='store' or 'checkpoint'"
@@ -94,11 +97,6 @@ class _Reversible(torch.autograd.Function):
         ctx.maybe_clear_saved_tensors()  # the last bands need not outlive the last step
         of_bands, of_shared = ctx.chain.differentiate(saved, *ctx.ends, gradients)
         return (None, None, *of_bands, *of_shared)
-
-
-def _is_batch(gradient: Tensor | None) -> bool:
-    """Whether a gradient is several at once, as in ``torch.autograd.grad(is_grads_batched=True)``."""
-    return gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)  # type: ignore[attr-defined]
 
 
 class _Chain:
