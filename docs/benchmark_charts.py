@@ -51,14 +51,15 @@ def scrambled():
 
 
 def training():
-    """Quality against core-hours of training: one panel per task, with and without a key."""
+    """Quality against core-hours of training: one panel per task, one colour per run, with and without a key."""
     report = json.loads(TRAINING.read_text())
     figure, panels = plt.subplots(1, len(report["tasks"]), figsize=(11, 3), layout="constrained")
     for panel, (task, title) in zip(panels, report["tasks"].items(), strict=True):
-        hours = [point["hours"] for point in report["points"]]
-        for way, colour in (("no key", "0.6"), ("key", "tab:blue")):
-            psnrs = [point[task][way] for point in report["points"]]
-            panel.plot(hours, psnrs, marker="o", markersize=3, color=colour, label=way)
+        for run, colour in zip(report["runs"], ("tab:blue", "tab:orange"), strict=True):
+            hours = [point["hours"] for point in run["points"]]
+            for way, line in (("no key", ":"), ("key", "-")):
+                psnrs = [point[task][way] for point in run["points"]]
+                panel.plot(hours, psnrs, line, marker="o", markersize=3, color=colour, label=f"{run['title']}, {way}")
         panel.set(title=title, xlabel="core-hours", ylabel="restored secret, dB")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
