@@ -9,6 +9,8 @@ from photo_codec.container import SHIPPED, compress, load_weights, require_new, 
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+FORMATS = ("PNG", "TIFF", "WEBP", "BMP", "PPM", "JPEG")
+BITS_PER_SAMPLE = 258  # the TIFF tag
 MODES = ("L", "LA", "RGB", "RGBA")
 
 
@@ -19,18 +21,30 @@ def read_photo(path: Path) -> tuple[np.ndarray, tuple[bytes, bytes]]:
         ValueError: If it is no photo, or has pixels of another kind.
     """
     try:
-        with Image.open(path) as photo:
+        with Image.open(path, formats=FORMATS) as photo:
             if photo.mode not in MODES or "transparency" in photo.info:
                 kind = f"{photo.mode} with a transparent colour" if "transparency" in photo.info else photo.mode
                 raise ValueError(f"{path} needs to be 8-bit L, LA, RGB or RGBA, got {kind}")
+            require_8_bits(path, photo)
             frames = getattr(photo, "n_frames", 1)
             if frames > 1:
                 raise ValueError(f"{path} needs to be one photo, got {frames} frames")
             pixels = np.asarray(photo)
             extras = photo.info.get("icc_profile") or b"", photo.info.get("exif") or b""
     except UnidentifiedImageError:
-        raise ValueError(f"{path} needs to be a photo that Pillow reads, got another kind of file") from None
+        raise ValueError(f"{path} needs to be a PNG, TIFF, WebP, BMP, PPM or JPEG file, got another kind") from None
     return pixels.reshape(*pixels.shape[:2], -1), extras
+
+
+def require_8_bits(path: Path, photo: Image.Image) -> None:
+    """Raises for a photo of more bits, which Pillow would reduce to 8 without a warning."""
+    tiles = getattr(photo, "tile", ())
+    modes = " ".join(str(tile[3]) for tile in tiles)
+    deep = photo.format in ("PNG", "TIFF") and any(bits in modes for bits in (";16", ";32", "I;", "F;"))
+    planes = getattr(photo, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))  # of a TIFF file
+    largest = [tile[3][1] for tile in tiles if tile[0].startswith("ppm")]  # value of a PPM file
+    if deep or max(planes) > 8 or any(value != 255 for value in largest):
+        raise ValueError(f"{path} needs to be 8-bit L, LA, RGB or RGBA, got {photo.mode} stored as {modes}")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pirnet.pixels import check_images, quantise_uint8, smooth_borders, to_uint8
 from pirnet.support.files import atomic_path
 from torch import Tensor
 
-from tests.example.helpers import png_of_16_bits
+from tests.deep_photos import png_of_16_bits, tiff_of_16_bits
 
 
 def random_levels(seed: int, *shape: int) -> Tensor:
@@ -262,7 +262,9 @@ def test_deep_pictures_are_refused(tmp_path: Path) -> None:
     Image.fromarray(deep.astype(np.int32)).save(tmp_path / "gray32.tif")
     Image.fromarray(deep.astype(np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "rgb16.png").write_bytes(png_of_16_bits(16, 16))
-    for name, mode in {"gray16.png": "I;16", "gray32.tif": "I", "float.tif": "F", "rgb16.png": "RGB, RGB;16B"}.items():
+    (tmp_path / "planar16.tif").write_bytes(tiff_of_16_bits(16, 16, planar=True))
+    modes = {"gray16.png": "I;16", "gray32.tif": "I", "float.tif": "F", "rgb16.png": "RGB, RGB;16B"}
+    for name, mode in (modes | {"planar16.tif": "RGB, "}).items():
         with pytest.raises(ImageError, match=f"{name}: more than 8 bits a channel .mode {mode}.*convert it to 8 bits"):
             read_picture(tmp_path / name)
 

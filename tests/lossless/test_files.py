@@ -18,6 +18,7 @@ pytest.importorskip("constriction", reason="needs the extra `lossless`")
 from photo_codec import container
 from photo_codec.container import HEADER, SHIPPED, Weights, compress, decompress, load_weights
 
+from tests.deep_photos import png_of_16_bits, tiff_of_16_bits
 from tests.lossless.conftest import EXAMPLE
 
 GOLDEN = Path(__file__).parent / "golden.llp"
@@ -69,6 +70,29 @@ def test_other_modes_are_refused(call, mode: str) -> None:
     assert not Path("photo.llp").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("LA.png", "RGBA stored as LA;16B"),
+        ("RGB.png", "RGB stored as RGB;16B"),
+        ("RGBA.png", "RGBA stored as RGBA;16B"),
+        ("chunky.tif", "RGB stored as ('RGB;16L', 0, 1)"),
+        ("planar.tif", "RGB stored as ('R', 0, 1) ('G', 0, 1) ('B', 0, 1)"),
+        ("rgb.ppm", "RGB stored as ('RGB', 65535)"),
+    ],
+)
+def test_photos_of_16_bits_are_refused(name: str, stored: str, call) -> None:
+    """Pillow opens them as photos of 8 bits."""
+    if name.endswith("png"):
+        Path(name).write_bytes(png_of_16_bits(6, 5, Path(name).stem))
+    elif name.endswith("tif"):
+        Path(name).write_bytes(tiff_of_16_bits(6, 5, planar=name == "planar.tif"))
+    else:
+        Path(name).write_bytes(b"P6 6 5 65535\n" + bytes(180))
+    error = f"compress.py: error: {name} needs to be 8-bit L, LA, RGB or RGBA, got {stored}\n"
+    assert call("compress.py", name, "-o", "photo.llp") == (2, error)
+
+
 def test_other_photos_are_refused(call) -> None:
     sample("RGB").save("clear.png", transparency=(0, 0, 0))
     sample("RGB").save("moves.webp", save_all=True, append_images=[sample("L").convert("RGB")], lossless=True)
@@ -76,7 +100,7 @@ def test_other_photos_are_refused(call) -> None:
     found = {
         "clear.png": "clear.png needs to be 8-bit L, LA, RGB or RGBA, got RGB with a transparent colour",
         "moves.webp": "moves.webp needs to be one photo, got 2 frames",
-        "text.png": "text.png needs to be a photo that Pillow reads, got another kind of file",
+        "text.png": "text.png needs to be a PNG, TIFF, WebP, BMP, PPM or JPEG file, got another kind",
         "missing.png": "[Errno 2] No such file or directory: 'missing.png'",
     }
     for name, message in found.items():
