@@ -54,7 +54,7 @@ from pirnet.weights import load_lsr, run_warning
 
 def main() -> None:
     options = read_options()
-    check_output(options.output, force=options.force)
+    check_output(options.output, force=options.force, others=(options.stego, options.api_key_file))
     if options.server is not None:
         write_bytes(options.output, restored_remotely(options, options.server), force=options.force)
         return

@@ -249,8 +249,8 @@ def test_the_colour_profile_of_the_cover_is_kept(half_and_double: Path, script: 
     """A secret is converted to sRGB, which is printed."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = profile.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
-    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png", icc_profile=profile)
-    Image.new("RGB", (32, 24), (90, 60, 30)).save(tmp_path / "secret.png", icc_profile=profile)
+    Image.new("RGB", (80, 64)).save(tmp_path / "cover.png", icc_profile=profile)
+    Image.new("RGB", (80, 64), (90, 60, 30)).save(tmp_path / "secret.png", icc_profile=profile)
     weights = ("--weights", half_and_double)
     result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
     assert (result.status, result.out) == (0, "")
@@ -267,8 +267,8 @@ def test_a_gray_profile_of_the_cover_is_dropped_with_a_notice(
 ) -> None:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[16:20] = b"GRAY"
-    Image.new("L", (32, 24)).save(tmp_path / "cover.png", icc_profile=bytes(profile))
-    save_image(tmp_path / "secret.png", 1, 24, 32)
+    Image.new("L", (80, 64)).save(tmp_path / "cover.png", icc_profile=bytes(profile))
+    save_image(tmp_path / "secret.png", 1, 64, 80)
     result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
     notice = "cover.png: its colour profile, which is not for RGB, is not kept: shades may change\n"
     assert result == (0, "", notice)
