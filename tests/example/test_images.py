@@ -240,6 +240,25 @@ def test_colours_in_srgb_stay_as_they_are(tmp_path: Path) -> None:
     assert read_stego(tmp_path / "b.png").profile == srgb
 
 
+def linear_srgb() -> bytes:
+    """sRGB's profile with its own name, but with linear values."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    curve = content.rindex(b"para")
+    content[curve + 8 : curve + 16] = bytes((0, 0, 0, 0, 0, 1, 0, 0))  # a power of 1.0
+    return bytes(content)
+
+
+def test_effects_of_profiles_count_and_not_their_names(tmp_path: Path) -> None:
+    renamed = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    renamed = renamed.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+    expected = {"linear": (linear_srgb(), [168, 133, 96], True), "renamed": (renamed, [100, 60, 30], False)}
+    for name, (profile, colour, is_named) in expected.items():
+        Image.new("RGB", (16, 16), (100, 60, 30)).save(tmp_path / f"{name}.png", icc_profile=profile)
+        secret = read_secret(tmp_path / f"{name}.png")
+        assert to_uint8(secret.pixels)[:, 0, 0].tolist() == colour
+        assert ("sRGB" in secret.converted_from) == is_named
+
+
 def test_a_damaged_profile_of_a_secret_is_refused(tmp_path: Path) -> None:
     pillow_image().save(tmp_path / "a.png", icc_profile=wide_profile()[:200])
     with pytest.raises(ImageError, match=r"a.png: its colour profile cannot be used, .*; convert it to sRGB first"):
