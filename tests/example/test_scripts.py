@@ -18,7 +18,7 @@ from pirnet.model import LIH, LSR
 from pirnet.pixels import smooth_borders, to_uint8
 from pirnet.support import places
 from pirnet.support.keys import read_key
-from pirnet.weights import load_lsr, save_weights
+from pirnet.weights import load_lsr, run_id, save_weights
 from skimage import data
 
 from tests.example.helpers import (
@@ -362,8 +362,9 @@ def test_weights_of_different_runs_are_mentioned(
     save_image(tmp_path / "stego.png", 0, 32, 32)
     run = tmp_path / "run"
     run.mkdir()
-    save_weights(run / "lih.safetensors", LIH(tiny().lih), tiny().lih, run="a")
-    save_weights(run / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR, run="a")
+    lih = LIH(tiny().lih)
+    save_weights(run / "lih.safetensors", lih, tiny().lih, run=run_id(lih))
+    save_weights(run / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR, run=run_id(lih))
     arguments = ("stego.png", "-o", "out.png", *(("--task", "sr") if name == "restore.py" else ("--no-key",)))
     assert "different runs" not in script(name, *arguments, "--weights", run).err
     for folder, part in ((run, "lih"), (half_and_double, "lsr")):
