@@ -255,6 +255,7 @@ def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     ("server", "message"),
     [
         ("restore.example.org", "--server needs an address such as https://restore.example.org, got restore"),
+        ("http://anna:word@a", "--server needs an address without a user name or password, which --api-key-file"),
         ("http://127.0.0.1:1", "http://127.0.0.1:1: cannot be reached, Connection refused"),
     ],
 )
@@ -276,8 +277,10 @@ def test_a_client_shows_the_answer_of_a_service(running: Running, script: Script
     assert_refused(refused, "restore.py", f"{server}: answered 413, needs at most 0.1 megapixels, got 400 x 400")
 
 
-def test_a_client_asks_a_busy_service_once_more(stego: bytes) -> None:
+def test_a_client_asks_a_busy_service_once_more(stego: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """And follows no redirect, which could carry the key elsewhere."""
+    waits: list[float] = []
+    monkeypatch.setattr(remote.time, "sleep", waits.append)
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer(heads: list[bytes]) -> list[bytes]:
@@ -294,17 +297,23 @@ def test_a_client_asks_a_busy_service_once_more(stego: bytes) -> None:
 
         server = f"http://127.0.0.1:{listening.getsockname()[1]}"
         served = pool.submit(answer, [b"503 Busy\r\nRetry-After: 0", b"200 OK\r\nContent-Length: 4"])
-        assert remote.restore(server, stego, "sr", key=KEY) == b"done"
+        assert remote.restore(server, stego, "sr", most=4, key=KEY) == b"done"
         assert len(served.result()) == 2
         assert f"Authorization: Bearer {KEY}".encode() in served.result()[0]
-        served = pool.submit(answer, [b"429 Busy\r\nRetry-After: 0", b"429 Busy\r\nRetry-After: 0"])
+        served = pool.submit(answer, [b"429 Busy\r\nRetry-After: \xb2", b"429 Busy\r\nRetry-After: 0"])
         with pytest.raises(remote.ServiceError, match="answered 429, Too Many Requests"):
-            remote.restore(server, stego, "sr")
+            remote.restore(server, stego, "sr", most=4)
         served.result()
+        assert waits == [0, 1]
         served = pool.submit(answer, [b"307 Moved\r\nLocation: http://127.0.0.1:1/"])
         with pytest.raises(remote.ServiceError, match="answered 307, Temporary Redirect"):
-            remote.restore(server, stego, "sr", key=KEY)
+            remote.restore(server, stego, "sr", most=4, key=KEY)
         served.result()
+        for length in (b"", b"\r\nContent-Length: 3000000000"):
+            served = pool.submit(answer, [b"200 OK" + length])
+            with pytest.raises(remote.ServiceError, match="needs to answer at most 3 bytes, got more"):
+                remote.restore(server, stego, "sr", most=3)
+            served.result()
 
 
 @pytest.mark.slow
