@@ -115,6 +115,8 @@ def test_a_password_in_an_address_is_not_printed() -> None:
 
 def test_mistakes_are_one_line(script: Script, tmp_path: Path) -> None:
     assert_refused(script("page.py", "--service", "a"), "page.py", "--service needs an address such as https://")
+    message = "--port needs at least 0 and at most 65535, got 70000"
+    assert_refused(script("page.py", "--port", 70000), "page.py", message)
     with pytest.raises(ValueError, match="the page is not built: run npm ci && npm run build in "):
         web_page.built_files(tmp_path / "dist")
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from pirnet.support import remote
+from pirnet.support.service_options import ServiceOptions
 from pirnet.support.service_pool import Workers
 
 from tests.example.helpers import EXAMPLE, Script, assert_refused, save_image
@@ -168,9 +169,17 @@ def test_a_connection_is_kept_for_many_requests(running: Running, stego: bytes) 
     connection.close()
 
 
+def with_damaged_exif(stego: bytes) -> bytes:
+    content = io.BytesIO()
+    with Image.open(io.BytesIO(stego)) as image:
+        image.save(content, "PNG", exif=b"MM\0*\0\0\0\x08\0\x05\x01\x12")
+    return content.getvalue()
+
+
 def test_the_log_has_no_key_and_no_picture(running: Running, stego: bytes) -> None:
     running.restore(stego)
     running.ask("/restore?task=photo-of-anna", stego, key="battery staple")
+    assert running.restore(with_damaged_exif(stego)).status == 200  # Pillow warns of it
     for line in running.log.read_text().splitlines():
         assert re.fullmatch(r"[\d:, -]+ (\d{3} (-|\w+ \d+x\d+) \d+ ms|a worker process was lost.*)", line)
 
@@ -241,6 +250,22 @@ def test_mistakes_at_the_start_are_one_line(script: Script, random_weights: Path
     assert_refused(script("serve.py", "--api-key-file", "empty"), "serve.py", "empty: needs a key on its first line")
     assert_refused(script("serve.py", "--api-key-file", "no"), "serve.py", "no: no such file")
     assert_refused(script("serve.py", "--workers", "0"), "serve.py", "--workers needs at least 1, got 0")
+    message = "--port needs at least 0 and at most 65535, got 65536"
+    assert_refused(script("serve.py", "--port", "65536"), "serve.py", message)
+    message = r"--timeout needs more than 0 and less than 86400, got 100000000\.0"
+    assert_refused(script("serve.py", "--timeout", "1e8"), "serve.py", message)
+
+
+def test_an_address_of_ipv6_has_brackets(script: Script, random_weights: Path) -> None:
+    assert ServiceOptions().address(80) == "127.0.0.1:80"
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("needs IPv6")
+    with taken:
+        port = taken.getsockname()[1]
+        refused = script("serve.py", "--host", "::1", "--port", port, "--weights", random_weights)
+        assert_refused(refused, "serve.py", rf"cannot listen on \[::1\]:{port}: Address already in use")
 
 
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
