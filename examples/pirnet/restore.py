@@ -73,7 +73,7 @@ def restored_remotely(options: Options, server: str) -> bytes:
     stego = read_stego(options.stego)
     kept = {"alpha": stego.alpha, "profile": stego.profile, "orientation": stego.orientation}
     sent = png_bytes(stego.pixels, **kept)
-    most = 2 * stego.pixels.numel() + len(sent)  # more than a PNG file with transparency and the same profile needs
+    most = 2 * stego.pixels.numel() + len(sent) + 2**16  # more than a PNG file with the same profile or an error needs
     answer = remote.restore(server, sent, options.task, most=most, key=key)
     try:
         pixels = read_stego(Path("answer"), content=answer).pixels

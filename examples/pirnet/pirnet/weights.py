@@ -5,7 +5,7 @@ import hashlib
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -120,11 +120,10 @@ def load_network(path: Path, network_class: type[N], config_class: type[C]) -> t
     try:
         config = from_dict(config_class, json.loads(metadata["config"]))
         _check_counts(config, tensors)
-        with torch.device("meta"):  # without memory, which a wrong config could exhaust
-            network = network_class(config)
+        network = _without_values(network_class, config)
         check_tensors(tensors, network)
         network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     if isinstance(network, LIH) and metadata.get("run", "") not in ("", run_id(network)):
         raise CheckpointError(f"{path} is damaged: its weights are not those that its id {metadata['run']} is made of")
@@ -138,6 +137,15 @@ def _check_counts(config: LIHConfig | LSRConfig, tensors: Mapping[str, Tensor]) 
             numbers = value if isinstance(value, tuple) else (value,)
             if max(numbers, default=0) > len(tensors):
                 raise ValueError(f"{name} needs at most {counted(len(tensors), 'tensor')}, got {shown(value)}")
+
+
+def _without_values(network_class: Callable[[C], N], config: C) -> N:
+    """A network whose tensors take no memory, which a wrong config could exhaust."""
+    try:
+        with torch.device("meta"):
+            return network_class(config)
+    except RuntimeError as error:  # sizes beyond all integers
+        raise ValueError(error) from error
 
 
 def check_tensors(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
