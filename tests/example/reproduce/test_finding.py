@@ -20,7 +20,6 @@ from reproduce.treatments import UNTREATED, Point, added_noise, as_hidden, corre
 from liftlayers.testing import randomise_
 from tests.example.helpers import Script, assert_refused, listing, save_image, smooth_image, strict_json, tiny
 
-
 QUALITIES = st.floats(-50, 50).map(lambda value: round(value, 3))
 
 
