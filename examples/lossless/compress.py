@@ -1,50 +1,15 @@
 """Compresses a photo without loss: python examples/lossless/compress.py photo.png -o photo.llp"""
 
-import argparse
-from pathlib import Path
-
-import numpy as np
-import torch
-from photo_codec.container import SHIPPED, compress, load_weights, require_new, run, write
-from PIL import Image, UnidentifiedImageError
+from photo_codec.command import read_options, run, write
+from photo_codec.container import compress, load_weights
+from photo_codec.photos import read_photo
 from tqdm import tqdm
-
-MODES = ("L", "LA", "RGB", "RGBA")
-
-
-def read_photo(path: Path) -> tuple[np.ndarray, tuple[bytes, bytes]]:
-    """Returns the pixels of a photo, (H, W, C) in uint8, its colour profile and its Exif data.
-
-    Raises:
-        ValueError: If it is no photo, or has pixels of another kind.
-    """
-    try:
-        with Image.open(path) as photo:
-            if photo.mode not in MODES or "transparency" in photo.info:
-                kind = f"{photo.mode} with a transparent colour" if "transparency" in photo.info else photo.mode
-                raise ValueError(f"{path} needs to be 8-bit L, LA, RGB or RGBA, got {kind}")
-            frames = getattr(photo, "n_frames", 1)
-            if frames > 1:
-                raise ValueError(f"{path} needs to be one photo, got {frames} frames")
-            pixels = np.asarray(photo)
-            extras = photo.info.get("icc_profile") or b"", photo.info.get("exif") or b""
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} needs to be a photo that Pillow reads, got another kind of file") from None
-    return pixels.reshape(*pixels.shape[:2], -1), extras
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photo", type=Path, help="photo with 8 bits: grey or RGB, with or without transparency")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
-    parser.add_argument("--weights", type=Path, default=SHIPPED, help="file that train.py wrote")
-    parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    options = parser.parse_args()
-    require_new(options.output, force=options.force)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    pixels, extras = read_photo(options.photo)
+    source = "photo with 8 bits: grey or RGB, with or without transparency"
+    options = read_options(__doc__, source=source, output="file to write")
+    pixels, extras = read_photo(options.source)
     weights = load_weights(options.weights)
     data = compress(pixels, weights, extras=extras, watch=lambda tiles: tqdm(tiles, unit="tile", leave=False, delay=1))
     write(options.output, data, force=options.force)

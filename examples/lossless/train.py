@@ -7,10 +7,11 @@ Writes lossless.safetensors, which compress.py and decompress.py read, log.jsonl
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
-from photo_codec.container import run, write
+from photo_codec.command import run, write
 from photo_codec.model import Model
 from photo_codec.training import COUNTED, Run, export, load_photos
 
@@ -23,16 +24,18 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=48, help="channels of the hidden layers")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     options = parser.parse_args()
+    if not 0 < options.minutes < math.inf or options.width < 1:
+        got = f"{options.minutes} and {options.width}"
+        raise ValueError(f"--minutes needs a finite number above 0 and --width at least 1, got {got}")
     torch.manual_seed(0)
     photos = load_photos(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
-    training = Run(options.out, options.minutes, Model(options.width))
+    training, weights = Run(options.out, options.minutes, Model(options.width)), options.out / "lossless.safetensors"
     if options.resume:
         training.load()
-    elif (options.out / "checkpoint.pt").exists():
+    elif weights.exists() or (options.out / "checkpoint.pt").exists():
         raise ValueError(f"{options.out} has a run: continue it with --resume, or choose another folder")
     training.train(photos)
-    weights = options.out / "lossless.safetensors"
     write(weights, export(training.model, photos, counted=COUNTED), force=True)
     print(f"wrote {weights}")
 

@@ -19,20 +19,21 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 from pirnet.support import cli, service_worker, signals
 from pirnet.support.outputs import ImageError
 from pirnet.support.places import LSR_WEIGHTS
-from pirnet.support.remote import TIMEOUT, read_api_key
+from pirnet.support.remote import TIMEOUT
 from pirnet.support.service_options import ServiceOptions
-from pirnet.support.settings import Count
+from pirnet.support.settings import Count, Range
 
 
 @dataclass(frozen=True)
 class Options(ServiceOptions):
     """Restore stego images on several machines."""
 
-    port: Count = 8000
+    port: Annotated[int, Range(1, 65535)] = 8000
     """Port to listen on, on the machine that is the head of the cluster."""
     replicas: Count = 2
     """Processes that restore, each on one core of some machine; Ray decides where."""
@@ -44,15 +45,13 @@ NOT_SENT = ["reproduce", "results", "runs", "weights"]  # folders of the example
 PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine needs more than Ray's five
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-try:
+with cli.needs_extra("cluster"):
     import ray  # pyright: ignore[reportMissingImports]
     from pirnet.support.service import Limits, Service
     from ray import serve  # pyright: ignore[reportMissingImports]
     from ray.exceptions import RayActorError  # pyright: ignore[reportMissingImports]
     from ray.serve.handle import DeploymentHandle  # pyright: ignore[reportMissingImports]
     from starlette.applications import Starlette
-except ModuleNotFoundError as missing:
-    raise SystemExit(f'cluster.py: error: {missing.name} is missing: pip install -e ".[cluster]"') from None
 
 
 class Replica:
@@ -114,15 +113,13 @@ class Front:
 
 def application(options: Options) -> serve.Application:
     """The front with its replicas; the front's own limit is larger than the queue, so that it answers 429 itself."""
-    key = "" if options.api_key_file is None else read_api_key(options.api_key_file)
-    limits = Limits(options.replicas, options.queue, options.megabytes, options.megapixels, options.timeout)
     shared = {"graceful_shutdown_timeout_s": TIMEOUT, "logging_config": {"enable_access_log": False}}
     working = shared | {"num_replicas": options.replicas, "ray_actor_options": {"num_cpus": 1}}
     replica = serve.deployment(Replica, max_ongoing_requests=1, **working)
     replicas = replica.bind((options.weights / LSR_WEIGHTS).read_bytes(), 1e6 * options.megapixels)
     idle = shared | {"ray_actor_options": {"num_cpus": 0}}
     front = serve.deployment(serve.ingress()(Front), max_ongoing_requests=1000, **idle)
-    return front.bind(replicas, limits, key, options.allow_origin)
+    return front.bind(replicas, options.limits(options.replicas), options.key(), options.allow_origin)
 
 
 def main() -> None:
@@ -133,7 +130,7 @@ def main() -> None:
         serve.start("HeadOnly", http_options={"host": options.host, "port": options.port})
         front = serve.run(restoring, name="pirnet")
         with signals.handled(lambda *_: ended.set(), signal.SIGTERM, signal.SIGINT):
-            address = f"http://{options.host}:{options.port}"
+            address = f"http://{options.address(options.port)}"
             print(f"{address} restores on {options.replicas} replicas; end it with Ctrl-C", flush=True)
             ended.wait()
         front.drain.remote().result(timeout_s=TIMEOUT)

@@ -39,8 +39,8 @@ class Options:
     """Use the key in an existing file once more, which weakens it."""
     no_key: bool = False
     """Hide without a key, as in the paper."""
-    block: Literal[16, 32, 64] = 16
-    """Side of the scrambled blocks in pixels; larger ones protect less."""
+    block: Literal[16, 32, 64] | None = None
+    """Side of the scrambled blocks in pixels, 16 by default; larger ones protect less."""
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     resize: bool = False
@@ -57,7 +57,17 @@ import torch.nn.functional as F
 from pirnet.images import STREAM, Picture, check_output, read_picture, read_secret, write_png
 from pirnet.metrics import psnr
 from pirnet.pixels import quantise_uint8, with_odd_edge_of
-from pirnet.support.keys import Key, KeyFileError, check_fits, key_path, new_key, new_key_file, read_key
+from pirnet.support.keys import (
+    BLOCK,
+    Key,
+    KeyFileError,
+    check_fits,
+    few_blocks,
+    key_path,
+    new_key,
+    new_key_file,
+    read_key,
+)
 from pirnet.support.revealed import concealed_at
 from pirnet.weights import load_lih, run_of
 from torch import Tensor
@@ -65,7 +75,7 @@ from torch import Tensor
 
 def main() -> None:
     options = read_options()
-    check_output(options.output, force=options.force)
+    check_output(options.output, force=options.force, others=(options.cover, options.secret, options.key))
     if options.cover == options.secret == STREAM:
         raise ValueError("cover and secret cannot both come from standard input")
     key_file = check_key(options)
@@ -88,6 +98,8 @@ def main() -> None:
         print(f"{options.output}: {distance}, and reveals the secret at {quality:.1f} dB", file=sys.stderr)
     if key is None:
         warnings.append("hidden without a key, so whoever has lih.safetensors can reveal it")
+    else:
+        warnings += few_blocks(key)
     for warning in warnings:
         print(f"{options.output}: {warning}", file=sys.stderr)
 
@@ -95,9 +107,12 @@ def main() -> None:
 def check_key(options: Options) -> Path | None:
     """The file of the key, None without a key. Refuses contradicting options, and to replace a key file."""
     if options.no_key:
-        if options.key is not None or options.reuse_key:
-            raise ValueError("--no-key hides without a key, so it cannot be combined with --key or --reuse-key")
+        if options.key is not None or options.reuse_key or options.block is not None:
+            others = "--key, --reuse-key or --block"
+            raise ValueError(f"--no-key hides without a key, so it cannot be combined with {others}")
         return None
+    if options.reuse_key and options.block is not None:
+        raise ValueError("--reuse-key takes the size of the blocks from the key, so it cannot be combined with --block")
     path = key_path(options.output, options.key)
     if options.reuse_key:
         return path
@@ -131,7 +146,7 @@ def choose_key(options: Options, path: Path, photo: Tensor) -> Key:
     """The key in the existing file with --reuse-key, else a new key."""
     run = run_of(options.weights / LIH_WEIGHTS)
     if not options.reuse_key:
-        return new_key(path, photo, block=options.block, weights=run)
+        return new_key(path, photo, block=options.block or BLOCK, weights=run)
     key = read_key(path)
     for warning in check_fits(key, photo, run=run):
         print(warning, file=sys.stderr)

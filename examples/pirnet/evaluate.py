@@ -76,13 +76,14 @@ def main() -> None:
     options = read_options()
     device = cli.device(options.device)
     paths, networks = load_networks(options, device)
+    warnings = run_warning(*paths[:2])
+    print("".join(f"{line}\n" for line in warnings), end="", file=sys.stderr)  # now, and again among the notes
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
     multiple = max(16, 2 ** len(networks.lsr.restorers))
     pairs = FolderPairs(options.data, multiple=multiple, limit=options.limit, swap=options.swap)
     open_folder(options.out, force=options.force)
     pipelines: list[Pipeline] = ["uint8", "float"] if options.pipeline == "both" else [options.pipeline]
-    degradation = Degradation(protocol=options.protocol)
-    report = Report()
+    degradation, report = Degradation(protocol=options.protocol), Report()
     with progress_bar(total=len(pairs) * len(networks.lsr.tasks), unit="secret") as bar:
         for number, pair in enumerate(pairs):
             for task in networks.lsr.tasks:
@@ -93,7 +94,7 @@ def main() -> None:
                     rows = measure(example, pipeline=pipeline, without_key=without_key, lpips=lpips)
                     report.add(number, pair, example, rows)
                 bar.update()
-    remarks = [*run_warning(*paths[:2]), *notes(networks, lpips, pairs)]
+    remarks = [*warnings, *notes(networks, lpips, pairs)]
     results = {
         "data": file_name(options.data),
         "pairs": len(pairs),
@@ -117,8 +118,6 @@ def load_networks(options: Options, device: torch.device) -> tuple[list[Path], N
     """The weight files, and the networks in them: the client's, the cloud's, and one in the clear if there is one."""
     paths = [options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS]
     lih, lsr = load_lih(paths[0]).to(device), load_lsr(paths[1]).to(device)
-    for line in run_warning(*paths):  # now, and again among the notes
-        print(line, file=sys.stderr)
     clear = options.clear_weights or options.weights / CLEAR_WEIGHTS
     if options.clear_weights is None and not clear.is_file():
         return paths, Networks(lih, lsr)

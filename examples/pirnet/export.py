@@ -36,12 +36,10 @@ class Options:
 
 read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
-try:
+with cli.needs_extra("web"):
     import onnx  # noqa: F401 (torch imports it and onnxscript only while it exports)
     import onnxscript  # noqa: F401
     from pirnet.support.exporting import OPSET, Conceal, Reveal, difference, exported
-except ModuleNotFoundError as missing:
-    raise SystemExit(f'export.py: error: {missing.name} is missing: pip install -e ".[web]"') from None
 
 import torch
 from pirnet.support.files import atomic_path, write_json

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pirnet.support import cli, web_page
 from pirnet.support.places import SHIPPED
-from pirnet.support.settings import CountOrZero
+from pirnet.support.settings import Port
 
 WEB = Path(__file__).parent / "web"
 
@@ -30,7 +30,7 @@ class Options:
 
     service: str = "http://127.0.0.1:8000"
     """Address of the service that restores; the page can send to no other."""
-    port: CountOrZero = 8001
+    port: Port = 8001
     """Port to listen on, at 127.0.0.1; 0 chooses a free one and prints it."""
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""

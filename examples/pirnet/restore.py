@@ -54,7 +54,7 @@ from pirnet.weights import load_lsr, run_warning
 
 def main() -> None:
     options = read_options()
-    check_output(options.output, force=options.force)
+    check_output(options.output, force=options.force, others=(options.stego, options.api_key_file))
     if options.server is not None:
         write_bytes(options.output, restored_remotely(options, options.server), force=options.force)
         return
@@ -68,18 +68,20 @@ def main() -> None:
 
 
 def restored_remotely(options: Options, server: str) -> bytes:
-    """The PNG file that a service answers. It receives pixels, transparency, profile and orientation."""
+    """The PNG file of what a service answers. It receives pixels, transparency, profile and orientation."""
     key = "" if options.api_key_file is None else remote.read_api_key(options.api_key_file)
     stego = read_stego(options.stego)
-    sent = png_bytes(stego.pixels, alpha=stego.alpha, profile=stego.profile, orientation=stego.orientation)
-    answer = remote.restore(server, sent, options.task, key=key)
+    kept = {"alpha": stego.alpha, "profile": stego.profile, "orientation": stego.orientation}
+    sent = png_bytes(stego.pixels, **kept)
+    most = 2 * stego.pixels.numel() + len(sent) + 2**16  # more than a PNG file with the same profile or an error needs
+    answer = remote.restore(server, sent, options.task, most=most, key=key)
     try:
-        is_like = read_stego(Path("answer"), content=answer).pixels.shape == stego.pixels.shape
+        pixels = read_stego(Path("answer"), content=answer).pixels
     except ImageError:
-        is_like = False
-    if not is_like:
+        pixels = None
+    if pixels is None or pixels.shape != stego.pixels.shape:
         raise remote.ServiceError(f"{server}: answered something else than a restored stego image")
-    return answer
+    return png_bytes(pixels, **kept)  # the pixels alone, since the answer may hold anything else
 
 
 if __name__ == "__main__":

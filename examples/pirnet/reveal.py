@@ -51,13 +51,13 @@ from pirnet.weights import load_lih, run_of, run_warning
 
 def main() -> None:
     options = read_options()
-    check_output(options.output, force=options.force)
+    check_output(options.output, force=options.force, others=(options.stego, options.key))
     if (options.key is None) != options.no_key:
         raise ValueError(f"{options.stego} needs either --key, with the file that conceal.py wrote, or --no-key")
-    key = None if options.key is None else read_key(options.key)
     lih = load_lih(options.weights / LIH_WEIGHTS)
     warnings = run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS)
     stego = read_stego(options.stego)
+    key = None if options.key is None else read_key(options.key)  # conceal.py may write it earlier in the same pipe
     if key is not None:
         warnings += check_fits(key, stego.pixels, run=run_of(options.weights / LIH_WEIGHTS))
     revealed = cli.on_any_size(lih.reveal, stego.pixels, network=lih, multiple=2)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from pirnet.support import cli
 from pirnet.support.places import LSR_WEIGHTS
-from pirnet.support.remote import TIMEOUT, read_api_key
+from pirnet.support.remote import TIMEOUT
 from pirnet.support.service_options import ServiceOptions
 from pirnet.support.settings import Count
 
@@ -39,13 +39,11 @@ class Options(ServiceOptions):
 
 read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
-try:
+with cli.needs_extra("serve"):
     import uvicorn
-    from pirnet.support.service import Limits, Service
+    from pirnet.support.service import Service
     from pirnet.support.service_pool import Workers
     from uvicorn.protocols.http.h11_impl import H11Protocol
-except ModuleNotFoundError as missing:
-    raise SystemExit(f'serve.py: error: {missing.name} is missing: pip install -e ".[serve]"') from None
 
 
 class Connection(H11Protocol):
@@ -84,20 +82,21 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     options = read_options()
-    key = "" if options.api_key_file is None else read_api_key(options.api_key_file)
+    key, family = options.key(), socket.AF_INET6 if ":" in options.host else socket.AF_INET
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        listening = socket.create_server((options.host, options.port), backlog=1024)
+        listening = socket.create_server((options.host, options.port), family=family, backlog=1024)
     except OSError as error:
-        raise ValueError(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}") from error
+        raise ValueError(f"cannot listen on {options.address(options.port)}: {error.strerror or error}") from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have the option of the socket that accepts them
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * options.timeout))
-    limits = Limits(options.workers, options.queue, options.megabytes, options.megapixels, options.timeout)
     workers = Workers(options.weights / LSR_WEIGHTS, options.workers, max_pixels=1e6 * options.megapixels)
     try:
-        service = Service(workers, workers.tasks(), limits, key=key, origins=options.allow_origin)
-        address = f"http://{options.host}:{listening.getsockname()[1]}"
+        service = Service(
+            workers, workers.tasks(), options.limits(options.workers), key=key, origins=options.allow_origin
+        )
+        address = f"http://{options.address(listening.getsockname()[1])}"
         print(f"{address} restores {', '.join(service.tasks)}; end it with Ctrl-C", flush=True)
         if not key and not is_local(options.host):
             print("without --api-key-file, everybody who reaches this address may use it", file=sys.stderr)

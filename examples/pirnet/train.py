@@ -15,6 +15,7 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import dataclasses
+import os
 import shlex
 import sys
 import time
@@ -207,7 +208,7 @@ def describe(options: Options, trainer: Trainer, folder: Path, *, held_out: Sequ
     """Writes config.json, the description of the run."""
     content = {
         "config": dataclasses.asdict(trainer.config),
-        "data": [file_name(path) for path in options.data],
+        "data": [os.fsdecode(path) for path in options.data],  # --resume reads them
         "held_out": options.held_out,
         "options": {name: getattr(options, name) for name in KEPT},
         "photos": {"train": trainer.crops.photos.names, "held_out": held_out},

@@ -19,8 +19,9 @@ from pirnet.model import LIH, LSR  # noqa: E402
 from pirnet.weights import save_weights  # noqa: E402
 
 from liftlayers.testing import randomise_  # noqa: E402
+from tests.deep_photos import png_of_16_bits  # noqa: E402
 from tests.example.fork_server import ForkServer  # noqa: E402
-from tests.example.helpers import TINY, TINY_LSR, Result, Script, png_of_16_bits, run_script, save_image  # noqa: E402
+from tests.example.helpers import TINY, TINY_LSR, Result, Script, run_script, save_image  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,10 +5,8 @@ import os
 import re
 import runpy
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -162,17 +160,6 @@ def assert_refused(result: Result, script: str, message: str) -> None:
 
 def lih_of(run: Path) -> LIH:
     return load_lih(run / "lih.safetensors")
-
-
-def png_of_16_bits(width: int, height: int) -> bytes:
-    """A 16-bit RGB file. Pillow opens such files as 8 bit without a warning and cannot write them."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    rows = zlib.compress((b"\0" + bytes(6 * width)) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 LOCKED = """

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from tests.deep_photos import png_of_16_bits
 from tests.example.browser import Browser, chromium, page, require_page
-from tests.example.helpers import EXAMPLE, Script, png_of_16_bits
+from tests.example.helpers import EXAMPLE, Script
 from tests.example.services import KEY, service
 
 pytestmark = pytest.mark.slow

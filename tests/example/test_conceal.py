@@ -58,8 +58,8 @@ def test_help_of_a_process_fits_a_screen(tmp_path: Path) -> None:
 
 
 def test_a_secret_loses_its_transparency_with_a_warning(half_and_double: Path, script: Script, tmp_path: Path) -> None:
-    Image.new("RGB", (32, 32)).save(tmp_path / "cover.png")
-    save_image(tmp_path / "secret.png", 1, 32, 32, "RGBA")
+    Image.new("RGB", (64, 64)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 64, 64, "RGBA")
     result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
     assert result == (0, "", "secret.png: its transparency is not hidden, transparent pixels become visible\n")
     assert read_picture(tmp_path / "stego.png").alpha is None
@@ -138,8 +138,8 @@ def test_a_secret_with_noise_is_not_lost(script: Script, tmp_path: Path) -> None
 
 def test_every_photo_gets_a_key_of_its_own(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     """The same photo, hidden twice in the same cover, gives unrelated stego images; each key reveals its own."""
-    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
-    save_image(tmp_path / "secret.png", 1, 48, 64)
+    Image.new("RGB", (160, 128)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 128, 160)
     weights = ("--weights", half_and_double)
     assert script("conceal.py", "cover.png", "secret.png", "-o", "a.png", *weights) == (0, "", "")
     others = ("--key", "keys.d/b", "--block", "32")
@@ -161,8 +161,8 @@ def test_every_photo_gets_a_key_of_its_own(half_and_double: Path, script: Script
 
 def test_a_used_key_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     """Even with --force, which overwrites pictures; --reuse-key hides with the same key and block."""
-    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
-    save_image(tmp_path / "secret.png", 1, 48, 64)
+    Image.new("RGB", (160, 128)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, 128, 160)
     arguments = ("cover.png", "secret.png", "--weights", half_and_double)
     assert script("conceal.py", *arguments, "-o", "a.png", "--block", "32") == (0, "", "")
     before = listing(tmp_path)
@@ -177,14 +177,35 @@ def test_a_used_key_is_refused(half_and_double: Path, script: Script, tmp_path: 
     assert (tmp_path / "a.key").read_bytes() == before["a.key"]
     Image.new("RGB", (32, 32)).save(tmp_path / "small.png")
     small = ("small.png", "small.png", "-o", "c.png", "--key", "a.key", "--reuse-key", "--weights", half_and_double)
-    message = r"a.key: is the key of a photo of 48 x 64 pixels \(height x width\), got one of 32 x 32"
+    message = r"a.key: is the key of a photo of 128 x 160 pixels \(height x width\), got one of 32 x 32"
     assert_refused(script("conceal.py", *small), "conceal.py", message)
+
+
+@pytest.mark.parametrize(
+    ("side", "block", "blocks"), [(40, 64, "0 whole blocks of 64"), (120, 64, "1 whole block of 64")]
+)
+def test_few_blocks_are_reported(
+    side: int, block: int, blocks: str, half_and_double: Path, script: Script, tmp_path: Path
+) -> None:
+    Image.new("RGB", (side, side)).save(tmp_path / "cover.png")
+    save_image(tmp_path / "secret.png", 1, side, side)
+    options = ("--block", block, "--weights", half_and_double)
+    result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *options)
+    assert (result.status, result.out) == (0, "")
+    easy = "easy to put together again: smaller blocks or a larger photo protect better"
+    assert result.err == f"stego.png: only {blocks} x 64 pixels, {easy}\n"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--no-key", "--key", "a.key"), "--no-key hides without a key, so it cannot be combined with --key or"),
+        (("--no-key", "--key", "a.key"), "--no-key hides without a key, so it cannot be combined with --key, --reuse"),
+        (("--no-key", "--block", "16"), "--no-key hides without a key, so it cannot be combined with .* or --block"),
+        (("--reuse-key", "--block", "16"), "--reuse-key takes the size of the blocks from the key, so it cannot be"),
+        (("--key", "."), r"\.: this is a folder, a key file is needed"),
+        (("--key", "-"), "--key needs the name of a file, got -, which is standard input or output"),
+        (("--key", "out.png"), "out.png: cannot write, this is also an input or the key; name another file with -o"),
+        (("-o", "good.png", "--force"), "good.png: cannot write, this is also an input or the key"),
         (("--no-key", "--reuse-key"), "--no-key hides without a key, so it cannot be combined"),
         (("--reuse-key", "--key", "no.key"), "no.key: no such key file"),
         (("--reuse-key", "--key", "good.png"), "good.png: needs to be a key file that conceal.py wrote"),

@@ -16,7 +16,7 @@ from pirnet.images import read_picture
 from pirnet.metrics import psnr
 from pirnet.model import LIH, LSR
 from pirnet.support.lpips import LPIPS
-from pirnet.weights import save_weights
+from pirnet.weights import run_id, save_weights
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import TINY_LSR, Script, run_script, save_image, strict_json, tiny
@@ -156,9 +156,9 @@ def test_the_least(script: Script, weights: Path, photos: Path, tmp_path: Path) 
 
 
 def test_weights_of_different_runs_are_noted(script: Script, weights: Path, photos: Path, tmp_path: Path) -> None:
-    for name, run in (("lih", "a"), ("lsr", "b")):
-        network, config = (LIH(tiny().lih), tiny().lih) if name == "lih" else (LSR(TINY_LSR), TINY_LSR)
-        save_weights(tmp_path / f"{name}.safetensors", network, config, run=run)
+    lih = LIH(tiny().lih)
+    save_weights(tmp_path / "lih.safetensors", lih, tiny().lih, run=run_id(lih))
+    save_weights(tmp_path / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR, run="b")
     options = ("--data", photos, "--out", "report", "--pipeline", "uint8", "--limit", 1, "--device", "cpu")
     message = script("evaluate.py", "--weights", tmp_path, *options)
     assert message.status == 0

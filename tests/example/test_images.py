@@ -18,7 +18,7 @@ from pirnet.pixels import check_images, quantise_uint8, smooth_borders, to_uint8
 from pirnet.support.files import atomic_path
 from torch import Tensor
 
-from tests.example.helpers import png_of_16_bits
+from tests.deep_photos import png_of_16_bits, tiff_of_16_bits
 
 
 def random_levels(seed: int, *shape: int) -> Tensor:
@@ -240,6 +240,25 @@ def test_colours_in_srgb_stay_as_they_are(tmp_path: Path) -> None:
     assert read_stego(tmp_path / "b.png").profile == srgb
 
 
+def linear_srgb() -> bytes:
+    """sRGB's profile with its own name, but with linear values."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    curve = content.rindex(b"para")
+    content[curve + 8 : curve + 16] = bytes((0, 0, 0, 0, 0, 1, 0, 0))  # a power of 1.0
+    return bytes(content)
+
+
+def test_effects_of_profiles_count_and_not_their_names(tmp_path: Path) -> None:
+    renamed = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    renamed = renamed.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+    expected = {"linear": (linear_srgb(), [168, 133, 96], True), "renamed": (renamed, [100, 60, 30], False)}
+    for name, (profile, colour, is_named) in expected.items():
+        Image.new("RGB", (16, 16), (100, 60, 30)).save(tmp_path / f"{name}.png", icc_profile=profile)
+        secret = read_secret(tmp_path / f"{name}.png")
+        assert to_uint8(secret.pixels)[:, 0, 0].tolist() == colour
+        assert ("sRGB" in secret.converted_from) == is_named
+
+
 def test_a_damaged_profile_of_a_secret_is_refused(tmp_path: Path) -> None:
     pillow_image().save(tmp_path / "a.png", icc_profile=wide_profile()[:200])
     with pytest.raises(ImageError, match=r"a.png: its colour profile cannot be used, .*; convert it to sRGB first"):
@@ -262,7 +281,9 @@ def test_deep_pictures_are_refused(tmp_path: Path) -> None:
     Image.fromarray(deep.astype(np.int32)).save(tmp_path / "gray32.tif")
     Image.fromarray(deep.astype(np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "rgb16.png").write_bytes(png_of_16_bits(16, 16))
-    for name, mode in {"gray16.png": "I;16", "gray32.tif": "I", "float.tif": "F", "rgb16.png": "RGB, RGB;16B"}.items():
+    (tmp_path / "planar16.tif").write_bytes(tiff_of_16_bits(16, 16, planar=True))
+    modes = {"gray16.png": "I;16", "gray32.tif": "I", "float.tif": "F", "rgb16.png": "RGB, RGB;16B"}
+    for name, mode in (modes | {"planar16.tif": "RGB, "}).items():
         with pytest.raises(ImageError, match=f"{name}: more than 8 bits a channel .mode {mode}.*convert it to 8 bits"):
             read_picture(tmp_path / name)
 

@@ -20,6 +20,7 @@ REFUSED = [
         ("palette.png", "-o", "out.png", "--task", "sr"),
         "palette.png: a palette, grey or 1-bit file .mode P. cannot carry",
     ),
+    (("good.png", "-o", "good.png", "--task", "sr", "--force"), "good.png: cannot write, this is also an input"),
     (("deep.png", "-o", "out.png", "--task", "sr"), "deep.png: more than 8 bits a channel"),
 ]
 

@@ -1,5 +1,6 @@
 """reveal.py as a user runs it."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,43 @@ def test_other_weights_are_doubted(script: Script, tmp_path: Path) -> None:
     assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png").status == 0
     result = script("reveal.py", "stego.png", "-o", "out.png", "--key", "stego.key", "--weights", tmp_path)
     assert "stego.png: what is revealed is far outside the range of colours: it was concealed with other" in result.err
+
+
+def test_a_key_may_be_written_while_standard_input_is_read(
+    half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the pipe of conceal.py, restore.py and reveal.py."""
+    save_image(tmp_path / "cover.png", 0, 64, 64)
+    weights = ("--weights", half_and_double)
+    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--key", "early", *weights).status == 0
+
+    class Pipe(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            (tmp_path / "early").rename(tmp_path / "key")
+            return super().read(size)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Pipe((tmp_path / "stego.png").read_bytes())))
+    assert script("reveal.py", "-", "-o", "out.png", "--key", "key", *weights).status == 0
+    assert (tmp_path / "out.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "k.png", "--key", "k.png"), "k.png: cannot write, this is also an input or the key; name another file"),
+        (("-o", "good.png", "--no-key"), "good.png: cannot write, this is also an input or the key"),
+        (("-o", "out.png", "--key", "."), r"\.: this is a folder, a key file is needed"),
+        (("-o", "out.png", "--key", "-"), "--key needs the name of a file, got -"),
+    ],
+)
+def test_keys_and_inputs_are_not_replaced(
+    options: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
+) -> None:
+    (pictures / "k.png").write_text("a key")
+    before = listing(pictures)
+    refused = script("reveal.py", "good.png", *options, "--force", "--weights", half_and_double)
+    assert_refused(refused, "reveal.py", message)
+    assert listing(pictures) == before
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED)

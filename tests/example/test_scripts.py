@@ -18,7 +18,7 @@ from pirnet.model import LIH, LSR
 from pirnet.pixels import smooth_borders, to_uint8
 from pirnet.support import places
 from pirnet.support.keys import read_key
-from pirnet.weights import load_lsr, save_weights
+from pirnet.weights import load_lsr, run_id, save_weights
 from skimage import data
 
 from tests.example.helpers import (
@@ -249,8 +249,9 @@ def test_the_colour_profile_of_the_cover_is_kept(half_and_double: Path, script: 
     """A secret is converted to sRGB, which is printed."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = profile.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
-    Image.new("RGB", (32, 24)).save(tmp_path / "cover.png", icc_profile=profile)
-    Image.new("RGB", (32, 24), (90, 60, 30)).save(tmp_path / "secret.png", icc_profile=profile)
+    profile = profile.replace(b"gXYZ", b"none").replace(b"bXYZ", b"gXYZ").replace(b"none", b"bXYZ")  # exchanges colours
+    Image.new("RGB", (80, 64)).save(tmp_path / "cover.png", icc_profile=profile)
+    Image.new("RGB", (80, 64), (90, 60, 30)).save(tmp_path / "secret.png", icc_profile=profile)
     weights = ("--weights", half_and_double)
     result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights)
     assert (result.status, result.out) == (0, "")
@@ -267,8 +268,8 @@ def test_a_gray_profile_of_the_cover_is_dropped_with_a_notice(
 ) -> None:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[16:20] = b"GRAY"
-    Image.new("L", (32, 24)).save(tmp_path / "cover.png", icc_profile=bytes(profile))
-    save_image(tmp_path / "secret.png", 1, 24, 32)
+    Image.new("L", (80, 64)).save(tmp_path / "cover.png", icc_profile=bytes(profile))
+    save_image(tmp_path / "secret.png", 1, 64, 80)
     result = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
     notice = "cover.png: its colour profile, which is not for RGB, is not kept: shades may change\n"
     assert result == (0, "", notice)
@@ -361,8 +362,9 @@ def test_weights_of_different_runs_are_mentioned(
     save_image(tmp_path / "stego.png", 0, 32, 32)
     run = tmp_path / "run"
     run.mkdir()
-    save_weights(run / "lih.safetensors", LIH(tiny().lih), tiny().lih, run="a")
-    save_weights(run / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR, run="a")
+    lih = LIH(tiny().lih)
+    save_weights(run / "lih.safetensors", lih, tiny().lih, run=run_id(lih))
+    save_weights(run / "lsr.safetensors", LSR(TINY_LSR), TINY_LSR, run=run_id(lih))
     arguments = ("stego.png", "-o", "out.png", *(("--task", "sr") if name == "restore.py" else ("--no-key",)))
     assert "different runs" not in script(name, *arguments, "--weights", run).err
     for folder, part in ((run, "lih"), (half_and_double, "lsr")):

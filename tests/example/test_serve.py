@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from pirnet.support import remote
+from pirnet.support.service_options import ServiceOptions
 from pirnet.support.service_pool import Workers
 
 from tests.example.helpers import EXAMPLE, Script, assert_refused, save_image
@@ -168,9 +169,17 @@ def test_a_connection_is_kept_for_many_requests(running: Running, stego: bytes) 
     connection.close()
 
 
+def with_damaged_exif(stego: bytes) -> bytes:
+    content = io.BytesIO()
+    with Image.open(io.BytesIO(stego)) as image:
+        image.save(content, "PNG", exif=b"MM\0*\0\0\0\x08\0\x05\x01\x12")
+    return content.getvalue()
+
+
 def test_the_log_has_no_key_and_no_picture(running: Running, stego: bytes) -> None:
     running.restore(stego)
     running.ask("/restore?task=photo-of-anna", stego, key="battery staple")
+    assert running.restore(with_damaged_exif(stego)).status == 200  # Pillow warns of it
     for line in running.log.read_text().splitlines():
         assert re.fullmatch(r"[\d:, -]+ (\d{3} (-|\w+ \d+x\d+) \d+ ms|a worker process was lost.*)", line)
 
@@ -241,6 +250,22 @@ def test_mistakes_at_the_start_are_one_line(script: Script, random_weights: Path
     assert_refused(script("serve.py", "--api-key-file", "empty"), "serve.py", "empty: needs a key on its first line")
     assert_refused(script("serve.py", "--api-key-file", "no"), "serve.py", "no: no such file")
     assert_refused(script("serve.py", "--workers", "0"), "serve.py", "--workers needs at least 1, got 0")
+    message = "--port needs at least 0 and at most 65535, got 65536"
+    assert_refused(script("serve.py", "--port", "65536"), "serve.py", message)
+    message = r"--timeout needs more than 0 and less than 86400, got 100000000\.0"
+    assert_refused(script("serve.py", "--timeout", "1e8"), "serve.py", message)
+
+
+def test_an_address_of_ipv6_has_brackets(script: Script, random_weights: Path) -> None:
+    assert ServiceOptions().address(80) == "127.0.0.1:80"
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("needs IPv6")
+    with taken:
+        port = taken.getsockname()[1]
+        refused = script("serve.py", "--host", "::1", "--port", port, "--weights", random_weights)
+        assert_refused(refused, "serve.py", rf"cannot listen on \[::1\]:{port}: Address already in use")
 
 
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
@@ -255,6 +280,7 @@ def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     ("server", "message"),
     [
         ("restore.example.org", "--server needs an address such as https://restore.example.org, got restore"),
+        ("http://anna:word@a", "--server needs an address without a user name or password, which --api-key-file"),
         ("http://127.0.0.1:1", "http://127.0.0.1:1: cannot be reached, Connection refused"),
     ],
 )
@@ -276,8 +302,10 @@ def test_a_client_shows_the_answer_of_a_service(running: Running, script: Script
     assert_refused(refused, "restore.py", f"{server}: answered 413, needs at most 0.1 megapixels, got 400 x 400")
 
 
-def test_a_client_asks_a_busy_service_once_more(stego: bytes) -> None:
+def test_a_client_asks_a_busy_service_once_more(stego: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """And follows no redirect, which could carry the key elsewhere."""
+    waits: list[float] = []
+    monkeypatch.setattr(remote.time, "sleep", waits.append)
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer(heads: list[bytes]) -> list[bytes]:
@@ -294,17 +322,23 @@ def test_a_client_asks_a_busy_service_once_more(stego: bytes) -> None:
 
         server = f"http://127.0.0.1:{listening.getsockname()[1]}"
         served = pool.submit(answer, [b"503 Busy\r\nRetry-After: 0", b"200 OK\r\nContent-Length: 4"])
-        assert remote.restore(server, stego, "sr", key=KEY) == b"done"
+        assert remote.restore(server, stego, "sr", most=4, key=KEY) == b"done"
         assert len(served.result()) == 2
         assert f"Authorization: Bearer {KEY}".encode() in served.result()[0]
-        served = pool.submit(answer, [b"429 Busy\r\nRetry-After: 0", b"429 Busy\r\nRetry-After: 0"])
+        served = pool.submit(answer, [b"429 Busy\r\nRetry-After: \xb2", b"429 Busy\r\nRetry-After: 0"])
         with pytest.raises(remote.ServiceError, match="answered 429, Too Many Requests"):
-            remote.restore(server, stego, "sr")
+            remote.restore(server, stego, "sr", most=4)
         served.result()
+        assert waits == [0, 1]
         served = pool.submit(answer, [b"307 Moved\r\nLocation: http://127.0.0.1:1/"])
         with pytest.raises(remote.ServiceError, match="answered 307, Temporary Redirect"):
-            remote.restore(server, stego, "sr", key=KEY)
+            remote.restore(server, stego, "sr", most=4, key=KEY)
         served.result()
+        for length in (b"", b"\r\nContent-Length: 3000000000"):
+            served = pool.submit(answer, [b"200 OK" + length])
+            with pytest.raises(remote.ServiceError, match="needs to answer at most 3 bytes, got more"):
+                remote.restore(server, stego, "sr", most=3)
+            served.result()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What leaves the client's machine, and to whom: `restore.py --server` against servers that record or are strangers."""
 
 import base64
+import io
 import re
 import shutil
 import socket
@@ -26,14 +27,14 @@ Content-Length: \\d+\r
 """
 
 
-def recorded(listening: socket.socket) -> bytes:
-    """Receives one request, and refuses it."""
+def recorded(listening: socket.socket, answer: bytes = b"HTTP/1.1 422 No\r\nContent-Length: 0\r\n\r\n") -> bytes:
+    """Receives one request, and refuses it or answers something else."""
     connection, _ = listening.accept()
     with connection:
         data = b""
         while not data.endswith(b"IEND\xaeB`\x82"):
             data += connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 422 No\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(answer)
     return data
 
 
@@ -65,6 +66,28 @@ def test_nothing_of_the_secret_or_the_key_is_sent(half_and_double: Path, script:
         words += [row[at : at + 4].tobytes() for row in rows for at in range(0, 48, 4)]
     assert pixels[300:312] in pixels
     assert [word for word in words if word in head + body + pixels] == []
+
+
+@pytest.mark.parametrize(("kind", "side"), [("TIFF", 48), ("PNG", 32), ("JPEG", 48)])
+def test_only_the_pixels_of_an_answer_are_kept(kind: str, side: int, script: Script, tmp_path: Path) -> None:
+    save_image(tmp_path / "stego.png", 0, 48, 48)
+    save_image(tmp_path / "other.png", 1, side, side)
+    content = io.BytesIO()
+    with Image.open(tmp_path / "other.png") as other:
+        other.save(content, kind, description="a note")
+        pixels = other.tobytes()
+    answer = b"HTTP/1.1 200 OK\r\n\r\n" + content.getvalue()
+    with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
+        received = pool.submit(recorded, listening, answer)
+        server = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        result = script("restore.py", "stego.png", "-o", "out.png", "--task", "sr", "--server", server)
+        received.result()
+    if kind != "TIFF":
+        assert_refused(result, "restore.py", f"{server}: answered something else than a restored stego image")
+        return
+    assert result == (0, "", "")
+    with Image.open(tmp_path / "out.png") as out:
+        assert (out.format, out.info, out.tobytes()) == ("PNG", {}, pixels)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import signal
@@ -144,7 +145,10 @@ def test_interrupted_and_resumed_is_as_not_interrupted(photo_folder: Path, scrip
 
 
 def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, script: Script, tmp_path: Path) -> None:
-    options = ("--steps", "3", "--data", photo_folder, *TINY)
+    """Also if the name of the folder of photos cannot be printed."""
+    data = tmp_path / os.fsdecode(b"photos\xff")
+    data.symlink_to(photo_folder)
+    options = ("--steps", "3", "--data", data, *TINY)
     for expected in ("quick", "quick-2"):
         stopped = script("train.py", "--minutes", 0, *options)
         assert stopped.status == STOPPED_EARLY == 3

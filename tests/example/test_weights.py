@@ -131,6 +131,22 @@ def test_damaged_weights_are_named(folder: Path, damage: str) -> None:
         load_lih(path)
 
 
+def test_a_changed_bit_is_noticed(tmp_path: Path) -> None:
+    """In the client's weights, which have the id of their run, and in checkpoints; torch and safetensors accept it."""
+    paths, lih = (tmp_path / "lih.safetensors", tmp_path / "checkpoint.pt"), randomise_(LIH(SLIM))
+    save_weights(paths[0], lih, SLIM, run=run_id(lih))
+    save_state(paths[1], {"weights": torch.ones(1000)})
+    assert same_weights(load_lih(paths[0]), lih)
+    for path, place in ((paths[0], -1), (paths[1], paths[1].read_bytes().index(torch.ones(9).numpy().tobytes()))):
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"lih.safetensors is damaged: its weights are not those that its id"):
+        load_lih(paths[0])
+    with pytest.raises(CheckpointError, match=r"cannot read the checkpoint .*checkpoint.pt: .*/data/0 is damaged"):
+        load_state(paths[1])
+
+
 def test_a_torch_file_is_not_weights(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(3)}, tmp_path / "lih.safetensors")
     with pytest.raises(CheckpointError, match="cannot read the weights"):
@@ -158,7 +174,11 @@ def test_the_other_networks_weights_are_refused(folder: Path) -> None:
         (SLIM_AS | {"num_blocks": "two"}, "needs a whole number, got 'two'"),
         (SLIM_AS | {"num_blocks": 2.0}, "num_blocks needs a whole number, got 2.0"),
         (SLIM_AS | {"num_blocks": 0}, "num_blocks needs at least 1, got 0"),
-        (SLIM_AS | {"headroom": -1}, "headroom needs at least 0, got -1"),
+        (SLIM_AS | {"num_blocks": 10**9}, "num_blocks needs at most 16 tensors, got 1000000000"),
+        (SLIM_AS | {"hidden_channels": 10**6}, r"\d+ tensors .* such as blocks.0.predict"),
+        (SLIM_AS | {"hidden_channels": 10**18}, "Storage size calculation overflowed"),
+        (SLIM_AS | {"headroom": -1}, "headroom needs at least 0 and at most 127, got -1"),
+        (SLIM_AS | {"headroom": 128}, "headroom needs at least 0 and at most 127, got 128"),
         ([2], "LIHConfig needs fields with values, got"),
         (2, "LIHConfig needs fields with values, got 2"),
         ("not JSON", "Expecting value"),

@@ -18,6 +18,7 @@ pytest.importorskip("constriction", reason="needs the extra `lossless`")
 from photo_codec import container
 from photo_codec.container import HEADER, SHIPPED, Weights, compress, decompress, load_weights
 
+from tests.deep_photos import png_of_16_bits, tiff_of_16_bits
 from tests.lossless.conftest import EXAMPLE
 
 GOLDEN = Path(__file__).parent / "golden.llp"
@@ -69,18 +70,51 @@ def test_other_modes_are_refused(call, mode: str) -> None:
     assert not Path("photo.llp").exists()
 
 
-def test_other_photos_are_refused(call) -> None:
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("LA.png", "RGBA stored as LA;16B"),
+        ("RGB.png", "RGB stored as RGB;16B"),
+        ("RGBA.png", "RGBA stored as RGBA;16B"),
+        ("chunky.tif", "RGB stored as ('RGB;16L', 0, 1)"),
+        ("planar.tif", "RGB stored as ('R', 0, 1) ('G', 0, 1) ('B', 0, 1)"),
+        ("rgb.ppm", "RGB stored as ('RGB', 65535)"),
+    ],
+)
+def test_photos_of_16_bits_are_refused(name: str, stored: str, call) -> None:
+    """Pillow opens them as photos of 8 bits."""
+    if name.endswith("png"):
+        Path(name).write_bytes(png_of_16_bits(6, 5, Path(name).stem))
+    elif name.endswith("tif"):
+        Path(name).write_bytes(tiff_of_16_bits(6, 5, planar=name == "planar.tif"))
+    else:
+        Path(name).write_bytes(b"P6 6 5 65535\n" + bytes(180))
+    error = f"compress.py: error: {name} needs to be 8-bit L, LA, RGB or RGBA, got {stored}\n"
+    assert call("compress.py", name, "-o", "photo.llp") == (2, error)
+
+
+def test_other_photos_are_refused(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     sample("RGB").save("clear.png", transparency=(0, 0, 0))
     sample("RGB").save("moves.webp", save_all=True, append_images=[sample("L").convert("RGB")], lossless=True)
     Path("text.png").write_text("no photo")
+    for suffix in ("png", "tif", "bmp"):
+        sample("RGB").save(f"half.{suffix}")
+        Path(f"half.{suffix}").write_bytes(Path(f"half.{suffix}").read_bytes()[:-60])
+    Image.new("L", (20, 20)).save("large.png")
     found = {
         "clear.png": "clear.png needs to be 8-bit L, LA, RGB or RGBA, got RGB with a transparent colour",
         "moves.webp": "moves.webp needs to be one photo, got 2 frames",
-        "text.png": "text.png needs to be a photo that Pillow reads, got another kind of file",
+        "text.png": "text.png needs to be a PNG, TIFF, WebP, BMP, PPM or JPEG file, got another kind",
         "missing.png": "[Errno 2] No such file or directory: 'missing.png'",
     }
     for name, message in found.items():
         assert call("compress.py", name, "-o", "photo.llp") == (2, f"compress.py: error: {message}\n")
+    for suffix in ("png", "tif", "bmp"):
+        status, error = call("compress.py", f"half.{suffix}", "-o", "photo.llp")
+        assert status == 2
+        assert error.startswith(f"compress.py: error: half.{suffix} cannot be read, damaged or truncated: ")
+    assert "large.png is too large to open safely: Image size (400" in call("compress.py", "large.png", "-o", "o")[1]
     assert not Path("photo.llp").exists()
 
 
@@ -93,6 +127,32 @@ def test_files_are_overwritten_only_with_force(call) -> None:
     assert call("compress.py", "photo.png", "-o", "photo.llp", "--force") == (0, "")
     status, error = call("decompress.py", "photo.llp", "-o", "photo.jpg")
     assert (status, error) == (2, "decompress.py: error: --output needs to end in .png, got photo.jpg\n")
+
+
+def test_options_are_checked_before_work(call) -> None:
+    sample("L").save("photo.png")
+    before = Path("photo.png").read_bytes()
+    found = {
+        ("-o", "no/photo.llp"): "no/photo.llp needs to be a file in an existing folder",
+        ("-o", ".", "--force"): ". needs to be a file in an existing folder",
+        ("-o", "./photo.png", "--force"): "--output needs to be another file than the one to read, got photo.png",
+        ("-o", "photo.llp", "--threads", "-1"): "--threads needs at least 1, got -1",
+        ("-o", "photo.llp", "--threads", "0"): "--threads needs at least 1, got 0",
+    }
+    for options, message in found.items():
+        for script in ("compress.py", "decompress.py"):
+            assert call(script, "photo.png", *options) == (2, f"{script}: error: {message}\n")
+    assert [path.name for path in Path().iterdir()] == ["photo.png"]
+    assert Path("photo.png").read_bytes() == before
+
+
+def test_a_lack_of_memory_is_one_line(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    sample("L").save("photo.png")
+    monkeypatch.setattr(container, "compress", fail)
+    assert call("compress.py", "photo.png", "-o", "photo.llp") == (2, "compress.py: error: MemoryError\n")
 
 
 @pytest.fixture(scope="module")
@@ -121,20 +181,40 @@ def test_damaged_files_write_nothing(call, data: bytes) -> None:
     assert [path.name for path in Path().iterdir()] == ["photo.llp"]
 
 
+def with_checksum(body: bytes) -> bytes:
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
 def test_forged_sizes_and_checksums_are_refused(data: bytes, weights: Weights) -> None:
     def forged(**fields: int) -> bytes:
         names = ("magic", "version", "channels", "name", "height", "width")
         values = dict(zip(names, HEADER.unpack_from(data), strict=False))
         header = HEADER.pack(*(values | fields).values(), *HEADER.unpack_from(data)[len(names) :])
-        body = header + data[HEADER.size : -4]
-        return body + struct.pack("<I", zlib.crc32(body))
+        return with_checksum(header + data[HEADER.size : -4])
 
-    with pytest.raises(ValueError, match="got 9 x 7 x 9"):
+    with pytest.raises(ValueError, match=f"got 9 x 7 x 9 in {len(data)} bytes"):
         decompress(forged(channels=9), weights)
-    with pytest.raises(ValueError, match="got 4000000000 x 7 x 3"):
+    with pytest.raises(ValueError, match="at most 268435456 pixels, got 4000000000 x 7 x 3"):
         decompress(forged(height=4_000_000_000), weights)
+    with pytest.raises(ValueError, match="got 1 x 200000000 x 3"):  # more tiles than there is data
+        decompress(forged(height=1, width=200_000_000), weights)
     with pytest.raises(ValueError, match="needs pixels with the checksum of the photo"):
         decompress(forged(height=8), weights)
+
+
+@pytest.mark.parametrize("profile", [b"no zlib", zlib.compress(bytes(2**24 + 1)), zlib.compress(b"profile")[:-1]])
+def test_forged_parts_are_refused(profile: bytes, data: bytes, weights: Weights) -> None:
+    """The content of a profile of 16 MB and more, and one that zlib cannot read or not to its end."""
+    *fields, _, exif, checksum = HEADER.unpack_from(data)
+    header = HEADER.pack(*fields, len(profile), exif, checksum)
+    forged = header + data[HEADER.size : HEADER.size + 4] + profile + data[HEADER.size + 4 : -4]
+    with pytest.raises(ValueError, match="is damaged: its parts do not fit its header"):
+        decompress(with_checksum(forged), weights)
+
+
+def test_what_cannot_be_read_back_is_not_compressed(weights: Weights) -> None:
+    with pytest.raises(ValueError, match="bytes of profile or Exif, got 12 pixels with 16777217 and 0 bytes"):
+        compress(np.zeros((3, 4, 3), np.uint8), weights, extras=(bytes(2**24 + 1), b""))
 
 
 def test_other_weights_are_named(data: bytes, weights: Weights) -> None:

@@ -45,6 +45,11 @@ def test_steps_continue_and_the_weights_return_photos(photos: list[np.ndarray], 
     file = tmp_path / "weights"
     file.write_bytes(export(run.model, photos, counted=2))
     weights = load_weights(file)
+    damaged = bytearray((tmp_path / "checkpoint.pt").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "checkpoint.pt").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"checkpoint.pt needs to be a checkpoint of train.py, got a damaged file"):
+        again.load()
     assert np.array_equal(decompress(compress(photos[0], weights), weights)[0], photos[0])
 
 
@@ -77,9 +82,20 @@ def test_the_script_trains_continues_and_refuses_to_overwrite(
     steps = json.loads(Path("run/log.jsonl").read_text().splitlines()[-1])["step"]
     assert call() == 2
     assert "run has a run: continue it with --resume, or choose another folder" in capsys.readouterr().err
+    assert call("--minutes", "0") == 2
+    assert "--minutes needs a finite number above 0 and --width at least 1, got 0.0 and 12" in capsys.readouterr().err
     assert call("--minutes", "0.02", "--resume") == 0
     assert json.loads(Path("run/log.jsonl").read_text().splitlines()[-1])["step"] > steps
     assert load_weights(Path("run/lossless.safetensors")).model.width == 12
+    Path("run/checkpoint.pt").unlink()  # weights alone are not overwritten either
+    assert call() == 2
+
+
+def test_damaged_photos_are_named(photos: list[np.ndarray], tmp_path: Path) -> None:
+    Image.fromarray(photos[0]).save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:-60])
+    with pytest.raises(ValueError, match=r"half.png cannot be read, damaged or truncated: "):
+        load_photos([tmp_path])
 
 
 def test_folders_without_large_photos_are_refused(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 import contextlib
 import hashlib
 import itertools
-import os
 import struct
-import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +21,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "lossless.safetensor
 MAGIC, VERSION = b"LLPH", 2
 HEADER = struct.Struct("<4sBB8sIIIII4s")  # magic, version, channels, weights, height, width, three sizes, checksum
 TILE = 512
+PIXELS = 2**28  # of a photo; Pillow opens no larger ones
+EXTRA = 2**24  # bytes of a palette, a colour profile or Exif data
 COLOURS = 256  # a photo with no more has a palette
 PARTS = {1: (1,), 2: (1, 1), 3: (3,), 4: (3, 1)}  # channels of a photo: those coded together, an alpha channel alone
 
@@ -71,8 +70,14 @@ def compress(
         weights: The networks.
         extras: Two byte strings that are stored, too.
         watch: Wraps the list of tiles, as tqdm does.
+
+    Raises:
+        ValueError: If the photo or a byte string is too large.
     """
     height, width, channels = pixels.shape
+    if height * width > PIXELS or max(map(len, extras)) > EXTRA:
+        sizes = f"{height * width} pixels with {' and '.join(str(len(extra)) for extra in extras)} bytes"
+        raise ValueError(f"compress needs at most {PIXELS} pixels with {EXTRA} bytes of profile or Exif, got {sizes}")
     coded, palette = _with_palette(pixels)
     payloads = []
     for tile in watch(tiles_of(*coded.shape)):
@@ -93,12 +98,26 @@ def decompress(data: bytes, weights: Weights, *, watch: Watch = iter) -> tuple[n
     channels, name, height, width, *sizes, checksum = _header(data)
     if name != weights.name:
         raise ValueError(f"needs the weights {name.hex()} that wrote it, got {weights.name.hex()}")
+    try:
+        pixels, extras = _decoded(data, weights, (height, width, channels), sizes, watch=watch)
+    except (ValueError, zlib.error):
+        raise ValueError("is damaged: its parts do not fit its header") from None
+    if _checksum(pixels) != checksum:
+        raise ValueError("needs pixels with the checksum of the photo, got others: report this machine and its torch")
+    return pixels, extras
+
+
+def _decoded(
+    data: bytes, weights: Weights, shape: tuple[int, int, int], sizes: list[int], *, watch: Watch
+) -> tuple[np.ndarray, tuple[bytes, bytes]]:
+    """Returns pixels and byte strings from what follows the header."""
+    height, width, channels = shape
     coded = np.zeros((height, width, 1 if sizes[0] else channels), np.uint8)
     tiles = tiles_of(*coded.shape)
     lengths = np.frombuffer(data, "<u4", len(tiles), HEADER.size).tolist()
     ends = itertools.accumulate((*sizes, *lengths), initial=HEADER.size + 4 * len(tiles))
     pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
-    palette, first, second = (piece and zlib.decompress(piece) for piece in pieces[:3])
+    palette, first, second = (_unpacked(piece) for piece in pieces[:3])
     with contextlib.suppress(AssertionError):  # which constriction raises for what it cannot decode
         for tile, payload in zip(watch(tiles), pieces[3:], strict=True):
             coded[tile] = decode_tile(weights.model, weights.distributions, payload, shape=coded[tile].shape)
@@ -106,9 +125,15 @@ def decompress(data: bytes, weights: Weights, *, watch: Watch = iter) -> tuple[n
     if palette:
         colours = np.frombuffer(palette, np.uint8).reshape(-1, channels)
         pixels = colours[coded[:, :, 0].clip(max=len(colours) - 1)]
-    if _checksum(pixels) != checksum:
-        raise ValueError("needs pixels with the checksum of the photo, got others: report this machine and its torch")
     return pixels, (first, second)
+
+
+def _unpacked(piece: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    content = unpacker.decompress(piece, EXTRA + 1)  # a small piece may become gigabytes
+    if piece and (len(content) > EXTRA or not unpacker.eof):
+        raise ValueError
+    return content
 
 
 def _with_palette(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
@@ -168,43 +193,8 @@ def _header(data: bytes) -> tuple[int, bytes, int, int, int, int, bytes]:
     if len(data) < HEADER.size + 4 or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise ValueError("is damaged or truncated")
     channels, name, height, width, *rest = HEADER.unpack_from(data)[2:]
-    if channels not in PARTS or not 0 < height * width <= len(data) * TILE**2:
-        raise ValueError(f"needs a photo of one to four channels, got {height} x {width} x {channels}")
+    tiles = -(-height // TILE) * -(-width // TILE)
+    if channels not in PARTS or not 0 < height * width <= PIXELS or 4 * tiles > len(data):
+        got = f"{height} x {width} x {channels} in {len(data)} bytes"
+        raise ValueError(f"needs a photo of one to four channels and at most {PIXELS} pixels, got {got}")
     return channels, name, height, width, *rest
-
-
-def write(path: Path, data: bytes, *, force: bool) -> None:
-    """Writes a file at once: it is there complete, or not at all."""
-    require_new(path, force=force)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def require_new(path: Path, *, force: bool) -> None:
-    """Raises if a file exists that may not be overwritten."""
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists: choose another name, or add --force")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def run(main: Callable[[], None]) -> None:
-    """Calls a script's `main`; errors about files and values become one line and exit status 2."""
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -3,7 +3,9 @@
 import io
 import json
 import math
+import pickle
 import time
+import zipfile
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -18,6 +20,7 @@ from tqdm import tqdm
 from liftlayers import frozen
 from photo_codec.coder import CENTRE, ESCAPE, YCOCG, activity, table_of
 from photo_codec.model import BITS, SCALES, SYMBOLS, Model
+from photo_codec.photos import opened
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
@@ -37,8 +40,11 @@ def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
         paths = [Path(str(resources.files("skimage").joinpath("data", name))) for name in BUNDLED]
     else:
         paths = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-    photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    photos = [photo for photo in photos if min(photo.shape[:2]) >= CROP]
+    photos = []
+    for path in paths:
+        with opened(path) as photo:
+            pixels = np.asarray(photo.convert("RGB"))
+        photos += [pixels] if min(pixels.shape[:2]) >= CROP else []
     if not photos:
         raise ValueError(f"--data needs {', '.join(SUFFIXES)} files of at least {CROP} x {CROP} pixels, got none")
     return photos
@@ -175,8 +181,20 @@ class Run:
         new.replace(self.folder / "checkpoint.pt")
 
     def load(self) -> None:
-        """Continues from the checkpoint."""
-        state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
+        """Continues from the checkpoint.
+
+        Raises:
+            OSError: If there is none.
+            ValueError: If it is damaged.
+        """
+        path = self.folder / "checkpoint.pt"
+        try:
+            with zipfile.ZipFile(path) as file:
+                if file.testzip() is not None:  # torch does not compare checksums
+                    raise zipfile.BadZipFile("a checksum is wrong")
+            state = torch.load(path, weights_only=True)
+        except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError) as error:
+            raise ValueError(f"{path} needs to be a checkpoint of train.py, got a damaged file: {error}") from error
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]

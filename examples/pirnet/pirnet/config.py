@@ -8,9 +8,9 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pirnet.support.settings import Count, CountOrZero, Positive, PositiveOrZero, Seed, Share, check, shown
+from pirnet.support.settings import Count, CountOrZero, Positive, PositiveOrZero, Range, Seed, Share, check, shown
 from pirnet.tasks import TASKS, Degradation
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class LIHConfig:
     """Network inside predict and update: PIRNet's separable residual one, or a small chain of convolutions."""
     hidden_channels: Count = 32
     """Channels inside a predictor."""
-    headroom: CountOrZero = 8
+    headroom: Annotated[int, Range(0, 127)] = 8
     """Grey levels by which black and white of the cover are moved inwards before hiding, so that 8 bit clips less."""
 
 

@@ -230,7 +230,7 @@ class FolderPairs(Sequence[Pair]):
         paths = self._paths[index]
         images = tuple(to_uint8(read_picture(path).pixels) for path in paths)
         photos = Photos(tuple(file_name(path.name) for path in paths), images)
-        return evaluation_pairs(photos, multiple=self.multiple, swap=False)[0]
+        return _pair(photos, 0, 1, self.multiple)
 
     @property
     def names(self) -> list[dict[str, object]]:

@@ -23,6 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 STEGO_MODES = ("RGB", "RGBA")
 ORIENTATION = 0x0112  # the EXIF tag
+BITS_PER_SAMPLE = 258  # the TIFF tag
 # What Pillow's decoders raise on damaged data, found by truncating files and flipping their bytes.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -200,9 +201,10 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
 
 
 def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
-    # Pillow reduces 16-bit colour to 8 bits without a warning: only the raw mode of its tiles shows it.
+    # Pillow reads 16-bit colour as 8 bits without a warning: the raw mode of its tiles shows it, a TIFF tag if planar.
     raw_modes = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
     deep = image.format in ("PNG", "TIFF") and any(bits in raw_modes for bits in (";16", ";32", "I;", "F;"))
+    deep = deep or max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (1,))) > 8
     if deep or image.mode.startswith(("I", "F")):
         raise ImageError(
             f"{path}: more than 8 bits a channel (mode {image.mode}, {raw_modes or 'raw'}); convert it to 8 bits first"

@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +19,12 @@ from pirnet.config import Config, LIHConfig, LSRConfig, from_dict
 from pirnet.model import LIH, LSR, PIRNet
 from pirnet.support.files import atomic_path
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, CheckpointError
-from pirnet.support.settings import check
+from pirnet.support.settings import check, shown
 from pirnet.support.taskless import Taskless
 from pirnet.support.text import counted
 
 N = TypeVar("N", bound=nn.Module)
-C = TypeVar("C")
+C = TypeVar("C", LIHConfig, LSRConfig)
 P = TypeVar("P", bound=PIRNet)
 
 USE = "config.json"
@@ -118,12 +119,33 @@ def load_network(path: Path, network_class: type[N], config_class: type[C]) -> t
     tensors, metadata = _tensors(path, network_class.__name__)
     try:
         config = from_dict(config_class, json.loads(metadata["config"]))
-        network = network_class(config)
+        _check_counts(config, tensors)
+        network = _without_values(network_class, config)
         check_tensors(tensors, network)
         network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
+    if isinstance(network, LIH) and metadata.get("run", "") not in ("", run_id(network)):
+        raise CheckpointError(f"{path} is damaged: its weights are not those that its id {metadata['run']} is made of")
     return network.eval(), config
+
+
+def _check_counts(config: LIHConfig | LSRConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses a config with more layers of one kind than tensors, which would take long to build."""
+    for name, value in dataclasses.asdict(config).items():
+        if name in ("num_scales", "num_blocks", "encoder", "middles", "decoder_middle", "decoder"):
+            numbers = value if isinstance(value, tuple) else (value,)
+            if max(numbers, default=0) > len(tensors):
+                raise ValueError(f"{name} needs at most {counted(len(tensors), 'tensor')}, got {shown(value)}")
+
+
+def _without_values(network_class: Callable[[C], N], config: C) -> N:
+    """A network whose tensors take no memory, which a wrong config could exhaust."""
+    try:
+        with torch.device("meta"):
+            return network_class(config)
+    except RuntimeError as error:  # sizes beyond all integers
+        raise ValueError(error) from error
 
 
 def check_tensors(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
@@ -209,6 +231,9 @@ def load_state(path: Path) -> dict[str, object]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: there is nothing to resume")
     try:
+        with zipfile.ZipFile(path) as file:
+            if (part := file.testzip()) is not None:  # torch does not compare checksums
+                raise ValueError(f"{part} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for damaged files
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error

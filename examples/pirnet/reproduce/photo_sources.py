@@ -41,8 +41,9 @@ class PhotoOptions:
 
         # before the training photos, so that a bad name is reported at once
         pairs = None if self.test is None else FolderPairs(self.test, limit=limit)
-        photos, kept = hold_out(bundled_photos(), HELD_OUT)
         if self.data:
             photos = cached_folders(self.data, cache=self.cache, min_size=crop)
+        else:
+            photos, _ = hold_out(bundled_photos(), HELD_OUT)
         PairCrops(photos, crop=crop, seed=0)  # refuses photos that are too small
-        return photos, evaluation_pairs(kept)[:limit] if pairs is None else pairs
+        return photos, evaluation_pairs(hold_out(bundled_photos(), HELD_OUT)[1])[:limit] if pairs is None else pairs

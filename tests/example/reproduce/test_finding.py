@@ -14,12 +14,21 @@ from pirnet.data import Pair
 from pirnet.metrics import psnr
 from pirnet.model import LIH
 from reproduce.finding_plots import COLOURS
+from reproduce.photo_sources import PhotoOptions
 from reproduce.treatments import UNTREATED, Point, added_noise, as_hidden, correlations, partly, points
 
 from liftlayers.testing import randomise_
 from tests.example.helpers import Script, assert_refused, listing, save_image, smooth_image, strict_json, tiny
 
 QUALITIES = st.floats(-50, 50).map(lambda value: round(value, 3))
+
+
+def test_folders_of_photos_need_no_bundled_ones(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("pirnet.support.photos.BUNDLED")
+    photos, pairs = PhotoOptions((photo_folder,), photo_folder, tmp_path).photos_and_pairs(crop=16, limit=1)
+    assert (len(photos), len(pairs)) == (5, 1)
 
 
 @given(qualities=st.lists(st.tuples(*[QUALITIES] * 4), min_size=3, max_size=8))

@@ -63,6 +63,13 @@ def test_what_is_full_is_one_line(error: Exception, message: str, capsys: pytest
     assert message in line
 
 
+def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["somewhere/cluster.py"])
+    message = r'^cluster.py: error: ray is missing: pip install -e "\.\[cluster\]"$'
+    with pytest.raises(SystemExit, match=message), cli.needs_extra("cluster"):
+        raise ModuleNotFoundError(name="ray")
+
+
 def test_other_errors_keep_their_traceback() -> None:
     def main() -> None:
         raise RuntimeError("a fault of ours")

@@ -84,6 +84,8 @@ def test_scrambling_keeps_the_even_part(height: int, width: int, block: int) -> 
         ({"key": "0x" + "00" * 31}, "damaged, key is missing or wrong"),
         ({"key": None}, "damaged, key is missing or wrong"),
         ({"block": 0}, "damaged, block is missing or wrong"),
+        ({"block": 48}, "damaged, block is missing or wrong"),
+        ({"height": 2**31}, "damaged, height is missing or wrong"),
         ({"height": 1.5}, "damaged, height is missing or wrong"),
         ({"width": True}, "damaged, width is missing or wrong"),
         ({"weights": 3}, "damaged, weights is missing or wrong"),
@@ -100,7 +102,9 @@ def test_damaged_files_are_refused(change: dict[str, object], problem: str, tmp_
     assert key.secret.hex() not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\x89PNG\r\n\x1a\n" + bytes(100_000), b"\xff\xfe", b'{"key": '])
+@pytest.mark.parametrize(
+    "content", [b"", b"[1, 2]", b"\x89PNG\r\n\x1a\n" + bytes(100_000), b"\xff\xfe", b'{"key": ', b"[" * 4000]
+)
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.key").write_bytes(content)
     with pytest.raises(KeyFileError, match="this is something else"):

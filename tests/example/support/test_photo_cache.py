@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def test_the_photos_are_those_of_the_folder_and_decoded_once(folder: Path, tmp_p
         assert decoded == ["a.png", "b.jpg", "c.webp"]
     (file,) = (tmp_path / "cache").iterdir()
     assert file.suffix == ".photos"
+
+
+def test_nobody_else_can_read_the_photos(folder: Path, tmp_path: Path) -> None:
+    cached_photos(folder, cache=tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file)]
+    assert modes == [0o700, 0o600]
+
+
+def test_names_of_folders_may_be_long(folder: Path, tmp_path: Path) -> None:
+    long = folder.rename(tmp_path / ("\N{GRINNING FACE}" * 60))
+    cached_photos(long, cache=tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    assert file.name.startswith("\N{GRINNING FACE}" * 50 + "-")
 
 
 def test_pixels_stay_on_disk(folder: Path, tmp_path: Path) -> None:

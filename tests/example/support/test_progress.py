@@ -1,6 +1,7 @@
 """Progress bars: immediate on a terminal, every half minute in a log, and none in a log for short work."""
 
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,14 @@ def test_a_log_has_a_line_every_half_minute(
     lines = capsys.readouterr().err.splitlines(keepends=True)
     assert [line.split("%")[0] for line in lines] == ["training:  30", "training:  60", "training:  90"]
     assert all(line.endswith("]\n") and "\r" not in line for line in lines)
+
+
+def test_a_process_of_a_service_shows_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "hidden", threading.Event())
+    progress.hidden.set()
+    assert list(progress_bar(range(3))) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_shows_it_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

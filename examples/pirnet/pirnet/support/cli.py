@@ -13,7 +13,7 @@ import signal
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -89,6 +89,16 @@ def read_early(script: str, read: Callable[[], T]) -> Callable[[], T]:
     if script == "__main__":
         run(read_options)
     return read_options
+
+
+@contextlib.contextmanager
+def needs_extra(name: str) -> Iterator[None]:
+    """Ends a script with one line if a package that it imports here is missing, and names the extra that has it."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        script = Path(sys.argv[0]).name
+        raise SystemExit(f'{script}: error: {missing.name} is missing: pip install -e ".[{name}]"') from None
 
 
 def _cause(error: Exception) -> str:

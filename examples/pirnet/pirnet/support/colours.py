@@ -3,6 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageCms
 
 from pirnet.support.outputs import ImageError
@@ -17,25 +18,36 @@ def in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image
         profile: Its ICC profile.
 
     Returns:
-        The picture as RGB or RGBA, and the name of its profile, empty if that was sRGB already.
+        The picture as RGB or RGBA, and the name of its profile. If the profile has no effect, the picture as it was and
+        an empty name.
 
     Raises:
         ImageError: The profile is damaged, or of another kind than the picture.
     """
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip()
-        if "srgb" in name.lower():
-            return image, ""
         mode = "L" if profile[16:20] == b"GRAY" else "RGB"
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(_without_alpha(image, mode), source, target, outputMode="RGB")
+        opaque = _without_alpha(image, mode)
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if not _has_effect(to_srgb, mode):  # the name does not say: profiles of linear sRGB have "sRGB" in theirs
+            return image, ""
+        converted = ImageCms.applyTransform(opaque, to_srgb)
+        name = ImageCms.getProfileDescription(source).strip()
     except (OSError, ImageCms.PyCMSError) as error:
         raise ImageError(f"{path}: its colour profile cannot be used, {error}; convert it to sRGB first") from error
     assert converted is not None  # only a conversion in place returns nothing
     if image.has_transparency_data:
         converted.putalpha(image.convert("RGBA").getchannel("A"))
     return converted, name
+
+
+def _has_effect(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform changes any of 18 x 18 x 18 colours by more than one level, a difference of rounding."""
+    levels = np.indices((18, 18, 18), np.uint8) * 15  # (3, red, green, blue)
+    colours = Image.fromarray(levels.transpose(1, 2, 3, 0).reshape(18 * 18, 18, 3)).convert(mode)
+    converted = ImageCms.applyTransform(colours, transform)
+    assert converted is not None  # only a conversion in place returns nothing
+    return bool(abs(np.asarray(converted, np.int16) - np.asarray(colours.convert("RGB"))).max() > 1)
 
 
 def _without_alpha(image: Image.Image, mode: str) -> Image.Image:

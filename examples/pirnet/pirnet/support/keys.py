@@ -19,14 +19,19 @@ from liftlayers.functional import scramble_blocks, unscramble_blocks
 from pirnet.pixels import even_part
 from pirnet.support.files import atomic_path, to_json
 from pirnet.support.outputs import STREAM
+from pirnet.support.text import counted
 
 KIND, VERSION = "liftlayers PIRNet key", 1
 KEY_BYTES = 32
+BLOCK, BLOCKS = 16, (16, 32, 64)  # pixels a side of a block: what is usual, and what is possible
+ENOUGH = 16  # blocks that a photo needs to be scrambled well
+MAX_SIDE = 2**31 - 1  # of a photo, in pixels
 MAX_BYTES = 4096  # of a key file: a photo that is named by mistake is not read
 
 FIELDS: dict[str, Callable[[object], bool]] = {
     "key": lambda value: isinstance(value, str) and bool(re.fullmatch(f"[0-9a-f]{{{2 * KEY_BYTES}}}", value)),
-    **dict.fromkeys(("block", "height", "width"), lambda value: type(value) is int and value > 0),
+    "block": lambda value: type(value) is int and value in BLOCKS,
+    **dict.fromkeys(("height", "width"), lambda value: type(value) is int and 0 < value <= MAX_SIDE),
     "weights": lambda value: isinstance(value, str),
 }
 """The fields of a key file, and whether a value is valid."""
@@ -96,13 +101,14 @@ def read_key(path: Path) -> Key:
     Raises:
         KeyFileError: If it is missing, is no key file, or is damaged.
     """
+    _check_name(path)
     if not path.is_file():
         raise KeyFileError(f"{path}: no such key file")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES)  # the beginning of a larger file, such as a photo, is no JSON
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):  # also of brackets that are nested too deep
         content = None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise KeyFileError(f"{path}: needs to be a key file that conceal.py wrote, this is something else")
@@ -119,11 +125,30 @@ def key_path(output: Path, named: Path | None) -> Path:
     """The file of a key: the one that is named, or one next to the stego image with the ending .key.
 
     Raises:
-        ValueError: If the stego image goes to standard output and no file is named.
+        ValueError: If the stego image goes to standard output and no file is named, or a folder or stream is named.
     """
     if named is None and output == STREAM:
         raise ValueError("the key needs a file when the stego image goes to standard output: name it with --key")
-    return output.with_suffix(".key") if named is None else named
+    path = output.with_suffix(".key") if named is None else named
+    _check_name(path)
+    return path
+
+
+def _check_name(path: Path) -> None:
+    if path == STREAM:
+        raise KeyFileError("--key needs the name of a file, got -, which is standard input or output")
+    if path.is_dir():
+        raise KeyFileError(f"{path}: this is a folder, a key file is needed")
+
+
+def few_blocks(key: Key) -> list[str]:
+    """A warning if a photo has so few blocks that scrambling changes little, else nothing."""
+    count = (key.height // key.block) * (key.width // key.block)
+    if count >= ENOUGH:
+        return []
+    size = f"of {key.block} x {key.block} pixels"
+    blocks = counted(count, f"whole block {size}", f"whole blocks {size}")
+    return [f"only {blocks}, easy to put together again: smaller blocks or a larger photo protect better"]
 
 
 def check_fits(key: Key, photo: Tensor, *, run: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 STREAM = Path("-")  # standard input or output
@@ -12,15 +13,16 @@ class ImageError(ValueError):
     """A picture or a folder that cannot be read, written or used. The message is one line that names the file."""
 
 
-def check_output(path: Path, *, force: bool) -> None:
+def check_output(path: Path, *, force: bool, others: Iterable[Path | None] = ()) -> None:
     """Refuses a path that `write_png` could not write, before any work is done.
 
     Args:
         path: The file to write, or `-` for standard output.
         force: Whether to replace an existing file.
+        others: The other files that a script reads or writes, which the file may not replace.
 
     Raises:
-        ImageError: As `write_png`.
+        ImageError: As `write_png`, or the file is one of the others.
     """
     if path == STREAM:
         if sys.stdout is None:
@@ -39,5 +41,7 @@ def check_output(path: Path, *, force: bool) -> None:
         raise ImageError(f"{path}: cannot write, this is a folder")
     if path.is_symlink() and not path.exists():
         raise ImageError(f"{path}: cannot write, this is a link to a file that does not exist")
+    if os.path.realpath(path) in [os.path.realpath(other) for other in others if other is not None]:
+        raise ImageError(f"{path}: cannot write, this is also an input or the key; name another file with -o")
     if path.exists() and not force:
         raise ImageError(f"{path}: {EXISTS}")

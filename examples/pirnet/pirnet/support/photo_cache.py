@@ -20,6 +20,7 @@ from pirnet.support.progress import progress_bar
 from pirnet.support.text import counted, file_name
 
 ENDING = ".photos"
+TITLE = 50  # characters of a folder's name: with four bytes each, the name of the file is not too long
 LENGTH = 8  # bytes of the length of the index
 
 
@@ -53,7 +54,8 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
 
     Args:
         folder: The folder of the photos.
-        cache: The folder of the file; it is created if it is missing.
+        cache: The folder of the file; it is created if it is missing. Others can read neither a new folder
+            nor a new file.
         min_size: The height and width that each photo must have at least, in pixels.
 
     Raises:
@@ -63,7 +65,7 @@ def cached_photos(folder: Path, *, cache: Path, min_size: int = 16) -> Photos:
     """
     paths = photo_paths(folder)
     whole = folder.resolve()
-    title = whole.name.encode("utf-8", "replace").decode()  # torch takes no other names
+    title = whole.name[:TITLE].encode("utf-8", "replace").decode()  # torch takes no other names
     file = cache / f"{title}-{hash_of(os.fsencode(whole))}{ENDING}"
     photos = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     try:
@@ -92,9 +94,9 @@ def clear(cache: Path) -> str:
 
 
 def _build(file: Path, paths: Sequence[Path], photos: list[list[object]], min_size: int) -> dict:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(0o700, parents=True, exist_ok=True)
     read, sizes, hashes, refusals = [], [], [], Refusals()
-    with atomic_path(file) as temporary, temporary.open("wb") as out:
+    with atomic_path(file, private=True) as temporary, temporary.open("wb") as out:
         for path in progress_bar(paths, desc=f"decoding {file_name(paths[0].parent.name)}", unit="photo"):
             with refusals.collected():
                 image = to_uint8(read_picture(path).pixels)  # (3, H, W)

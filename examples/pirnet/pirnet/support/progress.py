@@ -2,12 +2,15 @@
 
 import io
 import sys
+import threading
 import time
 from typing import Any
 
 from tqdm import tqdm
 
 LOG_INTERVAL = 30.0  # seconds
+hidden = threading.Event()
+"""Whether this process shows no bars, as those of a service, whose log has one line for each request."""
 
 
 class Lines(io.TextIOBase):
@@ -37,4 +40,6 @@ def progress_bar(items: Any = None, **options: Any) -> tqdm:
     """
     if not sys.stderr.isatty():
         options |= {"file": Lines(), "mininterval": LOG_INTERVAL, "maxinterval": 2 * LOG_INTERVAL}
+    if hidden.is_set():
+        options["disable"] = True
     return tqdm(items, dynamic_ncols=True, **options)

@@ -33,11 +33,11 @@ class _Answer:
         """What the service needs, as it says."""
         try:
             return str(json.loads(self.content)["error"])[:500]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return http.client.responses.get(self.status, "for no stated reason")
 
 
-def restore(server: str, content: bytes, task: str, *, key: str = "") -> bytes:
+def restore(server: str, content: bytes, task: str, *, most: int, key: str = "") -> bytes:
     """Sends the content of a PNG file to a service; returns what it answers.
 
     A busy service is asked once more, after the time that it names. Certificates are verified, and redirects are not
@@ -47,16 +47,17 @@ def restore(server: str, content: bytes, task: str, *, key: str = "") -> bytes:
         server: The service, such as `https://restore.example.org`.
         content: The stego image.
         task: The name of the task.
+        most: The size of the largest answer, in bytes.
         key: The API key, or nothing.
 
     Raises:
-        ServiceError: If there is no such service, or it refuses.
+        ServiceError: If there is no such service, it refuses, or it answers more.
     """
-    answer = _post(server, content, task, key)
+    answer = _post(server, content, task, most, key)
     if answer.status in BUSY:
-        asked = float(answer.retry_after) if answer.retry_after.isdigit() else 1.0
+        asked = float(answer.retry_after) if answer.retry_after.isdecimal() else 1.0
         time.sleep(min(asked, LONGEST_WAIT))
-        answer = _post(server, content, task, key)
+        answer = _post(server, content, task, most, key)
     if answer.status != http.client.OK:
         raise ServiceError(f"{server}: answered {answer.status}, {answer.reason}")
     return answer.content
@@ -79,7 +80,9 @@ def read_api_key(path: Path) -> str:
     return key
 
 
-def _post(server: str, content: bytes, task: str, key: str) -> _Answer:
+def _post(server: str, content: bytes, task: str, most: int, key: str) -> _Answer:
+    if "@" in server:  # it may hold a password, which no message shows
+        raise ServiceError("--server needs an address without a user name or password, which --api-key-file replaces")
     headers = {"Content-Type": "image/png", "Content-Length": str(len(content))}
     headers |= {"Authorization": f"Bearer {key}"} if key else {}
     path = f"{urlsplit(server).path.rstrip('/')}/restore?{urlencode({'task': task})}"
@@ -94,13 +97,20 @@ def _post(server: str, content: bytes, task: str, key: str) -> _Answer:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may refuse before it has received all
             connection.request("POST", path, _parts(content), headers)
         answer = connection.getresponse()
-        return _Answer(answer.status, answer.read(), answer.headers.get("Retry-After", ""))
+        return _Answer(answer.status, _body(answer, server, most), answer.headers.get("Retry-After", ""))
     except TimeoutError as error:
         raise ServiceError(f"{server}: no answer within {TIMEOUT:.0f} seconds") from error
     except (OSError, http.client.HTTPException) as error:
         raise ServiceError(f"{server}: the connection broke, {error or type(error).__name__}") from error
     finally:
         connection.close()
+
+
+def _body(answer: http.client.HTTPResponse, server: str, most: int) -> bytes:
+    content = answer.read(most + 1) if answer.length is None else b""
+    if max(answer.length or 0, len(content)) > most:
+        raise ServiceError(f"{server}: needs to answer at most {most} bytes, got more")
+    return content or answer.read()
 
 
 def _connection(server: str) -> http.client.HTTPConnection:

@@ -173,7 +173,7 @@ class Service:
         if task not in self.tasks:
             raise Refused(422, f"needs ?task= with one of {', '.join(self.tasks)}, got {task[:50]!r}")
         length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > 1e6 * self.limits.megabytes:
+        if length.isdecimal() and int(length) > 1e6 * self.limits.megabytes:
             raise self._too_large()
         if self.draining:
             raise Refused(503, "this service is about to end, try again later")

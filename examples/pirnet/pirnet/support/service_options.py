@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from pirnet.support.places import SHIPPED
-from pirnet.support.settings import CountOrZero, Positive
+from pirnet.support.remote import read_api_key
+from pirnet.support.settings import CountOrZero, Port, Positive, Range
+
+if TYPE_CHECKING:
+    from pirnet.support.service import Limits
+
+DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -15,7 +22,7 @@ class ServiceOptions:
     """Folder with lsr.safetensors."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every network, where a key and a proxy with TLS are needed."""
-    port: CountOrZero = 8000
+    port: Port = 8000
     """Port to listen on; 0 chooses a free one and prints it."""
     queue: CountOrZero = 64
     """Requests that may wait while all processes work; others are answered 429."""
@@ -23,9 +30,23 @@ class ServiceOptions:
     """Largest body."""
     megapixels: Positive = 24.0
     """Largest picture."""
-    timeout: Positive = 30.0
+    timeout: Annotated[float, Range(0, DAY, open_ends=True)] = 30.0
     """Seconds in which a body has to arrive."""
     api_key_file: Path | None = None
     """File with a key on its first line, which clients have to send; without it, everybody may call."""
     allow_origin: tuple[str, ...] = ()
     """Web pages whose scripts may call the service, such as http://127.0.0.1:8001."""
+
+    def key(self) -> str:
+        """What clients have to send; empty if everybody may call."""
+        return "" if self.api_key_file is None else read_api_key(self.api_key_file)
+
+    def limits(self, processes: int) -> "Limits":
+        """What a service with that many processes accepts."""
+        from pirnet.support.service import Limits
+
+        return Limits(processes, self.queue, self.megabytes, self.megapixels, self.timeout)
+
+    def address(self, port: int) -> str:
+        """Host and port as in an address, where IPv6 needs brackets."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"

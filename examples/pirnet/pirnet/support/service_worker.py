@@ -5,11 +5,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pirnet.support import signals
+from pirnet.support import progress, signals
 from pirnet.support.places import CheckpointError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def start(weights: Path, max_pixels: float) -> None:
 
 
 def load(weights: Path, max_pixels: float) -> None:
-    """Loads the network once for all tasks of this process; `tasks` reports errors.
+    """Loads the network once for all tasks of this process, which prints nothing; `tasks` reports errors.
 
     Args:
         weights: The file `lsr.safetensors`.
@@ -41,6 +42,8 @@ def load(weights: Path, max_pixels: float) -> None:
     from pirnet.support.allocator import keep_memory
     from pirnet.weights import load_lsr
 
+    warnings.simplefilter("ignore")  # Pillow warns of what is in a picture, and nothing of it may be in the log
+    progress.hidden.set()
     keep_memory()
     torch.set_num_threads(1)
     Image.MAX_IMAGE_PIXELS = math.ceil(max_pixels / 2)  # Pillow refuses pictures of more than twice this size

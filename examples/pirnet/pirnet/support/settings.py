@@ -39,6 +39,7 @@ class Range:
 
 Count = Annotated[int, Range(1)]
 CountOrZero = Annotated[int, Range(0)]
+Port = Annotated[int, Range(0, 65535)]
 Positive = Annotated[float, Range(0, open_ends=True)]
 PositiveOrZero = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

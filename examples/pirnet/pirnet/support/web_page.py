@@ -64,6 +64,8 @@ def origin(service: str) -> str:
     Raises:
         ValueError: If it is no address of a web service.
     """
+    if "@" in service:  # it may hold a password, which no message shows
+        raise ValueError("--service needs an address without a user name or password")
     parts = urlsplit(service)
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+", parts.netloc):
         raise ValueError(f"--service needs an address such as https://restore.example.org, got {service}")

@@ -1,0 +1,73 @@
+"""What the scripts share: options, one-line errors, and files that are written at once."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from PIL import Image
+
+from photo_codec.container import SHIPPED
+
+
+def read_options(description: str | None, *, source: str, output: str) -> argparse.Namespace:
+    """Returns the options of compress.py or decompress.py, and sets the threads of torch.
+
+    Args:
+        description: The help of the script.
+        source: The help of the file to read.
+        output: The help of the file to write.
+
+    Raises:
+        OSError: If the output may not be written.
+        ValueError: If the output is the file to read, or there are no threads.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("source", type=Path, metavar="FILE", help=source)
+    parser.add_argument("-o", "--output", type=Path, required=True, help=output)
+    parser.add_argument("--weights", type=Path, default=SHIPPED, help="weights file, the same for both scripts")
+    parser.add_argument("--threads", type=int, help="threads of torch")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    options = parser.parse_args()
+    require_new(options.output, force=options.force)
+    if options.output.exists() and options.source.exists() and options.output.samefile(options.source):
+        raise ValueError(f"--output needs to be another file than the one to read, got {options.output}")
+    if options.threads is not None:
+        if options.threads < 1:
+            raise ValueError(f"--threads needs at least 1, got {options.threads}")
+        torch.set_num_threads(options.threads)
+    return options
+
+
+def require_new(path: Path, *, force: bool) -> None:
+    """Raises if a file cannot be written, or exists and may not be overwritten."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise NotADirectoryError(f"{path} needs to be a file in an existing folder")
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists: choose another name, or add --force")
+
+
+def write(path: Path, data: bytes, *, force: bool) -> None:
+    """Writes a file at once: it is there complete, or not at all."""
+    require_new(path, force=force)
+    temporary = path.with_name(f".{uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls a script's `main`; errors about files, values and memory become one line and exit status 2."""
+    try:
+        main()
+    except (OSError, ValueError, MemoryError, RuntimeError, Image.DecompressionBombError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
