@@ -55,7 +55,7 @@ def training():
     report = json.loads(TRAINING.read_text())
     figure, panels = plt.subplots(1, len(report["tasks"]), figsize=(11, 3), layout="constrained")
     for panel, (task, title) in zip(panels, report["tasks"].items(), strict=True):
-        for run, colour in zip(report["runs"], ("tab:blue", "tab:orange"), strict=True):
+        for run, colour in zip(report["runs"], ("tab:blue", "tab:orange", "tab:green"), strict=True):
             hours = [point["hours"] for point in run["points"]]
             for way, line in (("no key", ":"), ("key", "-")):
                 psnrs = [point[task][way] for point in run["points"]]

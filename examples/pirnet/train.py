@@ -29,17 +29,19 @@ from pirnet.support.train_options import KEPT, Options, parse
 read_options = cli.read_early(__name__, lambda: parse(__doc__))
 
 import torch
-from pirnet.config import Config, cleared, scaled
+from pirnet.config import Config, LIHConfig, LSRConfig, cleared, scaled
 from pirnet.data import Pair, evaluation_pairs
 from pirnet.evaluation import evaluate
+from pirnet.model import LIH, LSR
 from pirnet.support import distributed, files, report, runs
 from pirnet.support.photo_cache import cached_folders, clear
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
 from pirnet.support.places import cache_folder
 from pirnet.support.progress import progress_bar
+from pirnet.support.settings import differences
 from pirnet.support.text import counted, file_name
 from pirnet.trainer import Trainer
-from pirnet.weights import load_state
+from pirnet.weights import load_network, load_state
 
 
 def main() -> None:
@@ -59,6 +61,8 @@ def run(options: Options, device: torch.device) -> None:
     photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
     how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
     trainer = Trainer(config, photos, device=device, **how)
+    if options.start is not None:
+        start(trainer, options.start)
     writes = distributed.rank() == 0
     with open_folder(options, trainer) as folder:
         if writes:
@@ -77,6 +81,25 @@ def run(options: Options, device: torch.device) -> None:
             sys.exit(runs.STOPPED_EARLY)
         if writes:
             finish(trainer, folder, pairs, options=options, started=started)
+
+
+def start(trainer: Trainer, folder: Path) -> None:
+    """Gives the networks the weights of another run.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        ValueError: If they are other networks.
+    """
+    if (trainer.config.hider, trainer.config.restorer) != ("lih", "lsr"):
+        raise ValueError("--start needs --hider lih and --restorer lsr: it reads weights of these networks only")
+    lih = load_network(folder / "lih.safetensors", LIH, LIHConfig)
+    lsr = load_network(folder / "lsr.safetensors", LSR, LSRConfig)
+    for name, (network, config) in (("lih", lih), ("lsr", lsr)):
+        ours, theirs = dataclasses.asdict(getattr(trainer.config, name)), dataclasses.asdict(config)
+        if found := differences(ours, theirs, f"config.{name}"):
+            raise ValueError(f"{folder}: the weights are of other networks: {'; '.join(found)}")
+        for whole in (trainer.model, trainer.average):
+            getattr(whole, name).load_state_dict(network.state_dict())
 
 
 def finish(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, options: Options, started: float) -> None:

@@ -91,6 +91,20 @@ def test_the_same_seed_is_the_same_run(photo_folder: Path, script: Script, tmp_p
     assert (again / "summary.json").read_text() == (first / "summary.json").read_text()
 
 
+def test_a_run_may_start_from_the_weights_of_another(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    options = ("--data", str(photo_folder), *TINY)
+    assert script("train.py", "--steps", 3, "--out", "first", *options).status == 0
+    assert script("train.py", "--start", "first", "--minutes", 0, "--out", "second", *options).status == STOPPED_EARLY
+    assert same_weights(lih_of(tmp_path / "second"), lih_of(tmp_path / "first"))
+    assert same_weights(*(load_lsr(tmp_path / name / "lsr.safetensors") for name in ("first", "second")))
+    assert load_state(tmp_path / "second" / "checkpoint.pt")["step"] == 0
+    assert_refused(
+        script("train.py", "--start", "first", *options, "--lih.headroom", 4),
+        "train.py",
+        "first: the weights are of other networks: config.lih.headroom is 8 there and 4 here",
+    )
+
+
 def test_without_an_option_the_preset_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any option, as in the README, the preset is quick."""
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE / "train.py")])
@@ -213,6 +227,8 @@ def test_a_preset_may_be_named(photo_folder: Path, script: Script, tmp_path: Pat
         (("--device", "meta"), "--device meta is not available: "),
         (("--device", "cuda:99"), "--device cuda:99 is not available: "),
         (("--device", "toaster"), "--device toaster is not available: "),
+        (("--start", "empty"), "no weights .*empty/lih.safetensors"),
+        (("--start", "empty", "--hider", "hinet"), "--start needs --hider lih and --restorer lsr"),
         (("--resume",), "no checkpoint.pt in any folder of runs/: train with train.py first, or name a folder"),
         (("--resume", "--out", "photos"), "no run in photos: there is nothing to resume"),
         (("--resume", "--out", "damaged"), "damaged/config.json"),

@@ -166,7 +166,7 @@ def base() -> Config:
 
     Blind within a range around the degradations of the test: noise of sigma 15 to 35, blur of sigma 1.2 to 2. Should
     reach, on CBSD68 in 8 bit, scrambled in blocks of 16 (restored stego, restored secret): noise 32.9, 28.9 dB; blur
-    34.0, 27.8; low resolution 34.6, 25.3. The weights that come with the example were trained with it.
+    34.0, 27.8; low resolution 34.6, 25.3. The weights that come with the example were trained with it for longer.
     """
     start = quick()
     lsr = replace(start.lsr, width=32)

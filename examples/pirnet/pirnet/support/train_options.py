@@ -47,6 +47,9 @@ class Options:
     """Number of processes that make batches ahead of time; the batches are the same."""
     compile: bool = False
     """Compile the step: minutes at the start of every stage, then faster."""
+    start: Path | None = None
+    """Folder with lih.safetensors and lsr.safetensors to start from, such as examples/pirnet/weights; by default the
+    networks start as the identity."""
     resume: bool = False
     """Continue the run in --out, or the latest."""
     log_every: CountOrZero = 10
