@@ -13,7 +13,7 @@ from liftlayers._bands import has_values
 
 SAMPLE_SIZE = 256  # values kept of each band
 DRIFT_ALLOWED = 1e-3
-NEGLIGIBLE = 8  # a band of fewer epsilons of the largest band of its step may consist of rounding errors
+DESTROYED = 0.05  # error of a band relative to its own size
 
 Sample = tuple[Tensor, ...]
 
@@ -38,9 +38,10 @@ def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int)
     values = _relative_errors(rebuilt, originals)
     if all(value <= DRIFT_ALLOWED for value in values):  # so that nan warns too
         return
+    worst = max(values, key=lambda value: (math.isnan(value), value))
     first = next(number for number, value in zip(numbers, values, strict=True) if not value <= DRIFT_ALLOWED)
     warnings.warn(
-        f"Sequential with memory='reversible' rebuilt its bands with a relative error of {values[-1]:.1e}, above "
+        f"Sequential with memory='reversible' rebuilt its bands with a relative error of {worst:.1e}, above "
         f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {numbers[-1]}: gradients there are off by "
         "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down. If bands do "
         "not grow, a network depends on state that torch does not count, such as numbers that Python's random draws",
@@ -50,9 +51,10 @@ def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int)
 
 
 def _relative_errors(rebuilt: Sequence[Sample], originals: Sequence[Sample]) -> list[float]:
-    """Returns, for each step, the largest error of one of its bands relative to the largest value of that band.
+    """Returns the error at each step relative to the size of all its bands together, both root mean squares.
 
-    The error of a negligible band is relative to the largest value of all bands of its step.
+    If a band is destroyed, it is the error of this band relative to its own size. Smaller errors of small bands do not
+    count, since networks in bfloat16 cause them in every chain.
     """
     bands = [x for step in originals for x in step]
     dtype = functools.reduce(torch.promote_types, {x.dtype for x in bands}, torch.float32)
@@ -60,18 +62,21 @@ def _relative_errors(rebuilt: Sequence[Sample], originals: Sequence[Sample]) -> 
         pad_sequence([x.to(bands[0].device, dtype) for step in steps for x in step], batch_first=True)
         for steps in (rebuilt, originals)
     )
-    found = torch.stack([(now - then).abs().amax(1), then.abs().amax(1)], 1).tolist()  # one synchronisation a pass
-    pairs = iter(zip(bands, found, strict=True))
+    largest = then.abs().amax(1)
+    unit = torch.where(largest == 0, 1, largest)  # so that no square is too large for the dtype
+    norms = [(x / unit[:, None]).norm(dim=1) for x in (now - then, then)]
+    found = torch.stack([unit, *norms], 1).tolist()  # one synchronisation a pass
+    sizes = iter([(unit * error, unit * size) for unit, error, size in found])
     values = []
     for step in originals:
-        taken = [next(pairs) for _ in step]
-        largest = max(size for _, (_, size) in taken)
-        errors = [error / (_scale(x, size, largest) or 1.0) for x, (error, size) in taken]
-        values.append(math.nan if any(map(math.isnan, errors)) else max(errors))  # max() may drop a nan
+        errors, of_bands = zip(*(next(sizes) for _ in step), strict=True)
+        whole = math.hypot(*of_bands)
+        value = math.hypot(*errors) / (whole or 1.0)  # the absolute error where all was zero
+        own = [e / size for x, e, size in zip(step, errors, of_bands, strict=True) if size > _negligible(x, whole)]
+        values.append(max([value, *(error for error in own if error > DESTROYED)]))  # nan if the first is nan
     return values
 
 
-def _scale(band: Tensor, size: float, largest: float) -> float:
-    """Returns what the error of a band is relative to, from the largest values of this band and of all of its step."""
-    epsilon = torch.finfo(band.dtype).eps if band.is_floating_point() else 0.0
-    return size if size > NEGLIGIBLE * epsilon * largest else largest
+def _negligible(band: Tensor, whole: float) -> float:
+    """Returns the size up to which a band may consist of rounding errors, from the size of all bands of its step."""
+    return whole * torch.finfo(band.dtype).eps if band.is_floating_point() else 0.0

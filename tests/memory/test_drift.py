@@ -57,9 +57,9 @@ def test_bands_of_any_size_do_not_drift(dtype: torch.dtype, size: float) -> None
 
 
 def test_a_small_band_that_a_large_one_destroys_is_reported() -> None:
-    """The error of the small band is tiny relative to the large one, and a tenth of its own values."""
+    """Its error is tiny relative to the large band, and a tenth and more of its own values."""
     chain = Sequential(AdditiveCoupling(nn.Identity()), memory="reversible")
-    large, small = 65535 * tensor(0, 1, 4, 4), tensor(1, 1, 4, 4) / 8
+    large, small = 65535 * tensor(0, 1, 4, 4), tensor(1, 1, 4, 4) / 64
     with pytest.warns(RuntimeWarning, match=r"relative error of \d\.\de-0[12]"):
         loss(*chain(large.requires_grad_(), small)).backward()
 

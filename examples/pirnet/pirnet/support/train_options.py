@@ -72,7 +72,7 @@ def parse(description: str | None) -> Options:
         sys.argv[1:] = ["--help"]
     elif {"-h", "--help"} & words:
         config = _brief(default.config, [each.name for each in fields(Config) if is_dataclass(each.type)])
-        default = _brief(replace(default, config=config), ["cache", "clear_cache", *KEPT])
+        default = _brief(replace(default, config=config), ["cache", "clear_cache", "start", *KEPT])
     return cli.parse(Options, description, default=default)
 
 
