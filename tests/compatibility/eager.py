@@ -101,7 +101,9 @@ def has_forward_derivatives(name: str) -> None:
 def has_a_second_derivative(name: str) -> None:
     """it agrees with finite differences of the first derivative (`gradgradcheck`)."""
     module, bands = differentiable(name)
-    assert torch.autograd.gradgradcheck(module, bands, fast_mode=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the check draws directions, and one of few hides a wrong derivative
+        assert torch.autograd.gradgradcheck(module, bands, fast_mode=True)
 
 
 def differentiable(name: str) -> tuple[nn.Module, Bands]:

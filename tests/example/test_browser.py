@@ -175,7 +175,8 @@ def test_each_step_is_that_of_the_scripts(desk: Desk, restored: dict[str, bytes]
     assert script("reveal.py", "mine-restored.png", "-o", "mine-photo.png", "--key", "mine.key") == (0, "", "")
     assert desk.pixels("revealed.png").shape == (HEIGHT, WIDTH, 3)
     whole = np.abs(desk.pixels("revealed.png") - desk.pixels("mine-photo.png"))
-    assert whole.max() <= 3, "the cloud amplifies single levels"
+    assert whole.max() <= 5, "the cloud amplifies single levels"
+    assert whole.mean() < 0.01
     assert_same_levels(desk.revealed_later("mine-restored.png", "mine.key"), desk.pixels("mine-photo.png"))
 
 
