@@ -41,6 +41,7 @@ UNASKED = "with --compile"
 LONG = 2.0  # a first round longer than this many seconds counts, since warming up a CPU is faster
 LARGE = 2**19  # from this many pixels, stored activations of the paper preset need tens of GiB
 TOO_LARGE = "tens of GiB"
+TOO_LONG = "minutes of compilation"  # more than ten, for a training step of the paper preset on a CPU
 
 
 def left_out(case: Case, name: str) -> str | None:
@@ -54,6 +55,8 @@ def variants(case: Case, name: str, device: str, *, compiled: bool) -> dict[str,
     known = [key for key in names if device != "cpu" or VARIANTS[key].compiled != "reduce-overhead"]
     large = device == "cpu" and case.preset == "paper" and case.batch * case.pixels**2 > LARGE
     found: dict[str, str | None] = {key: None if compiled or not VARIANTS[key].compiled else UNASKED for key in known}
+    if name == "training" and device == "cpu" and case.preset == "paper":
+        found |= {key: TOO_LONG for key in known if VARIANTS[key].compiled}
     if name == "training" and large:
         found |= {key: TOO_LARGE for key in known if VARIANTS[key].memory == "store" and found[key] is None}
     return found

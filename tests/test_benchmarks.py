@@ -47,15 +47,19 @@ def test_sentences_about_pirnet_hold() -> None:
     page = " ".join((FOLDER.parent / "docs" / "benchmarks.md").read_text().split())
     assert f"needs {rebuilt:.1f} GiB instead of {stored:.1f}" in page
     gains: dict[str, list[float]] = {}
-    for case in rows.values():
+    slower = []
+    for title, case in rows.items():
         for name, found in case["passes"].items():
             last, plain, compiled = (
                 found["variants"][variant]["seconds"] for variant in ("channels_last", "bf16", "bf16, compiled")
             )
-            assert plain is None or plain < last
+            if plain is not None and plain >= last:
+                slower.append((title, name))
             if compiled is not None:
                 kind = name if name in ("training", "restore") else "hiding"
                 gains.setdefault(kind, []).append(plain / compiled)
+    assert slower == [("paper-1x256", "restore")]
+    assert "except for restoring in the case `paper-1x256`, which takes as long" in page
     hiding, restoring, training_gain = (
         f"{min(gains[kind]):.1f} to {max(gains[kind]):.1f} times" for kind in ("hiding", "restore", "training")
     )
