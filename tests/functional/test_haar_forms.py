@@ -136,6 +136,7 @@ def test_gradient_is_the_other_transform(shape: tuple[int, int, int, int], layou
     assert leaf.grad is None
 
 
+@pytest.mark.filterwarnings("ignore:Please use `torch.vmap`:FutureWarning")  # of torch 2.6, about its own code
 def test_derivatives_of_the_blocked_form_also_in_batches() -> None:
     x = tensor(0, 1, 2, 4, 6, dtype=torch.float64).requires_grad_()
     with blocks_of(8):
