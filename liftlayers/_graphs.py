@@ -1,6 +1,13 @@
 """Helpers for graphs: the leaves that a graph of autograd leads to, and what compilers and exporters need."""
 
-__all__ = ["constant_in_graphs", "in_onnx_export", "is_batch_of_gradients", "leaves_of_graph", "temporary_leaf"]
+__all__ = [
+    "constant_in_graphs",
+    "in_onnx_export",
+    "is_batch_of_gradients",
+    "leaves_of_graph",
+    "temporary_leaf",
+    "version_of",
+]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -37,6 +44,11 @@ def temporary_leaf(x: Tensor) -> Tensor:
     leaf = x.detach().requires_grad_()
     leaf.is_temporary = True  # type: ignore[attr-defined]
     return leaf
+
+
+def version_of(tensor: Tensor) -> int:
+    """Returns how often a tensor was written to; those made in inference mode do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def leaves_of_graph(tensors: Sequence[Tensor], ends: Iterable[Node | None] = ()) -> Iterator[tuple[Node, Tensor]]:

@@ -51,7 +51,7 @@ def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int)
 
 
 def _relative_errors(rebuilt: Sequence[Sample], originals: Sequence[Sample]) -> list[float]:
-    """Returns the error at each step relative to the size of all its bands together, both root mean squares.
+    """Returns the error at each step relative to the size of all its bands together, both as Euclidean norms.
 
     If a band is destroyed, it is the error of this band relative to its own size. Smaller errors of small bands do not
     count, since networks in bfloat16 cause them in every chain.

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint, get_device_states, set_checkpoint_early_stop, set_device_states
 
 from liftlayers._bands import as_tuple, has_values, is_differentiable
+from liftlayers._graphs import version_of
 from liftlayers._maps import describes_map
 from liftlayers.invertible import Invertible
 from liftlayers.memory._inventory import Inventory, lent
@@ -71,7 +72,7 @@ class Record:
         self.inventory = inventory
         self.random: RandomState | None = random
         self.buffers = inventory.buffers()
-        self.versions = {place.tensor: _version(place.tensor) for place in self.buffers}
+        self.versions = {place.tensor: version_of(place.tensor) for place in self.buffers}
         self.copies = {buffer: buffer.clone() for buffer in self.versions}
         self.frozen = [(x, _written(x)) for x in inventory.parameters if not x.requires_grad]
 
@@ -92,7 +93,7 @@ class Record:
 
     def _is_changed(self, buffer: Tensor, copy: Tensor) -> bool:
         """Whether a buffer was written to. Its version does not count what is written through `.data`."""
-        if _version(buffer) != self.versions[buffer]:
+        if version_of(buffer) != self.versions[buffer]:
             return True
         return has_values(buffer) and buffer.layout == torch.strided and not torch.equal(buffer, copy)
 
@@ -127,20 +128,15 @@ class Record:
             yield
 
 
-def _version(tensor: Tensor) -> int:
-    """Returns how often a tensor was written to; those made in inference mode do not count it."""
-    return 0 if tensor.is_inference() else tensor._version
-
-
 def _written(parameter: Tensor) -> tuple[int, int]:
     """Returns what changes if a parameter is written to, or gets other memory through `.data`."""
     plain = type(parameter) is torch.nn.Parameter and has_values(parameter)
-    return _version(parameter), parameter.data_ptr() if plain else 0
+    return version_of(parameter), parameter.data_ptr() if plain else 0
 
 
 def require_unchanged(name: str, tensor: Tensor, version: int) -> None:
     """Raises the error of autograd for a tensor that was written to since the forward pass."""
-    if _version(tensor) != version:
+    if version_of(tensor) != version:
         raise RuntimeError(
             f"one of the variables needed for gradient computation has been modified by an inplace operation: {name} "
             f"is at version {tensor._version}; expected version {version}"
@@ -237,6 +233,6 @@ class _Checkpointed:
             record.inventory = Inventory(step)
         named = [(f"{place.name} of {type(step).__name__}", place.tensor) for place in record.inventory.tensors]
         named += [(name, value) for name, value in options.items() if isinstance(value, Tensor)]
-        self.versions = [(name, tensor, _version(tensor)) for name, tensor in named]
+        self.versions = [(name, tensor, version_of(tensor)) for name, tensor in named]
         self.record = record
         return outputs

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_fitting, require_positive
+from liftlayers._graphs import version_of
 from liftlayers.mixing._channelwise import Channelwise
 
 
@@ -102,7 +103,7 @@ class ActNorm(Channelwise):
 
     def _is_ready(self) -> bool:
         flag = self.initialised
-        if not torch.compiler.is_compiling() and flag is self._own and self._read_at != (version := _version(flag)):
+        if not torch.compiler.is_compiling() and flag is self._own and self._read_at != (version := version_of(flag)):
             self._ready, self._read_at = bool(flag), version
         return self._ready or bool(flag)
 
@@ -120,10 +121,6 @@ class ActNorm(Channelwise):
 def _by_channel(values: Tensor, x: Tensor) -> Tensor:
     """Reshapes one value per channel so that it broadcasts against `x`."""
     return values.view(-1, *[1] * (x.ndim - 2))
-
-
-def _version(flag: Tensor) -> int:
-    return 0 if flag.is_inference() else flag._version  # inference tensors have no version
 
 
 def _read_flag(module: nn.Module, _keys: object) -> None:
