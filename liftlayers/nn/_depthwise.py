@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
@@ -86,7 +86,10 @@ def _convolve(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, side: int, dilation: int) -> Tensor:
-    """Assembles the gradient from tiles; each is the gradient of a small kernel on the image shifted to the tile."""
+    """Assembles the gradient from tiles; each is the gradient of a small kernel on the image shifted to the tile.
+
+    The phases are summed in float32 at least: on processors without bfloat16 arithmetic, torch rounds after each image.
+    """
     x, gradient = _phases(x, dilation), _phases(gradient, dilation)
     channels, height, width = gradient.shape[1:]
     num = -(-side // TILE)
@@ -96,13 +99,16 @@ def _weight_gradient(x: Tensor, gradient: Tensor, side: int, dilation: int) -> T
     starts = range(0, num * TILE, TILE)  # `narrow`, because gradients in batches have no rule for slices of all
     windows = (x.narrow(2, i, height + TILE - 1).narrow(3, j, width + TILE - 1) for i in starts for j in starts)
     tiles = [conv2d_weight(window, (channels, 1, TILE, TILE), gradient, groups=channels) for window in windows]
-    gradient = rearrange(tiles, "(i j) c 1 p q -> c 1 (i p) (j q)", i=num)
-    return gradient.narrow(2, 0, side).narrow(3, 0, side)
+    gradient = rearrange(tiles, "(i j) c 1 p q -> c 1 (i p) (j q)", i=num).narrow(2, 0, side).narrow(3, 0, side)
+    if dilation == 1:
+        return gradient
+    total = torch.promote_types(gradient.dtype, torch.float32)
+    return reduce(gradient.to(total), "(p c) 1 h w -> c 1 h w", "sum", p=dilation**2).to(gradient.dtype)
 
 
 def _phases(x: Tensor, dilation: int) -> Tensor:
-    """Moves every `dilation`-th row and column into an image of its own, on which the convolution is not dilated."""
+    """Moves every `dilation`-th row and column into channels of their own, in which the convolution is not dilated."""
     if dilation == 1:
         return x
     x = F.pad(x, (0, -x.shape[3] % dilation, 0, -x.shape[2] % dilation))
-    return rearrange(x, "b c (h p) (w q) -> (p q b) c h w", p=dilation, q=dilation)
+    return rearrange(x, "b c (h p) (w q) -> b (p q c) h w", p=dilation, q=dilation)

@@ -58,10 +58,14 @@ def chain_of(name: str) -> Exact:
 @pytest.mark.parametrize("mode", GRAD_MODES)
 @casts
 def test_inverse_in_another_grad_mode(name: str, mode: Any, cast: torch.dtype | None) -> None:
-    if name == "lstm" and cast == torch.float16:
-        pytest.skip("oneDNN has no LSTM in float16")
     chain, bands = chain_of(name), tokens()
     autocast = torch.autocast("cpu", cast) if cast else contextlib.nullcontext()
+    if name == "lstm":
+        try:
+            with autocast:
+                NETWORKS[name]()(bands[0])
+        except RuntimeError as error:
+            pytest.skip(f"oneDNN has no LSTM in {cast} on this processor: {error}")
     with autocast:
         outputs = chain(*(x.clone().requires_grad_() for x in bands))
     with autocast, mode():
