@@ -1,7 +1,5 @@
 """Bands, the tensors that an invertible module takes and returns: one is passed bare, several as a tuple."""
 
-__all__ = ["Bands", "as_tuple", "bare", "has_values", "is_differentiable", "zero_log_det"]
-
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor

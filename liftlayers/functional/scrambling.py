@@ -4,8 +4,6 @@ The random stream, the order of its draws and test vectors are on the page :doc:
 can follow it.
 """
 
-__all__ = ["scramble_blocks", "unscramble_blocks"]
-
 import hmac
 import operator
 import struct
