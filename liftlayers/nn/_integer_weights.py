@@ -5,8 +5,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from liftlayers._bands import is_readable
 from liftlayers._graphs import in_onnx_export
-from liftlayers.functional._values import is_readable
 from liftlayers.nn._integer_sums import LARGEST
 
 LARGEST_WEIGHT = 127  # seven bits and a sign
