@@ -209,9 +209,8 @@ def _reshaped(who: str, shape: Sequence[int], old: list[Shape], new: list[Shape]
 def _bands(who: str, x: Tensor, shapes: list[Shape]) -> tuple[Tensor, ...]:
     """Takes a tensor of events apart into bands, with one batch axis."""
     _reshaped(who, x.shape, shapes, shapes)
-    if len(shapes) == 1:
-        return (x.reshape(-1, *shapes[0]),)
-    parts = x.reshape(-1, x.shape[-1]).split([math.prod(shape) for shape in shapes], dim=1)
+    sizes = list(map(math.prod, shapes))
+    parts = x.reshape(-1, sum(sizes)).split(sizes, dim=1)
     return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True))
 
 
