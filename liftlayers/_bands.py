@@ -1,10 +1,10 @@
 """Bands, the tensors that an invertible module takes and returns: one is passed bare, several as a tuple."""
 
-__all__ = ["Bands", "as_tuple", "bare", "has_values", "is_differentiable", "zero_log_det"]
-
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 Bands = Tensor | tuple[Tensor, ...]
 
@@ -24,6 +24,13 @@ def bare(bands: tuple[Tensor, ...]) -> Bands:
 def has_values(tensor: Tensor) -> bool:
     """Whether the numbers of a tensor can be read: those on the meta device and fake tensors have none."""
     return not (tensor.is_meta or isinstance(tensor, FakeTensor))
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Whether Python can read a tensor without waiting for a device, and neither compiler nor transform is active."""
+    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or not has_values(tensor):
+        return False
+    return tensor.is_cpu and not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
 
 
 def is_differentiable(tensor: Tensor) -> bool:

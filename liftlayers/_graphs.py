@@ -1,14 +1,5 @@
 """Helpers for graphs: the leaves that a graph of autograd leads to, and what compilers and exporters need."""
 
-__all__ = [
-    "constant_in_graphs",
-    "in_onnx_export",
-    "is_batch_of_gradients",
-    "leaves_of_graph",
-    "temporary_leaf",
-    "version_of",
-]
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 

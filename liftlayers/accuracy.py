@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import Bands, as_tuple, is_differentiable
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import Invertible, require_invertible
 
 
 class InverseCheck(NamedTuple):
@@ -72,8 +72,7 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
         >>> check_inverse(chain, torch.rand(1, 3, 16, 16)).units < 32
         True
     """
-    if not isinstance(module, Invertible):
-        raise TypeError(f"check_inverse needs an Invertible module, got {type(module).__name__}")
+    require_invertible("check_inverse", module)
     if not bands:
         raise ValueError("check_inverse needs at least one band, got none")
     without_integers = any(map(is_differentiable, bands))

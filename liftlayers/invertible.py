@@ -194,8 +194,7 @@ class Inverse(Invertible):
         return module.module if isinstance(module, Inverse) else super().__new__(cls)
 
     def __init__(self, module: Invertible) -> None:
-        if not isinstance(module, Invertible):
-            raise TypeError(f"Inverse needs an Invertible module, got {type(module).__name__}")
+        require_invertible("Inverse", module)
         super().__init__()
         self.module = module
         self.training = module.training
@@ -222,6 +221,12 @@ class Inverse(Invertible):
         if not is_made_of_steps(self.module):
             return (self,)
         return tuple(part._replace(step=Inverse(part.step)) for part in reversed(parts_of(self.module)))
+
+
+def require_invertible(who: str, module: object) -> None:
+    """Raises `TypeError` unless a module is `Invertible`."""
+    if not isinstance(module, Invertible):
+        raise TypeError(f"{who} needs an Invertible module, got {type(module).__name__}")
 
 
 def parts_of(module: Invertible) -> tuple[Part, ...]:

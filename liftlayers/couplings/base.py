@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from liftlayers._bands import Bands, zero_log_det
 from liftlayers._checks import require_float, require_same_device
+from liftlayers._graphs import version_of
 from liftlayers._maps import same_map, stating_class
 from liftlayers.functional.lossless import DTYPES
 from liftlayers.invertible import Invertible, VolumePreserving
@@ -149,15 +150,14 @@ class Coupling(Invertible):
         if source.device != target.device:
             require_same_device(who, source, target)
         needed = self.output_shape(target)
-        given = _counted(source, condition)
-        versions = [tensor._version for tensor in given]
+        versions = _versions(source, condition)
         if condition is None:
             value = self.network(source)
         elif self.conditional:
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
-        if versions != [tensor._version for tensor in given]:
+        if versions != _versions(source, condition):
             raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")
@@ -194,8 +194,8 @@ class Coupling(Invertible):
             )
 
 
-def _counted(*tensors: Tensor | None) -> list[Tensor]:
-    """Returns the tensors that count how often they are written to."""
+def _versions(*tensors: Tensor | None) -> list[int]:
+    """Returns how often each tensor was written to, which a compiler does not count."""
     if torch.compiler.is_compiling():
         return []
-    return [tensor for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]
+    return [version_of(tensor) for tensor in tensors if isinstance(tensor, Tensor)]

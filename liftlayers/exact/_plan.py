@@ -134,14 +134,13 @@ def _visit(step: Invertible, inverted: bool, bands: Bands, links: list[Link]) ->
     if not parts:
         links.append(Link(step, type(step), bands.deepest()))
     for number, part in reversed(parts) if inverted else parts:
-        returned = step.num_returned(inverted=inverted) if isinstance(step, Container) else None
         if not isinstance(step, Container) and (part.before or part.after):
             who, inner = type(step).__name__, type(part.step).__name__
             raise TypeError(
                 f"exact needs steps that take all bands in a {who}, got {inner}, which takes some of them: use "
                 "Parallel or LiftingPyramid"
             )
-        if not isinstance(step, Container) or returned is None:
+        if not isinstance(step, Container) or (returned := step.num_returned(inverted=inverted)) is None:
             bands = _visit(part.step, inverted, bands, links)
             continue
         taken = step.num_returned(inverted=not inverted) or 0  # what the other direction returns

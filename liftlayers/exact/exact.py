@@ -11,7 +11,7 @@ from liftlayers._bands import as_tuple
 from liftlayers.exact._plan import Link, plan
 from liftlayers.exact._ranges import Watch
 from liftlayers.exact.grid import ToGrid
-from liftlayers.functional.grid import require_bits
+from liftlayers.functional.grid import require_bits, straight_through
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.memory._leaves import Leaf
 from liftlayers.memory.container import Memory, WithMemory, effective_mode, leaves_of, run
@@ -102,7 +102,7 @@ class Exact(VolumePreserving, WithMemory):
         with torch.no_grad():
             inputs = as_tuple(self.to_grid(*self._without_couplings(bands, inverted=True)))
             rounded = self._without_couplings(inputs, inverted=False)
-        return tuple(r + (band - band.detach()) for r, band in zip(rounded, bands, strict=True))
+        return tuple(map(straight_through, rounded, bands))
 
     def _without_couplings(self, bands: tuple[Tensor, ...], *, inverted: bool) -> tuple[Tensor, ...]:
         planned = zip(*self._planned(None, inverted=inverted), strict=True)

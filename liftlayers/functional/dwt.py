@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from liftlayers._checks import four_bands, require_named_bands, require_sides
+from liftlayers._checks import four_bands, require_sides
 from liftlayers.functional._axes import Details, recompose, transform_of
-from liftlayers.functional._transform1d import LineTransform, scheme_for
 
 
 def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Tensor]:
@@ -60,10 +59,9 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
         >>> approx / 2**0.5, detail.abs()  # a ramp has details only where its mirror image begins
         (tensor([0., 2., 4., 6., 8.]), tensor([0., 0., 0., 0.]))
     """
-    scheme = scheme_for("dwt1d", wavelet, boundary, x)
     require_sides("dwt1d", x, num_axes=1)
-    approx, detail = LineTransform("dwt1d", scheme, (-1,), boundary).split(x, -1)
-    return approx, detail
+    bands = transform_of("dwt1d", wavelet, x, axes=(-1,), boundary=boundary).analyse(x)
+    return bands["a"], bands["d"]
 
 
 def idwt1d(
@@ -106,9 +104,8 @@ def idwt1d(
         >>> torch.allclose(idwt1d(*bands, "db2", boundary="symmetric", size=7), x, atol=1e-6)
         True
     """
-    scheme = scheme_for("idwt1d", wavelet, boundary, approx, detail)
-    require_named_bands("idwt1d", {"a": approx, "d": detail}, (-1,))
-    return LineTransform("idwt1d", scheme, (-1,), boundary).merge(approx, detail, -1, size=size)
+    transform = transform_of("idwt1d", wavelet, approx, detail, axes=(-1,), boundary=boundary)
+    return transform.synthesise({"a": approx, "d": detail}, [size])
 
 
 def dwt2d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[Tensor, Details]:

@@ -1,7 +1,7 @@
 """A scheme along one axis: splits lines into approximation and detail by lifting steps, and merges them again."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -116,10 +116,7 @@ def lifting_sum(source: Tensor, step: LiftingStep, *, length: int, dim: int, bou
     ]
     line = torch.cat([*beyond[:before], source, *beyond[before:]], dim)
     start = before + step.first
-    total = step.taps[0] * line.narrow(dim, start, length)
-    for offset, tap in enumerate(step.taps[1:], start + 1):
-        total = total + tap * line.narrow(dim, offset, length)
-    return total
+    return reduce(torch.add, (tap * line.narrow(dim, offset, length) for offset, tap in enumerate(step.taps, start)))
 
 
 def index_inside(position: int, step: LiftingStep, *, size: int, total: int, boundary: str) -> int:

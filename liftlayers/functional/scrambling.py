@@ -4,9 +4,8 @@ The random stream, the order of its draws and test vectors are on the page :doc:
 can follow it.
 """
 
-__all__ = ["scramble_blocks", "unscramble_blocks"]
-
 import hmac
+import itertools
 import operator
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -171,9 +170,7 @@ def _on_blocks(region: Tensor, geometry: tuple[int, ...], key: bytes, apply: Cal
 
 
 @constant_in_graphs
-def _draw(
-    key: bytes, geometry: tuple[int, ...], num_blocks: int, size: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _draw(key: bytes, geometry: tuple[int, ...], num_blocks: int, size: tuple[int, int]) -> tuple[Tensor, ...]:
     """Draws the order of the blocks of a region, and of each its channels, turn and polarity."""
     numbers = _Numbers(key, LABEL + struct.pack(">5I", *geometry))
     order = numbers.permutation(num_blocks)
@@ -195,10 +192,8 @@ def _turned(height: int, width: int) -> Tensor:
     Turn 4 a + 2 b + c transposes the block if a, then reverses its rows if b, then its columns if c.
     """
     positions = torch.arange(height * width).view(height, width)
-    turned = []
-    for transposed in [positions, positions.mT] if height == width else [positions]:
-        turned += [transposed, transposed.flip(1), transposed.flip(0), transposed.flip(0, 1)]
-    return torch.stack([positions.flatten() for positions in turned])
+    transposed = [positions, positions.mT] if height == width else [positions]
+    return torch.stack([x.flip(axes).flatten() for x in transposed for axes in ((), (1,), (0,), (0, 1))])
 
 
 class _Numbers:
@@ -209,10 +204,8 @@ class _Numbers:
         self.words = self._words()
 
     def _words(self) -> Iterator[int]:
-        counter = 0
-        while True:
+        for counter in itertools.count():
             yield from struct.unpack(">8I", hmac.digest(self.key, self.label + struct.pack(">Q", counter), "sha256"))
-            counter += 1
 
     def below(self, count: int) -> int:
         """Draws one of 0, ..., count - 1, each with the same probability."""

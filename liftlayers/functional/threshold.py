@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from liftlayers._bands import is_readable
 from liftlayers._checks import require_float
-from liftlayers.functional._values import is_readable
 
 
 def soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import Bands, as_tuple, bare
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import Invertible, require_invertible
 
 Dims = tuple[int, ...]  # a shape without its batch
 
@@ -67,8 +67,7 @@ class AsFrEIA(nn.Module):
 
     def __init__(self, dims_in: Iterable[Dims], dims_c: Iterable[Dims] | None = None, *, module: Invertible) -> None:
         super().__init__()
-        if not isinstance(module, Invertible):
-            raise TypeError(f"AsFrEIA needs an Invertible module, got {type(module).__name__}")
+        require_invertible("AsFrEIA", module)
         self.dims_in = [tuple(dims) for dims in dims_in]
         self.dims_c = [tuple(dims) for dims in dims_c or ()]
         self.module = module

@@ -74,12 +74,11 @@ def load_nafnet(state_dict: Mapping[str, Any]) -> NAFUNet:
     weights = _unwrapped(state_dict)
     net = _unet_for(weights)
     ours = net.state_dict()
-    names = {_published(name): name for name in ours}
     batched = {name: own[None] if own.ndim == 3 else own for name, own in ours.items()}  # beta and gamma
-    published = {theirs: batched[name] for theirs, name in names.items()}
+    published = {_published(name): own for name, own in batched.items()}
     if problems := misfits(weights, published):
         raise ValueError(f"load_nafnet needs the weights of a NAFNet, but {problems}")
-    net.load_state_dict({name: weights[theirs].view_as(ours[name]) for theirs, name in names.items()})
+    net.load_state_dict({name: weights[_published(name)].view_as(own) for name, own in ours.items()})
     return net
 
 

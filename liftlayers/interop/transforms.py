@@ -12,7 +12,7 @@ from torch.distributions.transforms import _InverseTransform
 from liftlayers._bands import Bands, as_tuple
 from liftlayers._checks import require_float
 from liftlayers._maps import parameters_of
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import Invertible, require_invertible
 
 Shape = tuple[int, ...]
 
@@ -64,8 +64,7 @@ class ModuleTransform(Transform):
 
     def __init__(self, module: Invertible, shapes: Sequence[Sequence[int]]) -> None:
         super().__init__()  # without a cache, which would keep values of earlier parameters
-        if not isinstance(module, Invertible):
-            raise TypeError(f"as_transform needs an Invertible module, got {type(module).__name__}")
+        require_invertible("as_transform", module)
         if not shapes:
             raise ValueError("as_transform needs the shape of each input band, such as (3, 32, 32), got none")
         self.module = module
@@ -209,9 +208,8 @@ def _reshaped(who: str, shape: Sequence[int], old: list[Shape], new: list[Shape]
 def _bands(who: str, x: Tensor, shapes: list[Shape]) -> tuple[Tensor, ...]:
     """Takes a tensor of events apart into bands, with one batch axis."""
     _reshaped(who, x.shape, shapes, shapes)
-    if len(shapes) == 1:
-        return (x.reshape(-1, *shapes[0]),)
-    parts = x.reshape(-1, x.shape[-1]).split([math.prod(shape) for shape in shapes], dim=1)
+    sizes = list(map(math.prod, shapes))
+    parts = x.reshape(-1, sum(sizes)).split(sizes, dim=1)
     return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True))
 
 

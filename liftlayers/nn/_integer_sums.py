@@ -4,9 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers._bands import has_values
+from liftlayers._bands import has_values, is_readable
 from liftlayers._graphs import constant_in_graphs, in_onnx_export
-from liftlayers.functional._values import is_readable
 from liftlayers.functional.grid import grid_limit
 
 LARGEST = 255  # of an input: eight bits and a sign, which bfloat16 holds, too

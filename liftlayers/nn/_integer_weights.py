@@ -1,12 +1,10 @@
 """Weights and biases of convolutions of integers: rounded, within the bound of the sums, and scaled."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
+from liftlayers._bands import is_readable
 from liftlayers._graphs import in_onnx_export
-from liftlayers.functional._values import is_readable
 from liftlayers.nn._integer_sums import LARGEST
 
 LARGEST_WEIGHT = 127  # seven bits and a sign
@@ -52,30 +50,26 @@ def rounded(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean
     """Returns weights and biases, which need no gradient, rounded to integers, and the shift of each output channel."""
     if weight.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"IntegerConv2d needs weights in float32 or float64, got {weight.dtype}")
+
+    def integers_at(exponent: Tensor) -> tuple[Tensor, Tensor]:
+        unit = power_of_two(exponent, weight.dtype)
+        integers = (weight * unit.view(-1, 1, 1, 1)).round_()
+        if zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
+            integers -= integers.mean((2, 3), keepdim=True).round_()
+        half = (unit * 2.0 ** (in_bits - out_bits - 1)).floor_()  # 0 if the shift is not positive
+        return integers.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT), (bias * (unit * 2.0**in_bits)).round_() + half
+
     # The largest exponent that gives weights of seven bits and sums within the bound.
     exponent = (7 - torch.frexp(weight.abs().amax((1, 2, 3))).exponent).clamp(max=MOST_BITS)
-    integers = partial(_at_exponent, weight, bias, in_bits, out_bits, zero_mean)
-    weights, biases = integers(exponent)
+    weights, biases = integers_at(exponent)
     excess = torch.frexp(bounds_of(weights, biases) * (1.0625 / LARGEST_SUM)).exponent.clamp(min=0)
     for _ in range(2):  # a smaller scale rounds up at most twofold, which the second time makes up for
         if is_readable(weight) and not excess.any():
             break
         exponent = exponent - excess
-        weights, biases = integers(exponent)
+        weights, biases = integers_at(exponent)
         excess = (bounds_of(weights, biases) > LARGEST_SUM).int()
     return weights, biases, exponent + (in_bits - out_bits)
-
-
-def _at_exponent(
-    weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool, exponent: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Returns weights and biases rounded to integers, for the exponent of each output channel."""
-    unit = power_of_two(exponent, weight.dtype)
-    weight = (weight * unit.view(-1, 1, 1, 1)).round_()
-    if zero_mean:  # a kernel has an odd number of weights, so no mean is a tie
-        weight -= weight.mean((2, 3), keepdim=True).round_()
-    half = (unit * 2.0 ** (in_bits - out_bits - 1)).floor_()  # 0 if the shift is not positive
-    return weight.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT), (bias * (unit * 2.0**in_bits)).round_() + half
 
 
 def rounded_and_scaled(weight: Tensor, bias: Tensor, in_bits: int, out_bits: int, zero_mean: bool) -> Numbers:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from liftlayers.functional._values import is_readable
+from liftlayers._bands import is_readable
 
 R = TypeVar("R")
 

@@ -48,15 +48,15 @@ class OnSkeleton(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         fixed = lifting_sum(x, self.step, length=x.shape[self.dim], dim=self.dim, boundary=self.boundary)
-        lines = rearrange(x, "b (k c) h w -> (b c) k h w", k=self.together)
-        lines = lines if self.dim == -1 else lines.mT
+        axes = "h w" if self.dim == -1 else "w h"  # the network sees lines along the last axis
+        lines = rearrange(x, f"b (k c) h w -> (b c) k {axes}", k=self.together)
         before, after = (None, lines[..., -1:]) if self.step.target == "detail" else (lines[..., :1], None)
         output = self.residual(torch.diff(lines, dim=-1, prepend=before, append=after))
         if output.shape != lines.shape:
             found = f"{tuple(output.shape)} from {type(self.residual).__name__} for {tuple(lines.shape)}"
             raise ValueError(f"a learned wavelet needs networks that keep the shape, got {found}")
-        output = output if self.dim == -1 else output.mT
-        return fixed + rearrange(output, "(b c) k h w -> b (k c) h w", b=x.shape[0], c=x.shape[1] // self.together)
+        channels = x.shape[1] // self.together
+        return fixed + rearrange(output, f"(b c) k {axes} -> b (k c) h w", b=x.shape[0], c=channels)
 
     def extra_repr(self) -> str:
         return f"taps={self.step.taps}, first={self.step.first}, dim={self.dim}, boundary={self.boundary!r}"
