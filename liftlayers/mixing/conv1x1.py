@@ -65,13 +65,13 @@ class InvertibleConv1x1(Channelwise):
         self.upper = nn.Parameter(upper.triu(1).to(dtype))
         self.log_scale = nn.Parameter(diagonal.abs().log().to(dtype))
         self.register_buffer("sign", diagonal.sign().to(dtype))
-        self.register_buffer("permutation", p.argmax(dim=1))  # row i of P z is z[permutation[i]]
+        self.register_buffer("permutation", p.to(dtype))  # as a matrix: averages and casts of models leave it as it is
 
     @property
     def weight(self) -> Tensor:
         """The matrix :math:`W`, of shape :math:`(C, C)`."""
         with _full_precision(self.lower):
-            return (self._lower() @ self._upper())[self.permutation]
+            return self.permutation @ self._lower() @ self._upper()
 
     def forward(self, x: Tensor) -> Tensor:
         self._require_fit(x)
@@ -81,7 +81,7 @@ class InvertibleConv1x1(Channelwise):
     def inverse(self, x: Tensor) -> Tensor:
         self._require_fit(x)
         with _full_precision(x):
-            columns = x.transpose(0, 1).flatten(1)[self.permutation.argsort()]  # (C, B ...)
+            columns = x.transpose(0, 1).flatten(1)[self.permutation.argmax(dim=0)]  # the rows of P^-1 x, (C, B ...)
             columns = torch.linalg.solve_triangular(self._lower(), columns, upper=False, unitriangular=True)
             columns = torch.linalg.solve_triangular(self._upper(), columns, upper=True)
         return columns.reshape(x.shape[1], x.shape[0], *x.shape[2:]).transpose(0, 1)

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from liftlayers.mixing.conv1x1 import InvertibleConv1x1
-from liftlayers.testing import randomise_
+from liftlayers.testing import assert_inverts, randomise_
 from tests.strategies import build, seeds, tensor
 
 sides = st.lists(st.integers(1, 4), max_size=3).map(tuple)  # of vectors, lines, images, volumes
@@ -125,3 +126,20 @@ def test_the_wrong_tensor_is_refused() -> None:
 def test_parameters_of_16_bits_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=f"InvertibleConv1x1 needs float32 or float64 parameters, got {dtype}"):
         InvertibleConv1x1(3).to(dtype)(torch.zeros(1, 3, 2, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.95, 0.9999, 0.99999])
+def test_averages_of_models_keep_the_permutation(decay: float) -> None:
+    step, x = InvertibleConv1x1(24), tensor(0, 2, 24, 3, 3)
+    average = AveragedModel(step, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    for _ in range(4):
+        average.update_parameters(step)
+    assert torch.equal(average(x), step(x))
+    assert_inverts(average.module, x)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_permutation_of_many_channels_survives_16_bits(dtype: torch.dtype) -> None:
+    step = InvertibleConv1x1(300)
+    before = step.permutation.clone()
+    assert torch.equal(step.to(dtype).float().permutation, before)
