@@ -44,7 +44,9 @@ def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int)
         f"Sequential with memory='reversible' rebuilt its bands with a relative error of {worst:.1e}, above "
         f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {numbers[-1]}: gradients there are off by "
         "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down. If bands do "
-        "not grow, a network depends on state that torch does not count, such as numbers that Python's random draws",
+        "not grow, the cause is autocast, under which networks amplify rounding (exact chains have none), bands of 16 "
+        "bits (call .float() before the chain), or state that torch does not count, such as numbers that Python's "
+        "random draws",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -28,10 +28,10 @@ class Visit:
     """What the backward pass needs to know of one step, besides the tensors that autograd saves.
 
     `shared` says where its parameters, and then the condition if it takes one, are in the list of tensors that the
-    steps of the chain share. `needs` says which inputs need a gradient. `kept` is the place of the inputs among all
-    that are kept, if they are, and `anchor` a sample of the bands before the step. `strides` are those of the outputs
-    if the step drew random numbers: dropout and its like fill memory with them in the order in which their input lies
-    there.
+    steps of the chain share. `needs` says which inputs need a gradient, and `trains` whether any of them or of the
+    shared tensors does. `kept` is the place of the inputs among all that are kept, if they are, and `anchor` a sample
+    of the inputs. `strides` are those of the outputs if the step drew random numbers: dropout and its like fill memory
+    with them in the order in which their input lies there.
     """
 
     leaf: Leaf
@@ -39,6 +39,7 @@ class Visit:
     shared: list[int] = field(default_factory=list)
     record: Record = field(init=False)
     needs: tuple[bool, ...] = ()
+    trains: bool = field(init=False)
     kept: slice | None = None
     anchor: Sample | None = None
     strides: list[tuple[int, ...]] | None = None
@@ -161,7 +162,14 @@ def differentiate(
     found: Sequence[Tensor | None] = [None] * (len(wanted) + len(parameters))
     if reached and found:
         targets = [*wanted, *parameters]
-        found = torch.autograd.grad([y for y, _ in reached], targets, [g for _, g in reached], allow_unused=True)
+        try:
+            found = torch.autograd.grad([y for y, _ in reached], targets, [g for _, g in reached], allow_unused=True)
+        except RuntimeError as error:
+            if "use_reentrant=True" in str(error):
+                error.add_note(
+                    "in memory='reversible', whose networks need torch.utils.checkpoint(use_reentrant=False)"
+                )
+            raise
     of_inputs = iter(found)
     return [add(passed[id(x)], next(of_inputs)) if x.requires_grad else None for x in inputs], found[len(wanted) :]
 

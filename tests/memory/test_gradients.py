@@ -215,6 +215,20 @@ def test_frozen_parameters_get_no_gradient(memory: str, step: Step, frozen: str)
     assert_trains_alike(chain, memory, step)
 
 
+@in_saving_modes
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_steps_before_the_first_that_trains_are_not_evaluated_again(memory: str, first: int) -> None:
+    calls: list[int] = []
+    chain = stack(6)
+    for number, frozen in enumerate(chain):
+        frozen.requires_grad_(number >= first)
+        frozen.predict.network.register_forward_hook(lambda *_, number=number: calls.append(number))  # pyright: ignore
+    outputs = with_memory(chain, memory)(*two_bands())
+    calls.clear()
+    loss(*outputs).backward()
+    assert sorted(calls) == list(range(first, 6))
+
+
 @in_every_mode
 def test_everything_frozen_but_the_input(memory: str) -> None:
     assert_trains_alike(stack().requires_grad_(False), memory, forward_step)

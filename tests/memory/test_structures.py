@@ -186,11 +186,13 @@ class Structure:
         return self.draw.choice(layouts)((x / 64).to(dtype))
 
 
-def trained(chain: Invertible, x: Tensor, condition: Tensor | None) -> tuple[Gradients, list[Tensor]]:
+def trained(
+    chain: Invertible, x: Tensor, condition: Tensor | None, *, input_trains: bool = True
+) -> tuple[Gradients, list[Tensor]]:
     """All gradients of a training step, and the outputs and buffers after it."""
     torch.manual_seed(1)
-    given = x.detach().requires_grad_()
-    given = given if given.stride() == x.stride() else x.requires_grad_()
+    given = x.detach().requires_grad_(input_trains)
+    given = given if given.stride() == x.stride() else x.requires_grad_(input_trains)
     options = {} if condition is None or not chain.conditional else {"condition": condition}
     outputs = as_tuple(chain(given, **options))
     loss(*outputs).backward()
@@ -221,8 +223,12 @@ def check_training(seed: int) -> None:
     chain = Sequential(chain, memory=structure.mode()).double()
     x = structure.image(torch.float64)
     condition = torch.tensor(0.5, dtype=torch.float64) if structure.draw.random() < 0.5 else None
-    expected, state = trained(stored(chain), x, condition)
-    found, same = trained(copy.deepcopy(chain), x, condition)
+    parameters = list(chain.parameters())
+    for parameter in parameters[: structure.draw.randrange(len(parameters) + 1)] if seed % 2 else ():
+        parameter.requires_grad_(structure.draw.random() < 0.1)
+    input_trains = structure.draw.random() < 0.5 or not any(parameter.requires_grad for parameter in parameters)
+    expected, state = trained(stored(chain), x, condition, input_trains=input_trains)
+    found, same = trained(copy.deepcopy(chain), x, condition, input_trains=input_trains)
     assert_close(found, expected, 1e-6)
     for actual, trusted in zip(same, state, strict=True):
         assert torch.equal(actual, trusted), f"seed {seed}: {chain}"
