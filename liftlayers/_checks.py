@@ -92,7 +92,7 @@ def require_fitting(who: str, x: Tensor, parameter: Tensor) -> None:
     if x.ndim < 2 or x.shape[1] != len(parameter):
         raise ValueError(f"{who} needs a (B, {len(parameter)}, ...) tensor, got {tuple(x.shape)}")
     if x.dtype != parameter.dtype:  # otherwise the result would have another dtype than the input
-        raise TypeError(f"{who} needs a tensor of its parameters' {parameter.dtype}, got {x.dtype}")
+        raise TypeError(f"{who} needs a tensor of its parameters' {parameter.dtype}, got {x.dtype}; convert it first")
     if x.device != parameter.device:
         raise ValueError(f"{who} needs a tensor on its parameters' device, {parameter.device}, got {x.device}")
 

@@ -129,8 +129,9 @@ class VolumePreserving(Invertible):
 
     .. math:: \left| \det \frac{\partial y}{\partial x} \right| = 1
 
-    A class that names it as a base promises that volume is kept; only the laws check that. A subclass that returns
-    other numbers than the class that made the promise has no log-determinant, unless it names this base again.
+    A class that names it as a base promises that volume is kept; only `liftlayers.testing.assert_log_det` checks that.
+    A subclass that returns other numbers than the class that made the promise has no log-determinant, unless it names
+    this base again.
 
     Shape:
         - As for `Invertible`; log-determinants have the shape :math:`(B,)`.
@@ -227,6 +228,14 @@ def require_invertible(who: str, module: object) -> None:
     """Raises `TypeError` unless a module is `Invertible`."""
     if not isinstance(module, Invertible):
         raise TypeError(f"{who} needs an Invertible module, got {type(module).__name__}")
+
+
+def require_log_det(module: Invertible, log_det: Tensor, band: Tensor) -> Tensor:
+    """Returns a log-determinant; raises `ValueError` unless it has one number for each sample of the band."""
+    if log_det.shape != band.shape[:1]:  # else the sum with others would broadcast without notice
+        found = f"got {tuple(log_det.shape)} for bands of {len(band)} samples; sum over all axes but the first"
+        raise ValueError(f"{type(module).__name__} needs a log-determinant of shape (B,), {found}")
+    return log_det
 
 
 def parts_of(module: Invertible) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ from liftlayers._checks import require_float, require_same_device
 from liftlayers._graphs import version_of
 from liftlayers._maps import same_map, stating_class
 from liftlayers.functional.lossless import DTYPES
-from liftlayers.invertible import Invertible, VolumePreserving
+from liftlayers.invertible import Invertible, VolumePreserving, require_log_det
 from liftlayers.nn._networks import input_is_written, is_integer, require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
@@ -46,8 +46,9 @@ class Coupling(Invertible):
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, only one of them holds
             integers, or the network returns no real tensor.
-        ValueError: If the bands are on different devices, the network's output has another shape than ``output_shape``
-            says, or there is a condition and the network takes none.
+        ValueError: If ``source`` is neither 0 nor 1, the bands are on different devices, the network's output has
+            another shape than ``output_shape`` says, the rule returns another shape than the target's, the
+            log-determinant is not of shape :math:`(B,)`, or there is a condition and the network takes none.
         RuntimeError: If the network writes into its input or its condition. They have been changed by then.
         NotImplementedError: If a log-determinant is asked for and the class defines none, or a subclass changes the map
             of the class that does.
@@ -76,6 +77,8 @@ class Coupling(Invertible):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         require_network(type(self).__name__, network)
+        if self.source not in (0, 1):
+            raise ValueError(f"{type(self).__name__} needs a source of 0 or 1, got {self.source!r}")
         self.network = network
 
     @abstractmethod
@@ -108,24 +111,25 @@ class Coupling(Invertible):
 
     def forward(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Pair:
         source, target = self._in_order(a, b)
-        return self._in_order(source, self.change(target, self.evaluate(source, target, condition)))
+        return self._in_order(source, self._mapped(self.change, target, self.evaluate(source, target, condition)))
 
     def inverse(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> Pair:
         source, target = self._in_order(a, b)
-        return self._in_order(source, self.undo(target, self.evaluate(source, target, condition)))
+        return self._in_order(source, self._mapped(self.undo, target, self.evaluate(source, target, condition)))
 
     def forward_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
         source, target = self._in_order(a, b)
         value = self.evaluate(source, target, condition)
         self._require_map("forward", (a, b), condition)
-        return self._in_order(source, self.change(target, value)), self.log_det(target, value)
+        after = self._mapped(self.change, target, value)
+        return self._in_order(source, after), require_log_det(self, self.log_det(target, value), target)
 
     def inverse_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
         source, target = self._in_order(a, b)
         value = self.evaluate(source, target, condition)
-        before = self.undo(target, value)
+        before = self._mapped(self.undo, target, value)
         self._require_map("inverse", (a, b), condition)
-        return self._in_order(source, before), -self.log_det(before, value)
+        return self._in_order(source, before), -require_log_det(self, self.log_det(before, value), target)
 
     def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
         """Rebuilds the inputs of `forward` from its outputs, and returns the outputs again with a graph."""
@@ -140,8 +144,18 @@ class Coupling(Invertible):
         source, target = self._in_order(a, b)
         with torch.enable_grad():
             value = self.evaluate(source[...], target, condition)  # a view, as in `repeat`
-            before = back(target.detach(), value.detach()).detach().requires_grad_(target.requires_grad)
-            return self._in_order(source, before), self._in_order(source, forth(before, value))
+            before = self._mapped(back, target.detach(), value.detach()).detach().requires_grad_(target.requires_grad)
+            return self._in_order(source, before), self._in_order(source, self._mapped(forth, before, value))
+
+    def _mapped(self, rule: Rule, target: Tensor, value: Tensor) -> Tensor:
+        """Applies a direction of the rule, and returns the target in its own dtype."""
+        mapped = rule(target, value)
+        if mapped.shape != target.shape or mapped.is_floating_point() != target.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__}.{rule.__name__} needs to return a target like its own, of shape "
+                f"{tuple(target.shape)} and {target.dtype}, got {tuple(mapped.shape)} and {mapped.dtype}"
+            )
+        return mapped.to(target.dtype)
 
     def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         """Returns the network's output for a source, checked against the target that it is about to change."""

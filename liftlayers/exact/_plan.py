@@ -157,7 +157,8 @@ def _visit_leaf(step: Invertible, inverted: bool, bands: Bands, links: list[Link
     if type(step).steps is not Invertible.steps and not describes_map(step, "steps"):
         raise TypeError(
             f"exact takes a container apart into its steps, but {type(step).__name__}, step {len(links)}, redefines "
-            "forward or inverse: put all arithmetic into the network of an AdditiveCoupling"
+            "forward or inverse, which would not be called: put arithmetic into the network of an AdditiveCoupling, "
+            "and other work into a hook of a network"
         )
     for kind in ADDITIVE:
         if isinstance(step, kind):

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers._checks import require_image, require_positive
+from liftlayers._checks import require_positive, require_shape
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -14,14 +14,14 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     Cropping the result to ``[..., :H, :W]`` undoes it.
 
     Args:
-        x: Image of shape :math:`(B, C, H, W)`, of any floating-point dtype and range.
+        x: Image of shape :math:`(B, C, H, W)`, of any dtype and range.
         multiple: The number :math:`m`, at least 1; the new height and width are multiples of it.
 
     Returns:
         Image of shape :math:`(B, C, H', W')`; `x` itself if it needs no padding.
 
     Raises:
-        TypeError: If `x` is not floating-point, or `multiple` is no whole number.
+        TypeError: If `x` is no tensor, or `multiple` is no whole number.
         ValueError: If `x` is not four-dimensional or `multiple` is below 1.
 
     References:
@@ -31,7 +31,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         >>> pad_to_multiple(torch.ones(1, 3, 5, 8), 4).shape
         torch.Size([1, 3, 8, 8])
     """
-    require_image("pad_to_multiple", x)
+    require_shape("pad_to_multiple", x)
     require_positive("pad_to_multiple", multiple=multiple)
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x

@@ -1,6 +1,7 @@
 """The laws as assertions, and random parameters to test them with."""
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from liftlayers._bands import as_tuple
 from liftlayers._checks import require_float
 from liftlayers.accuracy import check_inverse
-from liftlayers.invertible import Inverse, Invertible
+from liftlayers.invertible import Inverse, Invertible, require_invertible
 
 M = TypeVar("M", bound=nn.Module)
 WEIGHTED = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
@@ -122,6 +123,68 @@ def _untouched(who: str, module: Invertible, bands: tuple[Tensor, ...], conditio
         if not torch.allclose(tensor, kept[name], rtol=0, atol=0, equal_nan=True):
             raise AssertionError(f"{who} writes into its {name}")
     return outputs
+
+
+@torch.enable_grad()
+def assert_log_det(
+    module: Invertible, *bands: Tensor, tolerance: float = 1e-6, condition: Tensor | None = None
+) -> None:
+    r"""Asserts that log-determinants are those of the Jacobian that autograd computes, in both directions.
+
+    .. math::
+
+        \left| \ell(x) - \log \left| \det \frac{\partial y}{\partial x} \right| \right|
+        \le \text{tolerance} \cdot n
+
+    for every sample, where :math:`\ell` is the log-determinant that `forward_and_log_det` or `inverse_and_log_det`
+    returns and :math:`n` is the number of values in a sample. The bands that these return are compared with those of
+    `forward` and `inverse`. The Jacobian takes :math:`n` backward passes, so give small bands, in float64.
+
+    Args:
+        module: The module; randomise it first. It has to map each sample of a batch on its own.
+        bands: Its input, floating-point.
+        tolerance: Difference allowed, for each value of a sample.
+        condition: The condition for its networks, if they take one.
+
+    Raises:
+        AssertionError: If a log-determinant is not of shape :math:`(B,)` or is wrong, or the bands differ; the message
+            says in which direction.
+        TypeError: If `module` is not `Invertible`, or a band is not floating-point.
+        NotImplementedError: If the module has no log-determinant.
+
+    References:
+        [Dinh2015]_, equation (3); [Behrmann2021]_.
+
+    Example:
+        >>> step = randomise_(AffineCoupling(nn.Linear(2, 6))).double()
+        >>> assert_log_det(step, torch.rand(4, 2).double(), torch.rand(4, 3).double())
+    """
+    require_invertible("assert_log_det", module)
+    require_float("assert_log_det", *bands)
+    options, name = {} if condition is None else {"condition": condition}, type(module).__name__
+    with torch.no_grad():
+        outputs = as_tuple(module(*bands, **options))
+    for who, direction, given in ((name, module, bands), (f"the inverse of {name}", Inverse(module), outputs)):
+        leaves = [x.detach().clone().requires_grad_() for x in given]
+        returned, log_det = direction.forward_and_log_det(*leaves, **options)
+        returned = as_tuple(returned)
+        for x, y in zip(returned, as_tuple(direction(*leaves, **options)), strict=True):
+            if x.shape != y.shape or not torch.allclose(x, y, rtol=tolerance, atol=tolerance):
+                raise AssertionError(f"with the log-determinant, {who} returns other bands than without")
+        if log_det.shape != given[0].shape[:1]:
+            raise AssertionError(f"log-determinant of {who} has shape {tuple(log_det.shape)}, where (B,) is needed")
+        jacobian = _jacobian(leaves, returned)
+        error = float((log_det - torch.linalg.slogdet(jacobian).logabsdet).abs().max())
+        allowed = tolerance * jacobian.shape[-1]
+        if not error <= allowed:  # so that nan fails too
+            raise AssertionError(f"log-determinant of {who} is off by {error:.3g}, where {allowed:.3g} is allowed")
+
+
+def _jacobian(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
+    """Returns the Jacobian of each sample, (B, n, n). The gradient of a sum over samples has a row of each of them."""
+    columns = torch.cat([y.reshape(len(y), -1) for y in outputs], 1).unbind(1)
+    gradients = (torch.autograd.grad(y.sum(), inputs, retain_graph=True, materialize_grads=True) for y in columns)
+    return torch.stack([torch.cat([g.reshape(len(g), -1) for g in row], 1) for row in gradients], 1)
 
 
 def assert_same_gradients(

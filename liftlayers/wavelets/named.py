@@ -67,8 +67,8 @@ class Wavelet(VolumePreserving):
 
     The inverse is `idwt2d`. Lines and volumes are transformed by `dwt`, along one or three axes. Bands have PyWavelets'
     order and sign and are stacked band by band (:doc:`/conventions`). It keeps volume, because every lifting step has
-    determinant one and the two scales of a scheme have product :math:`\pm 1`. Only the orthogonal wavelets (haar, db,
-    sym, coif) keep energy. The layer has no parameters.
+    determinant one and the two scales of a scheme have product :math:`\pm 1`. Only orthogonal wavelets keep
+    energy: haar, and with the rule ``"periodization"`` also db, sym and coif. The layer has no parameters.
     ``Wavelet("haar")`` computes what `Haar` computes, up to rounding, but is slower.
 
     Args:

@@ -178,3 +178,52 @@ def test_a_network_with_a_replaced_forward_is_freed() -> None:
     reference = used()
     gc.collect()
     assert reference() is None
+
+
+# What a rule may return
+
+
+class Wider(Gated):
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return torch.cat([target, value], dim=1)
+
+
+class InDouble(Gated):
+    """Computes in float64, as autocast computes exponentials in float32."""
+
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return super().change(target.double(), value)
+
+
+class Columns(Cubed):
+    def log_det(self, target: Tensor, value: Tensor) -> Tensor:
+        return super().log_det(target, value)[:, None]
+
+
+def test_a_rule_has_to_keep_the_shape_of_the_target() -> None:
+    message = (
+        r"Wider.change needs to return a target like its own, of shape \(2, 2, 3, 4\) and torch.float64, got \(2, 4"
+    )
+    with pytest.raises(ValueError, match=message):
+        coupling(Wider)(*pair())
+
+
+def test_the_target_keeps_its_dtype() -> None:
+    step, bands = coupling(InDouble).float(), [x.float() for x in pair()]
+    assert [band.dtype for band in step(*bands)] == [torch.float32] * 2
+    assert [band.dtype for band in Sequential(step, memory="reversible")(*bands)] == [torch.float32] * 2
+
+
+def test_a_log_determinant_has_one_number_for_each_sample() -> None:
+    message = r"Columns needs a log-determinant of shape \(B,\), got \(2, 1\) for bands of 2 samples; sum over all axes"
+    for method in ("forward_and_log_det", "inverse_and_log_det"):
+        with pytest.raises(ValueError, match=message):
+            getattr(coupling(Columns), method)(*pair())
+
+
+def test_the_source_is_one_of_two_bands() -> None:
+    class Third(Gated):
+        source = 2
+
+    with pytest.raises(ValueError, match="Third needs a source of 0 or 1, got 2"):
+        coupling(Third)

@@ -33,8 +33,13 @@ def test_multiples_below_one_are_refused(multiple: int) -> None:
         pad_to_multiple(torch.zeros(1, 1, 4, 4), multiple)
 
 
-def test_other_ranks_and_integers_are_refused() -> None:
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_integers_keep_their_dtype(dtype: torch.dtype) -> None:
+    padded = pad_to_multiple(torch.full((1, 3, 3, 4), 200).to(dtype), 4)
+    assert padded.dtype == dtype
+    assert torch.equal(padded.sum((1, 2, 3), dtype=torch.int64), torch.full((1, 3, 3, 4), 200).to(dtype).sum()[None])
+
+
+def test_other_ranks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"pad_to_multiple needs a \(B, C, H, W\) tensor, got \(3, 4, 4\)"):
         pad_to_multiple(torch.zeros(3, 4, 4), 2)
-    with pytest.raises(TypeError, match=r"pad_to_multiple needs floating-point tensors, got torch\.uint8"):
-        pad_to_multiple(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), 2)
