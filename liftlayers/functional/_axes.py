@@ -6,9 +6,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from liftlayers._checks import dims_for, require_axes, require_named_bands, require_positive
-from liftlayers.functional._transform1d import LineTransform, scheme_for
-from liftlayers.functional.schemes import filter_length
+from liftlayers._checks import dims_for, require_axes, require_float, require_named_bands, require_positive
+from liftlayers.functional._transform1d import EXPANSIVE, NON_EXPANSIVE, LineTransform
+from liftlayers.functional.schemes import filter_length, require_scheme
 
 Details = tuple[Tensor, Tensor, Tensor]
 PartlyZero = Mapping[str, Tensor | None]  # bands by name; None stands for zeros
@@ -105,9 +105,13 @@ def transform_of(
     who: str, wavelet: str, *tensors: Tensor, axes: Sequence[int], boundary: str = "periodization"
 ) -> Transform:
     """Returns a transform along axes of tensors; raises unless it exists, and they hold floats and have these axes."""
-    scheme = scheme_for(who, wavelet, boundary, *tensors)
+    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
+    if boundary not in rules:
+        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
+    require_float(who, *tensors)
     least = require_axes(who, axes)
-    return Transform(who, scheme, dims_for(who, axes, max([x.ndim for x in tensors] or [least])), boundary)
+    num_axes = max([x.ndim for x in tensors] or [least])  # compilers do not know `max` with a default
+    return Transform(who, scheme, dims_for(who, axes, num_axes), boundary)
 
 
 def inverse_of(

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from liftlayers._checks import require_float
 from liftlayers.functional import lifting
 from liftlayers.functional._inplace_lifting import lift_in_place, unlift_in_place
-from liftlayers.functional.schemes import Scheme, filter_length, require_scheme
+from liftlayers.functional.schemes import Scheme, filter_length
 
 NON_EXPANSIVE = ("periodization", "reflect")
 EXPANSIVE = ("symmetric", "zero", "constant", "periodic")
@@ -64,15 +63,6 @@ class LineTransform(NamedTuple):
         approx, detail = (extended(band, first, 0, dim=dim, boundary="zero") for band in (approx, detail))
         line = unlift(approx, detail, self.scheme, dim=dim, boundary="periodization")
         return line.narrow(dim, left, even if size is None else size)
-
-
-def scheme_for(who: str, wavelet: str, boundary: str, *tensors: Tensor) -> Scheme:
-    """Returns the scheme of a wavelet; raises unless it and the boundary rule are known and the tensors hold floats."""
-    scheme, rules = require_scheme(who, wavelet), (*NON_EXPANSIVE, *EXPANSIVE)
-    if boundary not in rules:
-        raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
-    require_float(who, *tensors)
-    return scheme
 
 
 def require_pairs(who: str, num: int, num_detail: int) -> None:
