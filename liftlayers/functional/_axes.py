@@ -109,7 +109,8 @@ def transform_of(
     if boundary not in rules:
         raise ValueError(f"{who} needs a boundary among {', '.join(map(repr, rules))}, got {boundary!r}")
     require_float(who, *tensors)
-    num_axes = max((x.ndim for x in tensors), default=require_axes(who, axes))
+    least = require_axes(who, axes)
+    num_axes = max([x.ndim for x in tensors] or [least])  # compilers do not know `max` with a default
     return Transform(who, scheme, dims_for(who, axes, num_axes), boundary)
 
 
