@@ -44,3 +44,11 @@ def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
         raise ValueError(f"a log-determinant needs bands of shape (B, ...), got {'()' if bands else 'none'}")
     dtype = bands[0].dtype if is_differentiable(bands[0]) else torch.get_default_dtype()
     return bands[0].new_zeros(len(bands[0]), dtype=dtype)
+
+
+def require_log_det(who: str, log_det: Tensor, band: Tensor) -> Tensor:
+    """Returns a log-determinant; raises `ValueError` unless it has one number for each sample of the band."""
+    if log_det.shape != band.shape[:1]:  # else the sum with others would broadcast without notice
+        found = f"got {tuple(log_det.shape)} for bands of {len(band)} samples; sum over all axes but the first"
+        raise ValueError(f"{who} needs a log-determinant of shape (B,), {found}")
+    return log_det

@@ -230,14 +230,6 @@ def require_invertible(who: str, module: object) -> None:
         raise TypeError(f"{who} needs an Invertible module, got {type(module).__name__}")
 
 
-def require_log_det(module: Invertible, log_det: Tensor, band: Tensor) -> Tensor:
-    """Returns a log-determinant; raises `ValueError` unless it has one number for each sample of the band."""
-    if log_det.shape != band.shape[:1]:  # else the sum with others would broadcast without notice
-        found = f"got {tuple(log_det.shape)} for bands of {len(band)} samples; sum over all axes but the first"
-        raise ValueError(f"{type(module).__name__} needs a log-determinant of shape (B,), {found}")
-    return log_det
-
-
 def parts_of(module: Invertible) -> tuple[Part, ...]:
     """Returns the steps of a module as parts."""
     return tuple(step if isinstance(step, Part) else Part(step) for step in module.steps())

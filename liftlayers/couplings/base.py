@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands, zero_log_det
+from liftlayers._bands import Bands, require_log_det, zero_log_det
 from liftlayers._checks import require_float, require_same_device
 from liftlayers._graphs import version_of
 from liftlayers._maps import same_map, stating_class
 from liftlayers.functional.lossless import DTYPES
-from liftlayers.invertible import Invertible, VolumePreserving, require_log_det
+from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn._networks import input_is_written, is_integer, require_network, takes_condition
 
 Pair = tuple[Tensor, Tensor]
@@ -122,14 +122,16 @@ class Coupling(Invertible):
         value = self.evaluate(source, target, condition)
         self._require_map("forward", (a, b), condition)
         after = self._mapped(self.change, target, value)
-        return self._in_order(source, after), require_log_det(self, self.log_det(target, value), target)
+        log_det = require_log_det(type(self).__name__, self.log_det(target, value), target)
+        return self._in_order(source, after), log_det
 
     def inverse_and_log_det(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Bands, Tensor]:
         source, target = self._in_order(a, b)
         value = self.evaluate(source, target, condition)
         before = self._mapped(self.undo, target, value)
         self._require_map("inverse", (a, b), condition)
-        return self._in_order(source, before), -require_log_det(self, self.log_det(before, value), target)
+        log_det = require_log_det(type(self).__name__, self.log_det(before, value), target)
+        return self._in_order(source, before), -log_det
 
     def rebuild(self, a: Tensor, b: Tensor, *, condition: Tensor | None = None) -> tuple[Pair, Pair]:
         """Rebuilds the inputs of `forward` from its outputs, and returns the outputs again with a graph."""

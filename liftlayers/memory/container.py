@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
 
-from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
-from liftlayers.invertible import Invertible, Part, is_made_of_steps, parts_of, require_log_det, unwrapped
+from liftlayers._bands import Bands, as_tuple, bare, require_log_det, zero_log_det
+from liftlayers.invertible import Invertible, Part, is_made_of_steps, parts_of, unwrapped
 from liftlayers.memory._inventory import has_hooks
 from liftlayers.memory._leaves import Leaf, Position
 from liftlayers.memory._recompute import run_in_turn
@@ -99,7 +99,7 @@ class Container(WithMemory):
         for leaf in leaves_of(self, condition, inverted=inverted, opens=OPENS["store"]):
             function = leaf.step.inverse_and_log_det if inverted else leaf.step.forward_and_log_det
             outputs, log_det = leaf.call(function, bands, condition)
-            total = total + require_log_det(leaf.step, log_det, bands[0])
+            total = total + require_log_det(type(leaf.step).__name__, log_det, bands[0])
             bands = leaf.put(bands, as_tuple(outputs))
         return bare(bands), zero_log_det(given) + total
 

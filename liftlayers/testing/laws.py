@@ -174,7 +174,7 @@ def assert_log_det(
         if log_det.shape != given[0].shape[:1]:
             raise AssertionError(f"log-determinant of {who} has shape {tuple(log_det.shape)}, where (B,) is needed")
         jacobian = _jacobian(leaves, returned)
-        error = float((log_det - torch.linalg.slogdet(jacobian).logabsdet).abs().max())
+        error = float((log_det.detach() - torch.linalg.slogdet(jacobian).logabsdet).abs().max())
         allowed = tolerance * jacobian.shape[-1]
         if not error <= allowed:  # so that nan fails too
             raise AssertionError(f"log-determinant of {who} is off by {error:.3g}, where {allowed:.3g} is allowed")
