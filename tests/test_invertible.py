@@ -10,12 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers import (
+    ActNorm,
     AdditiveCoupling,
+    AffineCoupling,
     Haar,
     Inverse,
     Invertible,
+    InvertibleConv1x1,
     LiftingBlock,
+    PixelUnshuffle,
     Sequential,
+    Split,
     Swap,
     VolumePreserving,
     exact,
@@ -175,3 +180,22 @@ def test_inverse_refuses_other_modules() -> None:
         Inverse(nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Inverse needs an Invertible module, got NoneType"):
         Inverse(None)  # type: ignore[arg-type]
+
+
+# repr
+
+
+@pytest.mark.parametrize(
+    ("module", "shown"),
+    [
+        (ActNorm(3), "ActNorm(3)"),
+        (InvertibleConv1x1(4), "InvertibleConv1x1(4)"),
+        (Split(1, 2), "Split(1, 2)"),
+        (PixelUnshuffle(2), "PixelUnshuffle(2)"),
+        (Sequential(Swap()), "Sequential(\n  (0): Swap()\n)"),
+        (Sequential(Swap(), memory="reversible"), "Sequential(\n  memory='reversible'\n  (0): Swap()\n)"),
+        (AffineCoupling(nn.Identity(), clamp=1), "AffineCoupling(\n  clamp=1\n  (network): Identity()\n)"),
+    ],
+)
+def test_repr_shows_the_settings(module: Invertible, shown: str) -> None:
+    assert repr(module) == shown

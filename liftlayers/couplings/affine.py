@@ -74,6 +74,9 @@ class AffineCoupling(Coupling):
             raise ValueError(f"AffineCoupling needs bands of shape (B, C, ...), got {tuple(target.shape)}")
         return (target.shape[0], 2 * target.shape[1], *target.shape[2:])
 
+    def extra_repr(self) -> str:
+        return f"clamp={self.clamp:g}"
+
     def _scale_and_shift(self, target: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the exponent and the shift, both of the shape and dtype of the target."""
         raw, t = value.to(target.dtype).chunk(2, dim=1)  # under autocast the network alone is rounded

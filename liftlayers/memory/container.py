@@ -37,6 +37,9 @@ class WithMemory(Invertible):
         require_mode(type(self).__name__, memory)
         self._memory: Memory = memory
 
+    def extra_repr(self) -> str:
+        return f"memory={self.memory!r}" if self.memory != "store" else ""
+
     def forward(self, *bands: Tensor, condition: Tensor | None = None) -> Bands:
         return bare(self._run(bands, condition, inverted=False))
 

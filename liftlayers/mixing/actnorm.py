@@ -103,6 +103,8 @@ class ActNorm(Channelwise):
 
     def _is_ready(self) -> bool:
         flag = self.initialised
+        if flag.is_meta:  # only shapes are computed
+            return True
         if not torch.compiler.is_compiling() and flag is self._own and self._read_at != (version := version_of(flag)):
             self._ready, self._read_at = bool(flag), version
         return self._ready or bool(flag)
@@ -111,6 +113,9 @@ class ActNorm(Channelwise):
         super()._apply(fn, recurse)  # replaces the buffer, by one on another device for instance
         self._own, self._read_at = self.initialised, None
         return self
+
+    def extra_repr(self) -> str:
+        return str(len(self.bias))
 
     def _require_ready(self, what: str) -> None:
         if not self._is_ready():

@@ -86,6 +86,9 @@ class InvertibleConv1x1(Channelwise):
             columns = torch.linalg.solve_triangular(self._upper(), columns, upper=True)
         return columns.reshape(x.shape[1], x.shape[0], *x.shape[2:]).transpose(0, 1)
 
+    def extra_repr(self) -> str:
+        return str(len(self.lower))
+
     def _lower(self) -> Tensor:
         return self.lower.tril(-1) + torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)
 

@@ -68,6 +68,9 @@ class Split(Rearrangement):
         require_alike("Split.inverse", *bands)
         return torch.cat(bands, dim=1)
 
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.sizes))
+
 
 class Swap(Rearrangement):
     r"""Swaps two bands, so that the next coupling changes the other one.
@@ -143,3 +146,6 @@ class PixelUnshuffle(Rearrangement):
         if x.numel() == 0:
             return x.reshape(x.shape[0], x.shape[1] // k**2, k * x.shape[2], k * x.shape[3])
         return F.pixel_shuffle(x, k)
+
+    def extra_repr(self) -> str:
+        return str(self.factor)

@@ -167,3 +167,11 @@ def test_the_wrong_tensor_is_refused() -> None:
             direction(torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16))
         with pytest.raises(ValueError, match="ActNorm needs a tensor on its parameters' device, cpu, got meta"):
             direction(torch.zeros(1, 3, 2, 2, device="meta"))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_shapes_are_computed_on_the_meta_device(training: bool) -> None:
+    norm, x = ActNorm(3).to("meta").train(training), torch.empty(2, 3, 4, 4, device="meta")
+    y, log_det = norm.forward_and_log_det(x)
+    assert norm.inverse(y).shape == x.shape
+    assert log_det.shape == (2,)
