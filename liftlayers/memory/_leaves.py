@@ -42,9 +42,8 @@ class Position(NamedTuple):
                 origin = f"{self.container.part} {neighbour} ({_name(parts[neighbour].step)})"
             verb = "takes back" if self.inverted else "takes"
             who = f"{_name(self.container)} {self.container.part} {self.number} ({_name(self.step)})"
-            remedy = (
-                "" if all(isinstance(band, Tensor) for band in bands) else "; pass bands one by one, as in f(*bands)"
-            )
+            packed = any(isinstance(band, tuple) for band in bands)
+            remedy = "; pass bands one by one, as in f(*bands)" if packed else ""
             raise ValueError(f"{who} {verb} {least} band(s), got {count} from {origin}{remedy}")
         if self.opened:  # then it does not check them itself
             inner, inverted = unwrapped(self.step, self.inverted)

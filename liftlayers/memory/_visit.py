@@ -162,14 +162,7 @@ def differentiate(
     found: Sequence[Tensor | None] = [None] * (len(wanted) + len(parameters))
     if reached and found:
         targets = [*wanted, *parameters]
-        try:
-            found = torch.autograd.grad([y for y, _ in reached], targets, [g for _, g in reached], allow_unused=True)
-        except RuntimeError as error:
-            if "use_reentrant=True" in str(error):
-                error.add_note(
-                    "in memory='reversible', whose networks need torch.utils.checkpoint(use_reentrant=False)"
-                )
-            raise
+        found = torch.autograd.grad([y for y, _ in reached], targets, [g for _, g in reached], allow_unused=True)
     of_inputs = iter(found)
     return [add(passed[id(x)], next(of_inputs)) if x.requires_grad else None for x in inputs], found[len(wanted) :]
 

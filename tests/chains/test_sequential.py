@@ -203,3 +203,5 @@ def test_a_wrong_number_of_bands_names_both_steps_of_the_inverse() -> None:
         Sequential(Haar(), block()).inverse(x)
     with pytest.raises(ValueError, match=r"step 0 \(LiftingBlock\) takes back 2 band\(s\), got 1 from step 1 \(Haar\)"):
         Sequential(block(), Haar()).inverse(*pair)
+    with pytest.raises(ValueError, match=r"got 1 from the caller; pass bands one by one, as in f\(\*bands\)"):
+        Sequential(Haar()).inverse(pair)  # type: ignore[arg-type]
