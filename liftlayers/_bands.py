@@ -48,7 +48,8 @@ def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
 
 def require_log_det(who: str, log_det: Tensor, band: Tensor) -> Tensor:
     """Returns a log-determinant; raises `ValueError` unless it has one number for each sample of the band."""
-    if log_det.shape != band.shape[:1]:  # else the sum with others would broadcast without notice
-        found = f"got {tuple(log_det.shape)} for bands of {len(band)} samples; sum over all axes but the first"
+    if not isinstance(log_det, Tensor) or log_det.shape != band.shape[:1]:  # sums would broadcast without notice
+        got = tuple(log_det.shape) if isinstance(log_det, Tensor) else type(log_det).__name__
+        found = f"got {got} for bands of {len(band)} samples; sum over all axes but the first"
         raise ValueError(f"{who} needs a log-determinant of shape (B,), {found}")
     return log_det

@@ -199,3 +199,8 @@ def test_inverse_refuses_other_modules() -> None:
 )
 def test_repr_shows_the_settings(module: Invertible, shown: str) -> None:
     assert repr(module) == shown
+
+
+def test_repr_of_an_exact_chain_shows_its_memory() -> None:
+    shown = repr(exact(Sequential(memory="reversible"), bits=8)).splitlines()[1]
+    assert shown == "  bits=8, batch_invariant=False, anywhere=False, memory='reversible'"

@@ -45,7 +45,7 @@ class Coupling(Invertible):
 
     Raises:
         TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, only one of them holds
-            integers, or the network returns no real tensor.
+            integers, the network returns no real tensor, or the rule no tensor.
         ValueError: If ``source`` is neither 0 nor 1, the bands are on different devices, the network's output has
             another shape than ``output_shape`` says, the rule returns another shape than the target's, the
             log-determinant is not of shape :math:`(B,)`, or there is a condition and the network takes none.
@@ -151,12 +151,12 @@ class Coupling(Invertible):
 
     def _mapped(self, rule: Rule, target: Tensor, value: Tensor) -> Tensor:
         """Applies a direction of the rule, and returns the target in its own dtype."""
-        mapped = rule(target, value)
+        mapped, who = rule(target, value), type(self).__name__
+        if not isinstance(mapped, Tensor):
+            raise TypeError(f"{who} needs a rule that returns a tensor, got {type(mapped).__name__}")
         if mapped.shape != target.shape or mapped.is_floating_point() != target.is_floating_point():
-            raise ValueError(
-                f"{type(self).__name__}.{rule.__name__} needs to return a target like its own, of shape "
-                f"{tuple(target.shape)} and {target.dtype}, got {tuple(mapped.shape)} and {mapped.dtype}"
-            )
+            needed, found = (f"shape {tuple(x.shape)} and {x.dtype}" for x in (target, mapped))
+            raise ValueError(f"{who} needs a rule that returns a target like the given one, of {needed}, got {found}")
         return mapped.to(target.dtype)
 
     def evaluate(self, source: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:

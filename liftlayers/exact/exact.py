@@ -130,7 +130,8 @@ class Exact(VolumePreserving, WithMemory):
         return super().load_state_dict(state_dict, *args, **options)
 
     def extra_repr(self) -> str:
-        return f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}, anywhere={self.anywhere}"
+        own = f"bits={self.to_grid.bits}, batch_invariant={self.batch_invariant}, anywhere={self.anywhere}"
+        return ", ".join(filter(None, (own, super().extra_repr())))
 
 
 # The state dict of an exact chain is that of the chain inside.

@@ -28,10 +28,10 @@ class Visit:
     """What the backward pass needs to know of one step, besides the tensors that autograd saves.
 
     `shared` says where its parameters, and then the condition if it takes one, are in the list of tensors that the
-    steps of the chain share. `needs` says which inputs need a gradient, and `trains` whether any of them or of the
-    shared tensors does. `kept` is the place of the inputs among all that are kept, if they are, and `anchor` a sample
-    of the inputs. `strides` are those of the outputs if the step drew random numbers: dropout and its like fill memory
-    with them in the order in which their input lies there.
+    steps of the chain share. `needs` says which inputs need a gradient. `kept` is the place of the inputs among all
+    that are kept, if they are, and `anchor` a sample of the bands before the step. `strides` are those of the outputs
+    if the step drew random numbers: dropout and its like fill memory with them in the order in which their input lies
+    there.
     """
 
     leaf: Leaf
@@ -39,7 +39,6 @@ class Visit:
     shared: list[int] = field(default_factory=list)
     record: Record = field(init=False)
     needs: tuple[bool, ...] = ()
-    trains: bool = field(init=False)
     kept: slice | None = None
     anchor: Sample | None = None
     strides: list[tuple[int, ...]] | None = None

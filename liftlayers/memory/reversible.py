@@ -10,6 +10,7 @@ that several steps share are summed in another order. No tensor of the caller is
 parameters, buffers, random numbers and autocast state both times, and its buffers are updated once.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import groupby
@@ -55,7 +56,9 @@ def reversible(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None) -
             "memory='reversible' needs a tensor as condition, which autograd can follow, got "
             f"{type(condition).__name__}; with 'store' or 'checkpoint' it may be anything that the networks take"
         )
-    visits = [Visit(leaf, Inventory(leaf.step)) for leaf in leaves]
+    visits = deque(Visit(leaf, Inventory(leaf.step)) for leaf in leaves)
+    while visits and _needs_nothing(visits[0], bands, condition):  # autograd keeps nothing for the first steps either
+        bands = run_in_turn([visits.popleft().leaf], bands, condition, twice=False)
     for can_be_rebuilt, group in groupby(visits, lambda visit: visit.inventory.can_be_rebuilt):
         if can_be_rebuilt:
             chain = _Chain(list(group), len(leaves))
@@ -63,6 +66,13 @@ def reversible(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None) -
         else:
             bands = run_in_turn((visit.leaf for visit in group), bands, condition, twice=True)
     return bands
+
+
+def _needs_nothing(visit: Visit, bands: Bands, condition: Tensor | None) -> bool:
+    """Whether neither inputs nor parameters of a step need a gradient, as in the frozen beginning of a chain."""
+    leaf, inventory = visit.leaf, visit.inventory
+    tensors = (*leaf.taken(bands), *inventory.parameters, *leaf.options(condition).values())
+    return inventory.can_be_rebuilt and not any(tensor.requires_grad for tensor in tensors)
 
 
 class _Reversible(torch.autograd.Function):
@@ -74,7 +84,7 @@ class _Reversible(torch.autograd.Function):
         kinds = {band.device.type for band in bands} - {"cpu", "meta"}
         chain.autocast = [_autocast_state(kind) for kind in ("cpu", *kinds)]
         with without_autocast_cache():  # gradients are off here: a cached copy of a weight would have no graph
-            outputs, kept = chain.run(bands, shared, ctx.needs_input_grad[2:])
+            outputs, kept = chain.run(bands, shared, ctx.needs_input_grad[2 : 2 + num_bands])
         ctx.chain, ctx.ends = chain, (len(outputs), len(outputs) + len(shared))
         ctx.save_for_backward(*outputs, *shared, *kept)
         ctx.set_materialize_grads(False)  # None is less work than zeros, and stays None when it reaches a parameter
@@ -118,22 +128,18 @@ class _Chain:
         return list(positions)
 
     def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
-        """Forward, without a graph. Returns the outputs and all that is kept.
+        """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
 
-        `needs` says which bands, and which shared tensors, need a gradient. A band needs none as long as nothing that
-        does has changed it: the first steps may be frozen, or take integers.
+        A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
         """
         kept: list[Tensor] = []
-        needs, trained = needs[: len(bands)], needs[len(bands) :]
         random = RandomState(bands)
         every = max(1, len(self.visits) // NUM_ANCHORS)
         for index, visit in enumerate(self.visits):
             leaf = visit.leaf
+            visit.anchor = sample(bands) if index % every == 0 else None
             visit.record = Record(visit.inventory, random)
             inputs, visit.needs = leaf.taken(bands), leaf.taken(needs)
-            visit.trains = any(visit.needs) or any(trained[position] for position in visit.shared)
-            if visit.trains and (index % every == 0 or not any(needs)):
-                visit.anchor = sample(inputs)
             outputs = as_tuple(leaf.call(leaf.function, bands, shared[visit.shared[-1]] if leaf.conditional else None))
             random = visit.record.keep_changes(bands)
             if visit.record.random is not None:
@@ -143,7 +149,7 @@ class _Chain:
                 kept += inputs
             if {band.device for band in outputs} - {band.device for band in bands}:
                 random = RandomState(outputs)  # the next step may draw from another generator
-            bands, needs = leaf.put(bands, outputs), leaf.replaced(needs, [visit.trains] * len(outputs))
+            bands, needs = leaf.put(bands, outputs), leaf.replaced(needs, [True] * len(outputs))
         return bands, kept
 
     def differentiate(
@@ -154,8 +160,7 @@ class _Chain:
         `saved` are the outputs, up to the first number, `shared`, up to the second, and the inputs that were kept; it
         is emptied, so that no band is held longer than it is needed.
         """
-        bands: Sequence[Tensor | None] = [x.detach() for x in saved[:first]]
-        shared, kept = saved[first:second], saved[second:]
+        bands, shared, kept = tuple(x.detach() for x in saved[:first]), saved[first:second], saved[second:]
         saved.clear()
         shared = [without_hooks(tensor) for tensor in shared]
         totals: list[Tensor | None] = [None] * len(shared)
@@ -163,13 +168,7 @@ class _Chain:
         autocast = [state for state in self.autocast if state != _autocast_state(state["device_type"])]
         for visit in reversed(self.visits):
             leaf = visit.leaf
-            if not visit.trains:  # nor does any step that its inputs come from
-                nothing = [None] * len(visit.needs)
-                bands, gradients = leaf.replaced(bands, nothing), leaf.replaced(gradients, nothing)
-                continue
-            outputs: Bands = leaf.taken(bands)  # type: ignore[assignment]  # all of them are still there
-            if visit.kept is not None:
-                outputs = tuple(x.detach() for x in kept[visit.kept])
+            outputs = leaf.taken(bands) if visit.kept is None else tuple(x.detach() for x in kept[visit.kept])
             bands = leaf.replaced(bands, ())  # nothing needs the outputs any more, and saving memory is the purpose
             with ExitStack() as stack:
                 for state in autocast:
@@ -182,10 +181,10 @@ class _Chain:
             for p, gradient in zip(wanted, of_wanted, strict=True):
                 totals[p] = add(totals[p], gradient)
             gradients, bands = leaf.replaced(gradients, of_inputs), leaf.replaced(bands, inputs)
-            if visit.anchor is not None:
-                samples.append((leaf.number, sample(inputs), visit.anchor))
             del inputs, again
             visit.warn_of_kept_graph()
+            if visit.anchor is not None:
+                samples.append((leaf.number, sample(bands), visit.anchor))
         warn_of_drift(samples, self.num_steps)
         return gradients, totals
 

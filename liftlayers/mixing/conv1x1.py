@@ -71,7 +71,7 @@ class InvertibleConv1x1(Channelwise):
     def weight(self) -> Tensor:
         """The matrix :math:`W`, of shape :math:`(C, C)`."""
         with _full_precision(self.lower):
-            return self.permutation @ self._lower() @ self._upper()
+            return (self._lower() @ self._upper())[self.permutation.argmax(dim=1)]
 
     def forward(self, x: Tensor) -> Tensor:
         self._require_fit(x)

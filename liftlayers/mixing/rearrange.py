@@ -48,7 +48,9 @@ class Split(Rearrangement):
     def __init__(self, *sizes: int) -> None:
         super().__init__()
         if len(sizes) < 2:
-            raise ValueError(f"Split needs two or more sizes, as in Split(1, 2), got {', '.join(map(str, sizes))}")
+            raise ValueError(
+                f"Split needs two or more sizes, as in Split(1, 2), got {', '.join(map(str, sizes)) or 'none'}"
+            )
         for size in sizes:
             require_positive("Split", size=size)
         self.sizes = sizes

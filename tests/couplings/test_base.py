@@ -202,10 +202,17 @@ class Columns(Cubed):
 
 def test_a_rule_has_to_keep_the_shape_of_the_target() -> None:
     message = (
-        r"Wider.change needs to return a target like its own, of shape \(2, 2, 3, 4\) and torch.float64, got \(2, 4"
+        r"Wider needs a rule that returns a target like the given one, of shape \(2, 2, .*, got shape \(2, 4, 3, 4\)"
     )
     with pytest.raises(ValueError, match=message):
         coupling(Wider)(*pair())
+
+
+def test_a_rule_has_to_return_a_tensor() -> None:
+    step = coupling(Gated)
+    step.change = lambda target, value: None  # type: ignore[method-assign,assignment,return-value]  # noqa: ARG005
+    with pytest.raises(TypeError, match="Gated needs a rule that returns a tensor, got NoneType"):
+        step(*pair())
 
 
 def test_the_target_keeps_its_dtype() -> None:

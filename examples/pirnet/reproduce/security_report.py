@@ -115,8 +115,9 @@ def _traces(results: Mapping) -> str:
     lines = []
     for name, mode in results["modes"].items():
         traces = list(mode["traces"].values())
-        right = [trace["detector_accuracy"] for trace in traces if trace["detector_accuracy"] is not None]
-        accuracy = f"{100 * min(right):.0f} to {100 * max(right):.0f} %" if right else "not measured on so few pairs"
+        right = [100 * trace["detector_accuracy"] for trace in traces if trace["detector_accuracy"] is not None]
+        ends = dict.fromkeys(f"{value:.0f}" for value in (min(right), max(right))) if right else {}
+        accuracy = f"{' to '.join(ends)} %" if right else "not measured on so few pairs"
         distances = [trace["histogram"]["stego_cover"] for trace in traces]
         spread = f"{min(distances):.2f} to {max(distances):.2f}"
         lines.append((name, accuracy, spread, f"{traces[0]['histogram']['cover_halves']:.2f}"))
