@@ -136,9 +136,10 @@ def assert_log_det(
         \left| \ell(x) - \log \left| \det \frac{\partial y}{\partial x} \right| \right|
         \le \text{tolerance} \cdot n
 
-    for every sample, where :math:`\ell` is the log-determinant that `forward_and_log_det` or `inverse_and_log_det`
-    returns and :math:`n` is the number of values in a sample. The bands that these return are compared with those of
-    `forward` and `inverse`. The Jacobian takes :math:`n` backward passes, so give small bands, in float64.
+    for every sample, where :math:`\ell` is the log-determinant that ``forward_and_log_det`` or
+    ``inverse_and_log_det`` returns and :math:`n` is the number of values in a sample. The bands that these return are
+    compared with those of ``forward`` and ``inverse``. The Jacobian takes :math:`n` backward passes, so give small
+    bands, in float64.
 
     Args:
         module: The module; randomise it first, and use evaluation mode if it draws random numbers. It has to map each
