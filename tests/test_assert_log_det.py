@@ -19,7 +19,7 @@ def pair(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 class Scaled(Coupling):
-    """Scales the target; `sum` and `sign` say how its log-determinant is made."""
+    """Scales the target; `sign` is that of its log-determinant."""
 
     sign = 1
 

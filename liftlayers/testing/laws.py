@@ -173,10 +173,8 @@ def assert_log_det(
         for x, y in zip(returned, as_tuple(direction(*leaves, **options)), strict=True):
             if x.shape != y.shape or not torch.allclose(x, y, rtol=tolerance, atol=tolerance):
                 raise AssertionError(f"with the log-determinant, {who} returns other bands than without")
-        jacobian = _jacobian(leaves, returned)
-        error = float(
-            (require_log_det(who, log_det, given[0]).detach() - torch.linalg.slogdet(jacobian).logabsdet).abs().max()
-        )
+        log_det, jacobian = require_log_det(who, log_det, given[0]).detach(), _jacobian(leaves, returned)
+        error = float((log_det - torch.linalg.slogdet(jacobian).logabsdet).abs().max())
         allowed = tolerance * jacobian.shape[-1]
         if not error <= allowed:  # so that nan fails too
             raise AssertionError(f"log-determinant of {who} is off by {error:.3g}, where {allowed:.3g} is allowed")
