@@ -26,4 +26,7 @@ class PointwiseConv2d(nn.Conv2d):
             bias = None if bias is None else bias * scale.flatten()
         if in_onnx_export() or x.device.type != "cpu" or x.ndim != 4 or x.stride(1) != 1:
             return F.conv2d(x, weight, bias)
-        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+        # Of two equal views, the one that gives the gradient the strides of the weights: DistributedDataParallel warns
+        # of others.
+        matrix = (weight if weight.stride(3) == 1 else weight.permute(0, 2, 3, 1)).flatten(1)
+        return F.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)

@@ -40,6 +40,16 @@ def test_keeps_the_memory_layout(layout: str) -> None:
     assert PointwiseConv2d(3, 5)(x).is_contiguous(memory_format=LAYOUTS[layout])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_have_the_strides_of_the_weights(layout: str) -> None:  # else DistributedDataParallel warns
+    conv = PointwiseConv2d(3, 5).to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]  # missing in stubs
+    for image_layout in LAYOUTS.values():
+        conv(tensor(0, 2, 3, 4, 6).contiguous(memory_format=image_layout)).square().sum().backward()
+        assert conv.weight.grad is not None
+        assert conv.weight.grad.stride() == conv.weight.stride()
+        conv.zero_grad()
+
+
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by the compiler
 def test_compiles_in_one_graph() -> None:
     conv = PointwiseConv2d(3, 5)
