@@ -1,11 +1,17 @@
 """Training batches are the same in every process, and processes divide them without loss."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
 import pytest
 import torch
 from pirnet.data import Batches, PairCrops
 from pirnet.degrade import Degradation
 
-from tests.example.helpers import smooth_photos
+from tests.example.helpers import EXAMPLE, smooth_photos
 
 TASKS = ["deblur", "denoise", "denoise", "sr"]
 
@@ -28,6 +34,19 @@ def test_workers_make_the_same_batches() -> None:
         assert all(torch.equal(a, b) for a, b in zip(batch, batches()[step], strict=True))
     for helped, batch in zip(batches().from_step(2, 7, workers=2, pinned=False), alone, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(helped, batch, strict=True))
+
+
+def test_batches_that_nobody_takes_do_not_keep_python_from_ending() -> None:
+    code = """
+        from tests.example.test_batches import batches
+        unfinished = batches().from_step(0, 9, workers=1, pinned=False)
+        next(unfinished)
+        raise SystemExit(7)
+    """
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(root), str(EXAMPLE)))}
+    done = subprocess.run([sys.executable, "-c", dedent(code)], env=environment, timeout=120)
+    assert done.returncode == 7
 
 
 @pytest.mark.parametrize("count", [2, 4])

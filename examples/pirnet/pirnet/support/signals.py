@@ -3,6 +3,7 @@
 Temporary files are removed before a script ends, and worker processes do not receive its signals.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -67,7 +68,11 @@ def repeated_if_ignored() -> Iterator[None]:
 
 @contextmanager
 def withheld() -> Iterator[None]:
-    """Processes that are started inside never receive the signals; this process receives them afterwards."""
+    """Processes that are started inside never receive the signals; this process receives them afterwards.
+
+    When Python ends, it sends SIGTERM to such processes and waits for them, so they are killed before that.
+    """
+    atexit.register(_end_children)
     if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no groups of processes either
         yield
         return
@@ -78,8 +83,8 @@ def withheld() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_children() -> None:
-    """Ends the processes of multiprocessing that an error has left; `withheld` keeps Python from terminating them."""
+def _end_children() -> None:
+    """Kills the processes of multiprocessing that an error has left."""
     children = multiprocessing.active_children()
     with handled(signal.SIG_DFL, *(number for number in signal.Signals if number.name == "SIGCHLD")):
         for child in children:
