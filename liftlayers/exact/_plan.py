@@ -25,6 +25,7 @@ from liftlayers.invertible import Invertible, is_made_of_steps, parts_of, unwrap
 from liftlayers.memory._inventory import HOOKS, has_hooks
 from liftlayers.memory._leaves import Position
 from liftlayers.memory.container import Container
+from liftlayers.mixing.rearrange import Rearrangement
 from liftlayers.nn._networks import is_integer, require_network
 from liftlayers.wavelets._learned_line import ScalePair
 from liftlayers.wavelets.lossless import LosslessWavelet
@@ -54,6 +55,11 @@ class Link(NamedTuple):
     def adds(self) -> bool:
         """Whether the step is an additive coupling."""
         return self.kind in ADDITIVE
+
+    @property
+    def computes(self) -> bool:
+        """Whether the step may return larger numbers than it takes, and not only moves them to other places."""
+        return not issubclass(self.kind, Rearrangement)
 
     def on_grid(self, bits: int, batch_invariant: bool) -> "Link":
         """Returns the link with the network of a coupling on the grid, and with a step without hooks.

@@ -35,7 +35,7 @@ class Watch:
                 f"{self._name(number)} changes the map of {link.kind.__name__}, whose arithmetic exact knows: put all "
                 "arithmetic into the network of an AdditiveCoupling"
             )
-        if not (link.adds or link.transform):
+        if not link.computes:
             return
         deeper = (-link.transform if self.inverted else link.transform) > 0
         computed = inputs if deeper else [y for y in outputs if all(y is not x for x in inputs)]

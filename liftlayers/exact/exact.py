@@ -198,9 +198,9 @@ def exact(chain: Invertible, *, bits: int = 16, batch_invariant: bool = False, a
     already, as in ``assert_inverts(exact(chain, bits=16), ToGrid(16)(x))``.
 
     Args:
-        chain: Made of `AdditiveCoupling`, `Predict`, `Update`, `Haar` and steps that only move numbers to other places
-            (they say so with a class attribute ``exact_on_grid = True``), in `Sequential`, `Parallel`, `LiftingBlock`,
-            `LiftingPyramid` and `Inverse`; and of learned wavelets with ``scale=None``.
+        chain: Made of `AdditiveCoupling`, `Predict`, `Update`, `Haar`, `BlockScrambling` and steps that only move
+            numbers to other places (they say so with a class attribute ``exact_on_grid = True``), in `Sequential`,
+            `Parallel`, `LiftingBlock`, `LiftingPyramid` and `Inverse`; and of learned wavelets with ``scale=None``.
         bits: The exponent :math:`k` of the grid, up to 52. Sixteen cost a trained hiding chain less than 0.01 dB.
         batch_invariant: Whether the two directions may see a sample in different batches: networks are evaluated
             sample by sample. A condition then has one row for each sample, or a single row or no axes for all.

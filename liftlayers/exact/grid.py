@@ -38,6 +38,7 @@ class OnGrid(nn.Module):
             floating-point tensor.
         ValueError: If `bits` is out of range, there is a condition and the network's forward names none, or the
             condition has another number of rows and `batch_invariant` is set.
+        RuntimeError: If the network writes into its input.
 
     References:
         [Hoogeboom2019]_, who round additive couplings; `round_to_grid`.

@@ -187,6 +187,9 @@ def test_exact_chains_take_it() -> None:
     chain = exact(Sequential(Haar(), Inverse(Haar()), BlockScrambling(KEY, block=4)), bits=12)
     x = torch.round(tensor(0, 1, 3, 16, 16).abs() * 2**12) / 2**12
     assert_same_tensors(chain.inverse(chain(x)), x)
+    alone = exact(Sequential(BlockScrambling(KEY, block=4)), bits=12)
+    with pytest.raises(ValueError, match=r"step 0 of 1 \(BlockScrambling\) has a value of 4096.5, .* below 4096"):
+        alone(-4095.5 * torch.ones(1, 3, 16, 16))  # half of the blocks become 1 - x
 
 
 def test_the_key_is_shown_nowhere() -> None:
