@@ -1,7 +1,7 @@
 """The protocol that every layer here keeps.
 
 An invertible module has two methods, `forward` and `inverse`, and no direction flag. Its bands are positional tensors:
-one tensor is returned bare, several as a tuple. Three laws hold for every one of them:
+one tensor is returned bare, several as a tuple. Three laws hold for all of them, unless a docstring names an exception:
 
 1. ``module.inverse(*module(*bands))`` returns `bands`, up to rounding, and ``module(*module.inverse(*bands))`` too.
 2. Neither direction writes into its inputs.

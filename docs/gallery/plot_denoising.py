@@ -29,7 +29,8 @@ print(f"noisy photo: {psnr(noisy):.1f} dB")
 # %%
 # With the orthogonal wavelet db2, the noise has the same standard deviation in every detail band of both transforms.
 # So one threshold, three times this standard deviation, is used for all bands. The approximation is kept. After
-# thresholding, the undecimated bands are in general not the bands of any image; the inverse returns a mean.
+# thresholding, the undecimated bands are in general not the bands of any image; the inverse returns the mean of the
+# images that the decimated transforms in them give.
 
 pyramid = LiftingPyramid([Wavelet("db2") for _ in range(NUM_LEVELS)])
 undecimated = UndecimatedWavelet("db2", num_levels=NUM_LEVELS)

@@ -24,8 +24,8 @@ print(f"largest change: {float((on_grid - photo).abs().max()):.1e}; one grey lev
 # Random chains
 # -------------
 #
-# Each chain is a Haar transform followed by lifting blocks with random weights. `exact` rounds the outputs of the
-# networks to the grid and does not change the rest of the chain. Both chains share their weights.
+# Each chain is a Haar transform followed by lifting blocks with random weights. `exact` returns a chain with the
+# same weights that rounds its input and the outputs of its networks to the grid.
 
 
 def chain(depth: int) -> Sequential:

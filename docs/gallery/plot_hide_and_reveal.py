@@ -4,7 +4,7 @@ Privacy-preserving image restoration (PIRNet)
 
 PIRNet hides a degraded photo in another photo, lets a server restore it while it is hidden, and extracts it again. This
 script runs the networks of ``examples/pirnet`` with the included weights, on two photos that were not used in training.
-It does not scramble the photo with a key first, as the scripts of the example do.
+Unlike the scripts of the example, it does not scramble the photo with a key first.
 """
 
 import sys

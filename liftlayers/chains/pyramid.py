@@ -14,7 +14,7 @@ class LiftingPyramid(Container):
 
     .. math:: a_0 = x, \qquad (a_l, d_l) = f_l(a_{l-1}), \quad l = 1, \dots, L
 
-    The inverse starts at the coarsest level::
+    Forward goes from left to right, and the inverse starts at the coarsest level::
 
         x ── f1 ── a1 ── f2 ── a2 ── … ── fL ── aL
              │           │                │

@@ -34,6 +34,12 @@ class Sequential(Container):
         ValueError: If a step takes another number of bands than the step before it returned (both are named), if
             `memory` is none of the three, or if there is a condition and no step takes one. A note on the error of a
             step says which step it came from.
+        RuntimeError: With ``"reversible"``, if the backward pass is to be differentiated again, or for several
+            gradients at once.
+
+    Warns:
+        RuntimeWarning: With ``"reversible"``, in the backward pass, if rebuilt inputs drift by more than 1e-3 of their
+            size, or if a network keeps an activation.
 
     References:
         [Gomez2017]_ on rebuilding activations from outputs; [Jacobsen2018]_ on fully invertible networks;

@@ -22,10 +22,11 @@ class AdditiveCoupling(VolumePreserving, Coupling):
           of any range: floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
-        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
-            no real tensor.
+        TypeError: If `network` is no module or is `Invertible`, the bands are neither floating-point nor, with
+            an `IntegerNetwork`, both integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than :math:`b`, or
             there is a condition and the network takes none.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
 
     References:
         [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.

@@ -26,8 +26,8 @@ class Coupling(Invertible):
 
     A subclass defines the rule, ``change`` and ``undo``, which maps the target back and forth for a given output of the
     network. The network :math:`f` itself is never inverted, so any deterministic network will do. The base class adds
-    both directions, conditions, checks of the network's output, and training in every memory mode with one evaluation
-    of the network. :doc:`/extending` builds a coupling in ten lines.
+    both directions, conditions, checks of the network's output, and training in every memory mode, in which the
+    backward pass evaluates the network at most once. :doc:`/extending` builds a coupling in ten lines.
 
     Four more things may be defined: ``log_det``, the log-determinant of ``change``, unless the class is
     `VolumePreserving`; ``output_shape``, if the network's output has another shape than the target; the class
@@ -44,8 +44,8 @@ class Coupling(Invertible):
           network returns.
 
     Raises:
-        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, only one of them holds
-            integers, the network returns no real tensor, or the rule no tensor.
+        TypeError: If `network` is no module or is `Invertible`, the bands are neither floating-point nor, with
+            an `IntegerNetwork`, both integers, the network returns no real tensor, or the rule no tensor.
         ValueError: If ``source`` is neither 0 nor 1, the bands are on different devices, the network's output has
             another shape than ``output_shape`` says, the rule returns another shape than the target's, the
             log-determinant is not of shape :math:`(B,)`, or there is a condition and the network takes none.

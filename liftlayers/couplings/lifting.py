@@ -21,10 +21,11 @@ class Predict(VolumePreserving, Coupling):
           floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
-        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
-            no real tensor.
+        TypeError: If `network` is no module or is `Invertible`, the bands are neither floating-point nor, with
+            an `IntegerNetwork`, both integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than the detail, or
             there is a condition and the network takes none.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
 
     References:
         [Sweldens1998]_; equation :eq:`predict` of :doc:`/mathematics`.
@@ -60,10 +61,11 @@ class Update(VolumePreserving, Coupling):
           floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
-        TypeError: If `network` is no module or is `Invertible`, a band is not floating-point, or the network returns
-            no real tensor.
+        TypeError: If `network` is no module or is `Invertible`, the bands are neither floating-point nor, with
+            an `IntegerNetwork`, both integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than the
             approximation, or there is a condition and the network takes none.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
 
     References:
         [Sweldens1998]_; equation :eq:`update` of :doc:`/mathematics`.
@@ -109,10 +111,11 @@ class LiftingBlock(VolumePreserving):
           floating-point, or integers with an `IntegerNetwork`, as in `Coupling`. Both keep their dtype.
 
     Raises:
-        TypeError: If `predict` or `update` is no module, or another `Invertible`, a band is not floating-point, or a
-            network returns no real tensor.
+        TypeError: If `predict` or `update` is no module, or another `Invertible`, the bands are neither floating-point
+            nor, with `IntegerNetwork`s, both integers, or a network returns no real tensor.
         ValueError: If the bands are on different devices, a network's output has another shape than its band, or
             there is a condition and neither network takes one.
+        RuntimeError: If a network writes into its input or its condition. They have been changed by then.
 
     References:
         [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)

@@ -51,7 +51,7 @@ class Transform(LineTransform):
 
     def decompose(self, x: Tensor, level: int | None) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Returns the approximation and the details of several levels, the coarsest first."""
-        if level is None:  # until lines would be shorter than the filters, as in PyWavelets
+        if level is None:  # as pywt.dwt_max_level, but at least one
             shortest = min(x.shape[dim] for dim in self.dims)
             level = max(1, (shortest // (filter_length(self.scheme) - 1)).bit_length() - 1)
         require_positive(self.who, level=level)

@@ -34,8 +34,9 @@ def dwt1d(x: Tensor, wavelet: str, *, boundary: str = "periodization") -> tuple[
 
     Results are those of ``pywt.dwt`` in the mode of the same name, with two exceptions. Under ``"periodization"`` and
     odd :math:`n`, PyWavelets first repeats the last sample. Under ``"reflect"`` PyWavelets returns more coefficients
-    than there are samples. Ours are some of those for wavelets that are symmetric about a sample (bior2 and bior4). For
-    other wavelets the mirrored lifting steps are a different rule, which is inverted just as well.
+    than there are samples. Ours are some of those for wavelets that are symmetric about a sample (such as bior2.2,
+    bior4.4 and bior6.8). For other wavelets the mirrored lifting steps are a different rule, which is inverted just as
+    well.
 
     Args:
         x: Lines :math:`(\dots, n)`, :math:`n \ge 1`, of any floating-point dtype and range.
@@ -168,7 +169,7 @@ def idwt2d(
         Images :math:`(\dots, H, W)`.
 
     Raises:
-        TypeError: If a band is not floating-point, or their dtypes differ.
+        TypeError: If the bands are nested in another way, a band is not floating-point, or their dtypes differ.
         ValueError: If all bands are `None`, the bands do not fit together or do not fit `size`, the bands are on
             different devices, or the wavelet or the rule is unknown.
 

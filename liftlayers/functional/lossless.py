@@ -176,7 +176,7 @@ def lossless_idwt2d(coefficients: tuple[Tensor, tuple[Tensor, Tensor, Tensor]], 
         Images of shape :math:`(\dots, H, W)`.
 
     Raises:
-        TypeError: If a band does not hold integers, or the bands' dtypes differ.
+        TypeError: If the bands are nested in another way, a band does not hold integers, or the bands' dtypes differ.
         ValueError: If the shapes do not fit together, the bands are on different devices, or the wavelet is unknown.
 
     References:

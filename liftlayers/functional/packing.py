@@ -30,10 +30,10 @@ def pack(coefficients: Sequence[Tensor | Detail], *, axes: Sequence[int] = (-2, 
         Tensor of the shape of what was transformed.
 
     Raises:
-        TypeError: If the coefficients are nested or named in another way, a band is not floating-point, or the bands'
-            dtypes differ.
-        ValueError: If there are no details, the coarsest level has no band, the bands do not fit together or are those
-            of an expansive rule, they are on different devices, or the axes are wrong.
+        TypeError: If the coefficients are nested or named in another way, a band is not floating-point, the bands'
+            dtypes differ, or the axes are no sequence of integers.
+        ValueError: If there are no details, the coarsest level has no band, the bands do not fit together, as those of
+            several levels do not under an expansive rule, they are on different devices, or the axes are wrong.
 
     References:
         [Lee2019]_; [Mallat2009]_, section 7.7.
@@ -64,7 +64,7 @@ def unpack(x: Tensor, *, level: int, axes: Sequence[int] = (-2, -1)) -> list[Ten
         :math:`[a_L, d_L, \dots, d_1]`, nested as from `wavedec`; `waverec` takes it.
 
     Raises:
-        TypeError: If `x` is not floating-point or `level` is not an integer.
+        TypeError: If `x` is not floating-point, `level` is no integer, or the axes are no sequence of integers.
         ValueError: If `level` is below one, or the axes are wrong.
 
     References:

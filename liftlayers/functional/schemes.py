@@ -46,7 +46,7 @@ class Scheme(NamedTuple):
     """
 
     name: str
-    """The wavelet's name in PyWavelets."""
+    """The wavelet's name, that of PyWavelets if it is there."""
     steps: tuple[LiftingStep, ...]
     """The steps :math:`S_i`, from first to last."""
     scales: tuple[float, float]

@@ -37,7 +37,7 @@ def scramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
     a polarity :math:`p_i`, which is the identity or the negative. The last rows and columns of an image whose sides are
     no multiples of `block` form oblong blocks, which are scrambled among themselves.
 
-    The negative is :math:`1 - v` for floating-point values, and :math:`-1 - v` with the bits of integers, which is
+    The negative is :math:`1 - v` for floating-point values. For integers all bits are inverted: :math:`-1 - v`, or
     :math:`255 - v` for `torch.uint8`. All else only moves values. So `unscramble_blocks` returns integers bit for bit,
     and floating-point values too if they are in :math:`[0, 1]` and multiples of :math:`2^{-24}` in float32 (of
     :math:`2^{-11}` in float16, :math:`2^{-8}` in bfloat16, :math:`2^{-53}` in float64); others are rounded to these.

@@ -71,9 +71,10 @@ def idwt(
         The tensor.
 
     Raises:
-        TypeError: If `bands` is not a mapping from these names, a band is not floating-point, or their dtypes differ.
-        ValueError: If all bands are missing, the bands do not fit together or do not fit
-            `size`, they are on different devices, or the axes, the wavelet or the rule are wrong.
+        TypeError: If `bands` is not a mapping from these names, a band is not floating-point, their dtypes differ, or
+            the axes are no sequence of integers.
+        ValueError: If all bands are missing, the bands do not fit together or do not fit `size`, they are on different
+            devices, or the axes, the wavelet or the rule are wrong.
 
     References:
         As for `dwt1d`.

@@ -72,8 +72,8 @@ def waverec(
         The tensor.
 
     Raises:
-        TypeError: If the coefficients are nested or named in another way, a band is not floating-point, or the bands'
-            dtypes differ.
+        TypeError: If the coefficients are nested or named in another way, a band is not floating-point, the bands'
+            dtypes differ, or the axes are no sequence of integers.
         ValueError: If there are no details, the coarsest level has no band, the bands do not fit together or do not fit
             `size`, they are on different devices, or the axes, the wavelet or the rule are wrong.
 
@@ -102,8 +102,7 @@ def wavedec2(
         x: Images :math:`(\dots, H, W)` of any size from :math:`1 \times 1` up, any floating-point dtype and range.
         wavelet: As for `dwt1d`.
         level: The number :math:`L` of levels, one or more; images of any size have any number of levels. `None` means
-            as many as ``pywt.dwt_max_level`` returns for the shorter side, after which it is shorter than the filters,
-            but at least one.
+            as many as ``pywt.dwt_max_level`` returns for the shorter side, but at least one.
         boundary: As for `dwt1d`.
 
     Returns:

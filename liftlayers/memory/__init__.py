@@ -25,13 +25,15 @@ M = TypeVar("M", bound=nn.Module)
 def set_memory(module: M, mode: Memory) -> M:
     r"""Sets the memory mode of every container inside a module.
 
+    Containers are `Sequential`, `Parallel`, `LiftingPyramid` and exact chains, which compose steps:
+
     .. math:: f_n \circ \dots \circ f_1
 
-    is a container: a `Sequential`, `Parallel`, `LiftingPyramid` or an exact chain. ``"store"`` leaves to autograd what
+    ``"store"`` leaves to autograd what
     is kept for the gradient, ``"checkpoint"`` keeps the bands between steps and computes each step again, and
     ``"reversible"`` keeps the last bands and rebuilds the others from them. :doc:`/memory` compares the modes.
 
-    Networks that depend on state which PyTorch does not count, such as random numbers of Python, need ``"store"``.
+    Networks that depend on state which PyTorch does not track, such as random numbers of Python, need ``"store"``.
     Networks that pass activations on to a loss need ``"store"`` or ``"checkpoint"``.
 
     Args:
@@ -40,7 +42,7 @@ def set_memory(module: M, mode: Memory) -> M:
         mode: ``"store"``, ``"reversible"`` or ``"checkpoint"``.
 
     Shape:
-        - Shapes and names of parameters do not depend on the mode, and values do by rounding at most.
+        - The mode changes neither shapes nor the names of parameters; outputs and gradients differ by rounding at most.
 
     Returns:
         The same module.

@@ -41,7 +41,7 @@ def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int)
     worst = max(values, key=lambda value: (math.isnan(value), value))
     first = next(number for number, value in zip(numbers, values, strict=True) if not value <= DRIFT_ALLOWED)
     warnings.warn(
-        f"Sequential with memory='reversible' rebuilt its bands with a relative error of {worst:.1e}, above "
+        f"a chain with memory='reversible' rebuilt its bands with a relative error of {worst:.1e}, above "
         f"{DRIFT_ALLOWED:.0e} from step {first} of {num_steps} down to step {numbers[-1]}: gradients there are off by "
         "as much. Keep activations with memory='checkpoint', use float64, or hold the chain's growth down. If bands do "
         "not grow, the cause is autocast, under which networks amplify rounding (exact chains have none), bands of 16 "

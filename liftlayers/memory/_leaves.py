@@ -115,7 +115,7 @@ class Leaf:
             raise
 
     def put(self, bands: Bands, outputs: Bands) -> Bands:
-        """Returns all bands with those that the step has returned, for the first time, in place of those it took."""
+        """Puts the step's outputs in place of its inputs, after its first evaluation, and checks their number."""
         if self.observe is not None:
             self.observe(self, self.taken(bands), outputs)
         bands = self.replaced(bands, outputs)

@@ -105,7 +105,7 @@ class Record:
     def buffers_again(self) -> list[Tensor]:
         """Returns clones of the buffers as they were before, since a step may write into them again.
 
-        Running statistics of norms count as unchanged: they are written to without a change of version.
+        Later writes to the running statistics of norms are not noticed, since they do not change the version.
         """
         for place in self.buffers:
             if place.tensor not in self.copies:

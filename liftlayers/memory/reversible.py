@@ -2,7 +2,8 @@
 
 It keeps the bands that leave the chain, and none in between. In the backward pass every step rebuilds its inputs from
 its outputs and is differentiated at once; a coupling evaluates its network once for both. The memory held does not grow
-with depth.
+with depth. The exceptions, whose inputs are kept, are steps that are checkpointed, and steps without a `rebuild` of
+their own that draw random numbers or change buffers.
 
 Laws: outputs equal those of a plain loop bit for bit, unless a kernel depends on whether autograd records. Gradients
 are equal up to rounding, for two reasons: inputs are recomputed (this error is monitored), and gradients of tensors
@@ -45,7 +46,7 @@ def reversible(leaves: Sequence[Leaf], bands: Bands, condition: Tensor | None) -
 
     Raises:
         TypeError: If the condition is no tensor.
-        RuntimeError: In the backward pass, if that is to be differentiated again.
+        RuntimeError: In the backward pass, if that is to be differentiated again, or for several gradients at once.
 
     Warns:
         RuntimeWarning: In the backward pass, if rebuilt inputs drift by more than 1e-3 of their size, or if a network
@@ -94,13 +95,13 @@ class _Reversible(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "Sequential with memory='reversible' cannot be differentiated twice; use memory='store' or 'checkpoint'"
+                "a chain with memory='reversible' cannot be differentiated twice; use memory='store' or 'checkpoint'"
             )
         if torch._C._are_functorch_transforms_active() or any(
             gradient is not None and is_batch_of_gradients(gradient) for gradient in gradients
         ):
             raise RuntimeError(
-                "Sequential with memory='reversible' cannot be differentiated for several gradients at once, as "
+                "a chain with memory='reversible' cannot be differentiated for several gradients at once, as "
                 "is_grads_batched=True or torch.func ask; use memory='store' or 'checkpoint'"
             )
         saved = list(ctx.saved_tensors)  # once: a checkpoint around the chain refuses to unpack them again

@@ -24,8 +24,8 @@ class LosslessColour(VolumePreserving):
         c_o = r - b, \quad t = b + \left\lfloor \tfrac12 c_o \right\rfloor, \quad c_g = g - t, \quad
         y = t + \left\lfloor \tfrac12 c_g \right\rfloor
 
-    Both consist of lifting steps. Channels in the order :math:`y, u, v` or :math:`y, c_o, c_g`: brightness has the
-    range of the colours, the other two need one more bit, for their sign. The dtype does not change. Sums that leave
+    Both consist of lifting steps. The channels come in the order :math:`y, u, v` or :math:`y, c_o, c_g`. Brightness has
+    the range of the colours; the other two need one more bit for the sign. The dtype does not change. Sums that leave
     its range wrap around, and the inverse returns every bit of every input, so uint8 works too; call
     ``.to(torch.int16)`` to see the true differences of 8-bit colours.
 

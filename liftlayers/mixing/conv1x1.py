@@ -1,4 +1,4 @@
-"""The invertible 1x1 convolution: a learned rotation of the channels."""
+"""The invertible 1x1 convolution: a learned matrix for the channels of each pixel."""
 
 from contextlib import AbstractContextManager, nullcontext
 

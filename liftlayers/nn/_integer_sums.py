@@ -23,7 +23,7 @@ def whole(who: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     if x.dtype in (torch.int32, torch.int64):
         x = x.clamp(-(2**20), 2**20)
     elif x.dtype not in (torch.uint8, torch.int8, torch.int16, torch.float32, torch.float64):
-        raise TypeError(f"{who} needs integers, float32 or float64, got {x.dtype}")
+        raise TypeError(f"{who} needs uint8, int8, int16, int32, int64, float32 or float64, got {x.dtype}")
     return x.to(dtype)
 
 

@@ -145,12 +145,12 @@ class IntegerConv2d(_Convolution):
     :math:`s = i + f - o`. Gradients pass through all roundings unchanged. A pass on a CPU that needs no gradient of the
     weights rounds them only if they differ from those of the last one.
 
-    **Why it is exact.** Let :math:`B = |b| + 255 \sum_j |W_j| + 2^{s - 1}` be at most :math:`2^{24}`. (1) The half is
-    part of the bias, so every term of the sum is an integer. (2) Any partial sum, in any order, is an integer of
-    absolute value at most :math:`B`. (3) float32 holds each of them, so no addition rounds, fused with a product or
-    not. (4) Multiplying by :math:`2^{-s}` is exact, and so is rounding down. (5) So the result does not depend on
-    order, kernel, layout, number of threads or batch. ``bounds()`` returns :math:`B`. The scale keeps it
-    within :math:`2^{22}`, and the frozen form checks that when it loads numbers.
+    **Why it is exact.** Let :math:`B = |b + h| + 255 \sum_j |W_j|` be at most :math:`2^{24}`, with the half
+    :math:`h = 2^{s - 1}`, or 0 if :math:`s \le 0`. (1) The half is part of the bias, so every term of the sum is an
+    integer. (2) Any partial sum, in any order, is an integer of absolute value at most :math:`B`. (3) float32 holds
+    each of them, so no addition rounds, fused with a product or not. (4) Multiplying by :math:`2^{-s}` is exact, and so
+    is rounding down. (5) So the result does not depend on order, kernel, layout, number of threads or batch. The scale
+    keeps :math:`B` within :math:`2^{22}`; ``bounds()`` returns it, and the frozen form checks it as it loads.
 
     **What is outside of it.** Kernels that do more than multiply and add, as Winograd's and Fourier transforms do:
     NNPACK's are never used, and every pass tests a sample of the sums for being integers, on CPUs and CUDA, without
@@ -167,7 +167,7 @@ class IntegerConv2d(_Convolution):
         inplace: Whether to clip the input in place, if it needs no gradient.
 
     Shape:
-        - Input :math:`(B, C_{in}, H, W)`, whole numbers in any integer dtype, float32 or float64; output
+        - Input :math:`(B, C_{in}, H, W)`, whole numbers in uint8, int8, int16, int32, int64, float32 or float64; output
           :math:`(B, C_{out}, H, W)`, whole numbers in int32 for integers, and otherwise in the dtype of the weights.
 
     Raises:

@@ -17,9 +17,10 @@ class IntegerPredictor(IntegerNetwork):
 
     All layers are `IntegerConv2d`; those after the first rectify their inputs. The last one starts at zero.
 
-    Bands are integers, or floats on the grid :math:`2^{-k}`. The first layer sees multiples of :math:`2^{-i}` up to
-    255 of them; the hidden layers :math:`2^{-h}`. For 8-bit images as integers, whole grey levels and eighths of them
-    are a good choice; for images in [0, 1] and their Haar bands, :math:`2^{-7}` and :math:`2^{-10}`.
+    Bands are integers, or floats on the grid :math:`2^{-k}`. The first layer sees its input in steps of :math:`2^{-i}`,
+    clipped at 255 steps; hidden layers have steps of :math:`2^{-h}`. For 8-bit images as integers, whole grey levels
+    and eighths of them are a good choice; for images in [0, 1] and their Haar bands, :math:`2^{-7}` and
+    :math:`2^{-10}`.
 
     Args:
         in_channels: Channels of the input.
@@ -32,7 +33,7 @@ class IntegerPredictor(IntegerNetwork):
         zero_mean: Whether the first layer sees only differences of neighbours. That suits predictions of details.
 
     Shape:
-        - Input :math:`(B, C_{in}, H, W)`, float32 or float64, or any integer dtype if `bits` is 0; output
+        - Input :math:`(B, C_{in}, H, W)`, float32 or float64, or the integers of `IntegerConv2d` if `bits` is 0; output
           :math:`(B, C_{out}, H, W)`, in the same dtype if that is floating-point, and int32 if not.
 
     Raises:

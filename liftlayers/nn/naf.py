@@ -25,7 +25,7 @@ class LayerNorm2d(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If the input has another shape.
+        ValueError: If `channels` is below 1, or the input has another shape.
 
     References:
         [Ba2016]_; [Chen2022]_.
@@ -97,7 +97,7 @@ class NAFBlock(nn.Module):
 
     Raises:
         TypeError: If the input is not floating-point.
-        ValueError: If the input has another shape.
+        ValueError: If `channels` is below 1, or the input has another shape.
 
     References:
         [Chen2022]_, figure 3.

@@ -40,8 +40,8 @@ def assert_same_integers(module: nn.Module, *bands: Tensor, paths: Sequence[str]
         paths: The names of the paths; by default all except the last two.
 
     Raises:
-        AssertionError: If a path returns other numbers, of which the message has the path, how many and by how much; or
-            if a convolution is not one of integers.
+        AssertionError: If a path returns other numbers: the message names the path, how many differ and by how
+            much; or if a convolution is not one of integers.
         ValueError: If a path is unknown.
 
     References:

@@ -91,7 +91,7 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
     Raises:
         AssertionError: If a law is broken; the message says which, by how much, and what is allowed.
         TypeError: If `module` is not `Invertible`.
-        ValueError: If no band is given, or the inverse returns other shapes than the input's.
+        ValueError: If the inverse returns other shapes than the input's.
 
     References:
         `check_inverse`; [Behrmann2021]_.
@@ -195,7 +195,8 @@ def assert_same_gradients(
     .. math:: \lVert g_a - g_b \rVert \le \text{tolerance} \cdot \lVert g_a \rVert
 
     for every band, the condition and every parameter, where :math:`g` is the gradient of the outputs' inner product
-    with fixed random numbers. `a` and `b` may be the same network in two memory modes, or compiled and not compiled.
+    with fixed random numbers. `a` and `b` may be the same network in two memory modes, or one of them compiled by its
+    method ``compile``, which keeps the names of parameters.
 
     Args:
         a: The reference module.

@@ -79,10 +79,11 @@ class LearnedWavelet(_Lifted):
         odd ──(+)─────┴── t ─ detail
 
     It is invertible and keeps volume for any weights. Every channel has the same networks, so the number of channels is
-    free. Order, sign and stacking of the bands are those of `Haar`. The steps along a row are the chain ``rows``, those
-    along a column the chain ``columns``.
+    free. Order and stacking of the bands are those of `Haar`, and so are the signs, unless ``scale=None`` leaves out
+    the factors. The steps along a row are the chain ``rows``, those along a column the chain ``columns``.
 
-    It respects brightness :math:`\beta` and contrast :math:`\lambda \ge 0`, if the networks have no bias: the bands of
+    With ``scale="fixed"`` it respects brightness :math:`\beta` and contrast :math:`\lambda \ge 0`, if the networks have
+    no bias: the bands of
     :math:`\lambda x + \beta` are :math:`\lambda` times the bands of :math:`x` plus the named wavelet's bands of the
     constant :math:`\beta`. So a constant image keeps its zero detail.
 
@@ -106,7 +107,8 @@ class LearnedWavelet(_Lifted):
         - Inverse: the reverse.
 
     Raises:
-        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
+        TypeError: If `network` is no function that returns modules, a tensor is not floating-point, or the bands'
+            dtypes differ.
         ValueError: If `name`, `boundary` or `scale` is unknown, a network changes the shape, a tensor is not
             four-dimensional, a side is odd, or the bands do not fit together.
 

@@ -155,7 +155,7 @@ def test_autocast_with_a_step_that_is_inverted_first(memory: str, step: Step) ->
     assert_trains_alike(chain, memory, under_autocast, 2**-7, torch.float32)
 
 
-@pytest.mark.filterwarnings("ignore:Sequential with memory='reversible' rebuilt:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:a chain with memory='reversible' rebuilt:RuntimeWarning")
 @in_every_mode
 @in_every_direction
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float16, 1e-2), (torch.bfloat16, 6e-2)])

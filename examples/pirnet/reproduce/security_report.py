@@ -68,8 +68,8 @@ def _protected(results: Mapping) -> str:
     lines = [
         f"- The best Haar band of the stego image has a correlation of {bands[0]:.2f} with the photo if there is no "
         f"key, and at most {max(bands[1:]):.2f} if there is one.",
-        f"- What LIH's weights reveal without the key has {weights[0]:.2f} if there is none, and at most "
-        f"{max(weights[1:]):.2f} if there is one.",
+        f"- An attacker with LIH's weights obtains a correlation of {weights[0]:.2f} if the photo was hidden without a "
+        f"key, and at most {max(weights[1:]):.2f} if it was scrambled with one.",
     ]
     return "\n".join(map(_wrapped, lines))
 
