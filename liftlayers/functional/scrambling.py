@@ -54,7 +54,8 @@ def scramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
         The scrambled images, of the shape and dtype of `x`.
 
     Raises:
-        TypeError: If `x` is no tensor or of another dtype, or `key` is neither bytes nor a sequence of bytes.
+        TypeError: If `x` is no tensor or of another dtype, `key` is neither bytes nor a sequence of bytes, or `block`
+            is no integer.
         ValueError: If `x` does not have four axes, a key is shorter than 16 bytes, there are not as many keys as
             images, or `block` is less than 1.
 

@@ -38,7 +38,7 @@ class ActNorm(Channelwise):
         - Log-determinant: :math:`(B,)`.
 
     Raises:
-        TypeError: If a tensor's dtype is not that of the parameters.
+        TypeError: If a number is no integer, or a tensor's dtype is not that of the parameters.
         ValueError: If `channels` is below 1, a tensor's channels or device are not those of the parameters, or the
             first batch is empty or not finite.
         RuntimeError: If the module is not initialised and `forward` is called in evaluation mode or under a transform

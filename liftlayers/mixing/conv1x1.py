@@ -36,7 +36,8 @@ class InvertibleConv1x1(Channelwise):
         - Log-determinant: :math:`(B,)`.
 
     Raises:
-        TypeError: If a tensor's dtype is not that of the parameters, or theirs is neither float32 nor float64.
+        TypeError: If a number is no integer, a tensor's dtype is not that of the parameters, or theirs is neither
+            float32 nor float64.
         ValueError: If `channels` is below 1, or a tensor's channels or device are not those of the parameters.
 
     References:

@@ -29,7 +29,7 @@ class Split(Rearrangement):
         - Inverse: the reverse.
 
     Raises:
-        TypeError: If the bands to concatenate have different dtypes.
+        TypeError: If a number is no integer, or the bands to concatenate have different dtypes.
         ValueError: If there are fewer than two sizes, a size is below 1, the channels do not add up to the sum of the
             sizes, or the bands to concatenate do not fit together or are on different devices.
 
@@ -114,6 +114,7 @@ class PixelUnshuffle(Rearrangement):
         - Inverse: the reverse.
 
     Raises:
+        TypeError: If a number is no integer.
         ValueError: If `factor` is below 1, a tensor is not four-dimensional, its height or width is not a multiple of
             :math:`k`, or, in the inverse, its number of channels is not a multiple of :math:`k^2`.
 

@@ -26,7 +26,8 @@ class BlockScrambling(VolumePreserving):
           :math:`[0, 1]` of at least 16 bits.
 
     Raises:
-        TypeError: If `key` is neither bytes nor a sequence of bytes, or the input has another dtype.
+        TypeError: If a number is no integer, `key` is neither bytes nor a sequence of bytes, or the input has another
+            dtype.
         ValueError: If a key is shorter than 16 bytes, there are not as many keys as images, `block` is less than 1, or
             the input does not have four axes.
 

@@ -27,7 +27,7 @@ class DensePredictor(nn.Module):
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If a number of channels is below 1, or the input has another shape.
 
     References:

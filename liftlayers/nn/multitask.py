@@ -38,7 +38,7 @@ class MultiTaskNAFUNet(nn.Module):
         - Input and output :math:`(B, C, H, W)`, any size and range. `task` is one name, or one name per image.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If encoder and decoder differ in their number of levels, a number is too small, there is no task,
             two tasks have the same name, there are not as many middles as tasks, a task is unknown, there are not as
             many names as images, the batch is empty, or the input has another shape.

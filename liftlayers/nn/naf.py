@@ -24,7 +24,7 @@ class LayerNorm2d(nn.Module):
         - Input :math:`(B, C, H, W)` of any range; output of the same shape, of order :math:`w` about :math:`b`.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If `channels` is below 1, or the input has another shape.
 
     References:
@@ -96,7 +96,7 @@ class NAFBlock(nn.Module):
         - Input and output :math:`(B, C, H, W)`, of any size and range.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If `channels` is below 1, or the input has another shape.
 
     References:

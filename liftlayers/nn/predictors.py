@@ -50,7 +50,7 @@ class ConvPredictor(_Convolutions):
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If a number is below 1, or the input has another shape.
 
     References:
@@ -90,7 +90,7 @@ class BiasFreePredictor(_Convolutions):
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If a number is below 1, a side of the kernels is even, there are not one or two sides, or the input
             has another shape.
 
@@ -149,7 +149,7 @@ class ResidualPredictor(nn.Module):
         - Input :math:`(B, C_{in}, H, W)` of any range, output :math:`(B, C_{out}, H, W)`.
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If a number is below 1, `num_blocks` is below 0, `kernel_size` is even, or the input has another
             shape.
 

@@ -77,7 +77,7 @@ class NAFUNet(nn.Module):
         - Input and output :math:`(B, C, H, W)`, any size; for images, values in [0, 1].
 
     Raises:
-        TypeError: If the input is not floating-point.
+        TypeError: If a number is no integer, or the input is not floating-point.
         ValueError: If encoder and decoder differ in their number of levels, a number is too small, or the input has
             another shape.
 

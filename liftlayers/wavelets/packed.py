@@ -26,7 +26,7 @@ class Packed(Rearrangement):
         - Inverse: the reverse, :math:`H` and :math:`W` divisible by :math:`2^L`.
 
     Raises:
-        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
+        TypeError: If a number is no integer, a tensor is not floating-point, or the bands' dtypes differ.
         ValueError: If `num_levels` is below 1, `spatial_dims` is not 1, 2 or 3, a tensor has another number of axes,
             there is another number of details, the bands do not fit together, or a side is not divisible.
 

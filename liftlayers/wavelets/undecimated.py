@@ -32,7 +32,7 @@ class UndecimatedWavelet(nn.Module):
         - Inverse: the reverse.
 
     Raises:
-        TypeError: If a tensor is not floating-point, or the bands' dtypes differ.
+        TypeError: If a number is no integer, a tensor is not floating-point, or the bands' dtypes differ.
         ValueError: If the wavelet is unknown, `num_levels` is below 1, `spatial_dims` is not 1, 2 or 3, a tensor has
             another number of axes, or the inverse gets another number of details or bands that do not fit together.
 
