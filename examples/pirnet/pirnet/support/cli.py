@@ -72,6 +72,7 @@ def run(main: Callable[[], object]) -> None:
             print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
+        signals.end_children()
         signals.settle(sys.stdout)
 
 

@@ -72,7 +72,7 @@ def withheld() -> Iterator[None]:
 
     When Python ends, it sends SIGTERM to such processes and waits for them, so they are killed before that.
     """
-    atexit.register(_end_children)
+    atexit.register(end_children)
     if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no groups of processes either
         yield
         return
@@ -83,7 +83,7 @@ def withheld() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_children() -> None:
+def end_children() -> None:
     """Kills the processes of multiprocessing that an error has left."""
     children = multiprocessing.active_children()
     with handled(signal.SIG_DFL, *(number for number in signal.Signals if number.name == "SIGCHLD")):
