@@ -112,7 +112,7 @@ class LiftingBlock(VolumePreserving):
 
     Raises:
         TypeError: If `predict` or `update` is no module, or another `Invertible`, the bands are neither floating-point
-            nor, with `IntegerNetwork`s, both integers, or a network returns no real tensor.
+            nor, with an `IntegerNetwork` each, both integers, or a network returns no real tensor.
         ValueError: If the bands are on different devices, a network's output has another shape than its band, or
             there is a condition and neither network takes one.
         RuntimeError: If a network writes into its input or its condition. They have been changed by then.
