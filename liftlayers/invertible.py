@@ -60,7 +60,7 @@ class Invertible(nn.Module, ABC):
     """
 
     exact_on_grid: ClassVar[bool] = False
-    """Whether the class only moves numbers to other places, without arithmetic: `exact` accepts such steps."""
+    """Whether `exact` accepts the class: it only moves numbers, or takes some from one, as `BlockScrambling` does."""
 
     def __init__(self) -> None:  # the signature of layers without arguments
         super().__init__()
