@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import math
@@ -20,7 +19,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from pirnet.support import cli
+from pirnet.support import cli, signals
 from pirnet.support.places import LSR_WEIGHTS
 from pirnet.support.remote import TIMEOUT
 from pirnet.support.service_options import ServiceOptions
@@ -109,8 +108,9 @@ def main() -> None:
             timeout_keep_alive=math.ceil(min(KEEP_ALIVE, options.timeout)),
             timeout_graceful_shutdown=round(TIMEOUT),
         )
-        with contextlib.suppress(SystemExit, KeyboardInterrupt):  # it raises the signal that ended it once more
-            Server(config, service).run(sockets=[listening])
+        server = Server(config, service)
+        with signals.handled(server.handle_exit, *signals.ENDING):  # it raises the signal that ended it once more
+            server.run(sockets=[listening])
     finally:
         workers.end()
 

@@ -16,6 +16,7 @@ if EXAMPLE not in sys.path:
 
 from pirnet.config import LIHConfig  # noqa: E402 (needs the path)
 from pirnet.model import LIH, LSR  # noqa: E402
+from pirnet.support.signals import ENDING  # noqa: E402
 from pirnet.weights import save_weights  # noqa: E402
 
 from liftlayers.testing import randomise_  # noqa: E402
@@ -59,8 +60,8 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _signals_by_default() -> Iterator[None]:
-    """No signal is ignored, as SIGHUP is if the tests run under nohup."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """No signal is ignored, as SIGHUP is under nohup, and SIGINT in a job that a shell started in the background."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

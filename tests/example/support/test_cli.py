@@ -7,7 +7,9 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -78,48 +80,102 @@ def test_other_errors_keep_their_traceback() -> None:
         cli.run(main)
 
 
+every_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+
 @pytest.mark.usefixtures("_signals_by_default")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@every_signal
 def test_a_signal_ends_a_script_by_an_exception(number: signal.Signals) -> None:
+    """No second exception disturbs what is done in a `finally` clause."""
     cleaned = []
 
     def main() -> None:
         try:
             signal.raise_signal(number)
         finally:
+            with suppress(ValueError):  # another error, which is handled
+                raise ValueError
+            end = time.monotonic() + 0.5
+            while time.monotonic() < end:
+                time.sleep(0.01)
             cleaned.append(True)
 
-    before = signal.getsignal(number)
+    before = [signal.getsignal(each) for each in signal.Signals]
     with pytest.raises(SystemExit) as end:
         cli.run(main)
     assert (end.value.code, cleaned) == (128 + number, [True])
-    assert signal.getsignal(number) == before
+    assert [signal.getsignal(each) for each in signal.Signals] == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 class Thing:
     """Weak references to it can be made."""
 
 
+class Name:
+    """Sends a signal when a class gives it a name."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        signal.raise_signal(self.number)
+
+
+def caught(number: signal.Signals) -> None:
+    with suppress(BaseException):  # as some modules do while they import an optional package
+        signal.raise_signal(number)
+
+
+def ignored(number: signal.Signals) -> None:
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(number))
+    del thing  # Python ignores exceptions of the callback
+    assert reference() is None
+
+
+def replaced(number: signal.Signals) -> None:
+    type("Named", (), {"name": Name(number)})  # Python 3.11 raises a RuntimeError from the exception
+
+
+def caught_while_cleaning(number: signal.Signals) -> None:
+    try:
+        raise ValueError
+    except ValueError:
+        caught(number)
+
+
 @pytest.mark.usefixtures("_signals_by_default")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_a_signal_inside_a_callback_is_not_lost(
-    number: signal.Signals, status: int, capsys: pytest.CaptureFixture[str]
+@every_signal
+@pytest.mark.parametrize("receive", [caught, ignored, replaced, caught_while_cleaning])
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_no_signal_is_lost(
+    seconds: int, receive: Callable[[signal.Signals], None], number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Python ignores exceptions there, and with them that of the signal's handler."""
+    """Although its exception does not leave the code that received it, nor if the script ends right after."""
 
     def main() -> None:
-        thing = Thing()
-        reference = weakref.ref(thing, lambda _: signal.raise_signal(number))
-        del thing
-        assert reference() is None
-        time.sleep(20)
+        receive(number)
+        time.sleep(seconds)
 
     hook = sys.unraisablehook
     with pytest.raises(SystemExit) as end:
         cli.run(main)
-    assert end.value.code == status
-    assert "ignored" not in capsys.readouterr().err
+    assert end.value.code == 128 + number
+    err = capsys.readouterr().err
+    assert err == (f"{Path(sys.argv[0]).name}: interrupted\n" if number == signal.SIGINT else "")
     assert sys.unraisablehook == hook
+
+
+@pytest.mark.usefixtures("_signals_by_default")
+@every_signal
+def test_ignored_signals_stay_ignored(number: signal.Signals) -> None:
+    """As SIGHUP by nohup, and SIGINT by a shell that starts a job in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        cli.run(lambda: signal.raise_signal(number))
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.usefixtures("_signals_by_default")
@@ -285,10 +341,11 @@ def test_an_error_of_a_worker_is_its_cause(
     assert capfd.readouterr().err == f"train.py: error: {prefix}{cause}\n"
 
 
+@pytest.mark.usefixtures("_signals_by_default")
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["/a/b/script.py"])
     with pytest.raises(SystemExit) as stop:
-        cli.run(failing(KeyboardInterrupt()))
+        cli.run(lambda: signal.raise_signal(signal.SIGINT))
     assert stop.value.code == 130
     assert capsys.readouterr().err == "script.py: interrupted\n"
 

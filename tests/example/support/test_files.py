@@ -101,15 +101,6 @@ def test_a_signal_during_a_write_leaves_no_file(number: signal.Signals, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nohup_still_ignores_a_closed_terminal() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with signals.handled(signals.end, *signals.ENDING):
-            signal.raise_signal(signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 def test_a_failed_write_names_the_file_and_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_text("old")

@@ -50,13 +50,8 @@ def run(main: Callable[[], object]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else it is closed
             stream.reconfigure(errors="backslashreplace")  # the locale may lack a letter
-    interrupts = [signal.SIGINT] if callable(signal.getsignal(signal.SIGINT)) else []  # none if Ctrl-C is ignored
     try:
-        with (
-            signals.repeated_if_ignored(),
-            signals.handled(signals.end, signal.SIGTERM, signals.HANGUP),
-            signals.handled(signal.default_int_handler, *interrupts),
-        ):
+        with signals.ending():
             _refuse_empty_words()
             main()
             if sys.stdout is not None:
@@ -67,10 +62,11 @@ def run(main: Callable[[], object]) -> None:
         if not (isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS_OF_LACK)):
             raise
         _fail(f"out of memory or disk space: {_cause(error)}")
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
-            print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGINT:
+            with contextlib.suppress(OSError):
+                print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        raise
     finally:
         signals.end_children()
         signals.settle(sys.stdout)

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -155,7 +154,7 @@ class Stop:
 
         def handle(number: int, frame: FrameType | None) -> None:
             if number in self.received:
-                (signal.default_int_handler if number == signal.SIGINT else signals.end)(number, frame)
+                signals.end(number, frame)
             self.received.add(number)
 
         with signals.handled(handle, *signals.ENDING):

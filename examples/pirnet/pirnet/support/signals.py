@@ -14,16 +14,21 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
-ENDING = (signal.SIGINT, signal.SIGTERM, HANGUP)
+# Windows has neither SIGHUP nor SIGALRM
+ENDING = [number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP")]
+ALARMS = [number for number in signal.Signals if number.name == "SIGALRM"]
 
 Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
+_ends: list[SystemExit] = []
+"""The exception of the last signal that asked the script to end."""
+
+
 @contextmanager
 def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
-    """Sets the handler of these signals; the previous handlers return at the end. `nohup` still ignores SIGHUP."""
-    kept = [number for number in numbers if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+    """Sets the handler of signals and restores the previous ones; what `nohup` or a shell ignores stays ignored."""
+    kept = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in kept}
     try:
         yield
@@ -34,36 +39,45 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 
 def end(number: int, _frame: FrameType | None) -> None:
     """Leaves the script by an exception, so that its `finally` clauses run, with the exit status of that signal."""
-    sys.exit(128 + number)
+    _ends[:] = [SystemExit(128 + number)]
+    if any(signal.getsignal(alarm) is _repeat for alarm in ALARMS):
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    raise _ends[0]
+
+
+def _repeat(*_: object) -> None:
+    """Raises the exception of `end` again, unless it is being handled now, as in a `finally` clause."""
+    handled = sys.exception()
+    while handled is not None and handled not in _ends:
+        handled = handled.__context__
+    if _ends and handled is None:
+        raise _ends[0]
 
 
 @contextmanager
-def repeated_if_ignored() -> Iterator[None]:
-    """Raises a signal again if Python ignored the exception of its handler, as it does inside a weakref's callback."""
-    if not hasattr(signal, "setitimer"):  # Windows
-        yield
-        return
+def ending() -> Iterator[None]:
+    """Signals end what runs inside, even where other code catches or ignores the exception of `end`.
+
+    Some modules catch every exception while they import an optional package, Python ignores exceptions in callbacks of
+    weak references, and it makes a RuntimeError of one in `__set_name__`.
+    """
     report = sys.unraisablehook
-
-    def repeat(ignored: "sys.UnraisableHookArgs") -> None:
-        error = ignored.exc_value
-        if isinstance(error, KeyboardInterrupt):
-            number = int(signal.SIGINT)
-        elif isinstance(error, SystemExit) and error.code in [128 + ending for ending in ENDING]:
-            number = int(error.code or 0) - 128
-        else:
-            report(ignored)
-            return
-        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-        signal.setitimer(signal.ITIMER_REAL, 0.1)  # after the callback has ended
-
-    before, sys.unraisablehook = signal.getsignal(signal.SIGALRM), repeat
+    sys.unraisablehook = lambda ignored: None if ignored.exc_value in _ends else report(ignored)
+    _ends.clear()
     try:
-        yield
+        with handled(_repeat, *ALARMS), handled(end, *ENDING):
+            try:
+                yield
+                _repeat()
+            except Exception as error:
+                if isinstance(error.__cause__, SystemExit):
+                    raise error.__cause__ from None
+                raise
+            finally:
+                for _ in ALARMS:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         sys.unraisablehook = report
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
