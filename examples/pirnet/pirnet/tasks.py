@@ -80,6 +80,9 @@ TASKS: dict[str, Task] = {
 def degrade(x: "torch.Tensor", task: str, degradation: Degradation, *, generator: "torch.Generator") -> "torch.Tensor":
     """Applies the degradation that a task undoes, with one draw of its parameters for the whole batch.
 
+    The result is rounded to 8-bit grey levels, as in a file: blur without rounding could be undone almost without loss.
+    Values beyond black and white, which a file would clip, are kept, because clipped noise is no longer Gaussian.
+
     Args:
         x: Images :math:`(B, 3, H, W)` in :math:`[0, 1]`.
         task: A name in `TASKS`.
@@ -94,4 +97,5 @@ def degrade(x: "torch.Tensor", task: str, degradation: Degradation, *, generator
         raise ValueError(f"degrade needs a task among {', '.join(TASKS)}, got {task!r}")
     from pirnet import degrade as degradations  # here, since it imports torch
 
-    return getattr(degradations, TASKS[task].degrade)(x, degradation, generator)
+    degraded: torch.Tensor = getattr(degradations, TASKS[task].degrade)(x, degradation, generator)
+    return degraded.mul(255).round() / 255
