@@ -39,11 +39,11 @@ def is_differentiable(tensor: Tensor) -> bool:
 
 
 def zero_log_det(bands: tuple[Tensor, ...]) -> Tensor:
-    """Returns a zero for each sample, of shape (B,), on the bands' device, in their dtype unless they hold integers."""
+    """Returns a zero for each sample, of shape (B,), on the bands' device, in their dtype, but float32 at least."""
     if not bands or bands[0].ndim == 0:
         raise ValueError(f"a log-determinant needs bands of shape (B, ...), got {'()' if bands else 'none'}")
     dtype = bands[0].dtype if is_differentiable(bands[0]) else torch.get_default_dtype()
-    return bands[0].new_zeros(len(bands[0]), dtype=dtype)
+    return bands[0].new_zeros(len(bands[0]), dtype=torch.promote_types(dtype, torch.float32))
 
 
 def require_log_det(who: str, log_det: Tensor, band: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ def version_of(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
+def counts_writes(tensor: Tensor) -> bool:
+    """Whether `version_of` notices that a tensor is written to: not in inference mode, nor inside `torch.func`."""
+    return torch.compiler.is_compiling() or not (tensor.is_inference() or torch._C._are_functorch_transforms_active())
+
+
 def leaves_of_graph(tensors: Sequence[Tensor], ends: Iterable[Node | None] = ()) -> Iterator[tuple[Node, Tensor]]:
     """Yields the leaves that need a gradient, with their nodes; the search goes no further than to the nodes `ends`."""
     seen = {None, *ends}

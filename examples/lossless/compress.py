@@ -1,9 +1,8 @@
 """Compresses a photo without loss: python examples/lossless/compress.py photo.png -o photo.llp"""
 
-from photo_codec.command import read_options, run, write
+from photo_codec.command import progress, read_options, run, write
 from photo_codec.container import compress, load_weights
 from photo_codec.photos import read_photo
-from tqdm import tqdm
 
 
 def main() -> None:
@@ -11,7 +10,7 @@ def main() -> None:
     options = read_options(__doc__, source=source, output="file to write")
     pixels, extras = read_photo(options.source)
     weights = load_weights(options.weights)
-    data = compress(pixels, weights, extras=extras, watch=lambda tiles: tqdm(tiles, unit="tile", leave=False, delay=1))
+    data = compress(pixels, weights, extras=extras, watch=progress)
     write(options.output, data, force=options.force)
     rate = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
     print(f"{options.output}: {len(data)} bytes, {rate:.2f} bits a pixel")

@@ -3,10 +3,9 @@
 import io
 
 import numpy as np
-from photo_codec.command import read_options, run, write
+from photo_codec.command import progress, read_options, run, write
 from photo_codec.container import decompress, load_weights
 from PIL import Image
-from tqdm import tqdm
 
 
 def png_of(pixels: np.ndarray, extras: tuple[bytes, bytes]) -> bytes:
@@ -25,7 +24,7 @@ def main() -> None:
     data = options.source.read_bytes()
     weights = load_weights(options.weights)
     try:
-        pixels, extras = decompress(data, weights, watch=lambda tiles: tqdm(tiles, unit="tile", leave=False, delay=1))
+        pixels, extras = decompress(data, weights, watch=progress)
     except ValueError as error:
         raise ValueError(f"{options.source} {error}") from None
     write(options.output, png_of(pixels, extras), force=options.force)

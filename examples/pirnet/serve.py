@@ -12,11 +12,13 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import math
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pirnet.support import cli, signals
@@ -73,6 +75,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.service = service
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handles signals unless they are ignored, and does not raise them once more at the end, as uvicorn does."""
+        with signals.handled(self.handle_exit, *signals.ENDING):
+            yield
+
     def handle_exit(self, sig: int, frame: object) -> None:
         """Begins to drain; a second Ctrl-C does not wait."""
         self.service.draining = True
@@ -108,9 +116,7 @@ def main() -> None:
             timeout_keep_alive=math.ceil(min(KEEP_ALIVE, options.timeout)),
             timeout_graceful_shutdown=round(TIMEOUT),
         )
-        server = Server(config, service)
-        with signals.handled(server.handle_exit, *signals.ENDING):  # it raises the signal that ended it once more
-            server.run(sockets=[listening])
+        Server(config, service).run(sockets=[listening])
     finally:
         workers.end()
 

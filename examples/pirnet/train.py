@@ -73,7 +73,7 @@ def run(options: Options, device: torch.device) -> None:
         stop = runs.Stop(options.minutes)
         with stop.on_interrupt():
             train(trainer, folder, pairs, stop=stop, options=options)
-        if trainer.step < trainer.total:
+        if trainer.step < trainer.total or distributed.any_of(bool(stop.received), device):
             if writes:
                 done = f"stopped after step {trainer.step} of {trainer.total}"
                 with suppress(OSError):  # the terminal may be closed

@@ -67,7 +67,7 @@ class AffineCoupling(Coupling):
 
     def log_det(self, target: Tensor, value: Tensor) -> Tensor:
         s, _ = self._scale_and_shift(target, value)
-        return s.flatten(1).sum(1)
+        return s.flatten(1).sum(1, dtype=torch.promote_types(s.dtype, torch.float32))  # float16 would overflow
 
     def output_shape(self, target: Tensor) -> tuple[int, ...]:
         if target.ndim < 2:

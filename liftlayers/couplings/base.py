@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from liftlayers._bands import Bands, require_log_det, zero_log_det
 from liftlayers._checks import require_float, require_same_device
-from liftlayers._graphs import version_of
+from liftlayers._graphs import counts_writes, version_of
 from liftlayers._maps import same_map, stating_class
 from liftlayers.functional.lossless import DTYPES
 from liftlayers.invertible import Invertible, VolumePreserving
@@ -167,13 +167,15 @@ class Coupling(Invertible):
             require_same_device(who, source, target)
         needed = self.output_shape(target)
         versions = _versions(source, condition)
+        if not counts_writes(source):  # a network that writes into its input gets a copy
+            source, condition = source.clone(), condition.clone() if isinstance(condition, Tensor) else condition
         if condition is None:
             value = self.network(source)
         elif self.conditional:
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
-        if versions != _versions(source, condition):
+        if counts_writes(source) and versions != _versions(source, condition):
             raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")

@@ -145,6 +145,22 @@ class LiftingBlock(VolumePreserving):
         approx, detail = self.update.inverse(approx, detail, **self._for(self.update, condition))
         return self.predict.inverse(approx, detail, **self._for(self.predict, condition))
 
+    def forward_and_log_det(
+        self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        self._require_stated_map("forward", (approx, detail), {"condition": condition})
+        bands, first = self.predict.forward_and_log_det(approx, detail, **self._for(self.predict, condition))
+        bands, second = self.update.forward_and_log_det(*bands, **self._for(self.update, condition))
+        return bands, first + second
+
+    def inverse_and_log_det(
+        self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        self._require_stated_map("inverse", (approx, detail), {"condition": condition})
+        bands, first = self.update.inverse_and_log_det(approx, detail, **self._for(self.update, condition))
+        bands, second = self.predict.inverse_and_log_det(*bands, **self._for(self.predict, condition))
+        return bands, first + second
+
     def steps(self) -> tuple[Invertible, ...]:
         return self.predict, self.update
 

@@ -103,8 +103,8 @@ class OnGrid(nn.Module):
         try:
             with _recording(), saved_tensors_hooks(lambda _: None, lambda _: None):  # type: ignore[arg-type]
                 return self._call(*recorded)  # what autograd would keep is dropped
-        except TypeError as error:
-            if "unpack_hook" not in str(error):
+        except (TypeError, RuntimeError) as error:
+            if not any(words in str(error) for words in ("unpack_hook", "saved tensor hooks")):
                 raise
         with _recording():  # the network differentiates something itself
             return self._call(*recorded)

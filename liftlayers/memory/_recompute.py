@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint, get_device_states, set_checkpoint_early_stop, set_device_states
 
 from liftlayers._bands import as_tuple, has_values, is_differentiable
@@ -232,7 +233,7 @@ class _Checkpointed:
         if not record.inventory.is_current():  # a first batch may set parameters
             record.inventory = Inventory(step)
         named = [(f"{place.name} of {type(step).__name__}", place.tensor) for place in record.inventory.tensors]
-        named += [(name, value) for name, value in options.items() if isinstance(value, Tensor)]
+        named += [(name, x) for name, value in options.items() for x in tree_leaves(value) if isinstance(x, Tensor)]
         self.versions = [(name, tensor, version_of(tensor)) for name, tensor in named]
         self.record = record
         return outputs

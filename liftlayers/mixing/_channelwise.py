@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import Bands
@@ -27,5 +28,9 @@ class Channelwise(Invertible):
         return self.inverse(x), -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        """Returns one number per sample, in a new tensor, so that callers may add to it in place."""
-        return (math.prod(x.shape[2:]) * self.log_scale.sum()).repeat(x.shape[0])
+        """Returns one number per sample, in a new tensor, so that callers may add to it in place.
+
+        In float32 at least: that of a large image is more than float16 can hold.
+        """
+        log_scale = self.log_scale.to(torch.promote_types(self.log_scale.dtype, torch.float32))
+        return (math.prod(x.shape[2:]) * log_scale.sum()).repeat(x.shape[0])

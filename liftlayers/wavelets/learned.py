@@ -89,7 +89,8 @@ class LearnedWavelet(_Lifted):
 
     Autocast casts only the networks. Under autocast, and with module and image in float16 or bfloat16, the inverse
     returns images in [0, 1] within :math:`32 \varepsilon` at weights of order one, with :math:`\varepsilon` the unit
-    roundoff of the lower precision; `exact` returns them in every bit.
+    roundoff of the lower precision, for Haar, 5/3 and 9/7; longer wavelets, such as db10, may need four times as much.
+    `exact` returns them in every bit.
 
     Args:
         name: The wavelet to start from: ``"haar"``, ``"5/3"``, ``"9/7"``, or any other that `Wavelet` takes.

@@ -13,7 +13,7 @@ from liftlayers.functional.lossless import IntegerTransform, require_integers
 from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import VolumePreserving
 
-LARGEST = 2**18  # of whole numbers in floats: bands are at most 57 times as large, which float32 holds
+LARGEST = {1: 18, 2: 18, 3: 15}  # bits of whole numbers in floats, by axes: bands grow by at most 8, 57 or 389 times
 
 
 class LosslessWavelet(VolumePreserving):
@@ -44,7 +44,8 @@ class LosslessWavelet(VolumePreserving):
         TypeError: If a tensor has none of these dtypes, or the bands' dtypes differ; `Wavelet` takes floats of any
             value.
         ValueError: If the name is unknown, `spatial_dims` is not 1, 2 or 3, a tensor has another number of axes, a side
-            is odd, the bands do not fit together, or floats are not whole numbers up to :math:`2^{18}`.
+            is odd, the bands do not fit together, or floats are not whole numbers up to :math:`2^{18}`,
+            :math:`2^{15}` in volumes.
 
     References:
         `liftlayers.functional.lossless_dwt2d` has the ranges, `liftlayers.functional.lossless_dwt1d` the equations;
@@ -70,7 +71,7 @@ class LosslessWavelet(VolumePreserving):
         require_even("LosslessWavelet", x, spatial_dims=self.spatial_dims)
         if not x.is_floating_point():
             return self._analyse(x)
-        rounded, smooth = self._analyse(_as_integers("LosslessWavelet", x)), self._analyse(x)
+        rounded, smooth = self._analyse(_as_integers("LosslessWavelet", x, self.spatial_dims)), self._analyse(x)
         return tuple(map(straight_through, rounded, smooth))
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
@@ -79,7 +80,8 @@ class LosslessWavelet(VolumePreserving):
         require_detail("LosslessWavelet.inverse", approx, detail)
         if not approx.is_floating_point():
             return self._synthesise(approx, detail)
-        rounded = self._synthesise(*(_as_integers("LosslessWavelet.inverse", band) for band in (approx, detail)))
+        bands = (_as_integers("LosslessWavelet.inverse", band, self.spatial_dims) for band in (approx, detail))
+        rounded = self._synthesise(*bands)
         return straight_through(rounded, self._synthesise(approx, detail))
 
     def _analyse(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -101,14 +103,14 @@ class LosslessWavelet(VolumePreserving):
         return repr(self.name) if self.spatial_dims == 2 else f"{self.name!r}, spatial_dims={self.spatial_dims}"
 
 
-def _as_integers(who: str, x: Tensor) -> Tensor:
+def _as_integers(who: str, x: Tensor, axes: int) -> Tensor:
     """Returns whole numbers in floats as integers, without a gradient."""
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{who} needs integers, or whole numbers in float32 or float64, got {x.dtype}")
     x = x.detach()
     if has_values(x) and not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
-        wrong = ~((x == x.round()) & (x.abs() <= LARGEST))  # nan is wrong, too
+        wrong = ~((x == x.round()) & (x.abs() <= 2 ** LARGEST[axes]))  # nan is wrong, too
         if wrong.any():
             found = f"got {float(x[wrong][0])}; for floats of any value use the layer Wavelet"
-            raise ValueError(f"{who} needs whole numbers up to 2^18 in floats, {found}")
+            raise ValueError(f"{who} needs whole numbers up to 2^{LARGEST[axes]} in floats, {found}")
     return x.to(torch.int32)

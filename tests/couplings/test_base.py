@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from liftlayers import AdditiveCoupling, Coupling, Sequential, Swap, Update, VolumePreserving, exact
+from liftlayers import AdditiveCoupling, Coupling, Predict, Sequential, Swap, Update, VolumePreserving, exact
 from liftlayers.testing import assert_inverts, randomise_
 from tests.laws import assert_copies, assert_inverts_both_ways, assert_log_dets, assert_modes_agree
 from tests.strategies import tensor
@@ -158,6 +158,22 @@ def test_a_network_that_writes_into_its_input_is_refused(memory: Any, grad: bool
 def test_a_network_that_writes_into_its_condition_is_refused() -> None:
     with pytest.raises(RuntimeError, match="Gated needs a network that leaves its input as it is"):
         Gated(WritesIntoCondition())(*(band.float() for band in pair()), condition=torch.ones(2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("kind", [AdditiveCoupling, Predict, Update])
+def test_where_writes_are_not_counted_a_network_gets_a_copy(kind: type[Coupling]) -> None:
+    """In inference mode, and inside `torch.func`."""
+    step = kind(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 4))).double()
+    a, b = tensor(0, 3, 4).double(), tensor(1, 3, 4).double()
+    with torch.inference_mode():
+        bands = a.clone(), b.clone()
+        again = step.inverse(*step(*bands))
+    assert all(map(torch.equal, bands, (a, b)))
+    assert all(torch.allclose(x, y, rtol=0, atol=1e-12) for x, y in zip(again, (a, b), strict=True))
+    bands = a.clone(), b.clone()
+    again = torch.func.vmap(lambda *pair: step.inverse(*step(*pair)))(*bands)
+    assert all(map(torch.equal, bands, (a, b)))
+    assert all(torch.allclose(x, y, rtol=0, atol=1e-12) for x, y in zip(again, (a, b), strict=True))
 
 
 @torch.inference_mode()

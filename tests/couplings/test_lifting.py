@@ -1,12 +1,14 @@
 """Predict, Update and the block of both: their equations, and what they refuse."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from torch import Tensor, nn
 
 from liftlayers import ConvPredictor, Inverse, Invertible, LiftingBlock, Predict, Update
-from liftlayers.testing import randomise_
+from liftlayers.testing import assert_log_det, randomise_
 from tests.strategies import bands, build, seeds, tensor
 
 
@@ -133,3 +135,31 @@ def test_bands_of_different_sizes_are_refused() -> None:
     block = randomise_(LiftingBlock(ConvPredictor(3, 9), ConvPredictor(9, 3)))
     with pytest.raises(ValueError, match=message):
         block(torch.zeros(1, 3, 4, 4), torch.zeros(1, 9, 2, 2))
+
+
+class Doubled(Predict):
+    """Doubles the volume in each number of the detail."""
+
+    def change(self, target: Tensor, value: Tensor) -> Tensor:
+        return 2 * target - value
+
+    def undo(self, target: Tensor, value: Tensor) -> Tensor:
+        return (target + value) / 2
+
+
+class Stated(Doubled):
+    def forward_and_log_det(self, *bands: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        return self(*bands), torch.full((len(bands[0]),), bands[1][0].numel() * math.log(2), dtype=bands[0].dtype)
+
+    def inverse_and_log_det(self, *bands: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        return self.inverse(*bands), -self.forward_and_log_det(*bands)[1]
+
+
+def test_a_block_has_the_log_determinant_of_its_steps() -> None:
+    networks = [randomise_(ConvPredictor(1, 1), seed=seed).double() for seed in range(2)]
+    pair = tensor(0, 2, 1, 2, 2).double(), tensor(1, 2, 1, 2, 2).double()
+    assert_log_det(LiftingBlock(Stated(networks[0]), networks[1]), *pair)
+    unstated = LiftingBlock(Doubled(networks[0]), networks[1])
+    for function in (unstated.forward_and_log_det, unstated.inverse_and_log_det):
+        with pytest.raises(NotImplementedError, match="Doubled needs forward_and_log_det and inverse_and_log_det"):
+            function(*pair)

@@ -118,9 +118,15 @@ class Potential(nn.Module):
         return gradient
 
 
+class FunctionalPotential(Potential):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.func.grad(lambda given: self.inner(given).tanh().sum())(x)
+
+
+@pytest.mark.parametrize("kind", [Potential, FunctionalPotential])
 @pytest.mark.parametrize("mode", GRAD_MODES[:2])
-def test_networks_may_differentiate(mode: Any) -> None:
-    chain, bands = exact(Sequential(AdditiveCoupling(Potential()))), tokens()
+def test_networks_may_differentiate(mode: Any, kind: type[Potential]) -> None:
+    chain, bands = exact(Sequential(AdditiveCoupling(kind()))), tokens()
     outputs = chain(*bands)
     with mode():
         assert all(map(torch.equal, chain(*bands), outputs))

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import sys
 from functools import cache
 from pathlib import Path
@@ -175,22 +176,48 @@ def test_exif_orientation_is_honoured(tmp_path: Path, name: str) -> None:
     assert pixels[:, 24:].max() < 0.1
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_of_a_stego_file_is_left_to_be_applied(tmp_path: Path, orientation: int) -> None:
+def test_the_orientation_of_a_stego_file_is_left_to_be_applied(tmp_path: Path, orientation: int, name: str) -> None:
     """A gallery adds the tag to pixels that were concealed as they are."""
     image, exif = pillow_image(), Image.Exif()
     exif[0x0112] = orientation
-    image.save(tmp_path / "a.png", exif=exif)
-    stego = read_stego(tmp_path / "a.png")
+    image.save(tmp_path / name, exif=exif)
+    stego = read_stego(tmp_path / name)
     assert stego.orientation == orientation
     assert np.array_equal(to_uint8(stego.pixels).permute(1, 2, 0).numpy(), np.array(image))
-    turned = read_picture(tmp_path / "a.png")
+    turned = read_picture(tmp_path / name)
     assert turned.orientation == 1
     assert torch.equal(upright(stego.pixels, orientation), turned.pixels)  # as Pillow turns it
     write_png(tmp_path / "b.png", stego.pixels, orientation=orientation)
     again = read_stego(tmp_path / "b.png")
     assert again.orientation == orientation
     assert torch.equal(again.pixels, stego.pixels)
+
+
+def test_odd_metadata_is_one_line_or_left_out(tmp_path: Path) -> None:
+    """A fraction where a text or a colour profile belongs."""
+    tags = struct.pack(">HHIIHHII", 0x010E, 5, 1, 38, 0x0112, 3, 1, 6 << 16)  # description and orientation
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + tags + struct.pack(">III", 0, 1, 2)
+    pillow_image().save(tmp_path / "a.jpg", exif=exif)
+    with pytest.raises(ImageError, match=r"a\.jpg: cannot be read"):
+        read_picture(tmp_path / "a.jpg")
+    values = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 278: 16, 279: 256}  # 16 x 16 grey pixels at byte 8
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    profile = struct.pack("<HHII", 0x8773, 5, 1, 8)
+    header = b"II*\0" + struct.pack("<I", 264) + bytes(range(256))
+    (tmp_path / "a.tif").write_bytes(header + struct.pack("<H", 9) + tags + profile + bytes(4))
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.profile, picture.profile_dropped) == (None, False)
+    assert to_uint8(picture.pixels)[0].flatten().tolist() == list(range(256))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a\.png: cannot write, this is a device or a pipe"):
+        write_png(tmp_path / "a.png", torch.zeros(3, 16, 16), force=True)
+    assert (tmp_path / "a.png").is_fifo()
 
 
 def test_an_unknown_orientation_is_upright(tmp_path: Path) -> None:

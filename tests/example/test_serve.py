@@ -17,13 +17,15 @@ import zlib
 from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
 from pirnet.support import remote
 from pirnet.support.service_options import ServiceOptions
 from pirnet.support.service_pool import Workers
+from pirnet.support.signals import ENDING
 
 from tests.example.helpers import EXAMPLE, Script, assert_refused, save_image
 from tests.example.services import KEY, Running, noise, service
@@ -488,3 +490,23 @@ def test_memory_stays_flat(random_weights: Path, stego: bytes, tmp_path: Path) -
         for _ in range(500):
             assert running.restore(stego).status == 200
         assert memory() < before + 32
+
+
+def test_an_ignored_signal_does_not_end_the_service() -> None:
+    """A shell ignores Ctrl-C for what a script starts in the background."""
+    import serve
+    import uvicorn
+
+    server = serve.Server(uvicorn.Config("none"), cast(serve.Service, SimpleNamespace(draining=False)))
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with server.capture_signals():
+            signal.raise_signal(signal.SIGINT)
+            assert not server.should_exit
+            signal.raise_signal(signal.SIGTERM)
+            assert server.should_exit
+            assert server.service.draining
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

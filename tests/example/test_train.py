@@ -17,6 +17,7 @@ from PIL import Image
 from pirnet.config import quick
 from pirnet.model import LSR
 from pirnet.support.runs import STOPPED_EARLY
+from pirnet.trainer import Trainer
 from pirnet.weights import load_lsr, load_state
 
 from tests.example.helpers import (
@@ -117,6 +118,28 @@ def test_without_an_option_the_preset_is_quick(monkeypatch: pytest.MonkeyPatch) 
     options = train.parse(None)
     assert options.config == quick()
     assert (options.data, options.out, options.resume) == ((), None, False)
+
+
+def test_a_signal_in_the_last_step_is_not_lost(
+    photo_folder: Path, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The evaluation after that step may take minutes."""
+    take_step = Trainer.take_step
+
+    def take(trainer: Trainer) -> dict[str, object]:
+        row = take_step(trainer)
+        if trainer.step == trainer.total:
+            signal.raise_signal(signal.SIGTERM)
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "take_step", take)
+        stopped = script("train.py", "--steps", 3, "--data", photo_folder, "--held-out", 2, "--out", "run", *TINY)
+    assert stopped.status == STOPPED_EARLY
+    assert "stopped after step 3 of 3; continue with --resume --out run" in stopped.out
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert script("train.py", "--resume", "--out", "run", "--device", "cpu").status == 0
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_interrupted_and_resumed_is_as_not_interrupted(photo_folder: Path, script: Script, tmp_path: Path) -> None:

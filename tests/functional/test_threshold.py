@@ -93,3 +93,12 @@ def test_thresholds_that_change_the_shape_or_dtype_are_refused(
     message = rf"{function.__name__} needs a threshold in torch\.float32, got torch\.float64"
     with pytest.raises(TypeError, match=message):
         function(torch.ones(shape), torch.ones(shape, dtype=torch.float64))
+
+
+def test_garrote_in_half_precision_has_no_squares() -> None:
+    """The square of a threshold may overflow or vanish, and so may its inverse."""
+    for number, threshold, expected in ((400.0, 300.0, 175.0), (1.2e-5, 1e-5, 3.7e-6), (1.5e-4, 1e-4, 8.3e-5)):
+        x = torch.tensor([number], dtype=torch.float16)
+        for form in (threshold, torch.tensor([threshold], dtype=torch.float16)):
+            found = garrote_threshold(x, form)
+            assert abs(float(found) - expected) <= 2**-8 * expected + 2**-24 * 4

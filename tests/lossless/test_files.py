@@ -1,6 +1,8 @@
 """Files: what the scripts accept and refuse, and that nothing is written after an error."""
 
+import os
 import runpy
+import stat
 import struct
 import sys
 import zlib
@@ -127,6 +129,34 @@ def test_files_are_overwritten_only_with_force(call) -> None:
     assert call("compress.py", "photo.png", "-o", "photo.llp", "--force") == (0, "")
     status, error = call("decompress.py", "photo.llp", "-o", "photo.jpg")
     assert (status, error) == (2, "decompress.py: error: --output needs to end in .png, got photo.jpg\n")
+
+
+def test_a_replaced_file_keeps_its_mode_and_its_link(call) -> None:
+    sample("L").save("photo.png")
+    Path("private").touch(mode=0o600)
+    Path("link").symlink_to("private")
+    assert call("compress.py", "photo.png", "-o", "link", "--force") == (0, "")
+    assert Path("link").is_symlink()
+    assert stat.S_IMODE(Path("private").stat().st_mode) == 0o600
+    assert call("decompress.py", "link", "-o", "back.png") == (0, "")
+    Path("private").unlink()
+    status, error = call("compress.py", "photo.png", "-o", "link", "--force")
+    assert (status, error) == (2, "compress.py: error: link is a link to a file that does not exist\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_never_replaced(call) -> None:
+    sample("L").save("photo.png")
+    os.mkfifo("pipe")
+    status, error = call("compress.py", "photo.png", "-o", "pipe", "--force")
+    assert (status, error) == (2, "compress.py: error: pipe is a device or a pipe, which cannot be replaced\n")
+    assert Path("pipe").is_fifo()
+
+
+def test_without_standard_error_there_is_no_bar(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample("L").save("photo.png")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert call("compress.py", "photo.png", "-o", "photo.llp")[0] == 0
 
 
 def test_options_are_checked_before_work(call) -> None:

@@ -329,3 +329,18 @@ def test_condition_written_to_before_the_backward_is_an_error(memory: str) -> No
     condition.mul_(2)
     with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*version 1; expected version 0"):
         loss(*outputs).backward()
+
+
+@pytest.mark.parametrize("memory", ["store", "checkpoint"])  # "reversible" takes tensors only
+def test_part_of_a_condition_written_to_before_the_backward_is_an_error(memory: str) -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor, *, condition: dict[str, Tensor]) -> Tensor:
+            return x * condition["scale"]
+
+    chain = Sequential(AdditiveCoupling(Scaled()), memory=memory)  # type: ignore[arg-type]
+    condition = {"scale": torch.ones(1)}
+    a, b = (x.requires_grad_() for x in two_alike())
+    outputs = chain(a, b, condition=condition)  # type: ignore[arg-type]
+    condition["scale"].mul_(2)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*version 1; expected version 0"):
+        loss(*outputs).backward()

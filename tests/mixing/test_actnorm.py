@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from liftlayers import Haar, Inverse, Sequential
+from liftlayers import AffineCoupling, ConvPredictor, Haar, Inverse, Sequential
 from liftlayers.mixing.actnorm import ActNorm
+from liftlayers.testing import randomise_
 from tests.laws import assert_inverts_both_ways
 from tests.mixing.actnorms import assigned, batch, initialised, loaded, repickled
 from tests.strategies import dtypes, seeds, tensor
@@ -174,3 +175,19 @@ def test_shapes_are_computed_on_the_meta_device(training: bool) -> None:
     norm, x = ActNorm(3).to("meta").train(training), torch.empty(2, 3, 4, 4, device="meta")
     assert norm.inverse(norm(x)).shape == x.shape
     assert norm.forward_and_log_det(x)[1].shape == (2,)
+
+
+@pytest.mark.parametrize("make", [lambda: ActNorm(3), lambda: AffineCoupling(ConvPredictor(3, 6))])
+def test_log_determinants_of_large_images_in_half_precision(make: Callable[[], nn.Module]) -> None:
+    """float16 ends at 65504."""
+    step = randomise_(make(), seed=0)
+    bands = [tensor(seed, 1, 3, 128, 256) for seed in range(1 if isinstance(step, ActNorm) else 2)]
+    with torch.no_grad():
+        step(*bands)  # initialises
+        step.half()
+        for parameter in step.parameters():
+            parameter.add_(0.5)
+        _, log_det = step.forward_and_log_det(*(band.half() for band in bands))
+        _, expected = step.double().forward_and_log_det(*(band.half().double() for band in bands))
+    assert abs(expected) > 2e4
+    assert torch.allclose(log_det.double(), expected, rtol=1e-2)

@@ -144,6 +144,23 @@ def test_other_floats_than_whole_numbers_are_refused() -> None:
         LosslessWavelet()(torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16))
 
 
+@pytest.mark.parametrize("name", ["db9", "db10", "coif3"])
+def test_large_numbers_in_volumes_have_the_same_bands(name: str) -> None:
+    """Of these wavelets, bands grow most; the volume has the signs of the row that grows most."""
+    line = LosslessWavelet(name, spatial_dims=1)
+    rows = torch.cat([band[:, 0] for band in line(torch.eye(32, dtype=torch.float64)[:, None].mul(2**10).round())], 1).T
+    signs = rows[rows.abs().sum(1).argmax()].sign()
+    x = signs[:, None, None] * signs[:, None] * signs * (2**15 - torch.arange(32) % 7)
+    x, layer = x.long()[None, None], LosslessWavelet(name, spatial_dims=3)
+    bands = layer(x.float())
+    assert max(band.abs().max() for band in bands) > 2**22
+    assert all(torch.equal(a.float(), b) for a, b in zip(layer(x), bands, strict=True))
+    volumes = x, x.repeat(1, 7, 1, 1, 1)
+    assert torch.equal(layer.inverse(*volumes).float(), layer.inverse(*(band.float() for band in volumes)))
+    with pytest.raises(ValueError, match=r"needs whole numbers up to 2\^15 in floats, got 32769"):
+        layer(torch.full((1, 1, 2, 2, 2), 32769.0))
+
+
 @names
 @given(seed=seeds(), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_whole_numbers_in_floats_have_the_same_bands(name: str, seed: int, dtype: torch.dtype) -> None:

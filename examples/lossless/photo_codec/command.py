@@ -1,15 +1,17 @@
 """What the scripts share: options, one-line errors, and files that are written at once."""
 
 import argparse
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
 import torch
 from PIL import Image
+from tqdm import tqdm
 
-from photo_codec.container import SHIPPED
+from photo_codec.container import SHIPPED, Slices
 
 
 def read_options(description: str | None, *, source: str, output: str) -> argparse.Namespace:
@@ -45,20 +47,33 @@ def require_new(path: Path, *, force: bool) -> None:
     """Raises if a file cannot be written, or exists and may not be overwritten."""
     if path.is_dir() or not path.parent.is_dir():
         raise NotADirectoryError(f"{path} needs to be a file in an existing folder")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or a pipe, which cannot be replaced")
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"{path} is a link to a file that does not exist")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists: choose another name, or add --force")
 
 
 def write(path: Path, data: bytes, *, force: bool) -> None:
-    """Writes a file at once: it is there complete, or not at all."""
+    """Writes a file at once: it is there complete, or not at all. A replaced file keeps its mode, and links stay."""
     require_new(path, force=force)
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
+    target = path.resolve()
+    temporary = target.with_name(f".{uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(path)
+        if target.exists():
+            temporary.touch(mode=0o600, exist_ok=False)
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.write_bytes(data)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def progress(tiles: list[Slices]) -> Iterable[Slices]:
+    """Shows a progress bar for tiles after a second, if standard error is a terminal."""
+    hidden = sys.stderr is None or not sys.stderr.isatty()
+    return tqdm(tiles, unit="tile", leave=False, delay=1, disable=hidden)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from pirnet.pixels import check_images, to_uint8
+from pirnet.pixels import check_images, to_uint8, upright
 from pirnet.support.colours import in_srgb
 from pirnet.support.files import atomic_path
 from pirnet.support.outputs import EXISTS, STREAM, ImageError, check_output
@@ -25,7 +25,8 @@ STEGO_MODES = ("RGB", "RGBA")
 ORIENTATION = 0x0112  # the EXIF tag
 BITS_PER_SAMPLE = 258  # the TIFF tag
 # What Pillow's decoders raise on damaged data, found by truncating files and flipping their bytes.
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError)
+DECODE_ERRORS += (struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,11 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
         with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
             orientation, profile = image.getexif().get(ORIENTATION, 1) if stego else 1, image.info.get("icc_profile")
+            profile = profile if isinstance(profile, bytes) else None
             shown, name = image if stego else ImageOps.exif_transpose(image), ""
             if srgb and profile:
                 shown, name = in_srgb(path, shown, profile)
-            converted = shown.convert("RGBA" if shown.has_transparency_data else "RGB")
+            converted, turned = shown.convert("RGBA" if shown.has_transparency_data else "RGB"), image.format == "TIFF"
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -192,11 +194,13 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
         raise ImageError(f"{path}: too large to open safely, {error}") from error
     except DECODE_ERRORS as error:
         raise ImageError(f"{path}: cannot be read, damaged or truncated, {error}") from error
+    turn = int(orientation) if orientation in range(1, 9) else 1
     values = torch.from_numpy(np.array(converted)).permute(2, 0, 1)  # (3 or 4, H, W)
+    if turned:  # Pillow applies the orientation of TIFF files; 6 and 8 undo each other, the others themselves
+        values = upright(values, {6: 8, 8: 6}.get(turn, turn))
     alpha = values[3:].contiguous() if len(values) == 4 else None
     other_kind = bool(profile) and not srgb and profile[16:20] != b"RGB "
     kept = None if srgb or other_kind else profile
-    turn = int(orientation) if orientation in range(1, 9) else 1
     return Picture(values[:3].contiguous().float() / 255, alpha, kept, other_kind, name, turn)
 
 

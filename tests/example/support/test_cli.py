@@ -98,6 +98,7 @@ def test_a_signal_ends_a_script_by_an_exception(number: signal.Signals) -> None:
             end = time.monotonic() + 0.5
             while time.monotonic() < end:
                 time.sleep(0.01)
+            signal.raise_signal(signal.SIGTERM)  # which arrives with SIGHUP when a terminal closes
             cleaned.append(True)
 
     before = [signal.getsignal(each) for each in signal.Signals]
@@ -106,6 +107,22 @@ def test_a_signal_ends_a_script_by_an_exception(number: signal.Signals) -> None:
     assert (end.value.code, cleaned) == (128 + number, [True])
     assert [signal.getsignal(each) for each in signal.Signals] == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.usefixtures("_signals_by_default")
+def test_a_second_interrupt_does_not_wait() -> None:
+    cleaned = []
+
+    def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert (end.value.code, cleaned) == (128 + signal.SIGINT, [])
 
 
 class Thing:

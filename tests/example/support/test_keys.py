@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pirnet.pixels import even_part
+from pirnet.support import signals
 from pirnet.support.keys import Key, KeyFileError, check_fits, key_path, new_key, new_key_file, random_key, read_key
 
 from liftlayers.functional import scramble_blocks
@@ -59,6 +61,27 @@ def test_a_failure_leaves_no_key(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_signals_by_default")
+@pytest.mark.parametrize("number", signals.ENDING)
+def test_a_signal_leaves_picture_and_key_or_neither(number: signal.Signals, tmp_path: Path) -> None:
+    key, picture = new_key(tmp_path / "a.key", PHOTO, block=16, weights=""), tmp_path / "a.png"
+
+    def conceal(*received: int) -> None:
+        with signals.handled(signals.end, *signals.ENDING), new_key_file(key):
+            for each in received:
+                signal.raise_signal(each)
+            picture.touch()
+
+    with pytest.raises(SystemExit) as end:
+        conceal(signal.SIGINT, signal.SIGINT)  # the second Ctrl-C does not wait
+    assert end.value.code == 128 + signal.SIGINT
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SystemExit) as end:
+        conceal(number)
+    assert end.value.code == 128 + number
+    assert sorted(tmp_path.iterdir()) == [key.file, picture]
 
 
 @given(st.integers(16, 60), st.integers(16, 60), st.sampled_from([16, 32, 64]))

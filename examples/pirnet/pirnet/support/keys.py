@@ -19,6 +19,7 @@ from liftlayers.functional import scramble_blocks, unscramble_blocks
 from pirnet.pixels import even_part
 from pirnet.support.files import atomic_path, to_json
 from pirnet.support.outputs import STREAM
+from pirnet.support.signals import deferred
 from pirnet.support.text import counted
 
 KIND, VERSION = "liftlayers PIRNet key", 1
@@ -83,16 +84,20 @@ def new_key(file: Path, photo: Tensor, *, block: int, weights: str) -> Key:
 
 @contextmanager
 def new_key_file(key: Key) -> Iterator[None]:
-    """Writes a new key file, which its owner alone can read, and removes it if the body fails; it replaces no file."""
+    """Writes a new key file, which its owner alone can read, and removes it if the body fails; it replaces no file.
+
+    A signal waits until the body has ended, so that no picture is left without its key.
+    """
     content = {"kind": KIND, "version": VERSION, "key": key.secret.hex(), "block": key.block}
     content |= {"height": key.height, "width": key.width, "weights": key.weights}
-    with atomic_path(key.file, replace=False, private=True) as temporary:
-        temporary.write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
-    try:
-        yield
-    except BaseException:
-        key.file.unlink(missing_ok=True)
-        raise
+    with deferred():
+        with atomic_path(key.file, replace=False, private=True) as temporary:
+            temporary.write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
+        try:
+            yield
+        except BaseException:
+            key.file.unlink(missing_ok=True)
+            raise
 
 
 def read_key(path: Path) -> Key:

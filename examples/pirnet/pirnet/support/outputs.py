@@ -39,6 +39,8 @@ def check_output(path: Path, *, force: bool, others: Iterable[Path | None] = ())
         raise ImageError(f"{path}: cannot write, the folder {path.parent} is not writable")
     if path.is_dir():
         raise ImageError(f"{path}: cannot write, this is a folder")
+    if path.exists() and not path.is_file():
+        raise ImageError(f"{path}: cannot write, this is a device or a pipe")
     if path.is_symlink() and not path.exists():
         raise ImageError(f"{path}: cannot write, this is a link to a file that does not exist")
     if os.path.realpath(path) in [os.path.realpath(other) for other in others if other is not None]:

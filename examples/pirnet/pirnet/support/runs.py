@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -138,7 +139,8 @@ class Stop:
     """True when the run should stop: after Ctrl-C, or after a number of minutes. A second Ctrl-C stops at once.
 
     A second SIGTERM stops at once too, but not a SIGTERM after a Ctrl-C: torchrun sends it to processes that have
-    already received the Ctrl-C.
+    already received the Ctrl-C. Nor does a second SIGHUP: when a terminal closes, both the shell and the system send
+    one.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -153,7 +155,7 @@ class Stop:
         """Lets the current step finish after Ctrl-C, a request to terminate or a closed terminal."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if number in self.received:
+            if number in self.received and number in (signal.SIGINT, signal.SIGTERM):
                 signals.end(number, frame)
             self.received.add(number)
 

@@ -38,20 +38,51 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 
 
 def end(number: int, _frame: FrameType | None) -> None:
-    """Leaves the script by an exception, so that its `finally` clauses run, with the exit status of that signal."""
+    """Leaves the script by an exception, so that its `finally` clauses run, with the exit status of that signal.
+
+    While these run, only Ctrl-C ends them: when a terminal closes, its programs receive several signals at once.
+    """
+    if number != signal.SIGINT and _is_ending():
+        return
     _ends[:] = [SystemExit(128 + number)]
     if any(signal.getsignal(alarm) is _repeat for alarm in ALARMS):
         signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     raise _ends[0]
 
 
-def _repeat(*_: object) -> None:
-    """Raises the exception of `end` again, unless it is being handled now, as in a `finally` clause."""
+def _is_ending() -> bool:
+    """True while the exception of `end` is being handled, as in a `finally` clause."""
     handled = sys.exception()
     while handled is not None and handled not in _ends:
         handled = handled.__context__
-    if _ends and handled is None:
+    return handled is not None
+
+
+def _repeat(*_: object) -> None:
+    """Raises the exception of `end` again if other code has caught or ignored it."""
+    if _ends and not _is_ending():
         raise _ends[0]
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Signals that arrive inside take effect at the end, for steps that belong together; a second Ctrl-C does at once.
+
+    (Blocked signals would not be enough: another thread may receive them.)
+    """
+    received: list[int] = []
+
+    def defer(number: int, frame: FrameType | None) -> None:
+        if number in received and number == signal.SIGINT:
+            end(number, frame)
+        received.append(number)
+
+    try:
+        with handled(defer, *ENDING):
+            yield
+    finally:
+        for number in received:
+            signal.raise_signal(number)
 
 
 @contextmanager
@@ -65,10 +96,11 @@ def ending() -> Iterator[None]:
     sys.unraisablehook = lambda ignored: None if ignored.exc_value in _ends else report(ignored)
     _ends.clear()
     try:
-        with handled(_repeat, *ALARMS), handled(end, *ENDING):
+        with handled(_repeat, *ALARMS):
             try:
-                yield
-                _repeat()
+                with handled(end, *ENDING):
+                    yield
+                    _repeat()
             except Exception as error:
                 if isinstance(error.__cause__, SystemExit):
                     raise error.__cause__ from None
