@@ -26,7 +26,8 @@ class AdditiveCoupling(VolumePreserving, Coupling):
             an `IntegerNetwork`, both integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than :math:`b`, or
             there is a condition and the network takes none.
-        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then, but
+            not where it writes into copies, as in `Coupling`.
 
     References:
         [Dinh2015]_, section 3.2; equation :eq:`determinant` of :doc:`/mathematics`.

@@ -49,7 +49,8 @@ class Coupling(Invertible):
         ValueError: If ``source`` is neither 0 nor 1, the bands are on different devices, the network's output has
             another shape than ``output_shape`` says, the rule returns another shape than the target's, the
             log-determinant is not of shape :math:`(B,)`, or there is a condition and the network takes none.
-        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then. (In
+            inference mode and inside ``torch.func``, where torch does not count writes, it writes into copies.)
         NotImplementedError: If a log-determinant is asked for and the class defines none, or a subclass changes the map
             of the class that does.
 

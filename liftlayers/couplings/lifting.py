@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from liftlayers._bands import Bands
 from liftlayers.couplings.base import Coupling
 from liftlayers.invertible import Invertible, VolumePreserving
 
@@ -25,7 +26,8 @@ class Predict(VolumePreserving, Coupling):
             an `IntegerNetwork`, both integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than the detail, or
             there is a condition and the network takes none.
-        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then, but
+            not where it writes into copies, as in `Coupling`.
 
     References:
         [Sweldens1998]_; equation :eq:`predict` of :doc:`/mathematics`.
@@ -65,7 +67,8 @@ class Update(VolumePreserving, Coupling):
             an `IntegerNetwork`, both integers, or the network returns no real tensor.
         ValueError: If the bands are on different devices, the network's output has another shape than the
             approximation, or there is a condition and the network takes none.
-        RuntimeError: If the network writes into its input or its condition. They have been changed by then.
+        RuntimeError: If the network writes into its input or its condition. They have been changed by then, but
+            not where it writes into copies, as in `Coupling`.
 
     References:
         [Sweldens1998]_; equation :eq:`update` of :doc:`/mathematics`.
@@ -115,7 +118,8 @@ class LiftingBlock(VolumePreserving):
             nor, with an `IntegerNetwork` each, both integers, or a network returns no real tensor.
         ValueError: If the bands are on different devices, a network's output has another shape than its band, or
             there is a condition and neither network takes one.
-        RuntimeError: If a network writes into its input or its condition. They have been changed by then.
+        RuntimeError: If a network writes into its input or its condition. They have been changed by then, but
+            not where it writes into copies, as in `Coupling`.
 
     References:
         [Sweldens1998]_; [Deng2023]_, equations (1) and (2), where (1) prints :math:`U` of the old detail, which (2)
@@ -147,7 +151,7 @@ class LiftingBlock(VolumePreserving):
 
     def forward_and_log_det(
         self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    ) -> tuple[Bands, Tensor]:
         self._require_stated_map("forward", (approx, detail), {"condition": condition})
         bands, first = self.predict.forward_and_log_det(approx, detail, **self._for(self.predict, condition))
         bands, second = self.update.forward_and_log_det(*bands, **self._for(self.update, condition))
@@ -155,7 +159,7 @@ class LiftingBlock(VolumePreserving):
 
     def inverse_and_log_det(
         self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    ) -> tuple[Bands, Tensor]:
         self._require_stated_map("inverse", (approx, detail), {"condition": condition})
         bands, first = self.update.inverse_and_log_det(approx, detail, **self._for(self.update, condition))
         bands, second = self.predict.inverse_and_log_det(*bands, **self._for(self.predict, condition))
