@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from liftlayers._bands import Bands
 from liftlayers.couplings.base import Coupling
-from liftlayers.invertible import Invertible, VolumePreserving
+from liftlayers.invertible import Invertible, VolumePreserving, is_made_of_steps
 
 
 class Predict(VolumePreserving, Coupling):
@@ -152,7 +152,10 @@ class LiftingBlock(VolumePreserving):
     def forward_and_log_det(
         self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
     ) -> tuple[Bands, Tensor]:
-        self._require_stated_map("forward", (approx, detail), {"condition": condition})
+        if not is_made_of_steps(self):  # a subclass has another map
+            return super().forward_and_log_det(
+                approx, detail, **({} if condition is None else {"condition": condition})
+            )
         bands, first = self.predict.forward_and_log_det(approx, detail, **self._for(self.predict, condition))
         bands, second = self.update.forward_and_log_det(*bands, **self._for(self.update, condition))
         return bands, first + second
@@ -160,7 +163,10 @@ class LiftingBlock(VolumePreserving):
     def inverse_and_log_det(
         self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
     ) -> tuple[Bands, Tensor]:
-        self._require_stated_map("inverse", (approx, detail), {"condition": condition})
+        if not is_made_of_steps(self):
+            return super().inverse_and_log_det(
+                approx, detail, **({} if condition is None else {"condition": condition})
+            )
         bands, first = self.update.inverse_and_log_det(approx, detail, **self._for(self.update, condition))
         bands, second = self.predict.inverse_and_log_det(*bands, **self._for(self.predict, condition))
         return bands, first + second

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from torch import Tensor, nn
 
-from liftlayers import ConvPredictor, Inverse, Invertible, LiftingBlock, Predict, Update
+from liftlayers import ConvPredictor, Inverse, Invertible, LiftingBlock, Predict, Update, VolumePreserving
 from liftlayers.testing import assert_log_det, randomise_
 from tests.strategies import bands, build, seeds, tensor
 
@@ -163,3 +163,16 @@ def test_a_block_has_the_log_determinant_of_its_steps() -> None:
     for function in (unstated.forward_and_log_det, unstated.inverse_and_log_det):
         with pytest.raises(NotImplementedError, match="Doubled needs forward_and_log_det and inverse_and_log_det"):
             function(*pair)
+
+
+def test_a_subclass_of_a_block_may_promise_to_keep_volume() -> None:
+    class Turned(LiftingBlock, VolumePreserving):
+        def forward(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return super().forward(-approx, detail, condition=condition)
+
+        def inverse(self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            approx, detail = super().inverse(approx, detail, condition=condition)
+            return -approx, detail
+
+    block = Turned(*(randomise_(ConvPredictor(1, 1), seed=seed).double() for seed in range(2)))
+    assert_log_det(block, tensor(0, 2, 1, 2, 2).double(), tensor(1, 2, 1, 2, 2).double())

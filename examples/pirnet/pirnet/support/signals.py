@@ -52,10 +52,10 @@ def end(number: int, _frame: FrameType | None) -> None:
 
 def _is_ending() -> bool:
     """True while the exception of `end` is being handled, as in a `finally` clause."""
-    handled = sys.exception()
-    while handled is not None and handled not in _ends:
-        handled = handled.__context__
-    return handled is not None
+    error = sys.exception()
+    while error is not None and error not in _ends:
+        error = error.__context__
+    return error is not None
 
 
 def _repeat(*_: object) -> None:
@@ -102,7 +102,7 @@ def ending() -> Iterator[None]:
                     yield
                     _repeat()
             except Exception as error:
-                if isinstance(error.__cause__, SystemExit):
+                if error.__cause__ is not None and error.__cause__ in _ends:
                     raise error.__cause__ from None
                 raise
             finally:
