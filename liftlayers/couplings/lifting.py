@@ -153,9 +153,7 @@ class LiftingBlock(VolumePreserving):
         self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
     ) -> tuple[Bands, Tensor]:
         if not is_made_of_steps(self):  # a subclass has another map
-            return super().forward_and_log_det(
-                approx, detail, **({} if condition is None else {"condition": condition})
-            )
+            return super().forward_and_log_det(approx, detail, **_options(condition))
         bands, first = self.predict.forward_and_log_det(approx, detail, **self._for(self.predict, condition))
         bands, second = self.update.forward_and_log_det(*bands, **self._for(self.update, condition))
         return bands, first + second
@@ -164,9 +162,7 @@ class LiftingBlock(VolumePreserving):
         self, approx: Tensor, detail: Tensor, *, condition: Tensor | None = None
     ) -> tuple[Bands, Tensor]:
         if not is_made_of_steps(self):
-            return super().inverse_and_log_det(
-                approx, detail, **({} if condition is None else {"condition": condition})
-            )
+            return super().inverse_and_log_det(approx, detail, **_options(condition))
         bands, first = self.update.inverse_and_log_det(approx, detail, **self._for(self.update, condition))
         bands, second = self.predict.inverse_and_log_det(*bands, **self._for(self.predict, condition))
         return bands, first + second
@@ -176,4 +172,8 @@ class LiftingBlock(VolumePreserving):
 
     def _for(self, step: Coupling, condition: Tensor | None) -> dict[str, Tensor]:
         """The condition for whichever of the two steps takes it; both refuse it if neither does."""
-        return {} if condition is None or (self.conditional and not step.conditional) else {"condition": condition}
+        return {} if self.conditional and not step.conditional else _options(condition)
+
+
+def _options(condition: Tensor | None) -> dict[str, Tensor]:
+    return {} if condition is None else {"condition": condition}
