@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liftlayers._bands import as_tuple
 from liftlayers._graphs import constant_in_graphs
+from liftlayers._random import RandomState
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -71,7 +72,7 @@ def same_map(
     found: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
         for function in (getattr(given, direction), functools.partial(getattr(base, direction), original)):
-            with torch.random.fork_rng():
+            with RandomState(bands).again():
                 found.append(as_tuple(function(*bands, **options)))
     pairs = zip(*found, strict=True)
     return all(x.shape == y.shape and torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)

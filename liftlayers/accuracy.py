@@ -114,7 +114,9 @@ def _largest(bands: Iterable[Tensor]) -> float:
 def _difference(x: Tensor, y: Tensor) -> Tensor:
     """Subtracts bands, integers in 64 bits: differences of narrower ones wrap around, and float32 rounds large ones."""
     x, y = (band if is_differentiable(band) else band.long() for band in (x, y))
-    return x - (y if is_differentiable(x) or not is_differentiable(y) else y.double())
+    if is_differentiable(y) and not is_differentiable(x):
+        return x.cpu() - y.cpu().double()  # not every GPU has float64
+    return x - y
 
 
 def _max(values: list[float]) -> float:

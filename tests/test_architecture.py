@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY, EXAMPLES = ROOT / "liftlayers", ROOT / "examples"
 
 LAYERS = (  # from the bottom up; packages and modules of one layer do not import each other
-    ("_checks", "_bands", "_graphs"),
+    ("_checks", "_bands", "_graphs", "_random"),
     ("_maps",),
     ("functional",),
     ("invertible",),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import Bands, as_tuple, bare
+from liftlayers._random import RandomState
 from liftlayers.invertible import Invertible, require_invertible
 
 Dims = tuple[int, ...]  # a shape without its batch
@@ -96,7 +97,7 @@ class AsFrEIA(nn.Module):
         dims = [tuple(shape) for shape in input_dims]
         state = [*self.module.parameters(), *self.module.buffers()]
         device = next((tensor.device for tensor in state), torch.device("cpu"))
-        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.no_grad(), RandomState(state).again():
             try:
                 outputs = self._dry_run(copy.deepcopy(self.module).to("meta"), dims, "meta")
             except RuntimeError:  # the module reads a value; or shapes do not fit, which raises the same error again

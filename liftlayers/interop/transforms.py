@@ -12,6 +12,7 @@ from torch.distributions.transforms import _InverseTransform
 from liftlayers._bands import Bands, as_tuple
 from liftlayers._checks import require_float
 from liftlayers._maps import parameters_of
+from liftlayers._random import RandomState
 from liftlayers.invertible import Invertible, require_invertible
 
 Shape = tuple[int, ...]
@@ -182,7 +183,7 @@ def _output_shapes(module: Invertible, shapes: list[Shape]) -> list[Shape]:
     example, state = next(module.parameters(), torch.zeros(())), module.state_dict()
     before = {name: value.clone() for name, value in state.items()}
     zeros = [example.new_zeros(2, *shape) for shape in shapes]
-    with torch.no_grad(), torch.random.fork_rng():
+    with torch.no_grad(), RandomState(zeros).again():
         try:
             outputs = as_tuple(module(*zeros))
         except (RuntimeError, ValueError):  # a step divides by zero, or takes its logarithm

@@ -1,6 +1,5 @@
 """Evaluates a step a second time under the circumstances of the first time."""
 
-import ctypes
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -9,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint, get_device_states, set_checkpoint_early_stop, set_device_states
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from liftlayers._bands import as_tuple, has_values, is_differentiable
 from liftlayers._graphs import version_of
 from liftlayers._maps import describes_map
+from liftlayers._random import RandomState
 from liftlayers.invertible import Invertible
 from liftlayers.memory._inventory import Inventory, lent
 from liftlayers.memory._leaves import Bands, Leaf
@@ -34,31 +34,6 @@ def without_autocast_cache() -> Iterator[None]:
         yield
     finally:
         torch.set_autocast_cache_enabled(enabled)
-
-
-class RandomState:
-    """State of the random generators that a step can draw from: the CPU's, and those of its bands' devices."""
-
-    def __init__(self, bands: Bands) -> None:
-        self.cpu = torch.get_rng_state()
-        self.digits = ctypes.string_at(self.cpu.data_ptr(), self.cpu.numel())  # compares faster, and in fake modes too
-        elsewhere = [band for band in bands if not (band.is_cpu or band.is_meta)]
-        self.devices, self.others = get_device_states(*elsewhere) if elsewhere else ([], [])
-        self.device_type = elsewhere[0].device.type if elsewhere else "cuda"
-
-    def latest(self, bands: Bands) -> "RandomState":
-        """Returns the present state, which is this object if no number was drawn since."""
-        now = RandomState(bands)
-        same = self.digits == now.digits and self.devices == now.devices
-        return self if same and all(map(torch.equal, self.others, now.others)) else now
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Inside, the generators are in this state; afterwards they are as they were before."""
-        with torch.random.fork_rng(self.devices, device_type=self.device_type):
-            torch.set_rng_state(self.cpu)
-            set_device_states(self.devices, self.others, device_type=self.device_type)
-            yield
 
 
 class Record:

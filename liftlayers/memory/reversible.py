@@ -22,10 +22,11 @@ from torch import Tensor
 
 from liftlayers._bands import as_tuple
 from liftlayers._graphs import is_batch_of_gradients
+from liftlayers._random import RandomState
 from liftlayers.memory._drift import Sample, sample, warn_of_drift
 from liftlayers.memory._inventory import Inventory
 from liftlayers.memory._leaves import Bands, Leaf
-from liftlayers.memory._recompute import RandomState, Record, run_in_turn, undoes_first, without_autocast_cache
+from liftlayers.memory._recompute import Record, run_in_turn, undoes_first, without_autocast_cache
 from liftlayers.memory._visit import Visit, add, differentiate, without_hooks
 
 NUM_ANCHORS = 8  # places in a chain where rebuilt bands are compared with the originals
