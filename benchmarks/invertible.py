@@ -4,7 +4,7 @@
     python benchmarks/invertible.py                 all figures, fifteen minutes on two cores
     python benchmarks/invertible.py --times         only the times, ten minutes; keeps the other figures
     python benchmarks/invertible.py --times 8-24    only those for images of 8 x 8 and 24 pairs
-    python benchmarks/invertible.py --quick         only depth 6 and fewer rounds; writes nothing
+    python benchmarks/invertible.py --quick         only depth 2 and fewer rounds; writes nothing
 
 Writes benchmarks/results/invertible-DEVICE.json and .md; the documentation shows the .md file. --table regenerates the
 .md file from the .json file. `stacks.py` defines the networks.
@@ -218,7 +218,7 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="only depth 6 and three rounds; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="only depth 2 and three rounds; writes nothing")
     parser.add_argument("--times", nargs="*", metavar="SIZE-DEPTH", help="only times, all or some; keep other figures")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -233,12 +233,12 @@ def main() -> None:
     only_times = options.times is not None
     report = json.loads(file.read_text()) if options.table or only_times else {"rows": {}}
     if not options.table:
-        depths, rows = (6,) if options.quick else (24, 96), report["rows"]
+        depths, rows = (2,) if options.quick else (24, 96), report["rows"]
         for name in () if only_times else VARIANTS:
             print(name, flush=True)
             rows[name] = measure(name, depths, options.device)
         report = {**circumstances(options.device), "rows": rows}
-        times(rows, ["64-6", "8-6"] if options.quick else options.times or list(ROUNDS), options.device)
+        times(rows, ["64-2", "8-2"] if options.quick else options.times or list(ROUNDS), options.device)
     text = tables(report)
     if not options.quick:
         RESULTS.mkdir(exist_ok=True)

@@ -22,6 +22,12 @@ def require_float(who: str, *tensors: Tensor) -> None:
             raise TypeError(f"{who} needs floating-point tensors, got {tensor.dtype}; {advice}")
 
 
+def require_condition(who: str, condition: object) -> None:
+    """Raises `TypeError` unless a condition is a tensor or `None`."""
+    if not (condition is None or isinstance(condition, Tensor)):
+        raise TypeError(f"{who} needs a tensor as condition, got {type(condition).__name__}")
+
+
 def require_same_device(who: str, *tensors: Tensor) -> None:
     """Raises `ValueError` unless all tensors are on one device."""
     if len({tensor.device for tensor in tensors}) > 1:

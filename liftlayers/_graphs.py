@@ -1,6 +1,7 @@
 """Helpers for graphs: the leaves that a graph of autograd leads to, and what compilers and exporters need."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -60,3 +61,15 @@ def leaves_of_graph(tensors: Sequence[Tensor], ends: Iterable[Node | None] = ())
         leaf = None if following else getattr(node, "variable", None)
         if leaf is not None and not hasattr(leaf, "is_temporary"):
             yield node, leaf  # type: ignore[misc]
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Returns a context that switches autocast off on the tensor's device, if it is on."""
+    kind = x.device.type
+    on = _has_autocast(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else nullcontext()
+
+
+@constant_in_graphs  # the compiler of torch 2.6 cannot evaluate it
+def _has_autocast(kind: str) -> bool:
+    return torch.amp.is_autocast_available(kind)

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,27 @@ from liftlayers._graphs import constant_in_graphs
 from liftlayers._random import RandomState
 
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 
 MAP = ("forward", "inverse", "change", "undo")  # the methods that define a map; the last two are those of couplings
 ARITHMETIC = (*MAP, "evaluate")  # those that compute numbers; the last one calls the network of a coupling
+
+
+def cached_weakly(function: Callable[..., T]) -> Callable[..., T]:
+    """A cache like `functools.cache` that does not keep the first argument, a class or a function, in memory.
+
+    Either may hold a whole network: PyTorch makes a class of its own for each parametrized module.
+    """
+    found: WeakKeyDictionary[Any, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
+
+    @functools.wraps(function)
+    def cached(key: Any, *others: Any) -> T:
+        results = found.setdefault(key, {})
+        if others not in results:
+            results[others] = function(key, *others)
+        return results[others]
+
+    return cached
 
 
 @constant_in_graphs
@@ -30,7 +49,7 @@ def describes_map(module: nn.Module, method: str) -> bool:
     return not replaced and _describes_map(type(module), method)
 
 
-@functools.cache
+@cached_weakly
 def _describes_map(kind: type[nn.Module], method: str) -> bool:
     def place(name: str) -> int:
         return next(i for i, base in enumerate(kind.__mro__) if name in vars(base))
@@ -65,7 +84,7 @@ def same_map(
     below = kind.__mro__[: kind.__mro__.index(base)]
     if not any(name in vars(place) for place in (module, *below) for name in methods):
         return True
-    given, original = copy.deepcopy(module), copy.deepcopy(module)
+    given, original = _copied(module), _copied(module)
     for name in methods:
         vars(original).pop(name, None)
     original.__class__ = base
@@ -76,6 +95,18 @@ def same_map(
                 found.append(as_tuple(function(*bands, **options)))
     pairs = zip(*found, strict=True)
     return all(x.shape == y.shape and torch.allclose(x, y, rtol=0, atol=0, equal_nan=True) for x, y in pairs)
+
+
+def _copied(module: M) -> M:
+    """Returns a copy of a module, whose evaluation does not change the module."""
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError):  # it holds a tensor with a graph, or an object such as a lock
+        copied = object.__new__(type(module))
+        vars(copied).update(vars(module))
+        copied._modules = {name: child if child is None else _copied(child) for name, child in module._modules.items()}
+        copied._buffers = {name: x if x is None else x.clone() for name, x in module._buffers.items()}
+        return copied
 
 
 @constant_in_graphs
@@ -93,7 +124,7 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def num_positional(method: Callable[..., Any]) -> tuple[int, float]:
-    """Returns the least and the greatest number of positional arguments that a method takes, without `self`."""
+    """Returns the least and the greatest number of positional arguments that a method takes besides a condition."""
     return _read(method)[1]
 
 
@@ -105,14 +136,15 @@ def _read(method: Callable[..., Any]) -> Signature:
     return _signature(method) if function is None else _method_signature(function)  # others may hold a network
 
 
-@functools.cache
+@cached_weakly
 def _method_signature(function: Callable[..., Any]) -> Signature:
     return _signature(function, skip=1)
 
 
 def _signature(function: Callable[..., Any], *, skip: int = 0) -> Signature:
     parameters = dict(list(inspect.signature(function).parameters.items())[skip:])
-    positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    bands = [p for p in parameters.values() if p.name != "condition"]  # which is passed by name
+    positional = [p for p in bands if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     least = sum(p.default is p.empty for p in positional)
     most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()) else len(positional)
     return parameters, (least, most)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from liftlayers._bands import Bands, as_tuple, is_differentiable
 from liftlayers.invertible import Invertible, require_invertible
 
+WIDE_UNSIGNED = torch.uint16, torch.uint32, torch.uint64
+
 
 class InverseCheck(NamedTuple):
     r"""The result of `check_inverse`.
@@ -108,6 +110,7 @@ def check_inverse(module: Invertible, *bands: Tensor, condition: Tensor | None =
 def _largest(bands: Iterable[Tensor]) -> float:
     """Returns the largest absolute value, without `abs` of integers, which overflows for the lowest one."""
     real = [band.abs() if band.is_complex() else band for band in bands if band.numel()]
+    real = [band.double() if band.dtype in WIDE_UNSIGNED else band for band in real]  # torch cannot order them
     return _max([0.0, *(abs(float(limit)) for band in real for limit in band.aminmax())])
 
 

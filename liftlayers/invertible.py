@@ -11,7 +11,6 @@ one tensor is returned bare, several as a tuple. Three laws hold for all of them
 __all__ = ["Inverse", "Invertible", "VolumePreserving"]
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -90,17 +89,15 @@ class Invertible(nn.Module, ABC):
         """
         raise NotImplementedError(self._no_log_det())
 
-    def _require_stated_map(
-        self,
-        direction: str,
-        bands: tuple[Tensor, ...],
-        options: dict[str, Any],
-        *,
-        states: Callable[[type], bool] = lambda kind: "forward_and_log_det" in vars(kind),
-    ) -> None:
+    def _require_stated_map(self, direction: str, bands: tuple[Tensor, ...], options: dict[str, Any]) -> None:
         """Raises if a subclass returns other outputs than the class that states the log-determinant."""
-        if not same_map(self, stating_class(type(self), states), direction, bands, options):
+        if not same_map(self, stating_class(type(self), self._states_log_det), direction, bands, options):
             raise NotImplementedError(self._no_log_det())
+
+    @staticmethod
+    def _states_log_det(kind: type) -> bool:
+        """Whether a class says what the log-determinant is."""
+        return "forward_and_log_det" in vars(kind)
 
     def _no_log_det(self) -> str:
         return (
@@ -150,17 +147,17 @@ class VolumePreserving(Invertible):
     """
 
     def forward_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        self._require_stated_map("forward", bands, options, states=_promises)
+        self._require_stated_map("forward", bands, options)
         return self(*bands, **options), zero_log_det(bands)
 
     def inverse_and_log_det(self, *bands: Any, **options: Any) -> tuple[Bands, Tensor]:
-        self._require_stated_map("inverse", bands, options, states=_promises)
+        self._require_stated_map("inverse", bands, options)
         return self.inverse(*bands, **options), zero_log_det(bands)
 
-
-def _promises(kind: type) -> bool:
-    """Whether a class promises to keep volume."""
-    return VolumePreserving in kind.__bases__
+    @staticmethod
+    def _states_log_det(kind: type) -> bool:
+        """Whether a class promises to keep volume."""
+        return VolumePreserving in kind.__bases__
 
 
 class Inverse(Invertible):
@@ -192,10 +189,13 @@ class Inverse(Invertible):
     module: Invertible
 
     def __new__(cls, module: Invertible | None = None) -> Invertible:  # type: ignore[misc]  # None: copy and pickle
-        return module.module if isinstance(module, Inverse) else super().__new__(cls)
+        plain = type(module) is Inverse and describes_map(module, "steps")  # a subclass may be another map
+        return module.module if plain else super().__new__(cls)  # type: ignore[union-attr]
 
     def __init__(self, module: Invertible) -> None:
         require_invertible("Inverse", module)
+        if isinstance(module, Inverse) and module.module is self:  # what `__new__` returns is there already
+            return
         super().__init__()
         self.module = module
         self.training = module.training
@@ -238,7 +238,7 @@ def parts_of(module: Invertible) -> tuple[Part, ...]:
 def unwrapped(step: Invertible, inverted: bool) -> tuple[Invertible, bool]:
     """Returns the module inside an `Inverse` and the opposite direction; other steps as they are."""
     if isinstance(step, Inverse) and describes_map(step, "steps"):
-        return step.module, not inverted
+        return unwrapped(step.module, not inverted)
     return step, inverted
 
 

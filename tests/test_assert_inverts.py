@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from liftlayers import (
     AdditiveCoupling,
+    BlockScrambling,
     Inverse,
     Invertible,
     Sequential,
@@ -108,3 +109,22 @@ def test_cancelling_intermediate_bands_do_not_fail_a_right_chain() -> None:
     pair = tensor(0, 1, 1, 8, 8, positive=True), tensor(1, 1, 1, 8, 8, positive=True)
     assert_inverts(chain, *pair)
     assert_inverts(Inverse(chain), *pair)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_unsigned_integers_are_compared(dtype: torch.dtype) -> None:
+    """PyTorch has no order for the wider ones."""
+
+    class Low(Inverse):
+        def inverse(self, *bands: Tensor, **options: Tensor) -> Tensor:
+            return (super().inverse(*bands, **options).long() // 2 * 2).to(dtype)  # type: ignore[union-attr]
+
+    scrambling, x = BlockScrambling(bytes(32), block=2), torch.arange(16).view(1, 1, 4, 4).to(dtype)
+    assert_inverts(scrambling, x)
+    with pytest.raises(AssertionError, match=r"of Low is off by 1,"):
+        assert_inverts(Low(scrambling), x)  # type: ignore[arg-type]
+
+
+def test_a_condition_has_to_be_a_tensor() -> None:
+    with pytest.raises(TypeError, match="assert_inverts needs a tensor as condition, got float"):
+        assert_inverts(Sequential(), torch.ones(1), condition=0.5)  # type: ignore[arg-type]

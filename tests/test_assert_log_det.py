@@ -138,3 +138,39 @@ def test_refuses_what_it_cannot_judge() -> None:
         assert_log_det(nn.Linear(2, 2), pair()[0])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="assert_log_det needs"):
         assert_log_det(Haar(), torch.ones(1, 1, 2, 2, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_judges_where_autograd_is_off(context: Any) -> None:
+    step, bands = randomise_(AffineCoupling(nn.Linear(2, 4))).double(), (tensor(0, 2, 2), tensor(1, 2, 2))
+    with context():
+        assert_log_det(step, *(band.double() for band in bands))
+        with pytest.raises(AssertionError, match="log-determinant of Half is off by"):
+            assert_log_det(Half(), tensor(0, 2, 2).double())
+
+
+def test_bands_without_a_jacobian_to_compare() -> None:
+    with pytest.raises(ValueError, match="assert_log_det needs at least one sample, got an empty batch"):
+        assert_log_det(Haar(), torch.ones(0, 1, 2, 2))
+    with pytest.raises(AssertionError, match="Repeated has 4 outputs a sample for 2 inputs"):
+        assert_log_det(Repeated(), tensor(0, 2, 2).double())
+
+
+class Half(VolumePreserving):
+    """Is not."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x / 2
+
+    def inverse(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * x
+
+
+class Repeated(VolumePreserving):
+    """Is not, either."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return x, x
+
+    def inverse(self, x: Tensor, _y: Tensor) -> Tensor:  # type: ignore[override]
+        return x

@@ -1,6 +1,7 @@
 """assert_same_gradients, and both assertions with a condition: what they catch, and how they report it."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -187,3 +188,22 @@ def test_gradients_of_conditions_are_compared() -> None:
     with pytest.raises(AssertionError, match=r"gradient of (band|condition)"):
         assert_same_gradients(stored, rebuilt, *bands(), condition=condition)
     assert condition.grad is None
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_compared_where_autograd_is_off(context: Any) -> None:
+    layers = nn.Linear(2, 2), nn.Linear(2, 2)
+    with context(), pytest.raises(AssertionError, match="gradient of band 0 differs"):
+        assert_same_gradients(*layers, torch.rand(3, 2))
+
+
+def test_dropout_is_the_same_in_both() -> None:
+    stored = Sequential(AdditiveCoupling(nn.Sequential(nn.Linear(9, 9), nn.Dropout(0.5))))
+    rebuilt = copy.deepcopy(stored)
+    rebuilt.memory = "reversible"
+    assert_same_gradients(stored, rebuilt, tensor(0, 2, 9), tensor(1, 2, 9))
+
+
+def test_a_condition_has_to_be_a_tensor() -> None:
+    with pytest.raises(TypeError, match="assert_same_gradients needs a tensor as condition, got dict"):
+        assert_same_gradients(Predict(Seeing()), Predict(Seeing()), *bands(), condition={})  # type: ignore[arg-type]

@@ -25,8 +25,9 @@ from liftlayers import (
     VolumePreserving,
     exact,
 )
-from liftlayers._bands import as_tuple
+from liftlayers._bands import Bands, as_tuple
 from liftlayers.invertible import is_made_of_steps
+from liftlayers.memory.container import Memory
 from liftlayers.testing import assert_same_gradients, randomise_
 from tests.steps import block
 from tests.strategies import tensor
@@ -204,3 +205,33 @@ def test_repr_shows_the_settings(module: Invertible, shown: str) -> None:
 def test_repr_of_an_exact_chain_shows_its_memory() -> None:
     shown = repr(exact(Sequential(memory="reversible"), bits=8)).splitlines()[1]
     assert shown == "  bits=8, batch_invariant=False, anywhere=False, memory='reversible'"
+
+
+@pytest.mark.parametrize("memory", ["store", "reversible", "checkpoint"])
+def test_the_inverse_of_a_subclass_of_inverse_is_that_of_its_map(memory: Memory) -> None:
+    class Twice(Inverse):
+        def forward(self, *bands: Tensor, **options: Tensor) -> Bands:
+            return 2 * super().forward(*bands, **options)  # type: ignore[operator]
+
+        def inverse(self, *bands: Tensor, **options: Tensor) -> Bands:
+            return super().inverse(bands[0] / 2, **options)
+
+    twice, x = Twice(PixelUnshuffle(2)), tensor(0, 1, 4, 2, 2)
+    assert torch.equal(Inverse(twice)(twice(x)), x)  # type: ignore[arg-type]
+    assert torch.equal(Inverse(Inverse(twice))(x), twice(x))  # type: ignore[arg-type]
+    chain = Sequential(twice, Inverse(twice), memory=memory)  # type: ignore[arg-type]
+    assert torch.equal(chain(x), x)  # type: ignore[arg-type]
+
+
+def test_a_condition_by_position_is_no_band() -> None:
+    class Shift(VolumePreserving):
+        def forward(self, a: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
+            return a + condition
+
+        def inverse(self, a: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
+            return a - condition
+
+    a, shift = tensor(0, 2, 1), tensor(1, 2, 1)
+    assert torch.equal(Sequential(Shift())(a, condition=shift), a + shift)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"Shift.* takes 1 band"):
+        Sequential(Split(1, 1), Shift())(tensor(0, 2, 2))

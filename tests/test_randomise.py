@@ -111,3 +111,13 @@ def test_dtype_and_gradient_flags_are_kept() -> None:
     randomise_(layer)
     assert all(parameter.dtype == torch.bfloat16 for parameter in layer.parameters())
     assert not any(parameter.requires_grad for parameter in layer.parameters())
+
+
+def test_parameters_without_values_are_refused_and_empty_ones_stay() -> None:
+    with pytest.raises(
+        ValueError, match="randomise_ needs parameters that have values, got weight, which is on the meta"
+    ):
+        randomise_(nn.Linear(2, 2, device="meta"))
+    empty = nn.Module()
+    empty.weight = nn.Parameter(torch.zeros(0, 3))
+    assert randomise_(empty).weight.shape == (0, 3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import ExpTransform
+from torch.nn.utils import prune
 
 from liftlayers import (
     ActNorm,
@@ -270,3 +271,26 @@ def test_an_attribute_called_rebuild_is_no_method() -> None:
 
     step, x = Flagged(), tensor(0, 1, 1, 4, 4, dtype=torch.float64)
     assert_same_gradients(Sequential(step), Sequential(step, memory="reversible"), x, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("kind", [AffineCoupling, AdditiveCoupling])
+def test_subclasses_around_pruned_networks_are_compared(kind: type[AffineCoupling | AdditiveCoupling]) -> None:
+    """A pruned weight has a graph, which `copy.deepcopy` refuses; comparing leaves buffers as they are."""
+
+    class Counting(kind):  # type: ignore[misc, valid-type]
+        def forward(self, a: Tensor, b: Tensor, **options: Any) -> Any:
+            self.calls += 1
+            return super().forward(a, b, **options)
+
+    linear = nn.Linear(2, 4 if kind is AffineCoupling else 2)
+    prune.l1_unstructured(linear, "weight", 0.5)
+    network = nn.Sequential(nn.BatchNorm1d(2), linear)
+    counting, plain = Counting(network), kind(network)
+    counting.register_buffer("calls", torch.zeros(()))
+    pair = tensor(0, 3, 2), tensor(1, 3, 2)
+    network.eval()
+    bands, log_det = counting.forward_and_log_det(*pair)
+    expected, expected_log_det = plain.forward_and_log_det(*pair)
+    assert torch.equal(bands[1], expected[1])
+    assert torch.equal(log_det, expected_log_det)
+    assert counting.calls == (kind is AdditiveCoupling)  # which runs its forward itself

@@ -51,7 +51,7 @@ class Options:
     limit: Count | None = None
     """Largest number of pairs to measure, the first by name."""
     device: str = "auto"
-    """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
+    """Device to run on: cpu, cuda, cuda:1, ...; auto is cuda if there is one, else cpu."""
     force: bool = False
     """Write into a folder that is not empty, and overwrite files of the same names."""
 

@@ -167,8 +167,8 @@ class Coupling(Invertible):
         if source.device != target.device:
             require_same_device(who, source, target)
         needed = self.output_shape(target)
-        versions = _versions(source, condition)
-        if not counts_writes(source):  # a network that writes into its input gets a copy
+        versions, counted = _versions(source, condition), counts_writes(source)
+        if not counted:  # a network that writes into its input gets a copy
             source, condition = source.clone(), condition.clone() if isinstance(condition, Tensor) else condition
         if condition is None:
             value = self.network(source)
@@ -176,7 +176,7 @@ class Coupling(Invertible):
             value = self.network(source, condition=condition)
         else:
             raise ValueError(f"{who} got a condition, but its network, {type(self.network).__name__}, takes none")
-        if counts_writes(source) and versions != _versions(source, condition):
+        if counted and versions != _versions(source, condition):
             raise input_is_written(who, self.network)
         if not isinstance(value, Tensor):
             raise TypeError(f"{who} needs a network that returns a tensor, got {type(value).__name__}")

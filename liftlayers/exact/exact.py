@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import as_tuple
+from liftlayers._checks import require_condition
 from liftlayers.exact._plan import Link, plan
 from liftlayers.exact._ranges import Watch
 from liftlayers.exact.grid import ToGrid
@@ -35,7 +36,7 @@ class Exact(VolumePreserving, WithMemory):
         - As `chain`, float32 or float64.
 
     Raises:
-        TypeError: If a band is neither float32 nor float64, or as for `exact`.
+        TypeError: If a band is neither float32 nor float64, the condition is no tensor, or as for `exact`.
         ValueError: If a value leaves the range that `exact` states, or as for `exact`.
 
     References:
@@ -75,6 +76,7 @@ class Exact(VolumePreserving, WithMemory):
         self._links, self.depth = plan(self.chain, bits, batch_invariant=invariant, anywhere=anywhere)
 
     def _run(self, bands: tuple[Tensor, ...], condition: Tensor | None, *, inverted: bool) -> tuple[Tensor, ...]:
+        require_condition("exact", condition)
         if not torch.compiler.is_compiling():  # a compiler cannot follow the planning: it uses the last plan
             self._plan()  # in every pass, since the chain may have been given other steps or networks
         bands = self._to_reachable(bands) if inverted else as_tuple(self.to_grid(*bands))

@@ -87,7 +87,7 @@ def garrote_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
         tensor([-2.2500,  0.0000,  0.8750])
     """
     _require("garrote_threshold", x, threshold)
-    kept, t = x.abs() > threshold, torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
+    kept, t = ~(x.abs() <= threshold), torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
     smaller = t / torch.where(kept, x, 1)  # never divides by zero, in gradients too; t**2 might overflow
     return torch.where(kept, x - t * smaller, 0)
 

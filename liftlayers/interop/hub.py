@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from liftlayers.interop._weights import misfits
@@ -133,7 +134,8 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
                 raise ValueError(f"no {name} in {folder}")
         tensors = _tensors(folder / WEIGHTS, cls.__name__)
         try:
-            network = cls(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+            with torch.device("cpu"):
+                network = cls(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{folder / CONFIG} does not describe a {cls.__name__}: {error}") from error
         if problems := misfits(tensors, network.state_dict()):
@@ -147,8 +149,8 @@ class Pretrained(  # pyright: ignore[reportGeneralTypeIssues]
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict().items()}
         content = safetensors.torch.save(tensors, {"format": "pt", "network": type(self).__name__})
         try:
-            config = json.dumps(self.config, indent=2)
-        except TypeError as error:
+            config = json.dumps(self.config, indent=2, allow_nan=False)
+        except (TypeError, ValueError) as error:
             raise TypeError(f"{type(self).__name__}.config needs values that JSON can hold: {error}") from error
         (save_directory / CONFIG).write_text(config + "\n", encoding="utf-8")
         (save_directory / WEIGHTS).write_bytes(content)

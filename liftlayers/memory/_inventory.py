@@ -1,6 +1,5 @@
 """What a step depends on besides its inputs and random numbers: parameters, buffers and training modes."""
 
-import functools
 import operator
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from liftlayers._maps import cached_weakly
 from liftlayers.invertible import Invertible
 
 
@@ -187,12 +187,12 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
     vars(module).update(attributes)
 
 
-@functools.cache
+@cached_weakly
 def _is_tensor(kind: type) -> bool:
     return issubclass(kind, Tensor)
 
 
-@functools.cache
+@cached_weakly
 def _is_sharded(kind: type[nn.Module]) -> bool:
     """Whether modules of a class hold only a part of their parameters, by either version of PyTorch's FSDP."""
     return any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in kind.__mro__)

@@ -93,9 +93,12 @@ class ActNorm(Channelwise):
         if x.numel() == 0 or not x.isfinite().all():
             found = "an empty one" if x.numel() == 0 else "infinite or nan values"
             raise ValueError(f"ActNorm needs a batch of finite numbers to initialise from, got {found}")
-        x = x.to(torch.promote_types(x.dtype, torch.float32))  # squares of 16-bit numbers overflow
-        variance, mean = torch.var_mean(x, dim=[0, *range(2, x.ndim)], correction=0)
-        std = variance.sqrt()
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        axes = [0, *range(2, x.ndim)]
+        _, exponent = x.abs().amax(axes).frexp()
+        scale = torch.ldexp(torch.ones_like(self.bias, dtype=x.dtype), exponent.clamp(-126, 127))
+        variance, mean = torch.var_mean(x / _by_channel(scale, x), dim=axes, correction=0)  # squares could overflow
+        std, mean = variance.sqrt() * scale, mean * scale  # exact, since scales are powers of two
         constant = std <= 64 * torch.finfo(x.dtype).eps * mean.abs()
         self.bias.copy_(-mean)
         self.log_scale.copy_(torch.where(constant, 1.0, std).log().neg())

@@ -1,12 +1,10 @@
 """The invertible 1x1 convolution: a learned matrix for the channels of each pixel."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_fitting, require_positive
-from liftlayers._graphs import constant_in_graphs
+from liftlayers._graphs import full_precision
 from liftlayers.mixing._channelwise import Channelwise
 
 
@@ -71,17 +69,17 @@ class InvertibleConv1x1(Channelwise):
     @property
     def weight(self) -> Tensor:
         """The matrix :math:`W`, of shape :math:`(C, C)`."""
-        with _full_precision(self.lower):
+        with full_precision(self.lower):
             return (self._lower() @ self._upper())[self.permutation.argmax(dim=1)]
 
     def forward(self, x: Tensor) -> Tensor:
         self._require_fit(x)
-        with _full_precision(x):  # not a convolution, which GPUs round to TF32
+        with full_precision(x):  # not a convolution, which GPUs round to TF32
             return torch.einsum("ij, bj... -> bi...", self.weight, x)
 
     def inverse(self, x: Tensor) -> Tensor:
         self._require_fit(x)
-        with _full_precision(x):
+        with full_precision(x):
             columns = x.transpose(0, 1).flatten(1)[self.permutation.argmax(dim=0)]  # the rows of P^-1 x, (C, B ...)
             columns = torch.linalg.solve_triangular(self._lower(), columns, upper=False, unitriangular=True)
             columns = torch.linalg.solve_triangular(self._upper(), columns, upper=True)
@@ -100,15 +98,3 @@ class InvertibleConv1x1(Channelwise):
         if self.lower.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"InvertibleConv1x1 needs float32 or float64 parameters, got {self.lower.dtype}")
         require_fitting("InvertibleConv1x1", x, self.lower)
-
-
-def _full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Returns a context that switches autocast off on the tensor's device, if it is on."""
-    kind = x.device.type
-    on = _has_autocast(kind) and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if on else nullcontext()
-
-
-@constant_in_graphs  # the compiler of torch 2.6 cannot evaluate it
-def _has_autocast(kind: str) -> bool:
-    return torch.amp.is_autocast_available(kind)

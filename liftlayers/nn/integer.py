@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from liftlayers._checks import require_positive, require_shape
+from liftlayers._graphs import full_precision
 from liftlayers.functional.grid import require_exponents
 from liftlayers.nn._integer_sums import clipped, rounded_sums, whole
 from liftlayers.nn._integer_weights import Numbers, bounds_of, require_bound, rounded, rounded_and_scaled, scaled
@@ -117,12 +118,10 @@ class _Convolution(IntegerNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         require_shape("IntegerConv2d", x, channels=self.weight.shape[1])
-        if torch.is_autocast_enabled(x.device.type):
-            with torch.autocast(x.device.type, enabled=False):
-                return self.forward(x)
-        weight, bias, scale = self._scaled()
-        codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
-        y = rounded_sums(codes, weight, bias, scale=scale)
+        with full_precision(x):
+            weight, bias, scale = self._scaled()
+            codes = clipped(whole("IntegerConv2d", x, weight.dtype), signed=self.signed, inplace=self.inplace)
+            y = rounded_sums(codes, weight, bias, scale=scale)
         return y if x.is_floating_point() else y.to(torch.int32)
 
     def extra_repr(self) -> str:

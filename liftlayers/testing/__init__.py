@@ -4,6 +4,7 @@ Randomise the parameters first: many networks start at zero, where every block i
 """
 
 from liftlayers.testing.integers import assert_same_integers
-from liftlayers.testing.laws import assert_inverts, assert_log_det, assert_same_gradients, randomise_
+from liftlayers.testing.laws import assert_inverts, assert_log_det, assert_same_gradients
+from liftlayers.testing.randomise import randomise_
 
 __all__ = ["assert_inverts", "assert_log_det", "assert_same_gradients", "assert_same_integers", "randomise_"]

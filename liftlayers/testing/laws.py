@@ -1,72 +1,15 @@
-"""The laws as assertions, and random parameters to test them with."""
+"""The laws as assertions."""
 
-import math
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from liftlayers._bands import as_tuple, require_log_det
-from liftlayers._checks import require_float
+from liftlayers._checks import require_condition, require_float
+from liftlayers._random import RandomState
 from liftlayers.accuracy import check_inverse
 from liftlayers.invertible import Inverse, Invertible, require_invertible
-
-M = TypeVar("M", bound=nn.Module)
-WEIGHTED = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
-TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
-
-
-@torch.no_grad()
-def randomise_(module: M, seed: int = 0) -> M:
-    r"""Replaces every parameter, in place, by random numbers at a scale that keeps activations of order one.
-
-    .. math:: w \sim \mathcal N\left(0, \tfrac{1}{3 n_{in}}\right), \qquad v \sim \mathcal N(v_0, 0.1^2)
-
-    Here :math:`w` are weights with two or more dimensions and :math:`n_{in}` inputs per output. Their variance is that
-    of PyTorch's own initialisation, except for transposed convolutions. Vectors and scales :math:`v` are drawn around
-    :math:`v_0 = 1` if all their values are one, as in a new normalisation layer, and around zero otherwise. A parameter
-    with one number per output is a scale, unless it belongs to a linear layer or a convolution. With three times the
-    variance, a correct chain of 24 blocks amplifies its input a hundredfold and loses its digits. With the zeros that
-    many networks start with, a broken chain passes.
-
-    Args:
-        module: Any module.
-        seed: Seed of the random numbers; the global random state does not change.
-
-    Returns:
-        The same module.
-
-    Raises:
-        ValueError: If a parameter has no values yet, as in a new `torch.nn.LazyConv2d`; then no parameter changes.
-
-    References:
-        [LeCun1998]_, section 4.6, on variances that keep activations of order one.
-
-    Example:
-        >>> randomise_(nn.Conv2d(16, 16, 3), seed=1).weight.std().item()
-        0.04...
-    """
-    for name, parameter in module.named_parameters():
-        if nn.parameter.is_lazy(parameter):
-            raise ValueError(f"randomise_ needs parameters that have values, got {name}, which is uninitialised")
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in module.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
-        fan_in = _fan_in(module.get_submodule(name.rpartition(".")[0]), parameter)
-        centre = float((parameter == 1).all())
-        parameter.copy_(noise * (3 * fan_in) ** -0.5 if fan_in else centre + 0.1 * noise)
-    return module
-
-
-def _fan_in(owner: nn.Module, parameter: nn.Parameter) -> int:
-    """Returns the number of inputs per output of a weight, or 0 for a vector or a scale."""
-    if parameter.ndim < 2:
-        return 0
-    if isinstance(owner, TRANSPOSED):  # inputs are the first axis; each output sees 1/stride of the kernel
-        return max(1, parameter.numel() // (owner.out_channels * math.prod(owner.stride)))
-    inputs = parameter[0].numel()
-    return inputs if inputs > 1 or isinstance(owner, WEIGHTED) else 0
 
 
 def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, condition: Tensor | None = None) -> None:
@@ -90,7 +33,7 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
 
     Raises:
         AssertionError: If a law is broken; the message says which, by how much, and what is allowed.
-        TypeError: If `module` is not `Invertible`.
+        TypeError: If `module` is not `Invertible`, or the condition is no tensor.
         ValueError: If the inverse returns other shapes than the input's.
 
     References:
@@ -101,6 +44,7 @@ def assert_inverts(module: Invertible, *bands: Tensor, bound: float = 32.0, cond
         >>> assert_inverts(randomise_(chain), torch.rand(1, 3, 8, 8))
     """
     name = type(module).__name__
+    require_condition("assert_inverts", condition)
     outputs = _untouched(name, module, bands, condition)
     _untouched(f"inverse of {name}", Inverse(module), outputs, condition)
     round_trips = ((module, bands, "inverse(forward(x))"), (Inverse(module), outputs, "forward(inverse(y))"))
@@ -125,6 +69,7 @@ def _untouched(who: str, module: Invertible, bands: tuple[Tensor, ...], conditio
     return outputs
 
 
+@torch.inference_mode(False)
 @torch.enable_grad()
 def assert_log_det(
     module: Invertible, *bands: Tensor, tolerance: float = 1e-6, condition: Tensor | None = None
@@ -149,9 +94,10 @@ def assert_log_det(
         condition: The condition for its networks, if they take one.
 
     Raises:
-        AssertionError: If a log-determinant is wrong, or the bands differ; the message says in which direction.
-        ValueError: If a log-determinant is not of shape :math:`(B,)`.
-        TypeError: If `module` is not `Invertible`, or a band is not floating-point.
+        AssertionError: If a log-determinant is wrong, the bands differ, or there are more or fewer outputs than inputs;
+            the message says in which direction.
+        ValueError: If a log-determinant is not of shape :math:`(B,)`, or the batch is empty.
+        TypeError: If `module` is not `Invertible`, a band is not floating-point, or the condition is no tensor.
         NotImplementedError: If the module has no log-determinant.
 
     References:
@@ -163,6 +109,9 @@ def assert_log_det(
     """
     require_invertible("assert_log_det", module)
     require_float("assert_log_det", *bands)
+    require_condition("assert_log_det", condition)
+    if not all(len(band) for band in bands):
+        raise ValueError("assert_log_det needs at least one sample, got an empty batch")
     options, name = {} if condition is None else {"condition": condition}, type(module).__name__
     with torch.no_grad():
         outputs = as_tuple(module(*bands, **options))
@@ -174,6 +123,8 @@ def assert_log_det(
             if x.shape != y.shape or not torch.allclose(x, y, rtol=tolerance, atol=tolerance):
                 raise AssertionError(f"with the log-determinant, {who} returns other bands than without")
         log_det, jacobian = require_log_det(who, log_det, given[0]).detach(), _jacobian(leaves, returned)
+        if jacobian.shape[1] != jacobian.shape[2]:
+            raise AssertionError(f"{who} has {jacobian.shape[1]} outputs a sample for {jacobian.shape[2]} inputs")
         error = float((log_det - torch.linalg.slogdet(jacobian).logabsdet).abs().max())
         allowed = tolerance * jacobian.shape[-1]
         if not error <= allowed:  # so that nan fails too
@@ -187,6 +138,8 @@ def _jacobian(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
     return torch.stack([torch.cat([g.reshape(len(g), -1) for g in row], 1) for row in gradients], 1)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def assert_same_gradients(
     a: nn.Module, b: nn.Module, *bands: Tensor, tolerance: float = 1e-6, condition: Tensor | None = None
 ) -> None:
@@ -195,8 +148,8 @@ def assert_same_gradients(
     .. math:: \lVert g_a - g_b \rVert \le \text{tolerance} \cdot \lVert g_a \rVert
 
     for every band, the condition and every parameter, where :math:`g` is the gradient of the outputs' inner product
-    with fixed random numbers. `a` and `b` may be the same network in two memory modes, or one of them compiled by its
-    method ``compile``, which keeps the names of parameters.
+    with fixed random numbers; dropout draws the same ones in both. `a` and `b` may be the same network in two memory
+    modes, or one of them compiled by its method ``compile``, which keeps the names of parameters.
 
     Args:
         a: The reference module.
@@ -206,7 +159,7 @@ def assert_same_gradients(
         condition: The condition for their networks, if they take one; an integer condition has no gradient to compare.
 
     Raises:
-        TypeError: If a band is not floating-point.
+        TypeError: If a band is not floating-point, or the condition is no tensor.
         AssertionError: If parameter names differ, a gradient is missing on one side only, or gradients differ; the
             message names the band or parameter.
 
@@ -218,7 +171,11 @@ def assert_same_gradients(
         >>> assert_same_gradients(block, block, torch.rand(1, 3, 4, 4), torch.rand(1, 9, 4, 4))
     """
     require_float("assert_same_gradients", *bands)
-    reference, tested = _gradients(a, bands, condition), _gradients(b, bands, condition)
+    require_condition("assert_same_gradients", condition)
+    random = RandomState(bands)
+    reference = _gradients(a, bands, condition)
+    with random.again():  # dropout draws the same numbers in both
+        tested = _gradients(b, bands, condition)
     if reference.keys() != tested.keys():
         raise AssertionError(f"parameters differ: {sorted(reference.keys() ^ tested.keys())}")
     for name, expected in reference.items():

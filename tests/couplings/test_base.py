@@ -250,3 +250,11 @@ def test_the_source_is_one_of_two_bands() -> None:
 
     with pytest.raises(ValueError, match="Third needs a source of 0 or 1, got 2"):
         coupling(Third)
+
+
+def test_bands_made_in_inference_mode_can_be_used_outside() -> None:
+    with torch.inference_mode():
+        bands = pair()
+    step = coupling(Gated)
+    with torch.no_grad():
+        assert all(map(torch.equal, step(*bands), step(*(band.clone() for band in bands))))

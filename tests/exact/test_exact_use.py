@@ -197,3 +197,9 @@ def test_a_network_on_a_grid_takes_a_condition_if_the_network_does() -> None:
     assert (plain.conditional, conditioned.conditional) == (False, True)
     with pytest.raises(ValueError, match="Sequential got a condition, but none of its 1 steps takes one"):
         Sequential(plain)(ones, ones, condition=ones)
+
+
+def test_a_condition_has_to_be_a_tensor() -> None:
+    ones = torch.ones(1, 2, 4, 4)
+    with pytest.raises(TypeError, match="exact needs a tensor as condition, got dict"):
+        exact(Sequential(AdditiveCoupling(Conditioned())))(ones, ones, condition={})  # type: ignore[arg-type]

@@ -102,3 +102,8 @@ def test_garrote_in_half_precision_has_no_squares() -> None:
         for form in (threshold, torch.tensor([threshold], dtype=torch.float16)):
             found = garrote_threshold(x, form)
             assert abs(float(found) - expected) <= 2**-8 * expected + 2**-24 * 4
+
+
+@pytest.mark.parametrize("function", [garrote_threshold, hard_threshold, soft_threshold])
+def test_nan_stays_nan(function: Callable[..., Tensor]) -> None:
+    assert function(torch.tensor([torch.nan, 0.1]), 0.5).isnan().tolist() == [True, False]

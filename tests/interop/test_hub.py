@@ -212,3 +212,18 @@ def test_the_card_is_one_of_the_hub_and_its_code_loads_the_network(tmp_path: Pat
     (tmp_path / "README.md").write_text("edited")
     network.save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_text() == "edited"
+
+
+def test_a_network_is_loaded_on_the_cpu(tmp_path: Path) -> None:
+    network = small()
+    network.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        loaded = type(network).from_pretrained(tmp_path)
+    assert torch.equal(loaded.encoder.first.weight, network.encoder.first.weight)
+
+
+def test_a_config_with_nan_is_refused(tmp_path: Path) -> None:
+    network = small()
+    network.config["width"] = float("nan")
+    with pytest.raises(TypeError, match=r"NAFUNet\.config needs values that JSON can hold"):
+        network.save_pretrained(tmp_path)

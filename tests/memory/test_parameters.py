@@ -5,7 +5,9 @@ error.
 """
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +18,7 @@ from torch.func import functional_call
 from liftlayers import AdditiveCoupling, Inverse, LiftingBlock, Sequential
 from liftlayers.testing import randomise_
 from tests.memory.helpers import (
+    MODES,
     Step,
     assert_close,
     assert_trains_alike,
@@ -243,3 +246,15 @@ def test_lazy_statistics_are_refused(memory: str) -> None:
     with torch.no_grad():
         chain(*leaves())
     loss(*chain(*leaves())).backward()
+
+
+def test_parametrized_networks_are_freed() -> None:
+    """PyTorch makes a class of its own for each, which holds the network; no cache may keep that class."""
+    for memory in MODES:
+        network = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+        chain = Sequential(AdditiveCoupling(network), memory=memory)
+        chain(torch.rand(2, 3), torch.rand(2, 3))[1].sum().backward()
+        kept = weakref.ref(network)
+        del network, chain
+        gc.collect()
+        assert kept() is None

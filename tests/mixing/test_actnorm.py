@@ -1,6 +1,7 @@
 """ActNorm: initialised once, from the first batch; how this survives copies and loading, and what it refuses."""
 
 import copy
+import math
 from collections.abc import Callable
 
 import pytest
@@ -191,3 +192,15 @@ def test_log_determinants_of_large_images_in_half_precision(make: Callable[[], I
         _, expected = step.double().forward_and_log_det(*(band.half().double() for band in bands))
     assert abs(expected) > torch.finfo(torch.float16).max
     assert torch.allclose(log_det.double(), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-24, 1.0, 1e20, 1e35])
+def test_a_first_batch_may_be_of_any_size(size: float) -> None:
+    """The squares of its values are not numbers of float32."""
+    norm, x = ActNorm(2), tensor(0, 64, 2, 8, 8) * size
+    y, log_det = norm.forward_and_log_det(x)
+    assert isinstance(y, Tensor)
+    assert torch.allclose(y.mean(dim=(0, 2, 3)), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(y.std(dim=(0, 2, 3)), torch.ones(2), rtol=1e-3)
+    assert torch.allclose(log_det, torch.tensor(-128 * math.log(size)), rtol=1e-2, atol=1)
+    assert (norm.inverse(y) - x).abs().max() <= 1e-6 * x.abs().max()  # type: ignore[operator]

@@ -307,3 +307,9 @@ def test_wrong_arguments_are_refused() -> None:
         IntegerPredictor(1, 1, bits=53)
     with pytest.raises(ValueError, match="IntegerPredictor needs hidden_channels of at least 1, got 0"):
         IntegerPredictor(1, 1, hidden_channels=0)
+
+
+def test_shapes_can_be_computed_without_values() -> None:
+    with torch.device("meta"):
+        network, x = IntegerPredictor(1, 3), torch.rand(1, 1, 4, 4)
+    assert network(x).shape == (1, 3, 4, 4)

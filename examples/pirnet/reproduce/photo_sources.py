@@ -21,7 +21,7 @@ class PhotoOptions:
     cache: Path | None = None
     """Folder for decoded photos, 3 bytes a pixel; by default ~/.cache/liftlayers. It can be removed at any time."""
     device: str = "auto"
-    """Device to run on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
+    """Device to run on: cpu, cuda, cuda:1, ...; auto is cuda if there is one, else cpu."""
 
     def photos_and_pairs(self, *, crop: int, limit: int | None) -> "tuple[Photos, Sequence[Pair]]":
         """Photos to train on, and pairs of other photos to measure.

@@ -185,7 +185,7 @@ def peek(option: str, choices: Sequence[str] = ()) -> str | None:
 
 
 def device(name: str) -> "torch.device":
-    """The device of that name; `auto` is a GPU if there is one.
+    """The device of that name; `auto` is CUDA if there is one, else the CPU.
 
     Raises:
         ValueError: If there is no such device on this machine.

@@ -40,7 +40,7 @@ class Options:
     minutes: PositiveOrZero | None = None
     """Stop cleanly after this time; --resume continues, also on another machine or device."""
     device: str = "auto"
-    """Device to train on: cpu, cuda, cuda:1, ...; auto is a GPU if there is one."""
+    """Device to train on: cpu, cuda, cuda:1, ...; auto is cuda if there is one, else cpu."""
     accumulate: Count = 1
     """Number of parts of a batch, computed one after the other: less memory, the same result up to rounding."""
     workers: CountOrZero = 0
