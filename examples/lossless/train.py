@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 import torch
-from photo_codec.command import run, write
+from photo_codec.command import locked, run, write
 from photo_codec.model import Model
 from photo_codec.training import COUNTED, Run, export, load_photos
 
@@ -29,14 +29,15 @@ def main() -> None:
         raise ValueError(f"--minutes needs a finite number above 0 and --width at least 1, got {got}")
     torch.manual_seed(0)
     photos = load_photos(options.data)
-    options.out.mkdir(parents=True, exist_ok=True)
-    training, weights = Run(options.out, options.minutes, Model(options.width)), options.out / "lossless.safetensors"
-    if options.resume:
-        training.load()
-    elif weights.exists() or (options.out / "checkpoint.pt").exists():
-        raise ValueError(f"{options.out} has a run: continue it with --resume, or choose another folder")
-    training.train(photos)
-    write(weights, export(training.model, photos, counted=COUNTED), force=True)
+    with locked(options.out):
+        training = Run(options.out, options.minutes, Model(options.width))
+        weights = options.out / "lossless.safetensors"
+        if options.resume:
+            training.load()
+        elif weights.exists() or (options.out / "checkpoint.pt").exists():
+            raise ValueError(f"{options.out} has a run: continue it with --resume, or choose another folder")
+        training.train(photos)
+        write(weights, export(training.model, photos, counted=COUNTED), force=True)
     print(f"wrote {weights}")
 
 

@@ -119,7 +119,7 @@ def application(options: Options) -> serve.Application:
     replicas = replica.bind((options.weights / LSR_WEIGHTS).read_bytes(), 1e6 * options.megapixels)
     idle = shared | {"ray_actor_options": {"num_cpus": 0}}
     front = serve.deployment(serve.ingress()(Front), max_ongoing_requests=1000, **idle)
-    return front.bind(replicas, options.limits(options.replicas), options.key(), options.allow_origin)
+    return front.bind(replicas, options.limits(options.replicas), options.key(), options.origins())
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ class Options:
 
 read_options = cli.read_early(__name__, lambda: cli.parse(Options, __doc__))
 
+import torch
 import torch.nn.functional as F
 from pirnet.images import STREAM, Picture, check_output, read_picture, read_secret, write_png
 from pirnet.metrics import psnr
@@ -85,6 +86,10 @@ def main() -> None:
         notice = "its colour profile, which is not for RGB, is not kept: shades may change"
         print(f"{options.cover}: {notice}", file=sys.stderr)
     secret = read_photo(options, cover)
+    if torch.equal(secret, cover.pixels):
+        raise ValueError(
+            f"{options.secret} is the same photo as its cover, so everybody would see it: name another cover"
+        )
     key = None if key_file is None else choose_key(options, key_file, secret)
     hidden = secret if key is None else key.scramble(secret)
     hiding = cli.on_any_size(lih.conceal, cover.pixels, hidden, network=lih, multiple=2)
@@ -117,6 +122,8 @@ def check_key(options: Options) -> Path | None:
     if options.reuse_key:
         return path
     if path.exists() or path.is_symlink():
+        if not is_key(path):
+            raise KeyFileError(f"{path}: exists already and is no key file: name another file with --key")
         raise KeyFileError(
             f"{path}: exists already, and its key was used: name another file with --key, remove it if nothing that it "
             "reveals is needed, or use it once more with --reuse-key"
@@ -124,6 +131,14 @@ def check_key(options: Options) -> Path | None:
     if not path.parent.is_dir():
         raise KeyFileError(f"{path}: cannot write, the folder {path.parent} does not exist")
     return path
+
+
+def is_key(path: Path) -> bool:
+    """Whether a file can be read as a key."""
+    try:
+        return bool(path.is_file() and read_key(path))
+    except (KeyFileError, OSError):
+        return False
 
 
 def read_photo(options: Options, cover: Picture) -> Tensor:

@@ -100,9 +100,7 @@ def main() -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * options.timeout))
     workers = Workers(options.weights / LSR_WEIGHTS, options.workers, max_pixels=1e6 * options.megapixels)
     try:
-        service = Service(
-            workers, workers.tasks(), options.limits(options.workers), key=key, origins=options.allow_origin
-        )
+        service = Service(workers, workers.tasks(), options.limits(options.workers), key=key, origins=options.origins())
         address = f"http://{options.address(listening.getsockname()[1])}"
         print(f"{address} restores {', '.join(service.tasks)}; end it with Ctrl-C", flush=True)
         if not key and not is_local(options.host):

@@ -62,6 +62,8 @@ def run(options: Options, device: torch.device) -> None:
     how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
     trainer = Trainer(config, photos, device=device, **how)
     if options.start is not None:
+        if options.resume:
+            raise ValueError("--start begins a new run, so it cannot be combined with --resume")
         start(trainer, options.start)
     writes = distributed.rank() == 0
     with open_folder(options, trainer) as folder:

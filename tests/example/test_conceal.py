@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,7 +177,8 @@ def test_a_used_key_is_refused(half_and_double: Path, script: Script, tmp_path: 
     assert (tmp_path / "b.png").read_bytes() == before["a.png"]
     assert (tmp_path / "a.key").read_bytes() == before["a.key"]
     Image.new("RGB", (32, 32)).save(tmp_path / "small.png")
-    small = ("small.png", "small.png", "-o", "c.png", "--key", "a.key", "--reuse-key", "--weights", half_and_double)
+    save_image(tmp_path / "other.png", 2, 32, 32)
+    small = ("small.png", "other.png", "-o", "c.png", "--key", "a.key", "--reuse-key", "--weights", half_and_double)
     message = r"a.key: is the key of a photo of 128 x 160 pixels \(height x width\), got one of 32 x 32"
     assert_refused(script("conceal.py", *small), "conceal.py", message)
 
@@ -216,9 +218,10 @@ def test_few_blocks_are_reported(
 def test_options_of_keys_that_do_not_fit_are_refused(
     options: tuple[str, ...], message: str, pictures: Path, half_and_double: Path, script: Script
 ) -> None:
+    save_image(pictures / "other.png", 1, 32, 40)
     before = listing(pictures)
     output = () if "-o" in options else ("-o", "out.png")
-    refused = script("conceal.py", "good.png", "good.png", *output, *options, "--weights", half_and_double)
+    refused = script("conceal.py", "good.png", "other.png", *output, *options, "--weights", half_and_double)
     assert_refused(refused, "conceal.py", message)
     assert listing(pictures) == before
 
@@ -226,15 +229,32 @@ def test_options_of_keys_that_do_not_fit_are_refused(
 def test_a_failure_leaves_neither_key_nor_picture(
     half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_image(tmp_path / "cover.png", 0, 32, 32)
+    for seed, name in enumerate(("cover.png", "secret.png")):
+        save_image(tmp_path / name, seed, 32, 32)
 
     def full(_path: Path, _content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    refused = script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--weights", half_and_double)
+    refused = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--weights", half_and_double)
     assert_refused(refused, "conceal.py", "stego.png: cannot write, No space left on device")
-    assert {*listing(tmp_path)} == {"cover.png"}
+    assert {*listing(tmp_path)} == {"cover.png", "secret.png"}
+
+
+def test_a_photo_is_not_hidden_in_itself(script: Script, tmp_path: Path) -> None:
+    """Its stego image would show it to everybody."""
+    save_image(tmp_path / "cover.png", 0, 32, 32)
+    shutil.copy(tmp_path / "cover.png", tmp_path / "copy.png")
+    refused = script("conceal.py", "cover.png", "copy.png", "-o", "stego.png")
+    assert_refused(refused, "conceal.py", "copy.png is the same photo as its cover, so everybody would see it")
+    assert {*listing(tmp_path)} == {"cover.png", "copy.png"}
+
+
+def test_a_file_that_is_no_key_is_not_called_one(script: Script, tmp_path: Path) -> None:
+    for seed, name in enumerate(("cover.png", "secret.png")):
+        save_image(tmp_path / name, seed, 32, 32)
+    refused = script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--key", "secret.png")
+    assert_refused(refused, "conceal.py", "secret.png: exists already and is no key file: name another file with --key")
 
 
 def test_two_pictures_do_not_fit_in_one_stream(half_and_double: Path, script: Script) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from pirnet.pixels import check_images, quantise_uint8, smooth_borders, to_uint8
 from pirnet.support.files import atomic_path
 from torch import Tensor
 
+from tests.damaged_photos import tiff_with, with_wrong_checksum
 from tests.deep_photos import png_of_16_bits, tiff_of_16_bits
 
 
@@ -462,3 +464,21 @@ def test_quantise_passes_nan_on() -> None:
 def test_check_images_names_the_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"who needs an RGB image of shape \(B, 3, H, W\), got \(" + str(shape[0])):
         check_images("who", torch.zeros(shape), batched=True)
+
+
+@pytest.mark.parametrize("read", [read_picture, read_secret, read_stego])
+def test_a_png_file_with_a_wrong_checksum_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
+    """Pillow decodes it to whatever the bits say."""
+    path = tmp_path / "photo.png"
+    pillow_image().save(path)
+    read(path)
+    path.write_bytes(with_wrong_checksum(path.read_bytes()))
+    with pytest.raises(ImageError, match=r"photo\.png: cannot be read, damaged or truncated, broken PNG file"):
+        read(path)
+
+
+def test_signed_samples_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(tiff_with("L", tag=339, value=2))
+    with pytest.raises(ImageError, match=r"photo\.tif: signed or floating-point samples"):
+        read_picture(path)

@@ -125,8 +125,9 @@ def test_a_key_or_none_has_to_be_named(options: tuple[str, ...], script: Script,
 
 def test_a_key_of_another_size_is_refused(half_and_double: Path, script: Script, tmp_path: Path) -> None:
     save_image(tmp_path / "cover.png", 0, 32, 48)
+    save_image(tmp_path / "secret.png", 1, 32, 48)
     weights = ("--weights", half_and_double)
-    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", *weights).status == 0
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", *weights).status == 0
     save_image(tmp_path / "cropped.png", 0, 32, 40)
     refused = script("reveal.py", "cropped.png", "-o", "out.png", "--key", "stego.key", *weights)
     assert_refused(refused, "reveal.py", r"stego.key: is the key of a photo of 32 x 48 pixels .*, got one of 32 x 40")
@@ -147,8 +148,9 @@ def test_a_key_may_be_written_while_standard_input_is_read(
 ) -> None:
     """As in the pipe of conceal.py, restore.py and reveal.py."""
     save_image(tmp_path / "cover.png", 0, 64, 64)
+    save_image(tmp_path / "secret.png", 1, 64, 64)
     weights = ("--weights", half_and_double)
-    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png", "--key", "early", *weights).status == 0
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png", "--key", "early", *weights).status == 0
 
     class Pipe(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

@@ -310,12 +310,13 @@ def test_the_examples_own_weights_are_the_default(
     half_and_double: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert places.SHIPPED == EXAMPLE / "weights"
-    save_image(tmp_path / "cover.png", 0, 32, 32)
+    for seed, name in enumerate(("cover.png", "secret.png")):
+        save_image(tmp_path / name, seed, 32, 32)
     shutil.copytree(half_and_double, tmp_path / "shipped")
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     (tmp_path / "runs" / "quick" / "lih.safetensors").write_text("not looked at")
     monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped")
-    assert script("conceal.py", "cover.png", "cover.png", "-o", "stego.png").status == 0
+    assert script("conceal.py", "cover.png", "secret.png", "-o", "stego.png").status == 0
     assert script("restore.py", "stego.png", "-o", "restored.png", "--task", "sr").status == 0
     (tmp_path / "shipped" / "lsr.safetensors").unlink()  # the client needs only its own file
     assert script("reveal.py", "stego.png", "-o", "revealed.png", "--key", "stego.key").status == 0

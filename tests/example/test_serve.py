@@ -45,7 +45,7 @@ def stego() -> bytes:
 def running(random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
     limits = ("--megabytes", 0.2, "--megapixels", 0.1, "--timeout", 1)
-    with service(random_weights, folder, *limits, "--allow-origin", "http://127.0.0.1:1") as found:
+    with service(random_weights, folder, *limits, "--allow-origin", "http://127.0.0.1:1/") as found:
         yield found
 
 
@@ -184,6 +184,21 @@ def test_the_log_has_no_key_and_no_picture(running: Running, stego: bytes) -> No
     assert running.restore(with_damaged_exif(stego)).status == 200  # Pillow warns of it
     for line in running.log.read_text().splitlines():
         assert re.fullmatch(r"[\d:, -]+ (\d{3} (-|\w+ \d+x\d+) \d+ ms|a worker process was lost.*)", line)
+
+
+def test_an_address_with_a_slash_at_its_end_is_not_redirected(running: Running) -> None:
+    """The answer would name the host that the client has sent."""
+    answer = running.ask("/restore/?task=denoise", Host="elsewhere")
+    assert answer.status == 404
+    assert "location" not in answer.headers
+
+
+def test_origins_are_addresses_without_a_path() -> None:
+    named = ServiceOptions(allow_origin=("*", "https://photos.example.org/"))
+    assert named.origins() == ["*", "https://photos.example.org"]
+    for origin in ("photos.example.org", "https://photos.example.org/app"):
+        with pytest.raises(ValueError, match="--allow-origin needs scheme, host and port, such as http"):
+            ServiceOptions(allow_origin=(origin,)).origins()
 
 
 def test_a_web_page_may_call_it_if_it_is_named(running: Running) -> None:

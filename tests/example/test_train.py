@@ -99,6 +99,8 @@ def test_a_run_may_start_from_the_weights_of_another(photo_folder: Path, script:
     assert same_weights(lih_of(tmp_path / "second"), lih_of(tmp_path / "first"))
     assert same_weights(*(load_lsr(tmp_path / name / "lsr.safetensors") for name in ("first", "second")))
     assert load_state(tmp_path / "second" / "checkpoint.pt")["step"] == 0
+    both = script("train.py", "--resume", "--out", "second", "--start", "first")
+    assert_refused(both, "train.py", "--start begins a new run, so it cannot be combined with --resume")
     assert_refused(
         script("train.py", "--start", "first", *options, "--lih.headroom", 4),
         "train.py",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save
 
 pytest.importorskip("constriction", reason="needs the extra `lossless`")
@@ -20,6 +21,7 @@ pytest.importorskip("constriction", reason="needs the extra `lossless`")
 from photo_codec import container
 from photo_codec.container import HEADER, SHIPPED, Weights, compress, decompress, load_weights
 
+from tests.damaged_photos import tiff_with, with_wrong_checksum
 from tests.deep_photos import png_of_16_bits, tiff_of_16_bits
 from tests.lossless.conftest import EXAMPLE
 
@@ -165,7 +167,7 @@ def test_options_are_checked_before_work(call) -> None:
     found = {
         ("-o", "no/photo.llp"): "no/photo.llp needs to be a file in an existing folder",
         ("-o", ".", "--force"): ". needs to be a file in an existing folder",
-        ("-o", "./photo.png", "--force"): "--output needs to be another file than the one to read, got photo.png",
+        ("-o", "./photo.png", "--force"): "--output needs to be another file than those to read, got photo.png",
         ("-o", "photo.llp", "--threads", "-1"): "--threads needs at least 1, got -1",
         ("-o", "photo.llp", "--threads", "0"): "--threads needs at least 1, got 0",
     }
@@ -266,3 +268,45 @@ def test_shipped_weights_decode_a_known_file() -> None:
     weights = load_weights(SHIPPED)
     assert np.array_equal(decompress(GOLDEN.read_bytes(), weights)[0], known)
     assert compress(known, weights) == GOLDEN.read_bytes()
+
+
+DAMAGED = {
+    "wrong.png": (None, "wrong.png cannot be read, damaged or truncated: broken PNG file"),
+    "signed.tif": (("L", 339, 2), "signed.tif needs to have unsigned samples"),
+    "other.tif": (("RGBA", 338, 0), "other.tif needs colours and at most a plain alpha channel"),
+    "multiplied.tif": (("RGBA", 338, 1), "multiplied.tif needs colours and at most a plain alpha channel"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_pillow_would_change_without_a_warning_is_refused(call, name: str) -> None:
+    tags, message = DAMAGED[name]
+    if tags is None:
+        sample("RGB").save(name)
+        Path(name).write_bytes(with_wrong_checksum(Path(name).read_bytes()))
+    else:
+        Path(name).write_bytes(tiff_with(*tags))
+    status, err = call("compress.py", name, "-o", "photo.llp")
+    assert (status, err.startswith(f"compress.py: error: {message}")) == (2, True), err
+    assert not Path("photo.llp").exists()
+
+
+def test_exif_of_older_programs_is_kept(call) -> None:
+    """They write it as text."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    text = PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(exif):8}\n{exif.hex()}\n")
+    sample("RGB").save("photo.png", pnginfo=text)
+    assert call("compress.py", "photo.png", "-o", "photo.llp") == (0, "")
+    assert call("decompress.py", "photo.llp", "-o", "back.png") == (0, "")
+    with Image.open("back.png") as back:
+        assert back.getexif()[0x0112] == 6
+
+
+def test_the_weights_are_not_overwritten(call, tmp_path: Path) -> None:
+    sample("RGB").save("photo.png")
+    Path("own.safetensors").write_bytes(b"weights")
+    words = ("photo.png", "-o", "own.safetensors", "--weights", "own.safetensors", "--force")
+    status, err = call("compress.py", *words)
+    assert (status, "--output needs to be another file than those to read" in err) == (2, True)
+    assert (tmp_path / "own.safetensors").read_bytes() == b"weights"

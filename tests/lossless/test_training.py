@@ -13,10 +13,13 @@ from PIL import Image
 pytest.importorskip("constriction", reason="needs the extra `lossless`")
 
 from photo_codec import training
+from photo_codec.command import locked
 from photo_codec.container import compress, decompress, load_weights
 from photo_codec.model import Model
+from photo_codec.photos import PhotoError
 from photo_codec.training import Run, draw, export, load_photos
 
+from tests.deep_photos import png_of_16_bits
 from tests.lossless.conftest import EXAMPLE
 
 
@@ -101,3 +104,17 @@ def test_damaged_photos_are_named(photos: list[np.ndarray], tmp_path: Path) -> N
 def test_folders_without_large_photos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--data needs \.png, .* files of at least 96 x 96 pixels, got none"):
         load_photos([tmp_path])
+
+
+def test_deep_photos_are_refused(tmp_path: Path) -> None:
+    """Pillow would make them white."""
+    (tmp_path / "deep.png").write_bytes(png_of_16_bits(120, 120))
+    with pytest.raises(PhotoError, match=r"deep\.png needs to be 8-bit"):
+        load_photos([tmp_path])
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ValueError, match="has a run that is not over"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass

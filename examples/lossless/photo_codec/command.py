@@ -3,7 +3,8 @@
 import argparse
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,8 +35,9 @@ def read_options(description: str | None, *, source: str, output: str) -> argpar
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     options = parser.parse_args()
     require_new(options.output, force=options.force)
-    if options.output.exists() and options.source.exists() and options.output.samefile(options.source):
-        raise ValueError(f"--output needs to be another file than the one to read, got {options.output}")
+    for other in (options.source, options.weights):
+        if options.output.exists() and other.exists() and options.output.samefile(other):
+            raise ValueError(f"--output needs to be another file than those to read, got {options.output}")
     if options.threads is not None:
         if options.threads < 1:
             raise ValueError(f"--threads needs at least 1, got {options.threads}")
@@ -68,6 +70,22 @@ def write(path: Path, data: bytes, *, force: bool) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes a folder, and raises ValueError if another process is inside, which cannot be checked on Windows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except BlockingIOError:
+            raise ValueError(f"{folder} has a run that is not over: choose another folder with --out") from None
+        yield
 
 
 def progress(tiles: list[Slices]) -> Iterable[Slices]:

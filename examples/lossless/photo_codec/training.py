@@ -20,7 +20,7 @@ from tqdm import tqdm
 from liftlayers import frozen
 from photo_codec.coder import CENTRE, ESCAPE, YCOCG, activity, table_of
 from photo_codec.model import BITS, SCALES, SYMBOLS, Model
-from photo_codec.photos import opened
+from photo_codec.photos import opened, require_8_bits
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image, without a download
 SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # photos without a history of JPEG
@@ -43,6 +43,7 @@ def load_photos(folders: list[Path] | None) -> list[np.ndarray]:
     photos = []
     for path in paths:
         with opened(path) as photo:
+            require_8_bits(path, photo)
             pixels = np.asarray(photo.convert("RGB"))
         photos += [pixels] if min(pixels.shape[:2]) >= CROP else []
     if not photos:

@@ -23,7 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 STEGO_MODES = ("RGB", "RGBA")
 ORIENTATION = 0x0112  # the EXIF tag
-BITS_PER_SAMPLE = 258  # the TIFF tag
+BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # TIFF tags
 # What Pillow's decoders raise on damaged data, found by truncating files and flipping their bytes.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError)
 DECODE_ERRORS += (struct.error, zlib.error)
@@ -174,10 +174,14 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
             if sys.stdin is None:
                 raise ImageError(f"{path}: cannot be read, standard input is closed")
             content = sys.stdin.buffer.read()
+        elif content is None and not path.is_char_device():  # such as /dev/zero, which has no end
+            content = path.read_bytes()
         source = path if content is None else BytesIO(content)
         large = Image.DecompressionBombWarning  # such pictures still open; twice as large is an error
         with warnings.catch_warnings(action="ignore", category=large), Image.open(source, formats=FORMATS) as image:
             _check_kind(path, image, stego=stego)
+            if image.format == "PNG" and content is not None:  # the decoder ignores checksums
+                Image.open(BytesIO(content)).verify()
             orientation, profile = image.getexif().get(ORIENTATION, 1) if stego else 1, image.info.get("icc_profile")
             profile = profile if isinstance(profile, bytes) else None
             shown, name = image if stego else ImageOps.exif_transpose(image), ""
@@ -213,6 +217,8 @@ def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
         raise ImageError(
             f"{path}: more than 8 bits a channel (mode {image.mode}, {raw_modes or 'raw'}); convert it to 8 bits first"
         )
+    if any(kind != 1 for kind in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ())):
+        raise ImageError(f"{path}: signed or floating-point samples; convert it to unsigned 8 bits first")
     if image.mode not in MODES:
         raise ImageError(f"{path}: colour mode {image.mode} is not supported; convert it to RGB or grey first")
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # an MPO file of a phone is a JPEG with a preview

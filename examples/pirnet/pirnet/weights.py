@@ -104,7 +104,7 @@ def _use(path: Path) -> Config:
         saved = json.loads(path.read_text(encoding="utf-8"))["config"]
         config = Config(stego=saved["stego"], z=saved["z"])
         check(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or of another version: {error}") from error
     return config
 
@@ -123,7 +123,7 @@ def load_network(path: Path, network_class: type[N], config_class: type[C]) -> t
         network = _without_values(network_class, config)
         check_tensors(tensors, network)
         network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     if isinstance(network, LIH) and metadata.get("run", "") not in ("", run_id(network)):
         raise CheckpointError(f"{path} is damaged: its weights are not those that its id {metadata['run']} is made of")

@@ -130,5 +130,5 @@ def _known_index(file: Path, photos: list[list[object]]) -> dict | None:
             index = json.loads(source.read(length))
             complete = sum(3 * h * w for h, w in index["sizes"]) == end - length
             return index if complete and index["photos"] == photos and len(index["hashes"]) == len(photos) else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

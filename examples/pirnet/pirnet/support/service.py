@@ -119,6 +119,7 @@ class Service:
             middleware=[cors] if origins else [],
             exception_handlers={HTTPException: self.no_such_route},
         )
+        self.app.router.redirect_slashes = False  # the answer would name the address that the client has sent
 
     async def no_such_route(self, _request: Request, error: Exception) -> Response:
         """404 or 405 as one line of JSON."""

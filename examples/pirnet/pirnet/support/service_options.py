@@ -41,6 +41,16 @@ class ServiceOptions:
         """What clients have to send; empty if everybody may call."""
         return "" if self.api_key_file is None else read_api_key(self.api_key_file)
 
+    def origins(self) -> list[str]:
+        """The web pages as browsers name them, without a slash at the end."""
+        found = [origin.removesuffix("/") for origin in self.allow_origin]
+        for origin in found:
+            if origin != "*" and ("://" not in origin or "/" in origin.split("://", 1)[1]):
+                raise ValueError(
+                    f"--allow-origin needs scheme, host and port, such as http://127.0.0.1:8001, got {origin}"
+                )
+        return found
+
     def limits(self, processes: int) -> "Limits":
         """What a service with that many processes accepts."""
         from pirnet.support.service import Limits

@@ -93,5 +93,5 @@ def _resumed(default: Options, folder: Path) -> Options:
         config, data = from_dict(Config, run["config"]), tuple(map(Path, run["data"]))
         kept = {"held_out": run["held_out"]} | {name: run["options"][name] for name in KEPT}
         return replace(default, config=config, data=data, out=folder, **kept)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged or of another version: {error}") from error
