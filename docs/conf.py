@@ -101,7 +101,7 @@ nitpick_ignore_regex = [
     # private names in public signatures
     (
         "py:class",
-        r"liftlayers\.(testing\.laws|memory|nn\.integer)\.M|liftlayers\.(exact\._\w+|interop\.transforms)\.\w+",
+        r"liftlayers\.(testing\.randomise|memory|nn\.integer)\.M|liftlayers\.(exact\._\w+|interop\.transforms)\.\w+",
     ),
 ]
 
