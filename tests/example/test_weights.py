@@ -293,3 +293,12 @@ def test_a_full_disk_is_named_and_keeps_the_checkpoint(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert load_state(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_config_of_nested_brackets_is_an_error_of_one_line(tmp_path: Path) -> None:
+    """Python's parser of JSON gives up at some depth, by an error of another kind."""
+    path = tmp_path / "lih.safetensors"
+    metadata = {"network": "LIH", "config": "[" * 100_000}
+    safetensors.torch.save_file(LIH(SLIM).state_dict(), path, metadata)
+    with pytest.raises(CheckpointError, match=r"lih\.safetensors do not fit their own config"):
+        load_lih(path)
