@@ -102,11 +102,16 @@ def _copied(module: M) -> M:
     try:
         return copy.deepcopy(module)
     except (RuntimeError, TypeError):  # it holds a tensor with a graph, or an object such as a lock
-        copied = object.__new__(type(module))
-        vars(copied).update(vars(module))
-        copied._modules = {name: child if child is None else _copied(child) for name, child in module._modules.items()}
-        copied._buffers = {name: x if x is None else x.clone() for name, x in module._buffers.items()}
-        return copied
+        children = {name: child if child is None else _copied(child) for name, child in module._modules.items()}
+        buffers = {name: x if x is None else x.clone() for name, x in module._buffers.items()}
+        return shallow_copy(module, _modules=children, _buffers=buffers)
+
+
+def shallow_copy(module: M, **attributes: Any) -> M:
+    """Returns a module that shares everything with another one, except for some attributes."""
+    copied = object.__new__(type(module))
+    vars(copied).update(vars(module), **attributes)
+    return copied
 
 
 @constant_in_graphs

@@ -2,8 +2,8 @@
 
 Loaded as a plugin (``pytest -p tests.second_device``) it registers the device with PyTorch under the name `second`, and
 all tests that have the device as a parameter run on it instead of the CPU. PyTorch cannot remove it again, so that only
-processes of their own load this. As on a GPU, operations refuse tensors of two devices, except for scalars
-on the CPU. With `refuse_float64`, float64 is refused too, as by Apple's GPUs.
+processes of their own load this. As on a GPU, operations refuse tensors of two devices, except for scalars on the
+CPU. With `refuse_float64`, float64 is refused too, as by Apple's GPUs.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ NAME = "second"
 COPIES = {"aten::copy_", "aten::_to_copy"}  # take tensors of two devices
 INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}  # take indices on the CPU
 _float64_is_refused = False
-_libraries: list[torch.library.Library] = []  # PyTorch forgets what one has registered when it is freed
+_libraries: list[torch.library.Library] = []  # what they register ends when they are freed
 
 
 class Generators:
@@ -118,7 +118,7 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if not isinstance(x, Tensor) or id(x) in written:
             return written.get(id(x), x)
         if on_second and _float64_is_refused and x.dtype == torch.float64:
-            raise TypeError(f"{name} makes a tensor in float64, which some GPUs have not")
+            raise TypeError(f"{name} makes a tensor in float64, which some GPUs do not have")
         return SecondTensor(x) if on_second else x
 
     return tree_map(wrapped, outputs)
@@ -145,7 +145,7 @@ def pytest_configure() -> None:
         for name, key in (("_", "AutocastPrivateUse1"), ("aten", "PrivateUse1"))
     )
     autocast.fallback(torch.library.fallthrough_kernel)
-    operations.impl("empty_strided", _empty_strided)  # for torch.as_tensor, which asks no mode
+    operations.impl("empty_strided", _empty_strided)  # torch.as_tensor calls it outside the mode
     operations.impl("_copy_from", _copy_from)
     _libraries.extend((autocast, operations))
     torch.__future__.set_swap_module_params_on_conversion(True)

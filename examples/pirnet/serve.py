@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     options = read_options()
-    key, family = options.key(), socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    key, origins, family = options.key(), options.origins(), socket.AF_INET6 if ":" in options.host else socket.AF_INET
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
@@ -100,7 +100,7 @@ def main() -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * options.timeout))
     workers = Workers(options.weights / LSR_WEIGHTS, options.workers, max_pixels=1e6 * options.megapixels)
     try:
-        service = Service(workers, workers.tasks(), options.limits(options.workers), key=key, origins=options.origins())
+        service = Service(workers, workers.tasks(), options.limits(options.workers), key=key, origins=origins)
         address = f"http://{options.address(listening.getsockname()[1])}"
         print(f"{address} restores {', '.join(service.tasks)}; end it with Ctrl-C", flush=True)
         if not key and not is_local(options.host):

@@ -56,14 +56,14 @@ def main() -> None:
 def run(options: Options, device: torch.device) -> None:
     """Trains a network and evaluates it."""
     started = time.monotonic()
+    if options.resume and options.start is not None:
+        raise ValueError("--start begins a new run, so it cannot be combined with --resume")
     config = cleared(options.config) if options.config.in_the_clear else options.config
     config = config if options.steps is None else scaled(config, options.steps)
     photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
     how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
     trainer = Trainer(config, photos, device=device, **how)
     if options.start is not None:
-        if options.resume:
-            raise ValueError("--start begins a new run, so it cannot be combined with --resume")
         start(trainer, options.start)
     writes = distributed.rank() == 0
     with open_folder(options, trainer) as folder:

@@ -13,11 +13,11 @@ four samples of bands. After :math:`l` transforms, the depth, the two exponents 
 So a transform and its inverse cancel, with any couplings between them, and the image is on its first grid again.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from liftlayers._maps import describes_map, stating_class
+from liftlayers._maps import describes_map, shallow_copy, stating_class
 from liftlayers.couplings.additive import AdditiveCoupling
 from liftlayers.couplings.lifting import Predict, Update
 from liftlayers.exact.grid import OnGrid
@@ -30,8 +30,6 @@ from liftlayers.nn._networks import is_integer, require_network
 from liftlayers.wavelets._learned_line import ScalePair
 from liftlayers.wavelets.lossless import LosslessWavelet
 from liftlayers.wavelets.named import Haar
-
-M = TypeVar("M", bound=nn.Module)
 
 ADDITIVE = (AdditiveCoupling, Predict, Update)
 ON_GRID = OnGrid(nn.Identity())  # is copied in every pass: to construct one takes five times as long
@@ -73,16 +71,9 @@ class Link(NamedTuple):
             network = self.step._modules["network"]
             require_network("exact", network)  # type: ignore[arg-type]
             bits -= self.depth
-            around = _copy(ON_GRID, bits=bits, batch_invariant=batch_invariant, _modules={"network": network})
+            around = shallow_copy(ON_GRID, bits=bits, batch_invariant=batch_invariant, _modules={"network": network})
             changed["_modules"] = self.step._modules | {"network": around}
-        return self._replace(step=_copy(self.step, **changed))
-
-
-def _copy(module: M, **attributes: Any) -> M:
-    """Returns a module that shares everything with another one, except for some attributes."""
-    copied = object.__new__(type(module))
-    vars(copied).update(vars(module), **attributes)
-    return copied
+        return self._replace(step=shallow_copy(self.step, **changed))
 
 
 class Band:

@@ -468,7 +468,7 @@ def test_check_images_names_the_shape(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("read", [read_picture, read_secret, read_stego])
 def test_a_png_file_with_a_wrong_checksum_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
-    """Pillow decodes it to whatever the bits say."""
+    """Pillow decodes it without an error, to other colours."""
     path = tmp_path / "photo.png"
     pillow_image().save(path)
     read(path)
