@@ -43,8 +43,8 @@ class Parallel(Container):
 
     def steps(self) -> tuple[Part, ...]:
         last = len(self) - 1
-        steps = self._modules.values()
-        return tuple(Part(step, before=i, after=last - i) for i, step in enumerate(steps))  # type: ignore[arg-type]
+        steps = self._checked(self._modules.values())  # `setattr` and `add_module` accept any module
+        return tuple(Part(step, before=i, after=last - i) for i, step in enumerate(steps))
 
     def require_bands(self, bands: tuple[Tensor, ...], *, inverted: bool) -> None:  # noqa: ARG002
         if len(bands) != len(self):

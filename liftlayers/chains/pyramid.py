@@ -58,8 +58,8 @@ class LiftingPyramid(Container):
 
     def steps(self) -> tuple[Part, ...]:
         # Details come coarsest first: those of the finer levels are the last bands.
-        levels = self.levels._modules.values()
-        return tuple(Part(level, after=finer) for finer, level in enumerate(levels))  # type: ignore[arg-type]
+        levels = self._checked(self.levels)  # a `ModuleList` accepts any module
+        return tuple(Part(level, after=finer) for finer, level in enumerate(levels))
 
     # Narrower signatures than a container's: a chain reads from them how many bands a pyramid takes.
     def forward(  # type: ignore[override]

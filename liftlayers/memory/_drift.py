@@ -20,7 +20,13 @@ Sample = tuple[Tensor, ...]
 
 def sample(bands: Sequence[Tensor]) -> Sample:
     """Returns a copy of some values of each band, evenly spread. Gradients have to be off."""
-    return tuple(x.reshape(-1)[:: max(1, x.numel() // SAMPLE_SIZE)].clone() for x in bands)
+    parts = map(_part_here, bands)
+    return tuple(x.reshape(-1)[:: max(1, x.numel() // SAMPLE_SIZE)].clone() for x in parts)
+
+
+def _part_here(x: Tensor) -> Tensor:
+    """Returns the part of a `DTensor` that this process has, and other tensors as they are."""
+    return x.to_local() if hasattr(x, "to_local") else x
 
 
 def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int) -> None:

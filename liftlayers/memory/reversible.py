@@ -86,9 +86,10 @@ class _Reversible(torch.autograd.Function):
         kinds = {band.device.type for band in bands} - {"cpu", "meta"}
         chain.autocast = [_autocast_state(kind) for kind in ("cpu", *kinds)]
         with without_autocast_cache():  # gradients are off here: a cached copy of a weight would have no graph
-            outputs, kept = chain.run(bands, shared, ctx.needs_input_grad[2 : 2 + num_bands])
+            outputs, needs, kept = chain.run(bands, shared, ctx.needs_input_grad[2 : 2 + num_bands])
         ctx.chain, ctx.ends = chain, (len(outputs), len(outputs) + len(shared))
         ctx.save_for_backward(*outputs, *shared, *kept)
+        ctx.mark_non_differentiable(*(y for y, need in zip(outputs, needs, strict=True) if not need))
         ctx.set_materialize_grads(False)  # None is less work than zeros, and stays None when it reaches a parameter
         return outputs
 
@@ -129,10 +130,16 @@ class _Chain:
             visit.shared = [positions.setdefault(tensor, len(positions)) for tensor in tensors]
         return list(positions)
 
-    def run(self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Bands, list[Tensor]]:
-        """Forward, without a graph. `needs` says which bands need a gradient. Returns the outputs and all that is kept.
+    def run(
+        self, bands: Bands, shared: Sequence[Tensor], needs: Sequence[bool]
+    ) -> tuple[Bands, Sequence[bool], list[Tensor]]:
+        """Forward, without a graph. `needs` says which bands need a gradient.
 
-        A band needs none as long as no step has changed it; neither do integers, with which a chain may begin.
+        A band that needs none still needs none after a step that returns it as it is; neither do integers, with which a
+        chain may begin.
+
+        Returns:
+            The outputs, which of them need a gradient, and all that is kept.
         """
         kept: list[Tensor] = []
         random = RandomState(bands)
@@ -151,8 +158,9 @@ class _Chain:
                 kept += inputs
             if {band.device for band in outputs} - {band.device for band in bands}:
                 random = RandomState(outputs)  # the next step may draw from another generator
-            bands, needs = leaf.put(bands, outputs), leaf.replaced(needs, [True] * len(outputs))
-        return bands, kept
+            constant = {id(x) for x, need in zip(inputs, visit.needs, strict=True) if not need}
+            bands, needs = leaf.put(bands, outputs), leaf.replaced(needs, [id(y) not in constant for y in outputs])
+        return bands, needs, kept
 
     def differentiate(
         self, saved: list[Tensor], first: int, second: int, gradients: Sequence[Tensor | None]

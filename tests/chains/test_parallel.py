@@ -119,6 +119,10 @@ def test_no_steps_are_refused() -> None:
 
 
 def test_other_modules_are_refused() -> None:
+    added = Parallel(PixelUnshuffle(2))
+    added.add_module("1", nn.ReLU())
+    with pytest.raises(TypeError, match="Parallel needs Invertible steps, got ReLU at position 1"):
+        added(torch.zeros(1), torch.zeros(1))
     with pytest.raises(TypeError, match="Parallel needs Invertible steps, got ReLU at position 1"):
         Parallel(PixelUnshuffle(2), nn.ReLU())  # type: ignore[arg-type]
 

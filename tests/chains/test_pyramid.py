@@ -93,6 +93,10 @@ def test_a_pyramid_without_levels_is_refused() -> None:
 
 
 def test_levels_that_do_not_invert_are_refused() -> None:
+    appended = LiftingPyramid([Haar()])
+    appended.levels.append(nn.Conv2d(3, 3, 1))
+    with pytest.raises(TypeError, match="LiftingPyramid needs Invertible levels, got Conv2d at position 1"):
+        appended(torch.zeros(1, 3, 4, 4))
     with pytest.raises(TypeError, match="LiftingPyramid needs Invertible levels, got Conv2d at position 1"):
         LiftingPyramid([Haar(), nn.Conv2d(3, 3, 1)])  # type: ignore[list-item]
 

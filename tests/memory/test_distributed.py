@@ -10,11 +10,12 @@ from torch import Tensor, distributed, nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
+from torch.distributed.tensor import DTensor, Shard, distribute_module, distribute_tensor
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from liftlayers import Sequential
-from tests.memory.helpers import MODES, in_every_mode, in_saving_modes, loss, stack
+from tests.memory.helpers import MODES, chain_of, in_every_mode, in_saving_modes, loss, stack, two_alike, with_memory
 from tests.strategies import tensor
 
 pytestmark = pytest.mark.skipif(
@@ -138,3 +139,16 @@ def test_a_part_that_is_sharded_on_its_own_is_refused(shard: Callable[[Sequentia
     shard(chain)
     with pytest.raises(RuntimeError, match=r"FSDP shards a part of it, as its FSDP|as its FullyShardedDataParallel"):
         step(chain.float(), slice(2), torch.float32)
+
+
+@pytest.mark.usefixtures("_alone")
+@in_every_mode
+def test_bands_may_be_distributed_tensors(memory: str) -> None:
+    chain = chain_of(nn.Linear(6, 6), nn.Linear(6, 6))
+    loss(*chain(*two_alike())).backward()
+    mesh = init_device_mesh("cpu", (1,))
+    parallel = distribute_module(with_memory(chain, memory), mesh)
+    loss(*parallel(*(distribute_tensor(band, mesh, [Shard(0)]) for band in two_alike()))).backward()
+    for parameter, distributed_one in zip(chain.parameters(), parallel.parameters(), strict=True):
+        assert isinstance(distributed_one.grad, DTensor)
+        torch.testing.assert_close(distributed_one.grad.full_tensor(), parameter.grad)

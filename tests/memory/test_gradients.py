@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from liftlayers import AdditiveCoupling, ConvPredictor, Inverse, LiftingBlock, Sequential, Update
 from liftlayers._bands import as_tuple
-from liftlayers.testing import assert_same_gradients
+from liftlayers.testing import assert_same_gradients, randomise_
 from tests.devices import on_each_device
 from tests.memory.helpers import (
     Gradients,
@@ -22,12 +22,15 @@ from tests.memory.helpers import (
     direction,
     forward_step,
     gradients_of,
+    in_both_directions,
     in_every_direction,
     in_every_mode,
     in_saving_modes,
     leaves,
     loss,
+    network,
     stack,
+    two_alike,
     two_bands,
     with_memory,
 )
@@ -203,6 +206,25 @@ def test_inputs_without_gradients(memory: str, step: Step, which: tuple[bool, bo
         assert [band.grad is not None for band in bands] == list(which)
 
     assert_trains_alike(stack(), memory, partly)
+
+
+@in_saving_modes
+@in_both_directions
+@pytest.mark.parametrize("which", [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("frozen", [(), (0,), (1,), (0, 1)])
+def test_a_band_needs_a_gradient_where_it_does_in_the_plain_loop(
+    memory: str, backwards: bool, which: tuple[bool, bool], frozen: tuple[int, ...]
+) -> None:
+    """Both couplings have the same source, which they return as it is."""
+    chain = randomise_(Sequential(AdditiveCoupling(network(4, 4)), AdditiveCoupling(network(4, 4)))).double()
+    for number in frozen:
+        chain[number].requires_grad_(False)
+    needs = []
+    for mode in ("store", memory):
+        bands = [band.requires_grad_(need) for band, need in zip(two_alike(), which, strict=True)]
+        judged = with_memory(chain, mode)
+        needs.append([y.requires_grad for y in (judged.inverse if backwards else judged)(*bands)])
+    assert needs[0] == needs[1]
 
 
 @in_every_mode
