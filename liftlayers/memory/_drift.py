@@ -26,7 +26,8 @@ def sample(bands: Sequence[Tensor]) -> Sample:
 
 def _part_here(x: Tensor) -> Tensor:
     """Returns the part of a `DTensor` that this process has, and other tensors as they are."""
-    return x.to_local() if hasattr(x, "to_local") else x
+    to_local = getattr(x, "to_local", None)
+    return x if to_local is None else to_local()
 
 
 def warn_of_drift(samples: Sequence[tuple[int, Sample, Sample]], num_steps: int) -> None:
