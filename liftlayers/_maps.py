@@ -31,7 +31,9 @@ def cached_weakly(function: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(function)
     def cached(key: Any, *others: Any) -> T:
-        results = found.setdefault(key, {})
+        results = found.get(key)  # half as long as setdefault, which counts: couplings ask in every pass
+        if results is None:
+            results = found[key] = {}
         if others not in results:
             results[others] = function(key, *others)
         return results[others]

@@ -187,7 +187,6 @@ def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
     vars(module).update(attributes)
 
 
-@cached_weakly
 def _is_tensor(kind: type) -> bool:
     return issubclass(kind, Tensor)
 
