@@ -30,8 +30,11 @@ from liftlayers import (
     Wavelet,
     exact,
 )
+from liftlayers._bands import as_tuple
 from liftlayers.functional import dwt2d, haar_analysis, idwt2d, pad_to_multiple, unpack
 from liftlayers.testing import assert_inverts
+from tests.compatibility.layers import case
+from tests.registry import REGISTRY
 
 x = torch.zeros(1, 3, 8, 8)
 
@@ -72,6 +75,21 @@ WHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "ToGrid": (ToGrid, "ToGrid needs a whole number as bits"),
     "exact": (lambda n: exact(Haar(), bits=n), "exact needs a whole number as bits"),
 }
+
+
+MOVING = {"Swap", "Sequential, empty"}  # they never look at a band
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in MOVING])
+@pytest.mark.parametrize("band", ["a", None, np.zeros((2, 3, 8, 8)), [x]], ids=["text", "None", "array", "list"])
+def test_bands_are_tensors(name: str, band: Any) -> None:
+    layer, bands = case(name)
+    inverse = getattr(layer, "inverse", None)
+    directions = [(layer, bands)] if inverse is None else [(layer, bands), (inverse, as_tuple(layer(*bands)))]
+    for direction, given in directions:
+        for position in range(len(given)):
+            with pytest.raises(TypeError, match=r"needs .*tensors, got|needs integers"):
+                direction(*given[:position], band, *given[position + 1 :])
 
 
 @pytest.mark.parametrize("name", WHOLE)

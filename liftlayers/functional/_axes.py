@@ -44,8 +44,8 @@ class Transform(LineTransform):
     def synthesise(self, bands: Mapping[str, Tensor], sizes: Sizes) -> Tensor:
         """Merges bands in pairs along the last axis, then along the one before it: the inverse of `analyse`."""
         require_named_bands(self.who, bands, self.dims)
-        for position, (dim, size) in reversed(list(enumerate(zip(self.dims, sizes, strict=True)))):
-            keys = dict.fromkeys(key[:position] for key in bands)
+        for dim, size in zip(reversed(self.dims), reversed(sizes), strict=True):
+            keys = dict.fromkeys(key[:-1] for key in bands)
             bands = {k: self.merge(bands[k + "a"], bands[k + "d"], dim, size=size) for k in keys}
         return bands[""]
 

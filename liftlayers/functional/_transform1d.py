@@ -43,14 +43,15 @@ class LineTransform(NamedTuple):
 
     def merge(self, approx: Tensor, detail: Tensor, dim: int, *, size: int | None) -> Tensor:
         """Inverts `split`; raises `ValueError` if the bands do not fit together or do not fit the size."""
-        unlift = lifting.unlift if torch.compiler.is_compiling() else unlift_in_place
         num, num_detail = approx.shape[dim], detail.shape[dim]
         if not self.expands:
-            require_pairs(self.who, num, num_detail)
+            if num == 0 or num - num_detail not in (0, 1):
+                needed = "as many details as approximations or one fewer"
+                raise ValueError(f"{self.who} needs {needed}, got {num_detail} for {num}")
             if size not in (None, num + num_detail):
                 needed = f"{num + num_detail} for {num} + {num_detail} coefficients"
                 raise ValueError(f"{self.who} needs a size of {needed}, got {size}")
-            return unlift(approx, detail, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing)
+            return self.join(approx, detail, dim)
         length = filter_length(self.scheme)
         even = 2 * num - length + 2
         if num != num_detail or even < 2:
@@ -61,14 +62,13 @@ class LineTransform(NamedTuple):
             raise ValueError(f"{self.who} needs a size of {even - 1} or {even} for {num} coefficients, got {size}")
         left, first = _margin(length)
         approx, detail = (extended(band, first, 0, dim=dim, boundary="zero") for band in (approx, detail))
-        line = unlift(approx, detail, self.scheme, dim=dim, boundary="periodization")
+        line = self._replace(boundary="periodization").join(approx, detail, dim)
         return line.narrow(dim, left, even if size is None else size)
 
-
-def require_pairs(who: str, num: int, num_detail: int) -> None:
-    """Raises `ValueError` unless there are as many details as approximations or one fewer, and at least one in all."""
-    if num == 0 or num - num_detail not in (0, 1):
-        raise ValueError(f"{who} needs as many details as approximations or one fewer, got {num_detail} for {num}")
+    def join(self, approx: Tensor, detail: Tensor, dim: int) -> Tensor:
+        """Merges bands that fit together, under a rule that is not expansive."""
+        unlift = lifting.unlift if torch.compiler.is_compiling() else unlift_in_place
+        return unlift(approx, detail, self.scheme, dim=dim, boundary=self.boundary, spacing=self.spacing)
 
 
 def extended(x: Tensor, left: int, right: int, *, dim: int, boundary: str) -> Tensor:

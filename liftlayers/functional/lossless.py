@@ -8,7 +8,6 @@ from torch import Tensor
 from liftlayers._checks import four_bands, require_sides, require_tensors
 from liftlayers.functional._axes import Transform
 from liftlayers.functional._integer_steps import lift_integers, unlift_integers
-from liftlayers.functional._transform1d import require_pairs
 from liftlayers.functional.schemes import require_scheme
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # those that torch can add and shift
@@ -198,8 +197,7 @@ class IntegerTransform(Transform):
     def split(self, x: Tensor, dim: int) -> Sequence[Tensor]:
         return lift_integers(x, self.scheme, dim=dim)
 
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, size: int | None) -> Tensor:  # noqa: ARG002
-        require_pairs(self.who, approx.shape[dim], detail.shape[dim])
+    def join(self, approx: Tensor, detail: Tensor, dim: int) -> Tensor:
         return unlift_integers(approx, detail, self.scheme, dim=dim)
 
 

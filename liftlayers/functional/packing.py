@@ -7,7 +7,6 @@ from torch import Tensor
 
 from liftlayers._checks import require_whole
 from liftlayers.functional._axes import Detail, Transform, inverse_of, transform_of
-from liftlayers.functional._transform1d import require_pairs
 
 
 def pack(coefficients: Sequence[Tensor | Detail], *, axes: Sequence[int] = (-2, -1)) -> Tensor:
@@ -86,6 +85,5 @@ class _Packing(Transform):
     def split(self, x: Tensor, dim: int) -> Sequence[Tensor]:
         return x.tensor_split([(x.shape[dim] + 1) // 2], dim)
 
-    def merge(self, approx: Tensor, detail: Tensor, dim: int, *, size: int | None) -> Tensor:  # noqa: ARG002
-        require_pairs(self.who, approx.shape[dim], detail.shape[dim])
+    def join(self, approx: Tensor, detail: Tensor, dim: int) -> Tensor:
         return torch.cat((approx, detail), dim)

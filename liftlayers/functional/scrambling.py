@@ -24,7 +24,6 @@ MIN_KEY_BYTES = 16
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 INTEGERS = (torch.bool, torch.uint8, torch.int8, *SIGNED, *SIGNED.values())
-NUM_TURNS = 8  # of a square block; of an oblong one, the four without a transposition
 
 
 def scramble_blocks(x: Tensor, key: Key, *, block: int = 16) -> Tensor:
@@ -173,16 +172,14 @@ def _on_blocks(region: Tensor, geometry: tuple[int, ...], key: bytes, apply: Cal
 @constant_in_graphs
 def _draw(key: bytes, geometry: tuple[int, ...], num_blocks: int, size: tuple[int, int]) -> tuple[Tensor, ...]:
     """Draws the order of the blocks of a region, and of each its channels, turn and polarity."""
-    numbers = _Numbers(key, LABEL + struct.pack(">5I", *geometry))
+    numbers, turns = _Numbers(key, LABEL + struct.pack(">5I", *geometry)), _turned(*size)
     order = numbers.permutation(num_blocks)
-    num_turns = NUM_TURNS if size[0] == size[1] else NUM_TURNS // 2
-    drawn = [(numbers.below(num_turns), numbers.permutation(geometry[0]), numbers.below(2)) for _ in range(num_blocks)]
-    turns, channels, negative = zip(*drawn, strict=True)
-    pixels = _turned(*size)[list(turns)]
+    drawn = [(numbers.below(len(turns)), numbers.permutation(geometry[0]), numbers.below(2)) for _ in range(num_blocks)]
+    chosen, channels, negative = zip(*drawn, strict=True)
     return (
         torch.tensor(order),
         torch.tensor(channels)[None, :, :, None],
-        pixels[None, :, None, :],
+        turns[list(chosen)][None, :, None, :],
         torch.tensor(negative, dtype=torch.bool)[None, :, None, None],
     )
 
@@ -197,16 +194,17 @@ def _turned(height: int, width: int) -> Tensor:
     return torch.stack([x.flip(axes).flatten() for x in transposed for axes in ((), (1,), (0,), (0, 1))])
 
 
+def _words(key: bytes, label: bytes) -> Iterator[int]:
+    """Yields numbers of 32 bits without end: HMAC-SHA-256 with the key, of a label and a counter."""
+    for counter in itertools.count():
+        yield from struct.unpack(">8I", hmac.digest(key, label + struct.pack(">Q", counter), "sha256"))
+
+
 class _Numbers:
-    """Numbers drawn from a stream of bytes: HMAC-SHA-256 with the key, of a label and a counter."""
+    """Numbers drawn from a stream of words."""
 
     def __init__(self, key: bytes, label: bytes) -> None:
-        self.key, self.label = key, label
-        self.words = self._words()
-
-    def _words(self) -> Iterator[int]:
-        for counter in itertools.count():
-            yield from struct.unpack(">8I", hmac.digest(self.key, self.label + struct.pack(">Q", counter), "sha256"))
+        self.words = _words(key, label)
 
     def below(self, count: int) -> int:
         """Draws one of 0, ..., count - 1, each with the same probability."""

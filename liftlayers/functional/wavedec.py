@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from liftlayers._checks import four_bands, require_sides
-from liftlayers.functional._axes import Detail, Details, levels_of, recompose, transform_of
+from liftlayers.functional._axes import Detail, Details, recompose, transform_of
 
 
 def wavedec(
@@ -165,7 +165,8 @@ def waverec2(
         >>> waverec2([approx, coarse, None], "9/7", size=(9, 13)).shape  # without the finest details
         torch.Size([3, 9, 13])
     """
-    approx, _ = levels_of("waverec2", coefficients, 2)
-    for detail in coefficients[1:]:
-        four_bands("waverec2", (approx, (None,) * 3 if detail is None else detail))
+    if isinstance(coefficients, Sequence):
+        for detail in coefficients[1:]:
+            if detail is not None:
+                four_bands("waverec2", (coefficients[0], detail))
     return recompose("waverec2", coefficients, wavelet, axes=(-2, -1), boundary=boundary, size=size)

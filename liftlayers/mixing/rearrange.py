@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liftlayers._checks import require_alike, require_positive
+from liftlayers._checks import require_alike, require_positive, require_tensors
 from liftlayers.invertible import VolumePreserving
 
 
@@ -48,19 +48,20 @@ class Split(Rearrangement):
     def __init__(self, *sizes: int) -> None:
         super().__init__()
         if len(sizes) < 2:
-            raise ValueError(
-                f"Split needs two or more sizes, as in Split(1, 2), got {', '.join(map(str, sizes)) or 'none'}"
-            )
+            given = ", ".join(map(str, sizes)) or "none"
+            raise ValueError(f"Split needs two or more sizes, as in Split(1, 2), got {given}")
         for size in sizes:
             require_positive("Split", size=size)
         self.sizes = sizes
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        require_tensors("Split", x)
         if x.ndim < 2 or x.shape[1] != sum(self.sizes):
             raise ValueError(f"Split needs a tensor of shape (B, {sum(self.sizes)}, ...), got {tuple(x.shape)}")
         return x.split(self.sizes, dim=1)
 
     def inverse(self, *bands: Tensor) -> Tensor:
+        require_tensors("Split.inverse", *bands)
         channels = [band.shape[1] if band.ndim > 1 else None for band in bands]
         others = [(band.shape[:1], band.shape[2:]) for band in bands]  # a list: an exporter's sizes have no hash
         if channels != list(self.sizes) or any(other != others[0] for other in others):
@@ -134,6 +135,7 @@ class PixelUnshuffle(Rearrangement):
 
     def forward(self, x: Tensor) -> Tensor:
         k = self.factor
+        require_tensors(f"PixelUnshuffle({k})", x)
         if x.ndim != 4 or x.shape[2] % k or x.shape[3] % k:
             needed = f"a (B, C, H, W) tensor with H and W multiples of {k}"
             raise ValueError(f"PixelUnshuffle({k}) needs {needed}, got {tuple(x.shape)}")
@@ -143,6 +145,7 @@ class PixelUnshuffle(Rearrangement):
 
     def inverse(self, x: Tensor) -> Tensor:
         k = self.factor
+        require_tensors(f"PixelUnshuffle({k}).inverse", x)
         if x.ndim != 4 or x.shape[1] % k**2:
             needed = f"a (B, C, H, W) tensor with C a multiple of {k**2}"
             raise ValueError(f"PixelUnshuffle({k}).inverse needs {needed}, got {tuple(x.shape)}")

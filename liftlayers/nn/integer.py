@@ -197,8 +197,7 @@ class IntegerConv2d(_Convolution):
         inplace: bool = False,
     ) -> None:
         super().__init__(signed=signed, inplace=inplace)
-        numbers = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
-        require_positive("IntegerConv2d", **numbers)
+        require_positive("IntegerConv2d", in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size)
         require_exponents("IntegerConv2d", in_bits=in_bits, out_bits=out_bits)
         if kernel_size % 2 == 0:
             raise ValueError(f"IntegerConv2d needs an odd kernel_size, got {kernel_size}")

@@ -1,5 +1,7 @@
 """A predictor of integers, for couplings whose numbers do not depend on the device or the kernel."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -67,19 +69,17 @@ class IntegerPredictor(IntegerNetwork):
         numbers = {"in_channels": in_channels, "out_channels": out_channels, "hidden_channels": hidden_channels}
         require_positive("IntegerPredictor", **numbers, num_hidden=num_hidden)
         require_bits("IntegerPredictor", bits)
-        self.in_channels, self.bits = in_channels, bits
-        self.input_bits = (7 if bits else 0) if input_bits is None else input_bits
-        require_exponents("IntegerPredictor", input_bits=self.input_bits)
-        hidden_bits = self.input_bits + 3 if hidden_bits is None else hidden_bits
+        input_bits = (7 if bits else 0) if input_bits is None else input_bits
+        require_exponents("IntegerPredictor", input_bits=input_bits)
+        hidden_bits = input_bits + 3 if hidden_bits is None else hidden_bits
         require_exponents("IntegerPredictor", hidden_bits=hidden_bits)
-        self.hidden, before, in_bits = nn.Sequential(), in_channels, self.input_bits
-        for number in range(num_hidden):
-            options = {"in_bits": in_bits, "out_bits": hidden_bits, "signed": not number, "inplace": bool(number)}
-            self.hidden.append(IntegerConv2d(before, hidden_channels, zero_mean=zero_mean and not number, **options))
-            before, in_bits = hidden_channels, hidden_bits
-        self.last = zero_(
-            IntegerConv2d(hidden_channels, out_channels, in_bits=hidden_bits, out_bits=bits, signed=False, inplace=True)
+        self.in_channels, self.bits, self.input_bits = in_channels, bits, input_bits
+        later = partial(IntegerConv2d, hidden_channels, in_bits=hidden_bits, signed=False, inplace=True)
+        self.hidden = nn.Sequential(
+            IntegerConv2d(in_channels, hidden_channels, in_bits=input_bits, out_bits=hidden_bits, zero_mean=zero_mean),
+            *(later(hidden_channels, out_bits=hidden_bits) for _ in range(num_hidden - 1)),
         )
+        self.last = zero_(later(out_channels, out_bits=bits))
 
     def forward(self, x: Tensor) -> Tensor:
         require_shape("IntegerPredictor", x, channels=self.in_channels)

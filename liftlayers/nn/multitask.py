@@ -135,9 +135,9 @@ def _runs(names: Sequence[str]) -> list[tuple[str, int]]:
 def _by_task(x: Tensor, names: Sequence[str]) -> dict[str, list[Tensor]]:
     """Divides a batch into its runs, and returns those of each task."""
     runs = _runs(names)
-    found: dict[str, list[Tensor]] = {name: [] for name, _ in runs}
+    found: dict[str, list[Tensor]] = {}
     for (name, _), run in zip(runs, x.split([length for _, length in runs]), strict=True):
-        found[name].append(run)
+        found.setdefault(name, []).append(run)
     return found
 
 

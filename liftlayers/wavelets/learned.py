@@ -5,8 +5,9 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
 from liftlayers.functional.schemes import require_scheme
-from liftlayers.invertible import Invertible, VolumePreserving
+from liftlayers.invertible import Invertible
 from liftlayers.nn.predictors import BiasFreePredictor
 from liftlayers.wavelets._learned_line import Boundary, LearnedScalePair, ScalePair, line
 from liftlayers.wavelets._polyphase import BandOrder, HalvesTransposed, PolyphaseSplit
@@ -19,7 +20,7 @@ def _plane_predictor(in_channels: int, out_channels: int) -> nn.Module:
     return BiasFreePredictor(in_channels, out_channels, kernel_size=(3, 3))
 
 
-class _Lifted(VolumePreserving):
+class _Lifted(Invertible):
     """Splits an image into its four polyphase components, then lifts along rows, then along columns."""
 
     _together = 1  # parts of each channel that a network sees together
@@ -54,6 +55,21 @@ class _Lifted(VolumePreserving):
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
         low, high = self.transpose.inverse(*self.columns.inverse(*self.order.inverse(approx, detail)))
         return self.split.inverse(*self.rows.inverse(low, high))
+
+    def forward_and_log_det(self, x: Tensor) -> tuple[Bands, Tensor]:
+        return self._with_log_det("forward", x)
+
+    def inverse_and_log_det(self, approx: Tensor, detail: Tensor) -> tuple[Bands, Tensor]:
+        return self._with_log_det("inverse", approx, detail)
+
+    def _with_log_det(self, direction: str, *bands: Tensor) -> tuple[Bands, Tensor]:
+        """Adds up the log-determinants of the steps: zero, unless other steps were put into `rows` or `columns`."""
+        self._require_stated_map(direction, bands, {})
+        total = zero_log_det(bands)
+        for step in self.steps() if direction == "forward" else reversed(self.steps()):
+            outputs, log_det = getattr(step, f"{direction}_and_log_det")(*bands)
+            bands, total = as_tuple(outputs), total + log_det
+        return bare(bands), total
 
     def steps(self) -> tuple[Invertible, ...]:
         return self.split, self.rows, self.transpose, self.columns, self.order

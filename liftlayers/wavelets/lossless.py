@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from liftlayers._bands import has_values
-from liftlayers._checks import require_detail, require_even, require_shape, require_spatial_dims, require_tensors
+from liftlayers._checks import require_detail, require_even, require_shape, require_spatial_dims
 from liftlayers.functional._axes import Transform, stacked, unstacked
 from liftlayers.functional.grid import straight_through
 from liftlayers.functional.lossless import IntegerTransform, require_integers
@@ -75,7 +75,6 @@ class LosslessWavelet(VolumePreserving):
         return tuple(map(straight_through, rounded, smooth))
 
     def inverse(self, approx: Tensor, detail: Tensor) -> Tensor:
-        require_tensors("LosslessWavelet.inverse", approx, detail)
         require_shape("LosslessWavelet.inverse", approx, spatial_dims=self.spatial_dims)
         require_detail("LosslessWavelet.inverse", approx, detail)
         if not approx.is_floating_point():

@@ -57,7 +57,7 @@ class Haar(VolumePreserving):
         return haar_synthesis(approx, detail, spatial_dims=self.spatial_dims)
 
     def extra_repr(self) -> str:
-        return _dims_repr(self.spatial_dims)
+        return "" if self.spatial_dims == 2 else f"spatial_dims={self.spatial_dims}"
 
 
 class Wavelet(VolumePreserving):
@@ -116,9 +116,5 @@ class Wavelet(VolumePreserving):
         return waverec([approx, *unstacked(detail)], self.name, axes=axes, boundary=self.boundary)
 
     def extra_repr(self) -> str:
-        dims = _dims_repr(self.spatial_dims)
-        return f"{self.name!r}, boundary={self.boundary!r}{', ' if dims else ''}{dims}"
-
-
-def _dims_repr(spatial_dims: int) -> str:
-    return "" if spatial_dims == 2 else f"spatial_dims={spatial_dims}"
+        settings = f"{self.name!r}, boundary={self.boundary!r}"
+        return settings if self.spatial_dims == 2 else f"{settings}, spatial_dims={self.spatial_dims}"

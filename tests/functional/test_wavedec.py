@@ -113,6 +113,14 @@ def test_errors_name_the_function_of_several_levels() -> None:
         waverec2([torch.zeros(4, 4)], "haar")
 
 
+@pytest.mark.parametrize("detail", [torch.zeros(9, 4, 4), {"da": torch.zeros(3, 4, 4)}])
+def test_details_nested_in_another_way_are_refused(detail: Any) -> None:
+    nesting = f"(Tensor, {type(detail).__name__})"
+    message = re.escape(f"waverec2 needs (approx, (horizontal, vertical, diagonal)), got {nesting}")
+    with pytest.raises(TypeError, match=message):
+        waverec2([torch.zeros(3, 4, 4), detail], "haar")
+
+
 def test_errors_of_a_level_name_the_function_of_several_levels() -> None:
     approx, coarse, fine = wavedec2(torch.zeros(9, 13), "db2", level=2)
     shapes = re.escape("got shapes (2, 4), (2, 4), (3, 3), (2, 3)")

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from liftlayers import Haar, Inverse, Invertible, LiftingPyramid, Sequential, exact
+from liftlayers import AffineCoupling, Haar, Inverse, Invertible, LiftingPyramid, Sequential, exact
 from liftlayers.testing import randomise_
 from liftlayers.wavelets.learned import BiasFreePredictor, LearnedWavelet, NonseparableLearnedWavelet
 from tests.exact.exact_chains import assert_exact, autocast, blocks, casts, gradients, rounded, same
+from tests.laws import assert_log_dets
 from tests.strategies import tensor
 
 Wavelet = LearnedWavelet | NonseparableLearnedWavelet
@@ -206,6 +207,23 @@ def test_unknown_options_are_refused(kind: type[Wavelet]) -> None:
         kind(boundary="zero")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"^{who} needs a scale of 'fixed', 'learned' or None, got 'free'$"):
         kind(scale="free")  # type: ignore[arg-type]
+
+
+def test_the_log_determinant_counts_a_step_that_changes_volume() -> None:
+    wavelet = randomise_(LearnedWavelet("5/3")).double()
+    image = tensor(0, 2, 1, 4, 4, dtype=torch.float64)
+    assert torch.equal(assert_log_dets(wavelet, image), torch.zeros(2, dtype=torch.float64))
+    wavelet.rows.append(randomise_(AffineCoupling(nn.Conv2d(2, 4, 3, padding=1))).double())
+    assert assert_log_dets(wavelet, image).abs().min() > 0.01
+
+
+def test_a_subclass_that_changes_the_map_has_no_log_determinant() -> None:
+    class Doubled(LearnedWavelet):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(2 * x)
+
+    with pytest.raises(NotImplementedError, match="Doubled needs forward_and_log_det and inverse_and_log_det"):
+        Doubled().forward_and_log_det(torch.ones(1, 1, 2, 2))
 
 
 def test_networks_that_change_the_shape_are_refused() -> None:
