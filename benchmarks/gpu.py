@@ -27,7 +27,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the library need not be installed
@@ -83,6 +82,8 @@ def parsed() -> argparse.Namespace:
     options = parser.parse_args()
     if not (options.dry_run or options.table or torch.cuda.is_available()):
         parser.error("a GPU is needed, and torch finds none; --dry-run goes through all sections on a CPU")
+    if options.dry_run and options.table and options.out is None:
+        parser.error("a dry run writes to a temporary folder: name the folder of its report with --out")
     return options
 
 
@@ -131,20 +132,14 @@ def installed(wheels: Path | None, target: Path) -> list[str]:
 
 def described(dry_run: bool) -> dict:
     """The card, the driver, all versions and the date, and no rows."""
-    report = circumstances("cpu" if dry_run else "cuda")
-    versions = {"CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
-    for name in PEERS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "missing"
+    report = circumstances("cpu" if dry_run else "cuda", *PEERS)
     driver = memory = None
     if not dry_run:
         memory = round(torch.cuda.get_device_properties(0).total_memory / 2**30)
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
             driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
-    report["versions"] = {**report["versions"], **versions}  # type: ignore[dict-item]
+    report["versions"] |= {"CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
     return report | {"driver": driver, "memory_gib": memory, "rows": {}}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from wavelets import error
+from report import error
 
 Row = dict[str, object]
 """A row of a table. A row with "holds" states a law: the script fails if it is false."""

@@ -19,7 +19,7 @@ from pirnet.images import ImageError
 from pirnet.support.photo_cache import cached_folders
 from pirnet.support.photos import HELD_OUT, Photos, bundled_photos, hold_out
 from pirnet.trainer import Trainer
-from wavelets import error
+from report import error
 
 from liftlayers import set_memory
 
@@ -107,7 +107,7 @@ def train(photos: Photos, pairs: Sequence[Pair], setting: Setting) -> Iterator[R
     spent = time.perf_counter() - begun
     yield row | {"seconds": spent, "ms a step": 1000 * per_step, "pairs a second": config.train.batch_size / per_step}
     if setting.dry_run:
-        pairs = [replace(pairs[0], secret=pairs[0].secret[:, :64, :64], cover=pairs[0].cover[:, :64, :64])]
+        pairs = [pairs[0].cropped(64)]
     tested = f"{setting.test.name if setting.test else 'scikit-image'}, {len(pairs)} pairs"
     for found in evaluate(trainer.average, pairs, block=BLOCK)[0]:
         names: Row = {"tested on": tested, "task": found.task, "row": found.row}

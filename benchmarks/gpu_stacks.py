@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from gpu_measure import Cases, Row, Setting, compiler, medians, peak_mib
 from invertible import DTYPES, precision
+from report import error
 from stacks import CHANNELS, VARIANTS, build
 from torch import Tensor
-from wavelets import error
 
 from liftlayers import Coupling
 

@@ -8,15 +8,13 @@ Writes benchmarks/results/integers-cpu.json and .md. `ConvPredictor` and `Intege
 `ConvPredictor` in the same round. In "int64" the convolutions are those of int64 tensors.
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from report import RESULTS, circumstances, markdown
+from report import circumstances, markdown, new_parser, publish
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
@@ -46,10 +44,9 @@ class Wide(nn.Module):
 def networks() -> dict[str, nn.Module]:
     """The networks by their names in the table; all but the first return the same numbers."""
     floats, integers = (randomise_(kind(CHANNELS, CHANNELS)) for kind in (ConvPredictor, IntegerPredictor))
-    frozen = integers.frozen()
     return {
         "ConvPredictor": floats,
-        "IntegerPredictor, frozen": frozen,
+        "IntegerPredictor, frozen": integers.frozen(),
         "IntegerPredictor": integers,
         "int64": Wide(integers),
     }
@@ -106,16 +103,11 @@ def tables(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one small image and few rounds; writes nothing")
-    quick = parser.parse_args().quick
+    quick = new_parser(__doc__, quick="one small image and few rounds").parse_args().quick
     torch.set_num_threads(1)
     rows = measure((16,), 2) if quick else measure(SIDES, ROUNDS)
     report = circumstances("cpu") | {"rows": rows}
-    if not quick:
-        (RESULTS / "integers-cpu.json").write_text(json.dumps(report, indent=1) + "\n")
-        (RESULTS / "integers-cpu.md").write_text(tables(report))
-    print(tables(report))
+    publish("integers-cpu", report, tables(report), quick=quick)
 
 
 if __name__ == "__main__":

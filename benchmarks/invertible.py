@@ -23,6 +23,7 @@ Also measured is the largest error of inverse(forward(x)). If a variant fails, t
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -34,7 +35,7 @@ from contextlib import nullcontext
 
 import torch
 from passes import keep_memory
-from report import RESULTS, changes, circumstances, markdown
+from report import RESULTS, changes, circumstances, error, markdown, new_parser, publish
 from stacks import CHANNELS, VARIANTS, build
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -98,10 +99,7 @@ def memory(name: str, depth: int, device: str) -> dict[str, float]:
         held = sum(changes(profile))
         with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
             loss.backward()
-        running, peak = held, held
-        for change in changes(profile):
-            running += change
-            peak = max(peak, running)
+        peak = max(itertools.accumulate(changes(profile), initial=held))
     return {"held_mib": held / 2**20, "peak_mib": (peak - gradients) / 2**20}
 
 
@@ -189,8 +187,8 @@ def attempt(function: Callable[..., object], *arguments: object) -> object:
     """Returns the result of a call, or the error message if it fails."""
     try:
         return function(*arguments)
-    except Exception as error:  # other libraries may fail in any way; the error is the result
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except Exception as problem:  # other libraries may fail in any way; the error is the result
+        return error(problem)
 
 
 def in_own_process(name: str, depth: int, device: str) -> object:
@@ -217,8 +215,7 @@ def measure(name: str, depths: tuple[int, ...], device: str) -> dict[str, object
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="only depth 2 and three rounds; writes nothing")
+    parser = new_parser(__doc__, quick="only depth 2 and three rounds")
     parser.add_argument("--times", nargs="*", metavar="SIZE-DEPTH", help="only times, all or some; keep other figures")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -229,22 +226,17 @@ def main() -> None:
     if options.memory_of:
         print(json.dumps(memory(options.memory_of, options.depth, options.device)))
         return
-    file = RESULTS / f"invertible-{options.device.split(':')[0]}.json"
+    name = f"invertible-{options.device.split(':')[0]}"
     only_times = options.times is not None
-    report = json.loads(file.read_text()) if options.table or only_times else {"rows": {}}
+    report = json.loads((RESULTS / f"{name}.json").read_text()) if options.table or only_times else {"rows": {}}
     if not options.table:
         depths, rows = (2,) if options.quick else (24, 96), report["rows"]
-        for name in () if only_times else VARIANTS:
-            print(name, flush=True)
-            rows[name] = measure(name, depths, options.device)
+        for variant in () if only_times else VARIANTS:
+            print(variant, flush=True)
+            rows[variant] = measure(variant, depths, options.device)
         report = {**circumstances(options.device), "rows": rows}
         times(rows, ["64-2", "8-2"] if options.quick else options.times or list(ROUNDS), options.device)
-    text = tables(report)
-    if not options.quick:
-        RESULTS.mkdir(exist_ok=True)
-        file.write_text(json.dumps(report, indent=2) + "\n")
-        file.with_suffix(".md").write_text(text)
-    print(text)
+    publish(name, report, tables(report), quick=options.quick)
 
 
 def tables(report: dict) -> str:
@@ -258,13 +250,15 @@ def tables(report: dict) -> str:
         if "exact," in name:
             continue
         found = [row[f"memory, {depth}"] for depth in depths]
-        held = " / ".join(number(m["held_mib"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
-        peak = " / ".join(number(m["peak_mib"], "{:.2f}") if isinstance(m, dict) else "fails" for m in found)
-        relative = [
-            number(row[key] / rows["plain loop"][key], "{:.3f}") if isinstance(row.get(key), (int, float)) else "fails"
+        held, peak = (
+            " / ".join(f"{m[key]:.2f}" if isinstance(m, dict) else "fails" for m in found)
+            for key in ("held_mib", "peak_mib")
+        )
+        flops, duration = (
+            f"{row[key] / rows['plain loop'][key]:.3f}" if isinstance(row.get(key), (int, float)) else "fails"
             for key in ("conv_flops", "seconds")
-        ]
-        steps.append([name, relative[0], held, peak, relative[1]])
+        )
+        steps.append([name, flops, held, peak, duration])
     parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}"]
     parts += ["<!-- training step -->", markdown(heads, steps)]
     parts += ["<!-- times -->", markdown(["image, depth, threads", *TIMED], list(ratios(rows)))]
@@ -279,13 +273,13 @@ def ratios(rows: dict) -> Iterator[list[str]]:
     """Yields the lines of the table of times, which are relative to the plain loop."""
     for key in filter(lambda key: key.startswith("seconds, "), rows["plain loop"]):
         size, depth, threads = key.split(", ")[1:]
-        found = [number(rows[name][key] / rows["plain loop"][key], "{:.3f}") for name in TIMED if key in rows[name]]
+        found = [f"{rows[name][key] / rows['plain loop'][key]:.3f}" for name in TIMED if key in rows[name]]
         yield [f"{size} x {size}, {depth}, {threads}", *found]
 
 
-def number(value: object, form: str = "{:.2g}") -> str:
+def number(value: object) -> str:
     """Formats a number, or returns the type of the error."""
-    return form.format(value) if isinstance(value, float) else str(value).partition(":")[0]
+    return f"{value:.2g}" if isinstance(value, float) else str(value).partition(":")[0]
 
 
 if __name__ == "__main__":

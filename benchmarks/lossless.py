@@ -11,16 +11,12 @@ Bits a pixel are those of complete files: all bytes of a set over all pixels of 
 thread for a megapixel. Every file is decoded and compared with the photo.
 """
 
-import argparse
 import io
 import json
-import platform
 import struct
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +24,15 @@ import numpy as np
 import torch
 from configurations import CONFIGURATIONS, float_twin
 from PIL import Image
-from report import processor
+from report import RESULTS, circumstances, markdown, new_parser, publish
+from skimage.data import astronaut
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "lossless"))  # for photo_codec
 
 Codec = tuple[Callable[[np.ndarray], bytes], Callable[[bytes], np.ndarray]]
 
-RESULTS = Path(__file__).parent / "results"
 OURS = "liftlayers"
+PEERS = ("pillow", "imagecodecs", "constriction")
 SUFFIXES = (".png", ".webp", ".bmp", ".tif")
 
 
@@ -151,38 +148,34 @@ def tables(report: dict) -> str:
     versions = report["versions"]
     parts = [f"{report['machine']}, torch {versions['torch']}, imagecodecs {versions['imagecodecs']}, {report['date']}"]
     sets = list(report["rows"])
-    lines = [["codec", *(f"{name}, bits a pixel" for name in sets), "encode, s/MP", "decode, s/MP"]]
-    lines += [["---"] * len(lines[0])]
+    heads = ["codec", *(f"{name}, bits a pixel" for name in sets), "encode, s/MP", "decode, s/MP"]
+    lines = []
     for codec in report["rows"][sets[0]]:
         found = [report["rows"][name][codec] for name in sets]
         cells = [f"{figures['bits']:.2f}" for figures in found]
         lines.append([codec, *cells, *(f"{found[0][which]:.2f}" for which in ("encode", "decode"))])
-    parts += ["<!-- codecs -->", _markdown(lines)]
-    lines = [["decoded with", "integer networks", "their float twin"], ["---"] * 3]
-    lines += [[name, found["integers"], found["floats"]] for name, found in report["experiment"].items()]
-    return "\n\n".join([*parts, "<!-- experiment -->", _markdown(lines), "<!-- end -->"]) + "\n"
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    parts += ["<!-- codecs -->", markdown(heads, lines)]
+    lines = [[name, found["integers"], found["floats"]] for name, found in report["experiment"].items()]
+    experiments = markdown(["decoded with", "integer networks", "their float twin"], lines)
+    return "\n\n".join([*parts, "<!-- experiment -->", experiments, "<!-- end -->"]) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, quick="ours and PNG on one bundled photo")
     parser.add_argument("--sets", nargs="+", type=Path, default=[], help="folders of photos; the first one is timed")
     parser.add_argument("--codecs", nargs="+", choices=CODECS, default=list(CODECS), help="measure only these")
-    parser.add_argument("--quick", action="store_true", help="ours and PNG on one bundled photo; writes nothing")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     options = parser.parse_args()
+    if not (options.sets or options.quick or options.table):
+        parser.error("needs photos: name folders with --sets")
     torch.set_num_threads(1)
     file = RESULTS / "lossless-cpu.json"
-    if options.quick:
-        photo = bundled_photo()
-        rows = {"one photo": {name: measure(CODECS[name](), [photo]) for name in ("PNG, optimised", OURS)}}
-        print(tables({**circumstances(), "rows": rows, "experiment": experiment(photo)}))
-        return
     report = json.loads(file.read_text()) if file.exists() else {"rows": {}}
-    if not options.table:
+    if options.quick:
+        photo = astronaut()[100:228, 150:310]
+        rows = {"one photo": {name: measure(CODECS[name](), [photo]) for name in ("PNG, optimised", OURS)}}
+        report = {**circumstances("cpu", *PEERS), "rows": rows, "experiment": experiment(photo)}
+    elif not options.table:
         rows = {folder.name: dict(report["rows"].get(folder.name, {})) for folder in options.sets}
         for folder in options.sets:
             photos = load(folder)
@@ -190,28 +183,8 @@ def main() -> None:
                 rows[folder.name][name] = measure(CODECS[name](), photos)
                 print(folder.name, name, rows[folder.name][name], flush=True)
         rows = {name: {codec: row[codec] for codec in CODECS if codec in row} for name, row in rows.items()}
-        report = {**circumstances(), "rows": rows, "experiment": experiment(load(options.sets[0])[0])}
-    text = tables(report)
-    file.write_text(json.dumps(report, indent=2) + "\n")
-    file.with_suffix(".md").write_text(text)
-    print(text)
-
-
-def bundled_photo() -> np.ndarray:
-    from skimage.data import astronaut
-
-    return astronaut()[100:228, 150:310]
-
-
-def circumstances() -> dict[str, object]:
-    """Returns machine, date and versions."""
-    found = {"python": platform.python_version()}
-    for name in ("torch", "pillow", "imagecodecs", "constriction"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return {"machine": f"{processor()}, one thread", "date": date.today().isoformat(), "versions": found}
+        report = {**circumstances("cpu", *PEERS), "rows": rows, "experiment": experiment(load(options.sets[0])[0])}
+    publish("lossless-cpu", report, tables(report), quick=options.quick)
 
 
 if __name__ == "__main__":

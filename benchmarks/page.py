@@ -10,7 +10,6 @@ of all processes of the browser. Cover and photo are enlarged photos of scikit-i
 thread for every two cores, at most four.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 from PIL import Image
-from report import RESULTS, circumstances, markdown, processor
+from report import circumstances, markdown, new_parser, processor, publish
 from skimage import data
 
 ROOT = Path(__file__).parent.parent
@@ -31,12 +30,6 @@ SIZES = {"0.25": (500, 500), "1": (1000, 1000), "4": (2000, 2000), "12": (4000, 
 SMALL = {"0.05": (250, 200)}
 WARMING = (64, 64)
 LOCK = ROOT / "examples" / "pirnet" / "web" / "package-lock.json"
-
-
-def write_photos(folder: Path, size: tuple[int, int]) -> None:
-    """Writes cover.png and photo.png of a size."""
-    for name, pixels in (("cover", data.coffee()), ("photo", data.astronaut())):
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(folder / f"{name}.png")
 
 
 def timed(browser: Browser, form: str, section: str) -> tuple[float, float]:
@@ -55,8 +48,8 @@ def timed(browser: Browser, form: str, section: str) -> tuple[float, float]:
 def measure(browser: Browser, folder: Path, size: tuple[int, int]) -> dict[str, float]:
     """Seconds to hide a photo of a size and to reveal it from the saved files."""
     folder.mkdir()
-    write_photos(folder, size)
-    for name in ("photo", "cover"):
+    for name, pixels in (("photo", data.astronaut()), ("cover", data.coffee())):
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(folder / f"{name}.png")
         browser.evaluate("document.querySelector('#hide button').disabled = true")
         browser.choose(f"#{name}", folder / f"{name}.png")
         browser.wait(f"document.querySelector('[for={name}]').innerText.includes('{size[0]} × {size[1]}')")
@@ -79,8 +72,7 @@ def tables(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="photos of a twentieth of a megapixel; writes nothing")
+    parser = new_parser(__doc__, quick="photos of a twentieth of a megapixel")
     quick = parser.parse_args().quick
     if MISSING:
         parser.error(f"needs {' and '.join(MISSING)}")
@@ -98,11 +90,8 @@ def main() -> None:
     report = {**circumstances("cpu"), "machine": f"{processor()}, {os.cpu_count()} logical cores", "rows": rows}
     packages = json.loads(LOCK.read_text())["packages"]
     runtime = packages["node_modules/onnxruntime-web"]["version"]
-    report["versions"] = {**report["versions"], "chromium": version, "onnxruntime-web": runtime}
-    if not quick:
-        (RESULTS / "page-cpu.json").write_text(json.dumps(report, indent=2) + "\n")
-        (RESULTS / "page-cpu.md").write_text(tables(report))
-    print(tables(report))
+    report["versions"] |= {"chromium": version, "onnxruntime-web": runtime}
+    publish("page-cpu", report, tables(report), quick=quick)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import torch
 from passes import INFERENCE, PASSES, TRAINING, VARIANTS, Case, Network, keep_memory
-from report import RESULTS, circumstances, markdown
+from report import RESULTS, circumstances, error, markdown, new_parser, publish
 from torch.utils.flop_counter import FlopCounterMode
 
 Row = dict[str, object]
@@ -127,10 +127,6 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def error(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {(str(problem) or '?').splitlines()[0]}"
-
-
 def peaks(case: Case, key: str, device: str) -> dict[str, float | str]:
     """Returns the peak MiB of each pass in one variant, or its error. Call it in a new process."""
     network = Network(case, key, device)
@@ -221,9 +217,8 @@ def cells(figures: dict, found: dict, peak: float) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, quick="a short run of quick-1x64")
     parser.add_argument("--cases", nargs="+", type=Case.parse, help="preset, batch size, image size, as in quick-1x256")
-    parser.add_argument("--quick", action="store_true", help="a short run of quick-1x64; writes nothing")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="takes minutes on a CPU; off there")
@@ -236,7 +231,8 @@ def main() -> None:
     if options.memory_of:
         print(json.dumps(peaks(options.cases[0], options.memory_of, options.device)))
         return
-    file = RESULTS / f"pirnet-{options.device.split(':')[0]}.json"
+    name = f"pirnet-{options.device.split(':')[0]}"
+    file = RESULTS / f"{name}.json"
     report = json.loads(file.read_text()) if file.exists() else {"rows": {}}
     if not options.table:
         now = circumstances(options.device)
@@ -251,12 +247,8 @@ def main() -> None:
             found = measure(case, options.device, compiled=compiled, enough=enough)
             report["rows"][str(case)] = {"date": now["date"], **found}
             if not options.quick:
-                RESULTS.mkdir(exist_ok=True)
                 file.write_text(json.dumps(report, indent=2) + "\n")
-    text = tables(report)
-    if not options.quick:
-        file.with_suffix(".md").write_text(text)
-    print(text)
+    publish(name, report, tables(report), quick=options.quick)
 
 
 if __name__ == "__main__":

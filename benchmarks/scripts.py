@@ -7,8 +7,6 @@ Writes benchmarks/results/scripts-cpu.json and .md. Each script runs as a proces
 come with the example; cover and secret are enlarged photos of scikit-image. Memory is the peak of the process.
 """
 
-import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -19,7 +17,7 @@ import time
 from pathlib import Path
 
 from PIL import Image
-from report import RESULTS, circumstances, markdown, processor
+from report import circumstances, markdown, new_parser, processor, publish
 from skimage import data
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pirnet"
@@ -52,9 +50,7 @@ def tables(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="photos of a tenth of a megapixel; writes nothing")
-    quick = parser.parse_args().quick
+    quick = new_parser(__doc__, quick="photos of a tenth of a megapixel").parse_args().quick
     size = SMALL if quick else SIZE
     os.environ["OMP_NUM_THREADS"] = "1"
     processes = multiprocessing.get_context("spawn")
@@ -67,10 +63,7 @@ def main() -> None:
                 rows[name] = alone.apply(measure, (folder, command))
             print(name, rows[name], flush=True)
     report = {**circumstances("cpu"), "machine": f"{processor()}, one thread", "pixels": size, "rows": rows}
-    if not quick:
-        (RESULTS / "scripts-cpu.json").write_text(json.dumps(report, indent=2) + "\n")
-        (RESULTS / "scripts-cpu.md").write_text(tables(report))
-    print(tables(report))
+    publish("scripts-cpu", report, tables(report), quick=quick)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ clients per worker, so that one request is worked on while another one waits. In
 services and given to restore.py, with the weights that come with the example. Answers are compared byte for byte.
 """
 
-import argparse
 import http.client
-import json
 import math
 import os
 import re
@@ -27,7 +25,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from PIL import Image
-from report import RESULTS, circumstances, markdown, processor
+from report import circumstances, markdown, new_parser, processor, publish
 from skimage import data
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pirnet"
@@ -157,17 +155,12 @@ def tables(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small pictures; writes nothing")
-    quick = parser.parse_args().quick
+    quick = new_parser(__doc__, quick="small pictures").parse_args().quick
     os.environ["OMP_NUM_THREADS"] = "1"
     measured = measure(QUICK if quick else REQUESTS, 1 if quick else ROUNDS)
     machine = f"{processor()}, {os.cpu_count()} hardware threads"
     report = {**circumstances("cpu"), "machine": machine, "rounds": ROUNDS, **measured}
-    if not quick:
-        (RESULTS / "service-cpu.json").write_text(json.dumps(report, indent=2) + "\n")
-        (RESULTS / "service-cpu.md").write_text(tables(report))
-    print(tables(report))
+    publish("service-cpu", report, tables(report), quick=quick)
 
 
 if __name__ == "__main__":

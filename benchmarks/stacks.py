@@ -19,7 +19,7 @@ CHANNELS, HIDDEN = 12, 32
 Pairs = list[tuple[nn.Module, nn.Module]]
 
 
-def subnet(activation: Callable[[], nn.Module] = nn.LeakyReLU) -> nn.Sequential:
+def subnet(activation: Callable[[], nn.Module]) -> nn.Sequential:
     """Builds F or G, three convolutions."""
     return nn.Sequential(
         nn.Conv2d(CHANNELS, HIDDEN, 3, padding=1),
@@ -151,11 +151,10 @@ def build(name: str, depth: int, size: int, *, gain: float = 1.0, smooth: bool =
         smooth: Use SiLU between the convolutions instead of leaky ReLU.
     """
     torch.manual_seed(0)
-    pairs: Pairs = [(subnet(kind), subnet(kind)) for kind in depth * [nn.SiLU if smooth else nn.LeakyReLU]]
+    nets = [subnet(nn.SiLU if smooth else nn.LeakyReLU) for _ in range(2 * depth)]
     with torch.no_grad():
-        for pair in pairs:
-            for net in pair:
-                net[-1].weight.mul_(gain)  # type: ignore[index,union-attr,operator]
-    model = VARIANTS[name](pairs, size)
-    vars(model)["weights"] = [p for pair in pairs for net in pair for p in net.parameters()]
+        for net in nets:
+            net[-1].weight.mul_(gain)  # type: ignore[operator]
+    model = VARIANTS[name](list(zip(nets[::2], nets[1::2], strict=True)), size)
+    vars(model)["weights"] = [p for net in nets for p in net.parameters()]
     return model

@@ -14,58 +14,42 @@ inverse gets a copy of them, because it modifies its input. Boundary rules are i
 error that it raises is its result.
 """
 
-import argparse
 import json
-import platform
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-from report import processor
+from report import RESULTS, circumstances, error, markdown, new_parser, publish
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-import liftlayers
-from liftlayers.functional import haar_analysis, haar_synthesis, iswt, swt, wavedec, waverec
+from liftlayers.functional import haar_analysis, haar_synthesis, iswt, swt, wavedec, wavedec2, waverec, waverec2
 
 Figures = dict[str, dict[str, float | str]]  # variant -> pass -> ratio or error
 Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # image to bands in any container, and the inverse
+Builders = dict[str, Callable[..., Transform]]  # of any wavelet
+Variants = dict[str, Callable[[Tensor], Transform]]
 
 LARGE, BATCH, FEATURES, WIDE = (1, 3, 1024, 1024), (16, 3, 224, 224), (4, 16, 256, 256), (16, 12, 256, 256)
 VOLUME, PHOTO, LINES = (1, 2, 96, 128, 128), (1, 3, 512, 512), (64, 1, 16384)
-RESULTS = Path(__file__).parent / "results"
 PASSES = ("forward", "inverse", "forward + backward")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 LAST_THREE = (-3, -2, -1)
-PERIODIC = {  # the names of variants, with their boundary rules
-    "PyWavelets": "PyWavelets (periodization)",
-    "ptwt": "ptwt (periodic)",
-    "pytorch_wavelets": "pytorch_wavelets (periodic)",
-}
 PEERS = ("PyWavelets", "ptwt", "pytorch_wavelets", "FrEIA")
 CALLS = 10  # calls between two timing events on a GPU
 
 
-def ours_haar(_x: Tensor) -> Transform:
-    return haar_analysis, lambda bands: haar_synthesis(*bands)
+def ours_haar(x: Tensor) -> Transform:
+    dims = x.ndim - 2
+    return partial(haar_analysis, spatial_dims=dims), lambda bands: haar_synthesis(*bands, spatial_dims=dims)
 
 
-def ours_9_7(_x: Tensor) -> Transform:
-    from liftlayers.functional import wavedec2, waverec2
-
-    return lambda x: wavedec2(x, "bior4.4", level=3), lambda bands: waverec2(bands, "bior4.4")
-
-
-def ours_haar_volume(_x: Tensor) -> Transform:
-    return (
-        lambda x: haar_analysis(x, spatial_dims=3),
-        lambda bands: haar_synthesis(*bands, spatial_dims=3),
-    )
+def ours(_x: Tensor, *, wavelet: str, level: int) -> Transform:
+    return lambda x: wavedec2(x, wavelet, level=level), lambda bands: waverec2(bands, wavelet)
 
 
 def ours_volume(_x: Tensor, *, wavelet: str, level: int) -> Transform:
@@ -108,15 +92,12 @@ def freia_haar(x: Tensor) -> Transform:
     return lambda x: module([x])[0], lambda bands: module([bands[0].clone()], rev=True)[0]
 
 
-def pywavelets(x: Tensor, *, wavelet: str, level: int) -> Transform:
+def pywavelets(_x: Tensor, *, wavelet: str, level: int) -> Transform:
     import pywt
 
-    if x.device.type != "cpu":
-        raise TypeError("PyWavelets takes NumPy arrays")
-    mode = "periodization"
     return (
-        lambda x: pywt.wavedec2(x.numpy(), wavelet, mode, level),  # raises an error if x requires a gradient
-        lambda bands: pywt.waverec2(bands, wavelet, mode),
+        lambda x: pywt.wavedec2(x.numpy(), wavelet, "periodization", level),  # an error on a GPU, and with gradients
+        lambda bands: pywt.waverec2(bands, wavelet, "periodization"),
     )
 
 
@@ -185,49 +166,43 @@ def pytorch_wavelets(x: Tensor, *, wavelet: str, level: int) -> Transform:
     return analyse, pytorch_wavelets.DWTInverse(wave=wavelet, mode="periodization").to(x.device)
 
 
-HAAR: dict[str, Callable[[Tensor], Transform]] = {
+IMAGES: Builders = {
+    "PyWavelets (periodization)": pywavelets,
+    "ptwt (periodic)": ptwt,
+    "pytorch_wavelets (periodization)": pytorch_wavelets,
+}
+VOLUMES: Builders = {"PyWavelets (periodization)": pywavelets_volume, "ptwt (periodic)": ptwt_volume}
+
+
+def of_wavelet(wavelet: str, level: int, builders: Builders) -> Variants:
+    """Returns the variants of one wavelet, with so many levels."""
+    return {name: partial(build, wavelet=wavelet, level=level) for name, build in builders.items()}
+
+
+HAAR: Variants = {
     "liftlayers": ours_haar,
     "strided slicing": sliced_haar,
     "FrEIA": freia_haar,
-    "PyWavelets (periodization)": lambda x: pywavelets(x, wavelet="haar", level=1),
-    "ptwt (periodic)": lambda x: ptwt(x, wavelet="haar", level=1),
-    "pytorch_wavelets (periodization)": lambda x: pytorch_wavelets(x, wavelet="haar", level=1),
+    **of_wavelet("haar", 1, IMAGES),
 }
-CDF_9_7: dict[str, Callable[[Tensor], Transform]] = {
-    "liftlayers": ours_9_7,
-    "PyWavelets (periodization)": lambda x: pywavelets(x, wavelet="bior4.4", level=3),
-    "ptwt (periodic)": lambda x: ptwt(x, wavelet="bior4.4", level=3),
-    "pytorch_wavelets (periodization)": lambda x: pytorch_wavelets(x, wavelet="bior4.4", level=3),
-}
-
-
-def named(wavelet: str, level: int, **builders: Callable[..., Transform]) -> dict[str, Callable[[Tensor], Transform]]:
-    """Returns the variants of one wavelet by the name of their library."""
-    return {
-        PERIODIC.get(name, name): lambda x, build=build: build(x, wavelet=wavelet, level=level)
-        for name, build in builders.items()
-    }
-
-
-HAAR_VOLUME = {"liftlayers": ours_haar_volume, **named("haar", 1, PyWavelets=pywavelets_volume, ptwt=ptwt_volume)}
-CDF_VOLUME = named("bior4.4", 2, liftlayers=ours_volume, PyWavelets=pywavelets_volume, ptwt=ptwt_volume)
-UNDECIMATED = named(
+CDF_9_7 = of_wavelet("bior4.4", 3, {"liftlayers": ours, **IMAGES})
+HAAR_VOLUME: Variants = {"liftlayers": ours_haar, **of_wavelet("haar", 1, VOLUMES)}
+CDF_VOLUME = of_wavelet("bior4.4", 2, {"liftlayers": ours_volume, **VOLUMES})
+UNDECIMATED = of_wavelet(
     "db2",
     3,
-    liftlayers=ours_undecimated,
-    PyWavelets=pywavelets_undecimated,
-    ptwt=ptwt_undecimated,
-    pytorch_wavelets=pytorch_wavelets_undecimated,
+    {
+        "liftlayers": ours_undecimated,
+        "PyWavelets (periodization)": pywavelets_undecimated,
+        "ptwt (periodic)": ptwt_undecimated,
+        "pytorch_wavelets (periodic)": pytorch_wavelets_undecimated,
+    },
 )
 
 
-def tensors(bands: Any) -> Iterator[Tensor]:
-    """Yields the tensors in nested tuples and lists."""
-    if isinstance(bands, Tensor):
-        yield bands
-    elif isinstance(bands, tuple | list | dict):
-        for band in bands.values() if isinstance(bands, dict) else bands:
-            yield from tensors(band)
+def tensors(bands: Any) -> list[Tensor]:
+    """Returns the tensors in nested tuples, lists and dictionaries."""
+    return [leaf for leaf in tree_leaves(bands) if isinstance(leaf, Tensor)]
 
 
 def passes(build: Callable[[Tensor], Transform], x: Tensor) -> dict[str, Callable[[], object]]:
@@ -247,7 +222,7 @@ def passes(build: Callable[[Tensor], Transform], x: Tensor) -> dict[str, Callabl
             synthesise(bands)
 
     def both() -> None:
-        torch.autograd.grad(list(tensors(analyse(leaf))), leaf, gradients)
+        torch.autograd.grad(tensors(analyse(leaf)), leaf, gradients)
 
     return dict(zip(PASSES, (forward, inverse, both), strict=True))
 
@@ -268,11 +243,7 @@ def seconds(function: Callable[[], object], device: str) -> float:
     return start.elapsed_time(end) / 1000 / CALLS
 
 
-def error(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {(str(problem) or '?').splitlines()[0]}"
-
-
-def measure(variants: dict[str, Callable[[Tensor], Transform]], x: Tensor, *, rounds: int) -> Figures:
+def measure(variants: Variants, x: Tensor, *, rounds: int) -> Figures:
     """Returns the time of every pass of every variant relative to `copy_`, or its error."""
     target = torch.empty_like(x)
     jobs: dict[tuple[str, str], Callable[[], object]] = {("copy_", PASSES[0]): lambda: target.copy_(x)}
@@ -322,10 +293,10 @@ def tables(report: dict) -> str:
     """Returns one Markdown table for each transform, image size and memory format."""
     parts = [f"{report['machine']}, torch {report['versions']['torch']}, {report['date']}; time relative to copy_"]
     for case, rows in report["rows"].items():
-        lines = [[case, *PASSES], ["---"] * 4]
+        lines = []
         for name, figures in rows.items():
             lines.append([name, *(cell(figures.get(which, ""), which, report["machine"]) for which in PASSES)])
-        parts += [f"<!-- {case} -->", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+        parts += [f"<!-- {case} -->", markdown([case, *PASSES], lines)]
     return "\n\n".join([*parts, "<!-- end -->"]) + "\n"
 
 
@@ -337,42 +308,24 @@ def cell(figure: float | str, which: str, machine: str) -> str:
     return f"{figure:.2f}" if "one thread" in machine else f"{figure:.2f} ({least / figure:.0%})"
 
 
-def circumstances(device: str) -> dict[str, object]:
-    """Returns machine, date and versions."""
-    found = {"liftlayers": liftlayers.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    for peer in PEERS:
-        try:
-            found[peer] = version(peer)
-        except PackageNotFoundError:
-            found[peer] = "missing"
-    machine = f"{processor()}, one thread" if device == "cpu" else torch.cuda.get_device_name()
-    return {"machine": machine, "date": date.today().isoformat(), "versions": found}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="only the Haar transform of one image; writes nothing")
+    parser = new_parser(__doc__, quick="only the Haar transform of one image")
     parser.add_argument("--table", action="store_true", help="regenerate the tables from the JSON file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # deprecation warnings of the other libraries
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    file = RESULTS / f"wavelets-{options.device.split(':')[0]}.json"
+    name = f"wavelets-{options.device.split(':')[0]}"
     if options.table:
-        report = json.loads(file.read_text())
+        report = json.loads((RESULTS / f"{name}.json").read_text())
     else:
         rows = {}
         for case, figures in cases(options.device, quick=options.quick):
             print(case, flush=True)
             rows[case] = figures
-        report = {**circumstances(options.device), "rows": rows}
-    text = tables(report)
-    if not options.quick:
-        RESULTS.mkdir(exist_ok=True)
-        file.write_text(json.dumps(report, indent=2) + "\n")
-        file.with_suffix(".md").write_text(text)
-    print(text)
+        report = {**circumstances(options.device, *PEERS), "rows": rows}
+    publish(name, report, tables(report), quick=options.quick)
 
 
 if __name__ == "__main__":

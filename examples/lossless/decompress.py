@@ -12,8 +12,8 @@ def png_of(pixels: np.ndarray, extras: tuple[bytes, bytes]) -> bytes:
     """Returns a PNG file of pixels, (H, W, C) in uint8, with a colour profile and Exif data."""
     profile, exif = extras
     file = io.BytesIO()
-    named = ({"icc_profile": profile} if profile else {}) | ({"exif": exif} if exif else {})
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG", **named)
+    image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+    image.save(file, "PNG", icc_profile=profile, exif=exif)  # each may be empty
     return file.getvalue()
 
 

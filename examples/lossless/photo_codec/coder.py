@@ -40,15 +40,12 @@ class Encoder:
         ordered = symbols[order]
         for row, start, end in runs:
             self.coder.encode(ordered[start:end], self.distributions[row])
-        escaped = symbols == ESCAPE
-        if escaped.any():
-            self.raw(whole.numpy().ravel()[escaped])
+        self.raw(whole.numpy().ravel()[symbols == ESCAPE])
         return values
 
-    def raw(self, values: np.ndarray) -> np.ndarray:
+    def raw(self, values: np.ndarray) -> None:
         """Encodes integers with a fixed number of bits."""
         self.coder.encode((values + LARGEST).astype(np.int32), stream.model.Uniform(2 * LARGEST))
-        return values
 
     def finish(self) -> bytes:
         """Returns what was encoded, a multiple of four bytes."""
@@ -70,8 +67,7 @@ class Decoder:
         symbols[order] = np.concatenate(parts)
         whole = symbols - CENTRE + level.numpy().ravel()
         escaped = symbols == ESCAPE
-        if escaped.any():
-            whole[escaped] = self.raw(int(escaped.sum()))
+        whole[escaped] = self.raw(int(escaped.sum()))
         return torch.from_numpy(whole).reshape(mean.shape).to(mean.dtype)
 
     def raw(self, count: int) -> np.ndarray:

@@ -79,9 +79,8 @@ def compress(
         sizes = f"{height * width} pixels with {' and '.join(str(len(extra)) for extra in extras)} bytes"
         raise ValueError(f"compress needs at most {PIXELS} pixels with {EXTRA} bytes of profile or Exif, got {sizes}")
     coded, palette = _with_palette(pixels)
-    payloads = []
-    for tile in watch(tiles_of(*coded.shape)):
-        payloads.append(encode_tile(weights.model, weights.distributions, coded[tile]))
+    tiles = watch(tiles_of(*coded.shape))
+    payloads = [encode_tile(weights.model, weights.distributions, coded[tile]) for tile in tiles]
     packed = [zlib.compress(extra, 9) if extra else b"" for extra in (palette, *extras)]
     header = HEADER.pack(MAGIC, VERSION, channels, weights.name, height, width, *map(len, packed), _checksum(pixels))
     lengths = np.array([len(payload) for payload in payloads], "<u4").tobytes()

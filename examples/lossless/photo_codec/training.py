@@ -6,7 +6,6 @@ import math
 import pickle
 import time
 import zipfile
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -125,24 +124,19 @@ def code_length(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:
     return -torch.log2(chance + 2**-16)
 
 
-@dataclass
 class Run:
     """A training run: what it has to keep is in its checkpoint."""
 
-    folder: Path
-    minutes: float
-    model: Model
-    step: int = 0
-    seconds: float = 0.0
-    optimizer: torch.optim.Optimizer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.99), fused=True)
+    def __init__(self, folder: Path, minutes: float, model: Model) -> None:
+        self.folder, self.minutes, self.model = folder, minutes, model
+        self.step, self.seconds = 0, 0.0
+        self.optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=True)
 
     def train(self, photos: list[np.ndarray]) -> None:
         """Trains until the minutes are over; writes a checkpoint and a line of the log every minute."""
-        held = photos[::HELD_OUT] if len(photos) > HELD_OUT else photos
-        trained = [photo for number, photo in enumerate(photos) if number % HELD_OUT] if held is not photos else photos
+        held = trained = photos
+        if len(photos) > HELD_OUT:
+            held, trained = photos[::HELD_OUT], [photo for i, photo in enumerate(photos) if i % HELD_OUT]
         last, checked, losses = time.monotonic(), self.seconds, []
         with tqdm(total=round(self.minutes * 60), initial=round(self.seconds), unit="s") as bar:
             while self.seconds < self.minutes * 60:
