@@ -25,7 +25,7 @@ from pirnet.support import cli, service_worker, signals
 from pirnet.support.outputs import ImageError
 from pirnet.support.places import LSR_WEIGHTS
 from pirnet.support.remote import TIMEOUT
-from pirnet.support.service_options import ServiceOptions
+from pirnet.support.service_options import Limits, ServiceOptions
 from pirnet.support.settings import Count, Range
 
 
@@ -47,7 +47,7 @@ PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine nee
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 with cli.needs_extra("cluster"):
     import ray  # pyright: ignore[reportMissingImports]
-    from pirnet.support.service import Limits, Service
+    from pirnet.support.service import Service
     from ray import serve  # pyright: ignore[reportMissingImports]
     from ray.exceptions import RayActorError  # pyright: ignore[reportMissingImports]
     from ray.serve.handle import DeploymentHandle  # pyright: ignore[reportMissingImports]

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,17 +57,7 @@ import torch.nn.functional as F
 from pirnet.images import STREAM, Picture, check_output, read_picture, read_secret, write_png
 from pirnet.metrics import psnr
 from pirnet.pixels import quantise_uint8, with_odd_edge_of
-from pirnet.support.keys import (
-    BLOCK,
-    Key,
-    KeyFileError,
-    check_fits,
-    few_blocks,
-    key_path,
-    new_key,
-    new_key_file,
-    read_key,
-)
+from pirnet.support import keys
 from pirnet.support.revealed import concealed_at
 from pirnet.weights import load_lih, run_of
 from torch import Tensor
@@ -83,8 +72,7 @@ def main() -> None:
     lih = load_lih(options.weights / LIH_WEIGHTS)
     cover = read_picture(options.cover)
     if cover.profile_dropped:
-        notice = "its colour profile, which is not for RGB, is not kept: shades may change"
-        print(f"{options.cover}: {notice}", file=sys.stderr)
+        cli.warn(f"{options.cover}: its colour profile, which is not for RGB, is not kept: shades may change")
     secret = read_photo(options, cover)
     if torch.equal(secret, cover.pixels):
         raise ValueError(
@@ -94,19 +82,18 @@ def main() -> None:
     hidden = secret if key is None else key.scramble(secret)
     hiding = cli.on_any_size(lih.conceal, cover.pixels, hidden, network=lih, multiple=2)
     stego = with_odd_edge_of(cover.pixels, quantise_uint8(hiding))
-    with nullcontext() if key is None or options.reuse_key else new_key_file(key):
+    with nullcontext() if key is None or options.reuse_key else keys.new_key_file(key):
         write_png(options.output, stego, alpha=cover.alpha, profile=cover.profile, force=options.force)
     revealed = cli.on_any_size(lih.reveal, stego, network=lih, multiple=2)
     quality, warnings = concealed_at(revealed if key is None else key.unscramble(revealed), secret)
     if options.verbose:  # on standard error, since standard output may be the picture
         distance = f"{float(psnr(stego[None], cover.pixels[None])):.1f} dB from the cover"
-        print(f"{options.output}: {distance}, and reveals the secret at {quality:.1f} dB", file=sys.stderr)
+        cli.warn(f"{options.output}: {distance}, and reveals the secret at {quality:.1f} dB")
     if key is None:
         warnings.append("hidden without a key, so whoever has lih.safetensors can reveal it")
     else:
-        warnings += few_blocks(key)
-    for warning in warnings:
-        print(f"{options.output}: {warning}", file=sys.stderr)
+        warnings += keys.few_blocks(key)
+    cli.warn(*(f"{options.output}: {warning}" for warning in warnings))
 
 
 def check_key(options: Options) -> Path | None:
@@ -118,26 +105,26 @@ def check_key(options: Options) -> Path | None:
         return None
     if options.reuse_key and options.block is not None:
         raise ValueError("--reuse-key takes the size of the blocks from the key, so it cannot be combined with --block")
-    path = key_path(options.output, options.key)
+    path = keys.key_path(options.output, options.key)
     if options.reuse_key:
         return path
     if path.exists() or path.is_symlink():
         if not is_key(path):
-            raise KeyFileError(f"{path}: exists already and is no key file: name another file with --key")
-        raise KeyFileError(
+            raise keys.KeyFileError(f"{path}: exists already and is no key file: name another file with --key")
+        raise keys.KeyFileError(
             f"{path}: exists already, and its key was used: name another file with --key, remove it if nothing that it "
             "reveals is needed, or use it once more with --reuse-key"
         )
     if not path.parent.is_dir():
-        raise KeyFileError(f"{path}: cannot write, the folder {path.parent} does not exist")
+        raise keys.KeyFileError(f"{path}: cannot write, the folder {path.parent} does not exist")
     return path
 
 
 def is_key(path: Path) -> bool:
     """Whether a file can be read as a key."""
     try:
-        return bool(path.is_file() and read_key(path))
-    except (KeyFileError, OSError):
+        return bool(path.is_file() and keys.read_key(path))
+    except (keys.KeyFileError, OSError):
         return False
 
 
@@ -145,9 +132,9 @@ def read_photo(options: Options, cover: Picture) -> Tensor:
     """The photo to hide (3, H, W), in the size of its cover."""
     photo = read_secret(options.secret)
     if photo.alpha is not None:
-        print(f"{options.secret}: its transparency is not hidden, transparent pixels become visible", file=sys.stderr)
+        cli.warn(f"{options.secret}: its transparency is not hidden, transparent pixels become visible")
     if photo.converted_from:
-        print(f"{options.secret}: colours converted from {photo.converted_from} to sRGB", file=sys.stderr)
+        cli.warn(f"{options.secret}: colours converted from {photo.converted_from} to sRGB")
     if photo.pixels.shape == cover.pixels.shape:
         return photo.pixels
     size, got = (" x ".join(map(str, pixels.shape[1:])) for pixels in (cover.pixels, photo.pixels))
@@ -157,14 +144,13 @@ def read_photo(options: Options, cover: Picture) -> Tensor:
     return F.interpolate(photo.pixels[None], cover.pixels.shape[1:], mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
-def choose_key(options: Options, path: Path, photo: Tensor) -> Key:
+def choose_key(options: Options, path: Path, photo: Tensor) -> keys.Key:
     """The key in the existing file with --reuse-key, else a new key."""
     run = run_of(options.weights / LIH_WEIGHTS)
     if not options.reuse_key:
-        return new_key(path, photo, block=options.block or BLOCK, weights=run)
-    key = read_key(path)
-    for warning in check_fits(key, photo, run=run):
-        print(warning, file=sys.stderr)
+        return keys.new_key(path, photo, block=options.block or keys.BLOCK, weights=run)
+    key = keys.read_key(path)
+    cli.warn(*keys.check_fits(key, photo, run=run))
     return key
 
 

@@ -13,7 +13,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 # isort: split
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -77,7 +76,7 @@ def main() -> None:
     device = cli.device(options.device)
     paths, networks = load_networks(options, device)
     warnings = run_warning(*paths[:2])
-    print("".join(f"{line}\n" for line in warnings), end="", file=sys.stderr)  # now, and again among the notes
+    cli.warn(*warnings)  # now, and again among the notes
     lpips = None if options.lpips is None else load_lpips(options.lpips).to(device)
     multiple = max(16, 2 ** len(networks.lsr.restorers))
     pairs = FolderPairs(options.data, multiple=multiple, limit=options.limit, swap=options.swap)

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -61,8 +60,7 @@ def main() -> None:
     if options.api_key_file is not None:
         raise ValueError("--api-key-file is sent to a service: name it with --server")
     lsr = load_lsr(options.weights / LSR_WEIGHTS)
-    for line in run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS):
-        print(line, file=sys.stderr)
+    cli.warn(*run_warning(options.weights / LIH_WEIGHTS, options.weights / LSR_WEIGHTS))
     restored = restoring.restore(lsr, read_stego(options.stego), options.task)
     write_bytes(options.output, restored, force=options.force)
 

@@ -12,7 +12,6 @@ import pirnet.support.interrupt  # noqa: F401 (Ctrl-C is one line from here on)
 
 # isort: split
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -66,8 +65,7 @@ def main() -> None:
     write_png(options.output, upright(shown.clamp(0, 1), stego.orientation), force=options.force, private=True)
     found = doubts(lih, stego.pixels, revealed)
     found = found or (without_key(secret) if key is None else scrambled_still(secret, key.block))
-    for line in [*warnings, *(f"{options.stego}: {doubt}" for doubt in found)]:
-        print(line, file=sys.stderr)
+    cli.warn(*warnings, *(f"{options.stego}: {doubt}" for doubt in found))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import ipaddress
 import logging
 import math
 import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -90,7 +89,7 @@ class Server(uvicorn.Server):
 def main() -> None:
     options = read_options()
     key, origins, family = options.key(), options.origins(), socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         listening = socket.create_server((options.host, options.port), family=family, backlog=1024)
@@ -104,7 +103,7 @@ def main() -> None:
         address = f"http://{options.address(listening.getsockname()[1])}"
         print(f"{address} restores {', '.join(service.tasks)}; end it with Ctrl-C", flush=True)
         if not key and not is_local(options.host):
-            print("without --api-key-file, everybody who reaches this address may use it", file=sys.stderr)
+            cli.warn("without --api-key-file, everybody who reaches this address may use it")
         config = uvicorn.Config(
             service.app,
             http=Connection,

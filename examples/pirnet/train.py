@@ -60,7 +60,7 @@ def run(options: Options, device: torch.device) -> None:
         raise ValueError("--start begins a new run, so it cannot be combined with --resume")
     config = cleared(options.config) if options.config.in_the_clear else options.config
     config = config if options.steps is None else scaled(config, options.steps)
-    photos, pairs = read_photos(options, multiple=2**config.lsr.num_scales)
+    photos, pairs = read_photos(options)
     how = {"accumulate": options.accumulate, "workers": options.workers, "compiled": options.compile}
     trainer = Trainer(config, photos, device=device, **how)
     if options.start is not None:
@@ -180,13 +180,12 @@ def train(trainer: Trainer, folder: Path, pairs: Sequence[Pair], *, stop: runs.S
 
 def headline(row: dict[str, object]) -> str:
     """Loss and PSNRs of a step for the progress bar, and the number of skipped steps so far."""
-    names = ("stego", "revealed", "restored_stego", "restored")
-    psnrs = [f"{name.replace('_', ' ')} {row[f'{name}_psnr']:.1f}" for name in names if f"{name}_psnr" in row]
+    psnrs = [f"{name.replace('_psnr', '').replace('_', ' ')} {x:.1f}" for name, x in row.items() if "psnr" in name]
     skipped = [f"skipped {row['skipped']}"] if row["skipped"] else []
     return ", ".join([f"loss {row['loss']:.4f}", *psnrs, *skipped])
 
 
-def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]:
+def read_photos(options: Options) -> tuple[Photos, list[Pair]]:
     """Photos to train on, and pairs of the photos that are held out."""
     names: Sequence[str] = HELD_OUT
     if options.data:
@@ -209,7 +208,7 @@ def read_photos(options: Options, *, multiple: int) -> tuple[Photos, list[Pair]]
     else:
         photos = bundled_photos()
     photos, kept = hold_out(photos, names)
-    return photos, evaluation_pairs(kept, multiple=max(16, multiple))
+    return photos, evaluation_pairs(kept, multiple=max(16, 2**options.config.lsr.num_scales))
 
 
 @contextmanager

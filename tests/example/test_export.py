@@ -75,10 +75,11 @@ def test_graphs_say_which_weights_they_are_of_and_name_no_folder(graphs: Path, r
 
 def test_a_manifest_is_of_complete_graphs(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == {}
-    (tmp_path / MANIFEST).write_text("{}{")
     (tmp_path / CONCEAL).touch()
     (tmp_path / REVEAL).touch()
-    assert read_manifest(tmp_path) == {}
+    for damaged in ("{}{", "[" * 100_000):
+        (tmp_path / MANIFEST).write_text(damaged)
+        assert read_manifest(tmp_path) == {}
     (tmp_path / MANIFEST).write_text('{"run": ""}')
     assert read_manifest(tmp_path) == {"run": ""}
     (tmp_path / REVEAL).unlink()

@@ -136,9 +136,10 @@ def test_the_card_takes_the_reports_of_ones_own(tmp_path: Path) -> None:
     card = hf.ModelCard.load(tmp_path / "a" / "README.md")
     assert {result.dataset_name for result in card.data.eval_results} == {"Set5"}
     assert "### Set5, 6 pairs, scrambled in blocks of 16 pixels" in card.text
-    wrong = tmp_path / "a" / "config.json"
-    with pytest.raises(ValueError, match=r"config.json is no report of evaluate.py: 'rows'"):
-        random_pirnet().save_pretrained(tmp_path / "b", model_card_kwargs={"reports": [wrong]})
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for wrong, reason in ((tmp_path / "a" / "config.json", "'rows'"), (tmp_path / "deep.json", "its brackets are")):
+        with pytest.raises(ValueError, match=rf"{wrong.name} is no report of evaluate.py: {reason}"):
+            random_pirnet().save_pretrained(tmp_path / "b", model_card_kwargs={"reports": [wrong]})
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], Any, str]] = {

@@ -295,6 +295,15 @@ def test_a_full_disk_is_named_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
+    """safetensors alone writes the metadata in random order."""
+    network = LIH(SLIM)
+    for number in range(20):
+        save_weights(tmp_path / f"{number}.safetensors", network, SLIM, run=run_id(network))
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    assert same_weights(load_lih(tmp_path / "0.safetensors"), network)
+
+
 def test_a_config_of_nested_brackets_is_an_error_of_one_line(tmp_path: Path) -> None:
     """Python's parser of JSON gives up at some depth, by an error of another kind."""
     path = tmp_path / "lih.safetensors"

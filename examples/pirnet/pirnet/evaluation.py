@@ -139,9 +139,7 @@ def measure(
     ways["ours"] = (example.restored_stego, example.restored)
     rows = []
     for name, (stego, secret) in ways.items():
-        figures: dict[str, float | None] = {f"secret_{k}": v for k, v in _compare(secret, example.truth, lpips).items()}
-        stego_figures = dict.fromkeys(("psnr", "ssim")) if stego is None else _compare(stego, example.cover, lpips)
-        figures |= {f"stego_{k}": v for k, v in stego_figures.items()}
+        figures = _compare("secret", secret, example.truth, lpips) | _compare("stego", stego, example.cover, lpips)
         if name == "no restoration":
             figures["revealed_psnr"] = float(psnr(secret, example.secret))
         rows.append(Row(example.task, name, pipeline, **figures))  # type: ignore[arg-type]
@@ -187,9 +185,8 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
     """The gain by the cloud, the price of privacy and that of the key, for each pipeline and task."""
     secrets = {(row.pipeline, row.task, row.row): row.secret_psnr for row in rows}
     result = []
-    for pipeline, task, name in secrets:
+    for (pipeline, task, name), ours in secrets.items():
         if name == "ours":
-            ours = secrets[pipeline, task, name]
             nothing, unrestored = (secrets[pipeline, task, way] for way in ("do nothing", "no restoration"))
             others = (secrets.get((pipeline, task, way)) for way in ("in the clear", "no key"))
             prices = [None if other is None else other - ours for other in others]
@@ -197,13 +194,16 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
     return result
 
 
-def _compare(image: Tensor, target: Tensor, lpips: LPIPS | None) -> dict[str, float | None]:
+def _compare(name: str, image: Tensor | None, target: Tensor, lpips: LPIPS | None) -> dict[str, float | None]:
+    """The figures of an image with that name in `Row`; without an image, those that every row states."""
+    if image is None:
+        return {f"{name}_psnr": None, f"{name}_ssim": None}
     side = min(image.shape[-2:])
     return {
-        "psnr": float(psnr(image, target)),
-        "ssim": float(ssim(image, target)),
-        "ms_ssim": float(ms_ssim(image, target)) if side >= MS_SSIM_SIDE else None,
-        "lpips": float(lpips(image, target)) if lpips is not None and side >= LPIPS_SIDE else None,
+        f"{name}_psnr": float(psnr(image, target)),
+        f"{name}_ssim": float(ssim(image, target)),
+        f"{name}_ms_ssim": float(ms_ssim(image, target)) if side >= MS_SSIM_SIDE else None,
+        f"{name}_lpips": float(lpips(image, target)) if lpips is not None and side >= LPIPS_SIDE else None,
     }
 
 

@@ -137,7 +137,15 @@ def png_bytes(
     check_images("write_png", pixels, batched=False)
     if not torch.isfinite(pixels).all():
         raise ValueError("write_png needs finite pixels, got NaN or infinite values")
-    image, exif, content = _to_pillow(pixels, alpha), Image.Exif(), BytesIO()
+    values = to_uint8(pixels).cpu()
+    if alpha is not None:
+        if alpha.dtype != torch.uint8:
+            raise TypeError(f"write_png needs an alpha of torch.uint8, got {alpha.dtype}")
+        if alpha.shape != (1, *pixels.shape[1:]):
+            raise ValueError(f"write_png needs an alpha of shape {(1, *pixels.shape[1:])}, got {tuple(alpha.shape)}")
+        values = torch.cat((values, alpha.cpu()))
+    image = Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())  # (H, W, 3 or 4)
+    exif, content = Image.Exif(), BytesIO()
     if orientation != 1:
         exif[ORIENTATION] = orientation
     image.save(content, format="PNG", icc_profile=profile, exif=exif)
@@ -187,7 +195,7 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
             shown, name = image if stego else ImageOps.exif_transpose(image), ""
             if srgb and profile:
                 shown, name = in_srgb(path, shown, profile)
-            converted, turned = shown.convert("RGBA" if shown.has_transparency_data else "RGB"), image.format == "TIFF"
+            converted = shown.convert("RGBA" if shown.has_transparency_data else "RGB")
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -200,7 +208,7 @@ def _read(path: Path, *, stego: bool = False, srgb: bool = False, content: bytes
         raise ImageError(f"{path}: cannot be read, damaged or truncated, {error}") from error
     turn = int(orientation) if orientation in range(1, 9) else 1
     values = torch.from_numpy(np.array(converted)).permute(2, 0, 1)  # (3 or 4, H, W)
-    if turned:  # Pillow applies the orientation of TIFF files; 6 and 8 undo each other, the others themselves
+    if image.format == "TIFF":  # Pillow has turned it already; 6 and 8 undo each other, the others themselves
         values = upright(values, {6: 8, 8: 6}.get(turn, turn))
     alpha = values[3:].contiguous() if len(values) == 4 else None
     other_kind = bool(profile) and not srgb and profile[16:20] != b"RGB "
@@ -235,14 +243,3 @@ def _check_kind(path: Path, image: Image.Image, *, stego: bool) -> None:
             "colours; use the PNG file that conceal.py or restore.py wrote"
         )
     require_size(path, image.height, image.width, least=MIN_SIZE)
-
-
-def _to_pillow(pixels: Tensor, alpha: Tensor | None) -> Image.Image:
-    values = to_uint8(pixels).cpu()
-    if alpha is not None:
-        if alpha.dtype != torch.uint8:
-            raise TypeError(f"write_png needs an alpha of torch.uint8, got {alpha.dtype}")
-        if alpha.shape != (1, *pixels.shape[1:]):
-            raise ValueError(f"write_png needs an alpha of shape {(1, *pixels.shape[1:])}, got {tuple(alpha.shape)}")
-        values = torch.cat((values, alpha.cpu()))
-    return Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())  # (H, W, 3 or 4)

@@ -6,7 +6,7 @@ resumed run takes exactly the steps that the uninterrupted run would have taken.
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +96,7 @@ class Trainer:
         """Takes one step and returns its row of the log."""
         train, (stage, done) = self.config.train, self._position()
         if done == 0:
-            self.guard.forget()
-            self.model.load_state_dict(self.average.state_dict())
-            self.optimizer = self._new_optimizer()
+            self._restart(self.average.state_dict())
             self.last_good = self._weights()  # a step back must not undo an earlier stage
         self.model.train()
         self.model.lih.train(stage != 2)  # a frozen network keeps its batch statistics, too
@@ -115,8 +113,9 @@ class Trainer:
         if self.average is not self.model:
             update_average(self.average, self.model, decay=train.ema, done=done)
         self.step += 1
-        if self.guard.gave_up:
-            self._step_back()
+        if self.guard.gave_up:  # the count of steps continues
+            self.rate_factor *= 0.5
+            self._restart(self.last_good)
         elif self.step % train.save_every == 0 and not self.guard.skipped_in_a_row:
             self.last_good = self._weights()
         row: dict[str, object] = {"step": self.step, "stage": stage, "loss": figures.pop("loss")}
@@ -183,7 +182,7 @@ class Trainer:
     def _gradients(self, batch: Batch, stage: int) -> dict[str, float]:
         """Computes the gradients of a batch's mean loss; returns the loss, and PSNRs in dB for the log."""
         tasks, low = self.tasks[self.batches.part], self.precision == "bfloat16"
-        sums, seen = torch.zeros(()), {}
+        sums, seen = torch.zeros((), device=self.device), {}
         for number in range(self.accumulate):
             part = slice(number, None, self.accumulate)
             images = (x[part].to(self.device, memory_format=torch.channels_last, non_blocking=True) for x in batch)
@@ -191,8 +190,7 @@ class Trainer:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
                     loss, seen = self.wrapped(*images, tasks[part], stage)
                 (loss / self.accumulate).backward()
-            figures = _figures(loss, seen)
-            sums = sums.to(loss.device) + figures
+            sums = sums + _figures(loss, seen)
         names = ["loss", *(f"{name}_psnr" for name in seen)]
         return dict(zip(names, distributed.mean(sums / self.accumulate).tolist(), strict=True))
 
@@ -211,11 +209,10 @@ class Trainer:
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
-    def _step_back(self) -> None:
-        """Returns to the last good weights with half the learning rate; the count of steps continues."""
-        self.rate_factor *= 0.5
-        self.model.load_state_dict(self.last_good)
-        self.average.load_state_dict(self.last_good)
+    def _restart(self, weights: Mapping[str, Tensor]) -> None:
+        """Continues from these weights with a new optimiser, and forgets the losses before."""
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
         self.optimizer = self._new_optimizer()
         self.guard.forget()
 

@@ -21,7 +21,7 @@ from pirnet.support.files import atomic_path
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, CheckpointError
 from pirnet.support.settings import check, shown
 from pirnet.support.taskless import Taskless
-from pirnet.support.text import counted
+from pirnet.support.text import counted, from_json
 
 N = TypeVar("N", bound=nn.Module)
 C = TypeVar("C", LIHConfig, LSRConfig)
@@ -38,7 +38,17 @@ def save_weights(path: Path, network: nn.Module, config: LIHConfig | LSRConfig |
     metadata = {"network": type(network).__name__, "config": json.dumps(config and dataclasses.asdict(config))}
     metadata |= {"run": run} if run else {}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make it private
+        temporary.write_bytes(_in_order(safetensors.torch.save(tensors, metadata)))  # save_file would make it private
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in alphabetical, not random order, so that equal weights are equal files."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned to eight bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def run_id(hider: nn.Module) -> str:
@@ -101,10 +111,10 @@ def _use(path: Path) -> Config:
     if not path.is_file():
         return Config()
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))["config"]
+        saved = from_json(path.read_text(encoding="utf-8"))["config"]
         config = Config(stego=saved["stego"], z=saved["z"])
         check(config)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or of another version: {error}") from error
     return config
 
@@ -118,12 +128,12 @@ def load_network(path: Path, network_class: type[N], config_class: type[C]) -> t
     """Reads a network with the dtype of its file, and its config; errors as in `load_lih`."""
     tensors, metadata = _tensors(path, network_class.__name__)
     try:
-        config = from_dict(config_class, json.loads(metadata["config"]))
+        config = from_dict(config_class, from_json(metadata["config"]))
         _check_counts(config, tensors)
         network = _without_values(network_class, config)
         check_tensors(tensors, network)
         network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the weights in {path} do not fit their own config: {error}") from error
     if isinstance(network, LIH) and metadata.get("run", "") not in ("", run_id(network)):
         raise CheckpointError(f"{path} is damaged: its weights are not those that its id {metadata['run']} is made of")

@@ -11,16 +11,14 @@ import torch
 import torch.nn.functional as F
 from pirnet.data import Pair
 from pirnet.degrade import gaussian_blur
-from pirnet.evaluation import TEST
 from pirnet.metrics import psnr
 from pirnet.model import LIH
 from pirnet.support.seeds import seeded_generator
-from pirnet.tasks import degrade
 from torch import Tensor
 
 from liftlayers.functional import haar_analysis, scramble_blocks, unscramble_blocks
 from reproduce.jigsaw import blocks_of, matched, neighbour_retrieval, placed
-from reproduce.security_pipeline import Sent, fresh_key, hidden
+from reproduce.security_pipeline import Sent, degraded, fresh_key, hidden
 
 Estimator = Callable[[Tensor], Tensor]
 """An attacker's estimate (1, 3, H, W) of the secret in a stego image (1, 3, H, W)."""
@@ -80,9 +78,9 @@ def pictures(sent: Sent, estimators: Mapping[str, Estimator]) -> dict[str, list[
     return {name: [torch.nan_to_num(each) for each in estimates] for name, estimates in found.items()}
 
 
-def shuffled(lih: LIH, seed: int = 0) -> LIH:
+def shuffled(lih: LIH) -> LIH:
     """The same network with the numbers in every weight tensor permuted: wrong weights of the right scale."""
-    network, generator = copy.deepcopy(lih), seeded_generator(seed)
+    network, generator = copy.deepcopy(lih), seeded_generator(0)
     for parameter in network.parameters():
         order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
         parameter.data = parameter.data.flatten()[order].view_as(parameter)
@@ -97,7 +95,7 @@ def haar_bands(image: Tensor) -> list[Tensor]:
 
 def likest(estimates: list[Tensor], truth: Tensor) -> Tensor:
     """The estimate with the highest correlation with the truth."""
-    return max(estimates, key=lambda estimate: correlation(estimate, truth)) if len(estimates) > 1 else estimates[0]
+    return max(estimates, key=lambda estimate: correlation(estimate, truth))
 
 
 def correlation(estimate: Tensor, truth: Tensor) -> float:
@@ -141,7 +139,7 @@ def repeated(lih: LIH, pair: Pair, task: str, *, number: int, block: int | None)
     """
     cover, key, other_key = pair.cover[None], fresh_key(number, 0), fresh_key(number, 1)
     mirrored, truths = cover.flip(-1), (pair.secret[None], cover.flip(-2))
-    first, second = (degrade(truth, task, TEST, generator=seeded_generator(number)) for truth in truths)
+    first, second = (degraded(truth, task, number) for truth in truths)
     stego = hidden(lih, cover, first, key=key, block=block)
     reveal = lih.reveal(stego)
     again = lih.reveal(hidden(lih, mirrored, first, key=other_key, block=block))

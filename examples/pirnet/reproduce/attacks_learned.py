@@ -7,18 +7,16 @@ import torch
 import torch.nn.functional as F
 from pirnet.band_hider import Bands
 from pirnet.data import PairCrops
-from pirnet.evaluation import TEST
 from pirnet.model import LIH
 from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.seeds import random_below, seeded_generator
 from pirnet.support.text import counted
-from pirnet.tasks import degrade
 from torch import Tensor, nn
 
 from liftlayers.functional import scramble_blocks
 from reproduce.attacks import Estimator
-from reproduce.security_pipeline import fresh_key, hidden
+from reproduce.security_pipeline import degraded, fresh_key, hidden
 
 CROP = 128  # side of a leaked pair, in pixels
 REACH = 2  # of the linear map, in band pixels: it uses 5 x 5 of them, 10 x 10 pixels of the image
@@ -34,7 +32,7 @@ def leaked_pairs(
     crops, leaks = PairCrops(photos, crop=crop, seed=0), []
     for index, task in zip(progress_bar(range(number), desc="leaked pairs", unit="pair"), cycle(tasks), strict=False):
         cover, truth = crops.batch(index, 1)
-        secret = degrade(truth, task, TEST, generator=seeded_generator(index))
+        secret = degraded(truth, task, index)
         key = fresh_key(-1, index)
         stego = hidden(lih, cover, secret, key=key, block=block)
         leaks.append((stego, secret, secret if block is None else scramble_blocks(secret, key, block=block)))
@@ -73,7 +71,6 @@ class LeastSquares:
         inputs = 12 * (2 * REACH + 1) ** 2 + 1
         self.gram = torch.zeros(inputs, inputs, dtype=torch.float64)
         self.moments = torch.zeros(inputs, 12, dtype=torch.float64)
-        self.coefficients = self.moments
         self.bands = Bands()
 
     def learn(self, seen: Tensor, secret: Tensor) -> None:
@@ -128,8 +125,8 @@ class UNet(nn.Module):
 
 
 @torch.enable_grad()
-def trained(leaks: Sequence[Leak], *, steps: int, batch: int = 4) -> UNet:
-    """A U-Net that was trained on leaked pairs with the mean squared error."""
+def trained(leaks: Sequence[Leak], *, steps: int) -> UNet:
+    """A U-Net that was trained on leaked pairs, at most four in a step, with the mean squared error."""
     stegos, secrets = (torch.cat([leak[i] for leak in leaks]) for i in (0, 1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -139,7 +136,7 @@ def trained(leaks: Sequence[Leak], *, steps: int, batch: int = 4) -> UNet:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = seeded_generator(0)
     for _ in progress_bar(range(steps), desc=f"U-Net, {counted(len(leaks), 'leaked pair')}", unit="step"):
-        chosen = [random_below(len(leaks), generator) for _ in range(min(batch, len(leaks)))]
+        chosen = [random_below(len(leaks), generator) for _ in range(min(4, len(leaks)))]
         optimizer.zero_grad()
         F.mse_loss(net(stegos[chosen]), secrets[chosen]).backward()
         optimizer.step()

@@ -149,7 +149,7 @@ def save(folder: Path, options: Options, settings: Mapping[str, object], rows: M
         "headline": headline(options, settings),
         "notes": notes(options, settings),
         "settings": settings,
-        "rows": [{k: v for k, v in rows[e.name].items() if k != "settings"} for e in table if e.name in rows],
+        "rows": [rows[entry.name] for entry in table if entry.name in rows],
         "to_come": [entry.name for entry in table if entry.name not in rows],
     }
     files.write_json(folder / "results.json", results)

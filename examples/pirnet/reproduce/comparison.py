@@ -1,6 +1,5 @@
 """The paper's Tables 1 to 3, row by row: every system is trained and measured in the same way, for the same minutes."""
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pirnet.model import PIRNet
 from pirnet.support.photos import Photos
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.settings import differences
+from pirnet.support.text import from_json
 from pirnet.tasks import TASKS
 from pirnet.trainer import Trainer
 from torch import Tensor, nn
@@ -170,8 +170,8 @@ def read_rows(folder: Path, settings: Mapping[str, object]) -> dict[str, dict]:
     rows = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            row = json.loads(path.read_text(encoding="utf-8"))
-            found = differences(settings, row["settings"])
+            row = from_json(path.read_text(encoding="utf-8"))
+            found = differences(settings, row.pop("settings"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no row of a comparison: remove it to train it again") from error
         if found:

@@ -13,15 +13,12 @@ from types import ModuleType
 import numpy as np
 import torch
 from pirnet.data import Pair
-from pirnet.evaluation import TEST
 from pirnet.model import LIH
 from pirnet.pixels import to_uint8
 from pirnet.support.files import atomic_path
 from pirnet.support.progress import progress_bar
-from pirnet.support.seeds import seeded_generator
-from pirnet.tasks import degrade
 
-from reproduce.security_pipeline import fresh_key, hidden
+from reproduce.security_pipeline import degraded, fresh_key, hidden
 
 PACKAGES = ("sealwatch", "conseal")
 COVER = "cover"
@@ -84,8 +81,7 @@ def hiding_with(lih: LIH, *, block: int | None, tasks: Sequence[str]) -> Hide:
 
     @torch.no_grad()
     def hide(pair: Pair, number: int) -> Image:
-        task = tasks[number % len(tasks)]
-        secret = degrade(pair.secret[None], task, TEST, generator=seeded_generator(number))
+        secret = degraded(pair.secret[None], tasks[number % len(tasks)], number)
         stego = hidden(lih, pair.cover[None], secret, key=fresh_key(-2, number), block=block)
         return to_uint8(stego[0]).permute(1, 2, 0).numpy()
 

@@ -12,7 +12,6 @@ finding.png into a folder, with the networks that were trained for it; a second 
 # ruff: noqa: E402 (the command line is read before torch is imported, which takes seconds)
 
 import functools
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -62,7 +61,7 @@ from pirnet.support.photos import Photos
 from pirnet.support.progress import progress_bar
 from pirnet.support.registry import with_baseline_rates
 from pirnet.support.taskless import Taskless
-from pirnet.support.text import counted, file_name, filled_page
+from pirnet.support.text import counted, file_name, filled_page, from_json
 from pirnet.trainer import Trainer
 from pirnet.weights import load_lih, load_other, save_weights
 from torch import nn
@@ -129,7 +128,7 @@ def trained(name: str, options: Options, photos: Photos, device: torch.device) -
     note = path.with_suffix(".json")
     settings = {"minutes": options.minutes, "crop": options.crop, "photos": list(photos.names)}
     if path.is_file():
-        if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != settings:
+        if not note.is_file() or from_json(note.read_text(encoding="utf-8")) != settings:
             raise ValueError(f"{path} was trained with other settings: remove it, or name another folder with --out")
         model = PIRNet(config)
         load_other(path, model.lih if name == "hinet" else cast(Taskless, model.lsr).network)

@@ -13,7 +13,6 @@ from pirnet.support.progress import progress_bar
 from pirnet.support.sheets import Panel, save_sheet
 from torch import Tensor
 
-from liftlayers.functional import scramble_blocks
 from reproduce.attacks import Attacks, Estimator, correlation, levelled, likest, pictures, repeated, rounded_means
 from reproduce.jigsaw import blocks_of, neighbour_retrieval, neighbours_kept, placed, upright
 from reproduce.jigsaw_solver import assemble
@@ -24,7 +23,6 @@ SOURCES = ("truth", "revealed", "restored")
 """Pictures whose blocks are put together: the clean photo, and what LIH's weights reveal from either stego image."""
 SIDE = 256  # of a picture on a sheet
 SHOWN = ("LIH's weights and the key", "restored stego image", "Haar band of the restored stego image")
-SHOWN_LAST = ("LIH's weights without the key",)
 AS_SEEN = ("LIH's weights and the key", "restored stego image", "LIH's weights without the key")
 """Attacks whose pictures are shown as they are; the others are hardly visible without the levels of the truth."""
 
@@ -65,8 +63,7 @@ def solved(sent: Sent, scrambled: Tensor) -> tuple[Tensor, Tensor]:
     assert sent.block is not None
     index = torch.arange(scrambled.numel()).view_as(scrambled)
     chosen = assemble(scrambled[0], sent.block)
-    hidden_index = scramble_blocks(index, sent.key, block=sent.block)[0]
-    return placed(scrambled[0], sent.block, chosen), placed(hidden_index, sent.block, chosen)
+    return placed(scrambled[0], sent.block, chosen), placed(sent.scrambled(index)[0], sent.block, chosen)
 
 
 def measured(
@@ -123,9 +120,8 @@ def draw(path: Path, networks: Networks, name: str, *, task: str, estimators: Ma
     pair = evaluation_pairs(held_out, multiple=MULTIPLE, swap=False)[0]
     sent = send(networks, pair, task, number=0, block=block)
     found = pictures(sent, estimators)
-    wanted = [*SHOWN, *estimators, *SHOWN_LAST]
     panels = [Panel("photo", "what is to be protected", sent.truth[0])]
-    for attack in wanted:
+    for attack in (*SHOWN, *estimators, "LIH's weights without the key"):
         estimate = likest(found[attack], sent.truth)
         caption = f"correlation {correlation(estimate, sent.truth):.2f}"
         shown = estimate.clamp(0, 1) if attack in AS_SEEN else levelled(estimate, sent.truth)

@@ -61,6 +61,11 @@ def fresh_key(*numbers: int) -> bytes:
     return random_key(seeded_generator(*numbers))
 
 
+def degraded(truth: Tensor, task: str, number: int) -> Tensor:
+    """A secret (1, 3, H, W) with the damage of the test; its noise depends on the number alone."""
+    return degrade(truth, task, TEST, generator=seeded_generator(number))
+
+
 def hidden(lih: LIH, cover: Tensor, secret: Tensor, *, key: bytes, block: int | None) -> Tensor:
     """The stego image in 8 bit, with the secret scrambled by the key unless `block` is None."""
     secret = secret if block is None else scramble_blocks(secret, key, block=block)
@@ -72,7 +77,7 @@ def hidden(lih: LIH, cover: Tensor, secret: Tensor, *, key: bytes, block: int | 
 def send(networks: Networks, pair: Pair, task: str, *, number: int, block: int | None) -> Sent:
     """Degrades a secret, hides it, restores the stego image and reveals; noise and key depend on the number alone."""
     truth, cover, key = pair.secret[None], pair.cover[None], fresh_key(number)
-    secret = degrade(truth, task, TEST, generator=seeded_generator(number))
+    secret = degraded(truth, task, number)
     stego = hidden(networks.lih, cover, secret, key=key, block=block)
     restored_stego = as_sent(networks.lsr(stego, task), "uint8")
     revealed, restored = (networks.lih.reveal(image, networks.z) for image in (stego, restored_stego))

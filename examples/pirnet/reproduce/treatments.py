@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from pirnet.band_hider import Z
 from pirnet.data import Pair
 from pirnet.degrade import Degradation, add_noise
 from pirnet.metrics import psnr, ssim
@@ -63,7 +62,7 @@ def partly(treatment: Treatment, share: float) -> Treatment:
 
 @torch.no_grad()
 def points(
-    hider: str, network: LIH, treatments: Mapping[str, Treatment], pair: Pair, *, number: int, z: Z = "zero"
+    hider: str, network: LIH, treatments: Mapping[str, Treatment], pair: Pair, *, number: int
 ) -> Iterator[Point]:
     """Adds noise of sigma 25 to a pair's secret, hides it, treats the stego image in each way and reveals.
 
@@ -75,7 +74,6 @@ def points(
         treatments: By name.
         pair: Photos with sides divisible by 16.
         number: The pair's number.
-        z: The substitute for the lost part.
     """
     device = next(network.parameters()).device
     secret = degrade(pair.secret[None], "denoise", Degradation(), generator=seeded_generator(number))
@@ -83,7 +81,7 @@ def points(
     stego = quantise_uint8(network.conceal(cover, secret))
     for name, treatment in treatments.items():
         treated = quantise_uint8(treatment(stego, seeded_generator(number, 1)))
-        revealed = network.reveal(treated, z)
+        revealed = network.reveal(treated)
         qualities = psnr(treated, cover), psnr(revealed, truth), ssim(treated, cover), ssim(revealed, truth)
         yield Point(hider, name, pair.secret_name, pair.cover_name, *map(float, qualities))
 

@@ -76,7 +76,7 @@ def test_a_line_cut_short_is_no_obstacle(tmp_path: Path) -> None:
     assert log.read_text() == '{"step": 10, "loss": 0.5}\n'
 
 
-@pytest.mark.parametrize("damage", [b"no JSON\n", b"[1]\n", b'{"loss": 1}\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize("damage", [b"no JSON\n", b"[1]\n", b'{"loss": 1}\n', b"\xff\xfe\n", b"[" * 100_000 + b"\n"])
 def test_a_damaged_log_is_named_and_kept(damage: bytes, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"step": 10, "loss": 0.5}\n' + damage)

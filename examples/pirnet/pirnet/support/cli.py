@@ -123,7 +123,13 @@ def _refuse_empty_words() -> None:
             raise ValueError(f"{word.rstrip('=') or before} needs a value, got an empty one")
 
 
-def parse(kind: type[T], description: str | None, *, default: T | None = None) -> T:
+def warn(*lines: str) -> None:
+    """Prints lines on standard error, since standard output may be a picture."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def parse(kind: type[T], description: str | None, *, default: T = tyro.MISSING_NONPROP) -> T:
     """Reads the command line into a dataclass, whose fields and their docstrings are the options and their help.
 
     Raises:
@@ -135,10 +141,7 @@ def parse(kind: type[T], description: str | None, *, default: T | None = None) -
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            if default is None:
-                options = tyro.cli(kind, description=shown, args=words, config=config)
-            else:
-                options = tyro.cli(kind, description=shown, args=words, default=default, config=config)
+            options = tyro.cli(kind, description=shown, args=words, default=default, config=config)
     except SystemExit as stop:
         if stop.code != REFUSED:  # the help has been printed, or a signal ends the script
             raise

@@ -27,15 +27,15 @@ def in_srgb(path: Path, image: Image.Image, profile: bytes) -> tuple[Image.Image
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         mode = "L" if profile[16:20] == b"GRAY" else "RGB"
-        opaque = _without_alpha(image, mode)
+        if mode == "L" and image.mode not in ("1", "L", "LA"):
+            raise OSError("it is for grey pictures")
         to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         if not _has_effect(to_srgb, mode):  # the name does not say: profiles of linear sRGB have "sRGB" in theirs
             return image, ""
-        converted = ImageCms.applyTransform(opaque, to_srgb)
+        converted = to_srgb.apply(image.convert("RGBA").convert(mode))
         name = ImageCms.getProfileDescription(source).strip()
     except (OSError, ImageCms.PyCMSError) as error:
         raise ImageError(f"{path}: its colour profile cannot be used, {error}; convert it to sRGB first") from error
-    assert converted is not None  # only a conversion in place returns nothing
     if image.has_transparency_data:
         converted.putalpha(image.convert("RGBA").getchannel("A"))
     return converted, name
@@ -45,12 +45,4 @@ def _has_effect(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     """Whether a transform changes any of 18 x 18 x 18 colours by more than one level, a difference of rounding."""
     levels = np.indices((18, 18, 18), np.uint8) * 15  # (3, red, green, blue)
     colours = Image.fromarray(levels.transpose(1, 2, 3, 0).reshape(18 * 18, 18, 3)).convert(mode)
-    converted = ImageCms.applyTransform(colours, transform)
-    assert converted is not None  # only a conversion in place returns nothing
-    return bool(abs(np.asarray(converted, np.int16) - np.asarray(colours.convert("RGB"))).max() > 1)
-
-
-def _without_alpha(image: Image.Image, mode: str) -> Image.Image:
-    if mode == "L" and image.mode not in ("1", "L", "LA"):
-        raise OSError("it is for grey pictures")
-    return image.convert("RGBA").convert("RGB") if mode == "RGB" else image.convert("L")
+    return bool(abs(np.asarray(transform.apply(colours), np.int16) - np.asarray(colours.convert("RGB"))).max() > 1)

@@ -83,16 +83,16 @@ def difference(graph: bytes, network: Conceal | Reveal) -> tuple[int, float]:
         ValueError: If that is more than rounding.
     """
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    levels, differing, count = 0, 0, 0
+    errors = []
     for size in (EXAMPLE, OTHER):
         images = _images(size, len(network.inputs))
         feeds = {name: image.numpy() for name, image in zip(network.inputs, images, strict=True)}
         (found,) = session.run([network.outputs[0]], feeds)
         output = network(*images)
         expected = (output if isinstance(output, Tensor) else output[0]).numpy()
-        error = np.abs(np.asarray(found, int) - expected)
-        levels, differing, count = max(levels, int(error.max())), differing + (error > 0).sum(), count + error.size
-    share = float(differing / count)
+        errors.append(np.abs(np.asarray(found, int) - expected).flatten())
+    error = np.concatenate(errors)
+    levels, share = int(error.max()), float(np.mean(error > 0))
     if levels > MOST_LEVELS or share > MOST_SHARE:
         raise ValueError(
             f"{type(network).__name__} needs a graph within {MOST_LEVELS} grey level of PyTorch in all but "

@@ -3,7 +3,6 @@
 A key file is JSON, so that a program in any language can read it; `docs/scrambling.md` specifies the scrambling.
 """
 
-import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from pirnet.pixels import even_part
 from pirnet.support.files import atomic_path, to_json
 from pirnet.support.outputs import STREAM
 from pirnet.support.signals import deferred
-from pirnet.support.text import counted
+from pirnet.support.text import counted, from_json
 
 KIND, VERSION = "liftlayers PIRNet key", 1
 KEY_BYTES = 32
@@ -71,9 +70,9 @@ class Key:
         return self._on_even_part(unscramble_blocks, image)
 
     def _on_even_part(self, function: Callable[..., Tensor], image: Tensor) -> Tensor:
-        part = even_part(image)[None]
-        odd = [whole - even for whole, even in zip(image.shape[1:], part.shape[2:], strict=True)]
-        return pad(function(part, self.secret, block=self.block), (0, odd[1], 0, odd[0]), mode="replicate")[0]
+        odd = [side % 2 for side in image.shape[1:]]
+        part = function(even_part(image)[None], self.secret, block=self.block)
+        return pad(part, (0, odd[1], 0, odd[0]), mode="replicate")[0]
 
 
 def new_key(file: Path, photo: Tensor, *, block: int, weights: str) -> Key:
@@ -112,8 +111,8 @@ def read_key(path: Path) -> Key:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES)  # the beginning of a larger file, such as a photo, is no JSON
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):  # also of brackets that are nested too deep
+        content = from_json(data)
+    except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise KeyFileError(f"{path}: needs to be a key file that conceal.py wrote, this is something else")

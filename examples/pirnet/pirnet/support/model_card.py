@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import nn
 
 from pirnet.support.places import LIH_WEIGHTS, LSR_WEIGHTS, SHIPPED
-from pirnet.support.text import counted, filled_page, markdown_table, number
+from pirnet.support.text import counted, filled_page, from_json, markdown_table, number
 from pirnet.tasks import TASKS
 
 PARTS = {"LIH": (LIH_WEIGHTS, "the client"), "LSR": (LSR_WEIGHTS, "the cloud")}  # the file and the owner of each
@@ -119,7 +119,7 @@ def _training() -> str:
 
 def _report(path: Path) -> Mapping:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = from_json(path.read_text(encoding="utf-8"))
         for row in report["rows"]:
             _ = [row[name] for name in ("task", "row", "pipeline", *MEASURES)]
         return {"data": report["data"], "pairs": report["pairs"], "block": report["block"], "rows": report["rows"]}

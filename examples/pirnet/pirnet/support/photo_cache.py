@@ -17,7 +17,7 @@ from pirnet.support.files import atomic_path
 from pirnet.support.photos import Photos, Refusals, hash_of, photo_paths
 from pirnet.support.places import cache_folder
 from pirnet.support.progress import progress_bar
-from pirnet.support.text import counted, file_name
+from pirnet.support.text import counted, file_name, from_json
 
 ENDING = ".photos"
 TITLE = 50  # characters of a folder's name: with four bytes each, the name of the file is not too long
@@ -127,8 +127,8 @@ def _known_index(file: Path, photos: list[list[object]]) -> dict | None:
             end = source.seek(-LENGTH, os.SEEK_END)
             length = int.from_bytes(source.read(LENGTH), "little")
             source.seek(end - length)
-            index = json.loads(source.read(length))
+            index = from_json(source.read(length))
             complete = sum(3 * h * w for h, w in index["sizes"]) == end - length
             return index if complete and index["photos"] == photos and len(index["hashes"]) == len(photos) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -192,7 +192,7 @@ class Refusals:
             raise RefusedPhotos(self.messages)
 
 
-def sizes_of(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+def sizes_of(paths: Sequence[Path]) -> dict[Path, Sequence[int]]:
     """Height and width of each photo; shows progress.
 
     Raises:
@@ -201,7 +201,6 @@ def sizes_of(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     sizes, refusals = {}, Refusals()
     for path in progress_bar(paths, desc="checking", unit="photo"):
         with refusals.collected():
-            height, width = read_picture(path).pixels.shape[1:]
-            sizes[path] = (height, width)
+            sizes[path] = read_picture(path).pixels.shape[1:]
     refusals.raise_all()
     return sizes

@@ -4,10 +4,9 @@ This module does not import torch: train.py reads its command line with it.
 """
 
 import importlib
-from collections.abc import Iterable
 from dataclasses import replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pirnet.config import Config
 
@@ -37,16 +36,12 @@ def with_baseline_rates(config: Config) -> Config:
     Raises:
         ValueError: If there is no baseline of a name in the config, or `reproduce/` is missing.
     """
-    others = [f"--{kind} {name}" for kind, own in OWN.items() if (name := getattr(config, kind)) != own]
-    if not others:
+    hider, restorer = config.hider, config.restorer
+    if (hider, restorer) == tuple(OWN.values()):
         return config
-    rates = reproduction("learning_rates", needed_for=others[0])
-    names = (config.hider, config.restorer)
-    for kind, name, known in zip(OWN, names, (rates.HIDERS, rates.RESTORERS), strict=True):
-        if name != OWN[kind] and name not in known:
-            raise _unknown(kind, name, known)
     first, second, _ = config.train.learning_rates
-    first, second = rates.HIDERS.get(names[0], first), rates.RESTORERS.get(names[1], second)
+    first = first if hider == OWN["hider"] else _found("learning_rates", "hider", hider)
+    second = second if restorer == OWN["restorer"] else _found("learning_rates", "restorer", restorer)
     return replace(config, train=replace(config.train, learning_rates=(first, second, min(first, second) / 3)))
 
 
@@ -56,12 +51,13 @@ def baseline(kind: Literal["hider", "restorer"], name: str) -> "nn.Module":
     Raises:
         ValueError: If there is none of that name, or `reproduce/` is missing.
     """
-    baselines = reproduction("baselines", needed_for=f"--{kind} {name}")
-    builders = {"hider": baselines.HIDERS, "restorer": baselines.RESTORERS}[kind]
-    if name not in builders:
-        raise _unknown(kind, name, builders)
-    return builders[name]()
+    return _found("baselines", kind, name)()
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    return ValueError(f"--{kind} needs one of {', '.join([OWN[kind], *known])}, got {name!r}")
+def _found(module: str, kind: str, name: str) -> Any:
+    """What a module of `reproduce/` holds for one of the paper's other systems."""
+    tables = reproduction(module, needed_for=f"--{kind} {name}")
+    known = {"hider": tables.HIDERS, "restorer": tables.RESTORERS}[kind]
+    if name not in known:
+        raise ValueError(f"--{kind} needs one of {', '.join([OWN[kind], *known])}, got {name!r}")
+    return known[name]

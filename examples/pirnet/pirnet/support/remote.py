@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from pirnet.support.progress import progress_bar
+from pirnet.support.text import from_json
 
 TIMEOUT = 300.0  # seconds without any answer
 LONGEST_WAIT = 60.0  # seconds before the second try, even if the service asks for more
@@ -32,8 +32,8 @@ class _Answer:
     def reason(self) -> str:
         """What the service needs, as it says."""
         try:
-            return str(json.loads(self.content)["error"])[:500]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return str(from_json(self.content)["error"])[:500]
+        except (ValueError, KeyError, TypeError):
             return http.client.responses.get(self.status, "for no stated reason")
 
 

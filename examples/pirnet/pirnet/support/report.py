@@ -166,12 +166,11 @@ def _quality(results: Mapping, pipeline: str) -> str:
 
 
 def _verdicts(results: Mapping) -> str:
-    lines = []
-    for each in results["differences"]:
-        if each["over_nothing"] <= 0:
-            which, gain = f"{TASKS[each['task']].title}, {each['pipeline']}", each["over_nothing"]
-            lines.append(f"- {which}: ours does not beat doing nothing ({gain:+.2f} dB).")
-    return "\n".join(lines)
+    return "\n".join(
+        f"- {TASKS[each['task']].title}, {each['pipeline']}: ours does not beat doing nothing ({gain:+.2f} dB)."
+        for each in results["differences"]
+        if (gain := each["over_nothing"]) <= 0
+    )
 
 
 def _spread(row: Mapping, name: str, digits: int) -> str:

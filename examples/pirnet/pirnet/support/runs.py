@@ -1,7 +1,6 @@
 """Run folders: where they are, what they contain, the log in them, and how a run stops cleanly."""
 
 import errno
-import json
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ from types import FrameType
 from pirnet.support import signals
 from pirnet.support.files import named, to_json, write_text
 from pirnet.support.places import CHECKPOINT, CLEAR_WEIGHTS, RUNS, CheckpointError
+from pirnet.support.text import from_json
 from pirnet.trainer import Trainer
 from pirnet.weights import run_id, save_state, save_weights
 
@@ -94,7 +94,7 @@ def trim_log(path: Path, step: int) -> None:
         return
     try:
         complete = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        kept = [line for line in complete if json.loads(line)["step"] <= step]
+        kept = [line for line in complete if from_json(line)["step"] <= step]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged, rename or remove it: {error}") from error
     write_text(path, "".join(kept))

@@ -10,7 +10,6 @@ import logging
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from pirnet.support.outputs import ImageError
+from pirnet.support.service_options import Limits
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MIN_SIDE = 16
@@ -31,25 +31,6 @@ CLIENT_LEFT = 499  # as nginx calls it; nobody receives this status
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 300)  # of the histogram; clients wait up to 300
 
 log = logging.getLogger("pirnet.service")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the service accepts.
-
-    Attributes:
-        workers: Processes that restore.
-        queue: Requests that may wait while all of them work.
-        megabytes: Largest body.
-        megapixels: Largest picture.
-        timeout: Seconds in which a body has to arrive.
-    """
-
-    workers: int
-    queue: int
-    megabytes: float
-    megapixels: float
-    timeout: float
 
 
 class Refused(Exception):
@@ -154,14 +135,14 @@ class Service:
                 self.inside -= 1
             self.pixels.inc(height * width)
             self.seconds.labels(task).observe(time.monotonic() - begun)
-            status, response = 200, Response(restored, media_type="image/png")
+            response = Response(restored, media_type="image/png")
         except Refused as refused:
-            status, headers = refused.status, {"Retry-After": str(RETRY_AFTER)} if refused.status in (429, 503) else {}
-            response = JSONResponse({"error": str(refused)}, status, headers)
+            headers = {"Retry-After": str(RETRY_AFTER)} if refused.status in (429, 503) else {}
+            response = JSONResponse({"error": str(refused)}, refused.status, headers)
         except ClientDisconnect:
-            status, response = CLIENT_LEFT, Response(status_code=CLIENT_LEFT)
-        self.requests.labels(status).inc()
-        log.info("%d %s %.0f ms", status, about, 1000 * (time.monotonic() - begun))
+            response = Response(status_code=CLIENT_LEFT)
+        self.requests.labels(response.status_code).inc()
+        log.info("%d %s %.0f ms", response.status_code, about, 1000 * (time.monotonic() - begun))
         return response
 
     def _checked_head(self, request: Request) -> str:

@@ -1,17 +1,33 @@
-"""The options that `serve.py` and `cluster.py` share."""
+"""The options that `serve.py` and `cluster.py` share, and the limits that a service takes from them."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pirnet.support.places import SHIPPED
 from pirnet.support.remote import read_api_key
 from pirnet.support.settings import CountOrZero, Port, Positive, Range
 
-if TYPE_CHECKING:
-    from pirnet.support.service import Limits
-
 DAY = 86_400  # seconds
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service accepts.
+
+    Attributes:
+        workers: Processes that restore.
+        queue: Requests that may wait while all of them work.
+        megabytes: Largest body.
+        megapixels: Largest picture.
+        timeout: Seconds in which a body has to arrive.
+    """
+
+    workers: int
+    queue: int
+    megabytes: float
+    megapixels: float
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -51,10 +67,8 @@ class ServiceOptions:
                 )
         return found
 
-    def limits(self, processes: int) -> "Limits":
+    def limits(self, processes: int) -> Limits:
         """What a service with that many processes accepts."""
-        from pirnet.support.service import Limits
-
         return Limits(processes, self.queue, self.megabytes, self.megapixels, self.timeout)
 
     def address(self, port: int) -> str:

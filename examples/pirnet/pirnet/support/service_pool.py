@@ -58,17 +58,12 @@ class Workers:
                 worker.pool = self._new_pool()
                 return await loop.run_in_executor(worker.pool, service_worker.restore, content, task)
         finally:
-            self._idle.append(self._renewed(worker))
-
-    def _renewed(self, worker: _Worker) -> _Worker:
-        """The worker, or a new one in its place if it has restored as many pictures as a process may."""
-        worker.done += 1
-        if worker.done < self._tasks_per_process:
-            return worker
-        worker.pool.shutdown(wait=False)
-        renewed = _Worker(self._new_pool())
-        renewed.pool.submit(service_worker.tasks)
-        return renewed
+            worker.done += 1
+            if worker.done >= self._tasks_per_process:
+                worker.pool.shutdown(wait=False)
+                worker.pool, worker.done = self._new_pool(), 0
+                worker.pool.submit(service_worker.tasks)  # starts the process
+            self._idle.append(worker)
 
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the weights were trained for; starts all processes and waits for them.
@@ -76,10 +71,9 @@ class Workers:
         Raises:
             CheckpointError: If the weights are missing or damaged.
         """
-        first, *others = [worker.pool.submit(service_worker.tasks) for worker in self._idle]
-        for started in others:
-            started.result()
-        return first.result()
+        started = [worker.pool.submit(service_worker.tasks) for worker in self._idle]
+        first, *_ = [each.result() for each in started]
+        return first
 
     def end(self) -> None:
         """Ends the processes after their work."""

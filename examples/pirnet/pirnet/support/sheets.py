@@ -170,16 +170,13 @@ def _fits(text: str, style: _Style, width: int) -> bool:
 
 def _drawable(text: str, style: _Style) -> str:
     """The text with the code of each letter that the font lacks, such as those of Chinese."""
-    known = FT2Font(str(_font_path(style))).get_charmap()
+    known = FT2Font(_font(style).path).get_charmap()
     composed = unicodedata.normalize("NFC", text)  # the font places accents better on letters that include them
     return "".join(char if char == "\n" or ord(char) in known else code(char) for char in composed)
 
 
-def _font_path(style: _Style) -> Path:
-    # DejaVu Sans comes with matplotlib, so sheets look the same everywhere and have sigma and the minus sign
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' * style.bold}.ttf"
-
-
 @cache
 def _font(style: _Style) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(_font_path(style), style.size)
+    # DejaVu Sans comes with matplotlib, so sheets look the same everywhere and have sigma and the minus sign
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' * style.bold}.ttf"
+    return ImageFont.truetype(path, style.size)

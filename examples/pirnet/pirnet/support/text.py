@@ -1,9 +1,23 @@
-"""Text for messages and reports: names of files, which may hold any bytes, numbers of things, tables in Markdown."""
+"""Text for messages and files: names of files, which may hold any bytes, numbers of things, Markdown, JSON."""
 
+import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+
+def from_json(text: str | bytes) -> Any:
+    """What a text in JSON says.
+
+    Raises:
+        ValueError: If it is no JSON, or its brackets are nested too deep for Python.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deep") from error
 
 
 def file_name(path: str | Path) -> str:

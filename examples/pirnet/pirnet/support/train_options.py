@@ -1,6 +1,5 @@
 """The command line of train.py, read without importing torch."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
@@ -14,6 +13,7 @@ from pirnet.support import cli
 from pirnet.support.places import CHECKPOINT, CheckpointError, latest_run
 from pirnet.support.registry import OWN, with_baseline_rates
 from pirnet.support.settings import Count, CountOrZero, PositiveOrZero
+from pirnet.support.text import from_json
 
 T = TypeVar("T")
 
@@ -89,9 +89,9 @@ def _resumed(default: Options, folder: Path) -> Options:
     if not file.is_file():
         raise CheckpointError(f"no run in {folder}: there is nothing to resume")
     try:
-        run = json.loads(file.read_text(encoding="utf-8"))
+        run = from_json(file.read_text(encoding="utf-8"))
         config, data = from_dict(Config, run["config"]), tuple(map(Path, run["data"]))
         kept = {"held_out": run["held_out"]} | {name: run["options"][name] for name in KEPT}
         return replace(default, config=config, data=data, out=folder, **kept)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged or of another version: {error}") from error

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pirnet.support.places import LIH_WEIGHTS
+from pirnet.support.text import from_json
 from pirnet.tasks import TASKS
 
 TYPES = {
@@ -51,7 +52,7 @@ def digest(weights: Path) -> str:
 def read_manifest(folder: Path) -> dict[str, object]:
     """What `export.py` says about the graphs in a folder; empty if a file is missing or damaged."""
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = from_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     complete = isinstance(content, dict) and all((folder / name).is_file() for name in (CONCEAL, REVEAL))
