@@ -134,7 +134,7 @@ def test_a_bad_photo_leaves_no_file(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"12345678", b"[]" + (2).to_bytes(8, "little"), None])
-def test_a_damaged_file_is_made_anew(folder: Path, tmp_path: Path, damage: bytes | None, decoded: list[str]) -> None:
+def test_a_damaged_file_is_replaced(folder: Path, tmp_path: Path, damage: bytes | None, decoded: list[str]) -> None:
     cached_photos(folder, cache=tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     content = file.read_bytes()
