@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
 from liftlayers.functional.schemes import require_scheme
-from liftlayers.invertible import Invertible
+from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn.predictors import BiasFreePredictor
 from liftlayers.wavelets._learned_line import Boundary, LearnedScalePair, ScalePair, line
 from liftlayers.wavelets._polyphase import BandOrder, HalvesTransposed, PolyphaseSplit
@@ -20,7 +20,7 @@ def _plane_predictor(in_channels: int, out_channels: int) -> nn.Module:
     return BiasFreePredictor(in_channels, out_channels, kernel_size=(3, 3))
 
 
-class _Lifted(Invertible):
+class _Lifted(VolumePreserving):
     """Splits an image into its four polyphase components, then lifts along rows, then along columns."""
 
     _together = 1  # parts of each channel that a network sees together
