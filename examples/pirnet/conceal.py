@@ -1,4 +1,4 @@
-"""The client hides a photo, with its noise or blur, in an unsuspicious cover.
+"""The client hides a photo, with its noise or blur, in a harmless cover.
 
     python examples/pirnet/conceal.py cover.png secret.jpg -o stego.png
 
@@ -29,13 +29,13 @@ class Options:
     cover: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COVER")]
     """Photo to hide in: not a public one, and not one used before; its alpha channel is kept."""
     secret: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SECRET")]
-    """Photo to hide, of the same size; colours under transparent pixels are hidden too and become visible."""
+    """Photo to hide, of the same size; transparency is not kept: colours under transparent pixels become visible."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
     key: Path | None = None
     """Key file to write; by default next to the output, ending in .key."""
     reuse_key: bool = False
-    """Use the key in an existing file once more, which weakens it."""
+    """Use the key in an existing file for this photo too; it then protects both photos less."""
     no_key: bool = False
     """Hide without a key, as in the paper."""
     block: Literal[16, 32, 64] | None = None

@@ -35,7 +35,7 @@ class Options:
     weights: Path = SHIPPED
     """Folder with lih.safetensors."""
     graphs: Path = web_page.GRAPHS
-    """Folder with what export.py wrote for these weights; it is filled if there is nothing of them."""
+    """Folder with what export.py wrote for these weights; export.py is run if it has none."""
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ class Options:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """PNG file to write."""
     task: Annotated[str, tyro.conf.arg(constructor=TaskName)]
-    """Degradation of the hidden photo: noise, blur, low resolution, ... as in the table of tasks."""
+    """Damage of the hidden photo: denoise for noise, deblur for blur, sr for low resolution, or a task of your own."""
     weights: Path = SHIPPED
     """Folder with lsr.safetensors."""
     server: str | None = None

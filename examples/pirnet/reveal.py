@@ -28,7 +28,7 @@ class Options:
     stego: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STEGO")]
     """Stego image that restore.py or conceal.py wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """PNG file to write; a new one can be read by you alone."""
+    """PNG file to write; if it is new, only you can read it."""
     key: Path | None = None
     """Key file that conceal.py wrote for this photo."""
     no_key: bool = False

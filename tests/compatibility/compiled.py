@@ -39,7 +39,7 @@ def compiles_in_one_graph(name: str) -> None:
 
 
 def compiles_for_changing_sizes(name: str) -> None:
-    """one compilation serves batches of 2 to 15 and all valid image sizes (see *torch.compile*)."""
+    """one compilation serves batches of 2 to 15 and all sizes that need no padding (see *torch.compile*)."""
     first = (7, *FIRST[1:]) if name == "LosslessColour" else FIRST  # a batch other than its three channels
     layer, bands = case(name, *first)
     compiled = ThereAndBack(layer)

@@ -67,7 +67,7 @@ def inverts_in(dtype: torch.dtype, name: str) -> None:
 
 
 def runs_under_autocast(name: str) -> None:
-    """networks in bfloat16; bands stay in float32; small 8-bit images return as without it (see {doc}`exactness`)."""
+    """networks in bfloat16, bands in float32; 8-bit images return within the float32 bound (see {doc}`exactness`)."""
     layer, bands = case(name)
     with torch.autocast("cpu", torch.bfloat16):
         assert {y.dtype for y in as_tuple(layer(*bands))} == {torch.float32}

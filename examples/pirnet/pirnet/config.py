@@ -32,7 +32,7 @@ class LIHConfig:
     hidden_channels: Count = 32
     """Channels inside a predictor."""
     headroom: Annotated[int, Range(0, 127)] = 8
-    """Grey levels by which black and white of the cover are moved inwards before hiding, so that 8 bit clips less."""
+    """Grey levels at each end that the cover is clamped by before hiding (8: to 8 ... 247), so that less is clipped."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LSRConfig:
     middles: tuple[CountOrZero, ...] = field(
         default_factory=lambda: tuple(task.middle_blocks for task in TASKS.values())
     )
-    """NAFBlocks that each task adds at the coarsest level; the network has that many tasks, the first of the table."""
+    """NAFBlocks that each task adds at the coarsest level, a number for each task, in the order of pirnet/tasks.py."""
     decoder_middle: CountOrZero = 2
     """NAFBlocks at the start of each task's decoder."""
     decoder: tuple[CountOrZero, ...] = (2, 2, 2)
@@ -78,7 +78,7 @@ class LossConfig:
     stego_enough: PositiveOrZero = 0.0
     """PSNR in dB from which a restored stego image is close enough, and only the secret counts; 0 means never."""
     hiding: PositiveOrZero = 0.3
-    """Weight of the hiding loss (the first three) in stage 3; it keeps the restoration in the cloud."""
+    """Weight in stage 3 of the hiding loss, the first three terms together; without it LIH may learn to restore."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Config:
     stego: Pipeline = "uint8"
     """Round stego images to 8 bit, as files are, after hiding and after restoring; or keep floats, as in the paper."""
     z: Literal["zero", "gaussian"] = "zero"
-    """Replaces the lost part when training reveals: its mean, or a draw as in the paper. The scripts use the mean."""
+    """Replaces LIH's second output when training reveals; the scripts always use zero, the paper Gaussian noise."""
     in_the_clear: bool = False
     """Train the cloud's network on the degraded photos themselves, to measure the price of privacy."""
     seed: Seed = 0

@@ -106,7 +106,7 @@ def _detection(results: Mapping) -> str:
     found = {(row["trained_on"], row["stego"], row["pairs"]): row["accuracy"] for row in rows}
     lines = []
     for trained_on, stego in dict.fromkeys((row["trained_on"], row["stego"]) for row in rows):
-        title = stego if trained_on == stego else f"{stego}, by a classifier of {trained_on}"
+        title = stego if trained_on == stego else f"{stego}, judged after training on {trained_on}"
         lines.append((title, *(f"{100 * found[trained_on, stego, count]:.0f} %" for count in counts)))
     return markdown_table(("stego images", *(counted(count, "pair") for count in counts)), lines)
 
