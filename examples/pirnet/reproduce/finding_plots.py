@@ -14,7 +14,7 @@ from pirnet.support.text import markdown_table, number
 from reproduce.treatments import UNTREATED, Point, correlations
 
 SHOWN = {"stego_psnr": 2, "stego_ssim": 4, "secret_psnr": 2, "secret_ssim": 4}
-COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "its changes", "ssim": "SSIM", "ssim_change": "its changes"}
+COEFFICIENTS = {"psnr": "PSNR", "psnr_change": "PSNR changes", "ssim": "SSIM", "ssim_change": "SSIM changes"}
 COLOURS = ("#1a1a1a", "#0072b2", "#56b4e9", "#009e73")  # as hidden, denoisers
 COLOURS += ("#f4a6c9", "#b5279b", "#4b0c6b")  # DnCNN in part
 COLOURS += ("#f0e442", "#e69f00", "#a02c0a")  # noise
