@@ -70,7 +70,7 @@ def require_even(who: str, x: Tensor, *, spatial_dims: int = 2) -> None:
 
 def require_detail(who: str, approx: Tensor, detail: Tensor) -> None:
     """Raises unless `detail` stacks the detail bands of an approximation (B, C, ...), of its dtype and device."""
-    require_tensors(who, approx, detail)
+    require_tensors(who, detail)
     batch, channels, *size = approx.shape
     needed = batch, (2 ** len(size) - 1) * channels, *size
     if detail.shape != needed:

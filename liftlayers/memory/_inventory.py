@@ -54,7 +54,8 @@ class Inventory:
         self._buffers = [module._buffers for module in self.modules]
         self._copies = [*map(dict.copy, self._attributes)], [*map(dict, self._parameters)], [*map(dict, self._children)]
         attributes, parameters = _values(self._attributes), _values(self._parameters)
-        places = _places(self._attributes) if any(map(_is_tensor, set(map(type, attributes)))) else []
+        kinds = set(map(type, attributes))
+        places = _places(self._attributes) if any(issubclass(kind, Tensor) for kind in kinds) else []
         self.graphs = [place for place in places if _has_graph(place.tensor)]
         self._values = attributes + parameters + _values(self._children)
         self.parameters = [x for x in parameters if x is not None]
@@ -185,10 +186,6 @@ def _has_graph(value: object) -> bool:
 def _set_attributes(module: nn.Module, attributes: dict[str, Any]) -> None:
     vars(module).clear()
     vars(module).update(attributes)
-
-
-def _is_tensor(kind: type) -> bool:
-    return issubclass(kind, Tensor)
 
 
 @cached_weakly

@@ -135,8 +135,8 @@ class _Chain:
     ) -> tuple[Bands, Sequence[bool], list[Tensor]]:
         """Forward, without a graph. `needs` says which bands need a gradient.
 
-        A band that needs none still needs none after a step that returns it as it is; neither do integers, with which a
-        chain may begin.
+        Integers, with which a chain may begin, need none, and a band that needs none keeps so while steps return it as
+        it is.
 
         Returns:
             The outputs, which of them need a gradient, and all that is kept.

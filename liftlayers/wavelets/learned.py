@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from liftlayers._bands import Bands, as_tuple, bare, zero_log_det
+from liftlayers._bands import Bands
+from liftlayers.chains.sequential import Sequential
 from liftlayers.functional.schemes import require_scheme
 from liftlayers.invertible import Invertible, VolumePreserving
 from liftlayers.nn.predictors import BiasFreePredictor
@@ -56,20 +57,14 @@ class _Lifted(VolumePreserving):
         low, high = self.transpose.inverse(*self.columns.inverse(*self.order.inverse(approx, detail)))
         return self.split.inverse(*self.rows.inverse(low, high))
 
+    # Zero, unless other steps were put into `rows` or `columns`.
     def forward_and_log_det(self, x: Tensor) -> tuple[Bands, Tensor]:
-        return self._with_log_det("forward", x)
+        self._require_stated_map("forward", (x,), {})
+        return Sequential(*self.steps()).forward_and_log_det(x)
 
     def inverse_and_log_det(self, approx: Tensor, detail: Tensor) -> tuple[Bands, Tensor]:
-        return self._with_log_det("inverse", approx, detail)
-
-    def _with_log_det(self, direction: str, *bands: Tensor) -> tuple[Bands, Tensor]:
-        """Adds up the log-determinants of the steps: zero, unless other steps were put into `rows` or `columns`."""
-        self._require_stated_map(direction, bands, {})
-        total = zero_log_det(bands)
-        for step in self.steps() if direction == "forward" else reversed(self.steps()):
-            outputs, log_det = getattr(step, f"{direction}_and_log_det")(*bands)
-            bands, total = as_tuple(outputs), total + log_det
-        return bare(bands), total
+        self._require_stated_map("inverse", (approx, detail), {})
+        return Sequential(*self.steps()).inverse_and_log_det(approx, detail)
 
     def steps(self) -> tuple[Invertible, ...]:
         return self.split, self.rows, self.transpose, self.columns, self.order
