@@ -20,7 +20,7 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
 
     Args:
         x: Numbers in float32 or float64, of any shape. Those beyond ``grid_limit(x.dtype, bits)`` have no digits below
-            the grid and do not change; infinities become nan.
+            the grid and do not change, nor do infinities and nan.
         bits: The exponent :math:`k`, from 0 to 52; 8 is about the step of an 8-bit image in [0, 1].
 
     Returns:
@@ -41,9 +41,10 @@ def round_to_grid(x: Tensor, bits: int) -> Tensor:
     if x.dtype not in DIGITS:
         raise TypeError(f"round_to_grid needs a float32 or float64 tensor, got {x.dtype}; call .float() first")
     require_bits("round_to_grid", bits)
-    with torch.no_grad():  # as few passes over the numbers as there can be
-        change = (x.detach() * 2.0**bits).round_().mul_(2.0**-bits).sub_(x.detach())
-    return change.clamp(-1, 1).add_(x)  # exact; where the product has overflowed, such a small change does nothing
+    with torch.no_grad():  # as few operations as there can be, since each is a pass over the numbers
+        scaled = x.detach() * 2.0**bits
+        change = scaled.round().sub_(scaled).nan_to_num_(0.0)  # nan where the product has overflowed
+    return torch.add(x, change, alpha=2.0**-bits)  # exact
 
 
 def straight_through(value: Tensor, x: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def test_deeper_bands_have_less_range() -> None:
 def test_infinite_and_nan_values_are_refused(value: float) -> None:
     x = torch.ones(1, 1, 2, 2)
     x[..., 0, 0] = value
-    with pytest.raises(ValueError, match=r"step 0 of 1 \(Haar\) has a value of nan, .*; use smaller values"):
+    with pytest.raises(ValueError, match=rf"step 0 of 1 \(Haar\) has a value of {value}, .*; use smaller values"):
         exact(Haar())(x)
 
 
