@@ -15,8 +15,8 @@ from liftlayers import ConvPredictor, Haar, Invertible, LiftingBlock, Sequential
 from liftlayers.testing import randomise_
 
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
-pixels = torch.from_numpy(data.astronaut()[:256, 96:352].copy()).permute(2, 0, 1)[None]
-photo = pixels / 255  # (1, 3, 256, 256)
+pixels = torch.from_numpy(data.astronaut()[48:176, 160:288].copy()).permute(2, 0, 1)[None]
+photo = pixels / 255  # (1, 3, 128, 128)
 on_grid = ToGrid(16)(photo)  # the nearest multiples of 2^-16
 print(f"largest change: {float((on_grid - photo).abs().max()):.1e}; one grey level: {1 / 255:.1e}")
 
