@@ -115,24 +115,32 @@ DASHES |= {(check, name) for check in FLOATS for name in ROWS if REGISTRY[name].
 DASHES |= {(check, name) for check in LAYOUT for name in ROWS if REGISTRY[name].rank != 2}
 # Compiling or exporting a layer takes a second or more, so the default tests keep one layer of each kind. `Sequential`
 # contains a Haar transform, a block of Predict and Update, and two swaps; `Parallel` contains PixelUnshuffle and
-# ActNorm; `NAFUNet` contains NAFBlocks. An exact chain is compiled in tests/compatibility/test_graphs.py.
-EXPORTED = ("AffineCoupling", "Split", "Parallel", "InvertibleConv1x1", "Sequential")
+# ActNorm; `NAFUNet` contains NAFBlocks. An exact chain is compiled in tests/compatibility/test_graphs.py, and
+# docs/compatibility.md compiles and exports a chain.
+EXPORTED = ("AffineCoupling", "Split", "Parallel", "InvertibleConv1x1")
 LONG = (
+    "Haar",
     "UndecimatedWavelet",
     "LearnedWavelet",
     "NonseparableLearnedWavelet",
     "LosslessWavelet",
     "LiftingPyramid",
+    "BlockScrambling",
+    "IntegerPredictor",
+    "NAFBlock",
     "MultiTaskNAFUNet",
     "Inverse",
     "exact",
     *(name for name in ROWS if "," in name or "." in name),
 )
 SLOW = {("compile", name) for name in LONG}
-SLOW |= {("compile, any size", name) for name in ROWS if name not in ("Sequential", "NAFUNet", "AffineCoupling")}
+SLOW |= {
+    (check, name)
+    for check in ("compile, any size", "ONNX", "ONNX of the inverse")
+    for name in ROWS
+    if name != "AffineCoupling"
+}
 SLOW |= {("export", name) for name in ROWS if name not in EXPORTED}
-SLOW |= {("ONNX", name) for name in ROWS if name != "Sequential"}
-SLOW |= {("ONNX of the inverse", name) for name in ROWS if name not in ("Sequential", "InvertibleConv1x1")}
 SLOW |= {("second derivative", "exact")}  # where it fails, gradgradcheck checks every number
 
 

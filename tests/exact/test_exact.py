@@ -50,14 +50,15 @@ def test_a_deep_stack_inverts(depth: int, gain: float, size: int, cast: torch.dt
 def test_a_deep_and_strong_stack_inverts_in_a_wider_range(cast: torch.dtype | None) -> None:
     """Its bands grow beyond 256, the limit of 16 bits; the error says so, and fewer bits work."""
     message = r"step \d+ of 192 \((Update|AdditiveCoupling)\) .* exact only below 256; use bits=(\d+) or smaller values"
+    chain, bands = stack(96, 4), pair(8)
     with autocast(cast), pytest.raises(ValueError, match=message) as raised:
-        exact(stack(96, 4))(*pair(8))
+        exact(chain)(*bands)
     advice = re.search(message, str(raised.value))
     assert advice is not None
     with autocast(cast), torch.no_grad():
-        exact(stack(96, 4), bits=int(advice[2]))(*pair(8))
+        exact(chain, bits=int(advice[2]))(*bands)
     with autocast(cast):
-        assert_exact(exact(stack(96, 4), bits=8), *pair(8), bits=8)
+        assert_exact(exact(chain, bits=8), *bands, bits=8)
 
 
 def test_plain_chains_do_not_return_every_bit() -> None:

@@ -3,6 +3,7 @@
 The children are real processes with groups of their own, so that they can be sent signals and have closed streams.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -69,6 +70,7 @@ def _serve() -> None:
     import pirnet.evaluation
     import pirnet.support.train_options  # noqa: F401
 
+    gc.freeze()  # else each child would go through all that was imported when it ends
     while line := sys.stdin.readline():
         job = json.loads(line)
         child = os.fork()

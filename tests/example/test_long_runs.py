@@ -66,7 +66,7 @@ def assert_same_curve(run: Path, other: Path) -> None:
 
 SAVES = {3: 0, 2: None, 8: 2, 9: 4}  # the file that is half-written when the process dies -> the checkpoint's step
 UNMEASURED = ("--held-out", "0")  # ends after the last step
-EVERY_SECOND_STEP = ("--steps", "6", "--train.save-every", "2", "--train.ema", "0.9", *UNMEASURED, *TINY)
+EVERY_SECOND_STEP = ("--steps", "5", "--train.save-every", "2", "--train.ema", "0.9", *UNMEASURED, *TINY)
 
 
 def step_of(run: Path) -> object:

@@ -163,7 +163,7 @@ def test_slow_clients_are_left(running: Running, stego: bytes) -> None:
 
 def test_a_connection_is_kept_for_many_requests(running: Running, stego: bytes) -> None:
     connection, expected = http.client.HTTPConnection("127.0.0.1", running.port), running.restore(stego, "sr").body
-    for _ in range(20):  # longer than the time after which an idle connection is closed
+    for _ in range(12):  # longer than the time after which an idle connection is closed
         connection.request("POST", "/restore?task=sr", stego, {"Authorization": f"Bearer {KEY}"})
         assert connection.getresponse().read() == expected
         assert connection.sock is not None
@@ -285,6 +285,7 @@ def test_an_address_of_ipv6_has_brackets(script: Script, random_weights: Path) -
         assert_refused(refused, "serve.py", rf"cannot listen on \[::1\]:{port}: Address already in use")
 
 
+@pytest.mark.slow
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     command = [sys.executable, EXAMPLE / "serve.py", "--port", "0", "--weights", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,17 +85,8 @@ def test_the_log_is_json(trained: tuple[Path, Result]) -> None:
     assert all(row.keys() >= {"loss", "rate", "seconds", "skipped", "stego_psnr"} for row in rows)
 
 
-def test_the_same_seed_is_the_same_run(photo_folder: Path, script: Script, tmp_path: Path) -> None:
-    for name in ("first", "again"):
-        assert script("train.py", "--steps", 3, "--data", photo_folder, "--out", name, *TINY).status == 0
-    first, again = tmp_path / "first", tmp_path / "again"
-    assert log_of(again) == log_of(first)
-    assert same_weights(lih_of(again), lih_of(first))
-    assert (again / "summary.json").read_text() == (first / "summary.json").read_text()
-
-
 def test_a_run_may_start_from_the_weights_of_another(photo_folder: Path, script: Script, tmp_path: Path) -> None:
-    options = ("--data", str(photo_folder), *TINY)
+    options = ("--data", str(photo_folder), "--held-out", "0", *TINY)
     assert script("train.py", "--steps", 3, "--out", "first", *options).status == 0
     assert script("train.py", "--start", "first", "--minutes", 0, "--out", "second", *options).status == STOPPED_EARLY
     assert same_weights(lih_of(tmp_path / "second"), lih_of(tmp_path / "first"))
@@ -122,20 +115,25 @@ def test_without_an_option_the_preset_is_quick(monkeypatch: pytest.MonkeyPatch) 
     assert (options.data, options.out, options.resume) == ((), None, False)
 
 
-def test_a_signal_in_the_last_step_is_not_lost(
-    photo_folder: Path, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The evaluation after that step may take minutes."""
+@contextmanager
+def signal_in_step(step: int, number: signal.Signals) -> Iterator[None]:
+    """Within it, this process receives a signal in the given step of its training."""
     take_step = Trainer.take_step
 
     def take(trainer: Trainer) -> dict[str, object]:
         row = take_step(trainer)
-        if trainer.step == trainer.total:
-            signal.raise_signal(signal.SIGTERM)
+        if trainer.step == step:
+            signal.raise_signal(number)
         return row
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "take_step", take)
+        yield
+
+
+def test_a_signal_in_the_last_step_is_not_lost(photo_folder: Path, script: Script, tmp_path: Path) -> None:
+    """The evaluation after that step may take minutes."""
+    with signal_in_step(3, signal.SIGTERM):
         stopped = script("train.py", "--steps", 3, "--data", photo_folder, "--held-out", 2, "--out", "run", *TINY)
     assert stopped.status == STOPPED_EARLY
     assert "stopped after step 3 of 3; continue with --resume --out run" in stopped.out
@@ -144,47 +142,62 @@ def test_a_signal_in_the_last_step_is_not_lost(
     assert (tmp_path / "run" / "summary.json").exists()
 
 
-def test_interrupted_and_resumed_is_as_not_interrupted(photo_folder: Path, script: Script, tmp_path: Path) -> None:
-    steps = ("--steps", "45", "--data", str(photo_folder), *TINY)
+def interrupted_process(*options: str, cwd: Path) -> Result:
+    """Trains in a separate process, which is interrupted after its first step."""
     process = subprocess.Popen(
-        [sys.executable, str(EXAMPLE / "train.py"), "--out", "run", *steps],
-        cwd=tmp_path,
+        [sys.executable, str(EXAMPLE / "train.py"), *options],
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    log = tmp_path / "run" / "log.jsonl"
+    log = cwd / "run" / "log.jsonl"
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == STOPPED_EARLY, err
-    message = re.search(r"stopped after step (\d+) of 45; continue with --resume --out run", out)
+    return Result(process.returncode, out, err)
+
+
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["here", "apart"])
+def test_interrupted_and_resumed_is_as_not_interrupted(
+    apart: bool, photo_folder: Path, script: Script, tmp_path: Path
+) -> None:
+    """A run in this process that is interrupted in its second step, or one of a process for itself."""
+    total = 45 if apart else 5
+    steps = ("--steps", str(total), "--data", str(photo_folder), *TINY)
+    if apart:
+        stopped = interrupted_process("--out", "run", *steps, cwd=tmp_path)
+    else:
+        with signal_in_step(2, signal.SIGINT):
+            stopped = script("train.py", "--out", "run", *steps)
+    assert stopped.status == STOPPED_EARLY, stopped.err
+    message = re.search(rf"stopped after step (\d+) of {total}; continue with --resume --out run", stopped.out)
     assert message
     step = int(message[1])
-    assert 1 <= step < 45
+    assert 1 <= step < total if apart else step == 2
     run = tmp_path / "run"
     assert load_state(run / "checkpoint.pt")["step"] == step
     assert {path.name for path in run.iterdir()} == FILES - {
         *("summary.json", "denoise.png", "deblur.png", "sr.png", "result.webp")
     }
-    stopped = lih_of(run)
+    before = lih_of(run)
     assert len(load_lsr(run / "lsr.safetensors").restorers) == 1
 
     assert script("train.py", "--resume", "--out", "run", "--log-every", 1, "--device", "cpu").status == 0
     assert script("train.py", "--out", "whole", *steps).status == 0
     assert {path.name for path in run.iterdir()} == FILES
     assert log_of(run) == log_of(tmp_path / "whole")
-    assert not same_weights(stopped, lih_of(run))
+    assert not same_weights(before, lih_of(run))
     assert same_weights(lih_of(run), lih_of(tmp_path / "whole"))
     assert same_weights(load_lsr(run / "lsr.safetensors"), load_lsr(tmp_path / "whole" / "lsr.safetensors"))
     assert (run / "summary.json").read_text() == (tmp_path / "whole" / "summary.json").read_text()
 
 
 def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, script: Script, tmp_path: Path) -> None:
-    """Also if the name of the folder of photos cannot be printed."""
+    """Also if the name of the folder of photos cannot be printed. The same seed is the same run."""
     data = tmp_path / os.fsdecode(b"photos\xff")
     data.symlink_to(photo_folder)
     options = ("--steps", "3", "--data", data, *TINY)
@@ -199,6 +212,8 @@ def test_runs_are_numbered_and_the_latest_is_resumed(photo_folder: Path, script:
     assert script("train.py", "--out", "whole", *options).status == 0
     assert log_of(tmp_path / "runs" / "quick-2") == log_of(tmp_path / "whole")
     assert same_weights(lih_of(tmp_path / "runs" / "quick-2"), lih_of(tmp_path / "whole"))
+    summaries = [(run / "summary.json").read_text() for run in (tmp_path / "runs" / "quick-2", tmp_path / "whole")]
+    assert summaries[0] == summaries[1]
     finished = script("train.py", "--resume", "--out", "whole", "--device", "cpu")  # only the evaluation is left
     assert finished.status == 0
     assert len(log_of(tmp_path / "whole")) == 3

@@ -107,7 +107,7 @@ class Allocations(TorchDispatchMode):
         )
 
 
-HELD_SIZE = 32
+HELD_SIZE = 16
 
 Nested = Callable[[int, Memory], Invertible]
 NESTED: dict[str, Nested] = {

@@ -139,8 +139,8 @@ def test_maps_are_learned_from_the_first_pairs() -> None:
 
 def test_a_trained_unet_learns_to_reveal() -> None:
     """After some steps the U-Net's estimate of a leaked secret is like that secret."""
-    secret = photo(1)
-    stego = in_the_diagonal(photo(0), secret, strength=1)
+    secret = photo(1, 32, 32)
+    stego = in_the_diagonal(photo(0, 32, 32), secret, strength=1)
     before, after = (
         learned([(stego, secret, secret)], counts=(1,), steps=steps, keyed=False)["U-Net, 1 leaked pair"](stego)
         for steps in (1, 120)

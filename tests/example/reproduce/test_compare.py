@@ -19,7 +19,7 @@ from liftlayers.testing import randomise_
 from tests.example.helpers import TINY_LSR, Script, listing, smooth_image, smooth_photos, strict_json, tiny
 
 ROWS = ("sr-hidden-rlfn", "sr-pirnet")
-TINIEST = ("--minutes", 0.001, "--crop", 32, "--batch-size", 2, "--pairs", 1, "--side", 48, "--device", "cpu")
+TINIEST = ("--minutes", 0.001, "--crop", 16, "--batch-size", 2, "--pairs", 1, "--side", 48, "--device", "cpu")
 
 
 def columns(page: str) -> dict[str, list[str]]:

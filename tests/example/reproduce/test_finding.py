@@ -104,7 +104,7 @@ def test_treatments_differ_in_colour() -> None:
 
 
 NOISES = tuple(f"noise, sigma {sigma}" for sigma in (5, 10, 15))
-SMALL = ("--out", "found", "--crop", "32", "--device", "cpu")
+SMALL = ("--out", "found", "--crop", "16", "--device", "cpu")
 
 
 def assert_reported(folder: Path, rows: list[tuple[str, str]], *, pairs: int) -> None:
@@ -142,11 +142,11 @@ def test_the_script(script: Script, tmp_path: Path) -> None:
 
 def test_one_hider_and_one_denoiser(script: Script, photo_folder: Path, tmp_path: Path) -> None:
     """With one hider and one denoiser only their rows appear, and only their network is trained, and only once."""
-    options = ("--test", photo_folder, "--hiders", "LIH", "--denoisers", "CBDNet", *SMALL)
+    options = ("--test", photo_folder, "--hiders", "LIH", "--denoisers", "CBDNet", "--limit", "2", *SMALL)
     message = script("reproduce/finding.py", *options, "--minutes", "0.002")
     assert message.status == 0, message.err
     folder = tmp_path / "found"
-    assert_reported(folder, [("LIH", treatment) for treatment in (UNTREATED, "CBDNet", *NOISES)], pairs=3)
+    assert_reported(folder, [("LIH", treatment) for treatment in (UNTREATED, "CBDNet", *NOISES)], pairs=2)
     page, results = ((folder / name).read_text() for name in ("results.md", "results.json"))
     assert "photos: CBDNet; denoisers" in page
     assert "HiNet were" not in page

@@ -85,7 +85,7 @@ def test_training_resumes_with_the_statistics() -> None:
 
 def test_the_script_trains_and_saves_a_pair(script: Script, photo_folder: Path, tmp_path: Path) -> None:
     options = ("--data", photo_folder, "--hider", "hidden", "--restorer", "dncnn", "--steps", "3", "--out", "run")
-    message = script("train.py", *options, *TINY)
+    message = script("train.py", *options, *TINY, "--train.crop", "16")
     assert message.status == 0, message.err
     assert "in uint8" in message.out
     assert "conceal.py" not in message.out  # the scripts use LIH and LSR

@@ -170,9 +170,14 @@ def _fits(text: str, style: _Style, width: int) -> bool:
 
 def _drawable(text: str, style: _Style) -> str:
     """The text with the code of each letter that the font lacks, such as those of Chinese."""
-    known = FT2Font(_font(style).path).get_charmap()
     composed = unicodedata.normalize("NFC", text)  # the font places accents better on letters that include them
-    return "".join(char if char == "\n" or ord(char) in known else code(char) for char in composed)
+    return "".join(char if char == "\n" or ord(char) in _letters(style) else code(char) for char in composed)
+
+
+@cache
+def _letters(style: _Style) -> set[int]:
+    """The codes of the letters that the font has."""
+    return {*FT2Font(_font(style).path).get_charmap()}
 
 
 @cache

@@ -26,16 +26,17 @@ def deepmih() -> DeepMIH:
     return randomise_(DeepMIH().double())
 
 
-def test_it_is_of_the_published_size() -> None:
-    assert num_parameters(DeepMIH) == 5_400_320
-    assert num_parameters(lambda: DeepMIH().blocks[0]) == 337_520
+def test_it_is_of_the_published_size(deepmih: DeepMIH) -> None:
+    assert num_parameters(deepmih) == 5_400_320
+    assert num_parameters(deepmih.blocks[0]) == 337_520
 
 
 @settings(deadline=None, max_examples=3)
 @given(seed=st.integers(0, 2**31), rows=st.integers(1, 4), columns=st.integers(1, 4))
 def test_it_inverts(deepmih: DeepMIH, seed: int, rows: int, columns: int) -> None:
+    """Blocks divide by a function of the other image, which amplifies rounding errors where it is small."""
     drawn = randomise_(copy.deepcopy(deepmih), seed)
-    assert_inverts(drawn, *images(2, 1, 3, 2 * rows, 2 * columns, seed=seed))
+    assert_inverts(drawn, *images(2, 1, 3, 2 * rows, 2 * columns, seed=seed), bound=1024)
 
 
 def clamped(r: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from tests.example.reproduce.baselines.helpers import (
 
 
 def test_it_is_of_the_adaptations_size() -> None:
-    assert num_parameters(lambda: HiDDeN().features) + num_parameters(lambda: HiDDeN().join) == 153_795
-    assert num_parameters(lambda: HiDDeN().decoder) == 224_451
-    assert num_parameters(HiDDeN) == 153_795 + 224_451
+    hidden = HiDDeN()
+    assert num_parameters(hidden.features) + num_parameters(hidden.join) == 153_795
+    assert num_parameters(hidden.decoder) == 224_451
+    assert num_parameters(hidden) == 153_795 + 224_451
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (7, 12), (1, 3)])

@@ -25,9 +25,9 @@ def hinet() -> HiNet:
     return randomise_(HiNet().double())
 
 
-def test_it_is_of_the_published_size() -> None:
-    assert num_parameters(HiNet) == 4_050_240
-    assert num_parameters(lambda: HiNet().blocks[0]) == 253_140
+def test_it_is_of_the_published_size(hinet: HiNet) -> None:
+    assert num_parameters(hinet) == 4_050_240
+    assert num_parameters(hinet.blocks[0]) == 253_140
 
 
 @settings(deadline=None, max_examples=3)
