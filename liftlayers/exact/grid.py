@@ -95,6 +95,8 @@ class OnGrid(nn.Module):
     def _call_recording(self, given: Sequence[Tensor]) -> Tensor:
         """Calls the network while autograd records, as it does in the other direction if that is trained."""
         records = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        if not records and any(parameter.is_inference() for parameter in self.network.parameters()):
+            return self._call(*map(_canonical, given))  # a network that can never be trained
         recorded = [_recorded(tensor) for tensor in given]
         if records:
             return self._call(*recorded)
@@ -102,8 +104,6 @@ class OnGrid(nn.Module):
             with _recording(), saved_tensors_hooks(lambda _: None, lambda _: None):  # type: ignore[arg-type]
                 return self._call(*recorded)  # what autograd would keep is dropped
         except (TypeError, RuntimeError) as error:
-            if "Inference tensors cannot be saved" in str(error):  # of a network that can never be trained
-                return self._call(*map(_canonical, given))
             if not any(words in str(error) for words in ("unpack_hook", "saved tensor hooks")):
                 raise
         with _recording():  # the network differentiates something itself

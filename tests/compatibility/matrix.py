@@ -125,8 +125,6 @@ LONG = (
     "NonseparableLearnedWavelet",
     "LosslessWavelet",
     "LiftingPyramid",
-    "BlockScrambling",
-    "IntegerPredictor",
     "NAFBlock",
     "MultiTaskNAFUNet",
     "Inverse",

@@ -165,7 +165,7 @@ def test_exact_form_of_a_trained_hiding_chain_costs_less_than_a_hundredth_of_a_d
     blocks = [LiftingBlock(ConvPredictor(12, 12), ConvPredictor(12, 12)) for _ in range(4)]
     both = Parallel(Sequential(Haar(), Join()), Sequential(Haar(), Join()))
     chain = Sequential(both, *blocks, Inverse(both))
-    images = nn.functional.interpolate(torch.rand(4, 3, 4, 4), scale_factor=4, mode="bicubic").clamp(0, 1)
+    images = nn.functional.interpolate(torch.rand(8, 3, 6, 6), scale_factor=4, mode="bicubic").clamp(0, 1)
     cover, secret = images.roll(1, 0), images
 
     def hide_and_reveal(hider: Invertible) -> tuple[Tensor, Tensor]:
@@ -178,8 +178,8 @@ def test_exact_form_of_a_trained_hiding_chain_costs_less_than_a_hundredth_of_a_d
             return -10 * torch.log10(torch.stack([*hide_and_reveal(chain), *hide_and_reveal(exact(chain, bits=16))]))
 
     before = decibels()
-    optimizer = torch.optim.Adam(chain.parameters(), lr=5e-3)
-    for _ in range(60):
+    optimizer = torch.optim.Adam(chain.parameters(), lr=3e-3)
+    for _ in range(100):
         optimizer.zero_grad()
         sum(hide_and_reveal(chain), torch.zeros(())).backward()
         optimizer.step()

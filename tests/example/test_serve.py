@@ -285,7 +285,6 @@ def test_an_address_of_ipv6_has_brackets(script: Script, random_weights: Path) -
         assert_refused(refused, "serve.py", rf"cannot listen on \[::1\]:{port}: Address already in use")
 
 
-@pytest.mark.slow
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     command = [sys.executable, EXAMPLE / "serve.py", "--port", "0", "--weights", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -25,13 +25,16 @@ def trainer(config: Config | None = None) -> Trainer:
     return Trainer(config or tiny(), smooth_photos(), device=CPU)
 
 
-def finished(config: Config | None = None) -> tuple[Trainer, list[dict[str, object]]]:
+Finished = tuple[Trainer, list[dict[str, object]]]  # a run and its rows
+
+
+def finished(config: Config | None = None) -> Finished:
     run = trainer(config)
     return run, [run.take_step() for _ in range(run.total)]
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[Trainer, list[dict[str, object]]]:
+def whole() -> Finished:
     """A finished run and its rows, for tests that compare others with it."""
     return finished()
 
@@ -139,7 +142,7 @@ def test_a_crop_that_does_not_fit_the_scales_is_refused_before_the_first_step() 
 # The same run again
 
 
-def test_nothing_but_the_seed_matters(whole: tuple[Trainer, list[dict[str, object]]]) -> None:
+def test_nothing_but_the_seed_matters(whole: Finished) -> None:
     """The same seed is the same run, also if the state of the global random generator is another one."""
     run, rows = whole
     torch.manual_seed(12345)
@@ -149,7 +152,7 @@ def test_nothing_but_the_seed_matters(whole: tuple[Trainer, list[dict[str, objec
     assert same_weights(other.model, run.model)
 
 
-def test_another_seed_is_another_run(whole: tuple[Trainer, list[dict[str, object]]]) -> None:
+def test_another_seed_is_another_run(whole: Finished) -> None:
     losses = [[row["loss"] for row in rows] for rows in (whole[1], finished(replace(tiny(), seed=1))[1])]
     assert all(a != b for a, b in zip(*losses, strict=True))
 
@@ -169,7 +172,7 @@ def test_every_step_draws_its_own_noise(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    "config", [tiny((2, 1, 1), ema=0.9, weight_decay=0.1), replace(tiny((1, 2, 1)), z="gaussian", stego="float")]
+    "config", [tiny((2, 2, 1), ema=0.9, weight_decay=0.1), replace(tiny((2, 2, 1)), z="gaussian", stego="float")]
 )
 def test_going_on_after_any_step_is_as_not_having_stopped(config: Config, tmp_path: Path) -> None:
     whole = trainer(config)
@@ -187,7 +190,7 @@ def test_going_on_after_any_step_is_as_not_having_stopped(config: Config, tmp_pa
         assert same_weights(run.average, whole.average)
 
 
-def test_saving_changes_nothing(whole: tuple[Trainer, list[dict[str, object]]]) -> None:
+def test_saving_changes_nothing(whole: Finished) -> None:
     run = trainer()
     for _ in range(run.total):
         run.state_dict()
@@ -248,7 +251,7 @@ def test_a_batch_in_parts_is_the_same_batch(accumulate: int, in_float32: list[di
         assert parts.take_step() == pytest.approx(expected, rel=1e-3)
 
 
-def test_workers_change_nothing(whole: tuple[Trainer, list[dict[str, object]]]) -> None:
+def test_workers_change_nothing(whole: Finished) -> None:
     _, expected = whole
     run = Trainer(tiny(), smooth_photos(), device=CPU, workers=1)
     run.load_state_dict(trainer().state_dict())
@@ -256,9 +259,7 @@ def test_workers_change_nothing(whole: tuple[Trainer, list[dict[str, object]]]) 
 
 
 @pytest.mark.slow
-def test_workers_change_nothing_without_fork(
-    whole: tuple[Trainer, list[dict[str, object]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_change_nothing_without_fork(whole: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS and Windows, where workers import torch again."""
     _, expected = whole
     monkeypatch.setattr(data, "get_all_start_methods", lambda: ["spawn"])

@@ -48,8 +48,9 @@ def test_large_numbers_stay() -> None:
 @pytest.mark.parametrize("bits", [0, 16, 52])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_the_largest_numbers_stay(dtype: torch.dtype, bits: int) -> None:
-    x = torch.tensor([1, -0.3], dtype=dtype) * torch.finfo(dtype).max
+    x = torch.tensor([1, -0.3, torch.inf, -torch.inf], dtype=dtype) * torch.finfo(dtype).max
     assert torch.equal(round_to_grid(x, bits), x)
+    assert round_to_grid(torch.tensor(torch.nan, dtype=dtype), bits).isnan()
 
 
 def test_other_exponents_are_refused() -> None:

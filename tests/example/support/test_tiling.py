@@ -80,7 +80,7 @@ def test_reach_leaves_nothing_behind() -> None:
 # Tiles against the whole
 
 
-@given(seed=st.integers(0, 2**31), height=st.integers(8, 28), width=st.integers(8, 28), tile=st.sampled_from([8, 16]))
+@given(seed=st.integers(0, 2**31), height=st.integers(8, 40), width=st.integers(8, 40), tile=st.sampled_from([8, 16]))
 def test_tiles_hide_and_reveal_as_the_whole(seed: int, height: int, width: int, tile: int) -> None:
     lih = randomise_(LIH(SLIM), seed)
     cover, secret = images(2 * height, 2 * width)

@@ -78,7 +78,7 @@ def test_it_is_deployed_without_a_change(seed: int, scale: int, height: int, wid
 def test_each_step_of_deploying_counts() -> None:
     """A change of any statistic, bias or kernel changes the deployed form, so none is left out by chance."""
     net, x = random_fmen(1), image(1, 3, 4, 4)
-    del net.body[3:]
+    del net.body[3:]  # their weights are not changed below
     before, weights = net.deployed()(x), net.state_dict()
     for name, tensor in weights.items():
         if name.startswith(("body.1.squeeze.", "body.1.excite.", "body.2.first.")) and tensor.ndim:

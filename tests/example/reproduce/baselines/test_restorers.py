@@ -26,7 +26,7 @@ LARGE = ("nafnet", "nafnet_gopro", "mirnetv2")
 OWN_CHECKS = ("nafnet", "nafnet_gopro")  # the library's network has its own message
 
 
-KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (name in OWN_CHECKS), id=name) for name in RESTORERS]
+KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "nafnet_gopro"), id=name) for name in RESTORERS]
 
 
 def built(name: str) -> nn.Module:
